@@ -1,0 +1,27 @@
+"""Spiking vision transformers: train, compress, prove and deploy."""
+
+from spikesight.interop import load_official
+from spikesight.models import SpikingModel
+from spikesight.neurons import create_neuron, run_with_state
+from spikesight.graph import trace
+from spikesight.passes import energy, fold, unroll, verify
+from spikesight.pretrained import load
+from spikesight.registry import create_model, list_models, register_model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SpikingModel",
+    "create_model",
+    "create_neuron",
+    "energy",
+    "fold",
+    "list_models",
+    "load",
+    "load_official",
+    "register_model",
+    "run_with_state",
+    "trace",
+    "unroll",
+    "verify",
+]

@@ -1,0 +1,6 @@
+"""Attention between spikes, without softmax."""
+
+from spikesight.attention.product import AttentionProduct
+from spikesight.attention.sdsa import SpikeDrivenSelfAttention
+
+__all__ = ["AttentionProduct", "SpikeDrivenSelfAttention"]

@@ -1,0 +1,57 @@
+"""Spike-driven self-attention of Meta-SpikeFormer (SDT-V2) and QSD-Transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from spikesight.attention.product import AttentionProduct
+from spikesight.neurons import Neuron
+from spikesight.synapses import RepConv
+
+
+class SpikeDrivenSelfAttention(nn.Module):
+    """Neuron, RepConv to Q, K and V, their neurons, Q (K^T V), neuron, RepConv.
+
+    No softmax and no positional embedding (QSD-Transformer eq. 6; SDT-V2's SDSA-3).
+
+    Args:
+        channels: Channels of the residual stream.
+        heads: Number of heads; must divide `channels`.
+        scale: Factor of the attention product (SDT-V2 0.125).
+        neuron: Builds an ordinary neuron.
+        attention_neuron: Builds the neuron after the product.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        scale: float,
+        neuron: Callable[[], Neuron],
+        attention_neuron: Callable[[], Neuron],
+    ) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"heads={heads} does not divide the {channels} channels; pass a divisor")
+        self.neuron = neuron()
+        self.query = RepConv(channels, channels)
+        self.query_neuron = neuron()
+        self.key = RepConv(channels, channels)
+        self.key_neuron = neuron()
+        self.value = RepConv(channels, channels)
+        self.value_neuron = neuron()
+        self.product = AttentionProduct(heads, scale)
+        self.attention_neuron = attention_neuron()
+        self.project = RepConv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Current [T*B, C, H, W] of the branch from the stream [T*B, C, H, W]."""
+        spikes = self.neuron(x)
+        query = self.query_neuron(self.query(spikes))
+        key = self.key_neuron(self.key(spikes))
+        value = self.value_neuron(self.value(spikes))
+        attended: Tensor = self.attention_neuron(self.product(query, key, value))
+        projected: Tensor = self.project(attended)
+        return projected

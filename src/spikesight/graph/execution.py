@@ -1,0 +1,111 @@
+"""Runs a graph: counts travel, time steps inside the neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spikesight.attention.product import attention_product
+from spikesight.graph.vocabulary import (
+    Add,
+    Affine,
+    AttentionProduct,
+    Graph,
+    Input,
+    Neuron,
+    Node,
+    Output,
+    Pool,
+    Synapse,
+)
+from spikesight.neurons.dynamics import integrate
+
+Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
+
+
+@torch.no_grad()
+def execute(graph: Graph, x: Tensor, observe: Observer | None = None) -> Tensor:
+    """Runs the graph on an input.
+
+    Args:
+        graph: The network.
+        x: Images [B, C, H, W] or frames [B, T, C, H, W], in the graph's dtype.
+        observe: Called after each node with the node, its input tensors and its output, all
+            time-major [T*B, ...]. A neuron's output is its count times its unit.
+
+    Returns:
+        The output [B, K].
+    """
+    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    values: dict[str, Tensor] = {}
+    result = x
+    for position, node in enumerate(graph.nodes):
+        inputs = tuple(values[name] for name in node.inputs) or (x,)
+        result = values[node.name] = _run(node, inputs)
+        if observe is not None:
+            observe(node, inputs, result)
+        for name in node.inputs:
+            if last_use[name] == position:
+                values.pop(name, None)
+    return result
+
+
+def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
+    match node:
+        case Input(steps=steps):
+            return present(inputs[0], steps)
+        case Synapse(factors=factors):
+            current = inputs[0]
+            for factor in factors:
+                current = apply_affine(factor, current)
+            return current
+        case Neuron(dynamics=None):
+            return inputs[0].relu()
+        case Neuron(dynamics=dynamics):
+            assert dynamics is not None
+            counts, _ = integrate(inputs[0].unflatten(0, (dynamics.steps, -1)), dynamics)
+            return counts.flatten(0, 1) * dynamics.unit
+        case Add():
+            return inputs[0] + inputs[1]
+        case AttentionProduct(heads=heads, scale=scale):
+            return attention_product(*inputs, heads, scale)
+        case Pool():
+            return inputs[0].mean((-2, -1))
+        case Output(steps=steps):
+            return inputs[0].unflatten(0, (steps, -1)).mean(0)
+    raise AssertionError(f"unknown node {node}")
+
+
+def present(x: Tensor, steps: int) -> Tensor:
+    """Time-major input [T*B, C, H, W] from [B, C, H, W] or [B, T, C, H, W]."""
+    if x.ndim == 5:
+        return x.transpose(0, 1).flatten(0, 1)
+    return x.repeat(steps, 1, 1, 1)
+
+
+def apply_affine(factor: Affine, x: Tensor, *, linear_part: bool = False) -> Tensor:
+    """Applies one factor.
+
+    Args:
+        factor: The factor.
+        x: [N, C, H, W], or [N, C] for a matrix.
+        linear_part: Leave out bias and border, so that the result is linear in `x`.
+
+    Returns:
+        [N, C', H', W'] or [N, C'].
+    """
+    bias = None if linear_part else factor.bias
+    if factor.is_linear:
+        return F.linear(x, factor.weight, bias)
+    if factor.is_diagonal:
+        x = x * factor.weight.view(-1, 1, 1)
+        return x if bias is None else x + bias.view(-1, 1, 1)
+    if factor.border is None or linear_part:
+        return F.conv2d(x, factor.weight, bias, factor.stride, factor.padding, 1, factor.groups)
+    sides = (factor.padding,) * 4
+    outside = F.pad(x.new_zeros(x.shape[-2:]), sides, value=1.0)
+    x = F.pad(x, sides) + factor.border.view(1, -1, 1, 1) * outside
+    return F.conv2d(x, factor.weight, bias, factor.stride, 0, 1, factor.groups)

@@ -1,0 +1,192 @@
+"""From a model to its graph."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from spikesight import attention, neurons, synapses
+from spikesight.graph.vocabulary import (
+    Add,
+    Affine,
+    AttentionProduct,
+    Graph,
+    Input,
+    Neuron,
+    Node,
+    Output,
+    Pool,
+    Synapse,
+)
+from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout
+
+_LEAVES = (
+    neurons.Neuron,
+    synapses.Synapse,
+    attention.AttentionProduct,
+    Presentation,
+    GlobalPool,
+    Readout,
+    DropPath,
+    nn.Identity,
+)
+_ADDITIONS = (operator.add, operator.iadd, torch.add)
+
+
+class UntraceableError(ValueError):
+    """A model holds something that the vocabulary cannot say."""
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, _LEAVES)
+
+
+def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
+    """Reads a model, in evaluation mode, as a graph of neurons and synapses.
+
+    Normalisations enter with their running statistics. Nothing is folded yet.
+
+    Args:
+        model: A model of this library, or any module of its neurons and synapses whose input
+            goes through `Presentation` and whose output through `Readout`.
+        example: An input; if given, its shape is checked against what the model takes.
+
+    Returns:
+        The graph; its tensors are detached and share no memory that training changes.
+
+    Raises:
+        UntraceableError: If the vocabulary cannot say an operation; names the module.
+        ValueError: If the model does not take the example.
+    """
+    try:
+        traced = _Tracer().trace(model)
+    except Exception as error:
+        raise UntraceableError(
+            f"{type(model).__name__} cannot be traced: {error}; build its forward from neurons, "
+            "synapses, attention products, additions and pools without control flow on tensors"
+        ) from error
+    modules = dict(model.named_modules())
+    nodes: list[Node] = []
+    values: dict[fx.Node, str] = {}
+    for node in traced.nodes:
+        if node.op in ("placeholder", "output"):
+            continue
+        inputs = tuple(values.get(arg, arg.name) for arg in node.all_input_nodes)
+        if node.op == "call_module":
+            name, module = str(node.target), modules[str(node.target)]
+            if isinstance(module, DropPath | nn.Identity):
+                values[node] = inputs[0]
+                continue
+            if isinstance(module, attention.AttentionProduct):
+                inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
+            nodes.append(_node(_unique(name, nodes), module, inputs))
+        elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
+            nodes.append(Add(_unique(_owner(node) + "add", nodes), inputs))
+        else:
+            raise UntraceableError(
+                f"{_owner(node).rstrip('.') or type(model).__name__} calls {node.target}, which "
+                "the vocabulary cannot say; use a neuron, synapse, attention product, addition "
+                "or pool"
+            )
+        values[node] = nodes[-1].name
+    graph = Graph(tuple(nodes))
+    if not nodes or not isinstance(nodes[-1], Output) or not isinstance(nodes[0], Input):
+        raise UntraceableError(
+            f"{type(model).__name__} must start with Presentation and end with Readout"
+        )
+    if example is not None:
+        presentation = modules[graph.input.name]
+        assert isinstance(presentation, Presentation)
+        presentation.check(tuple(example.shape))
+    return graph
+
+
+def _owner(node: fx.Node) -> str:
+    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+    paths = [entry[0] for entry in stack.values()]
+    return f"{paths[-1]}." if paths and paths[-1] else ""
+
+
+def _unique(name: str, nodes: list[Node]) -> str:
+    taken = {node.name for node in nodes}
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}#{number}"
+    return candidate
+
+
+def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
+    if isinstance(module, Presentation):
+        return Input(name, (), module.steps, module.channels, module.stride)
+    if isinstance(module, neurons.Neuron):
+        return Neuron(name, inputs, module.dynamics)
+    if isinstance(module, synapses.Synapse):
+        return Synapse(name, inputs, _factors(name, module))
+    if isinstance(module, attention.AttentionProduct):
+        return AttentionProduct(name, inputs, module.heads, module.scale)
+    if isinstance(module, GlobalPool):
+        return Pool(name, inputs)
+    assert isinstance(module, Readout)
+    return Output(name, inputs, module.steps)
+
+
+def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
+    factors: list[Affine] = []
+    pending: tuple[int, Tensor] | None = None
+    for child_name, child in synapse.named_children():
+        if isinstance(child, nn.Conv2d):
+            factor = _convolution(f"{name}.{child_name}", child)
+            if pending is not None:
+                padding, border = pending
+                assert child.padding == (0, 0)
+                factor = replace(factor, padding=padding, border=border)
+                pending = None
+        elif isinstance(child, nn.Linear):
+            factor = Affine(_copy(child.weight), None if child.bias is None else _copy(child.bias))
+        elif isinstance(child, nn.BatchNorm2d):
+            factor = _normalisation(child)
+        elif isinstance(child, synapses.BorderNorm):
+            factor = _normalisation(child.norm)
+            assert factor.bias is not None
+            pending = (child.padding, factor.bias)
+        elif isinstance(child, synapses.LayerScale):
+            scale = _copy(child.factor)
+            factor = Affine(scale.view(-1, 1, 1, 1), groups=scale.numel())
+        else:
+            raise UntraceableError(
+                f"{name}.{child_name} is a {type(child).__name__}, which no synapse can hold; "
+                "use Conv2d, Linear, BatchNorm2d, BorderNorm or LayerScale"
+            )
+        factors.append(factor)
+    return tuple(factors)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
+
+
+def _convolution(name: str, conv: nn.Conv2d) -> Affine:
+    (stride, _), padding = conv.stride, conv.padding
+    square = len(set(conv.stride)) == 1 and isinstance(padding, tuple) and len(set(padding)) == 1
+    if not square or set(conv.dilation) != {1} or conv.padding_mode != "zeros":
+        raise UntraceableError(
+            f"{name}: only equal strides and zero paddings in both directions and no dilation can "
+            f"be said, not {conv}"
+        )
+    assert isinstance(padding, tuple)
+    bias = None if conv.bias is None else _copy(conv.bias)
+    return Affine(_copy(conv.weight), bias, stride, int(padding[0]), conv.groups)
+
+
+def _normalisation(norm: nn.BatchNorm2d) -> Affine:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias.detach() - norm.running_mean * gain
+    return Affine(gain.view(-1, 1, 1, 1), shift, groups=gain.numel())

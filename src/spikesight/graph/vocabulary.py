@@ -1,0 +1,222 @@
+"""The vocabulary of spiking networks: a small, frozen set of node types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikesight.neurons.dynamics import Dynamics
+
+VOCABULARY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Affine:
+    """One affine factor of a synapse: y = weight * pad(x) + bias.
+
+    A batch normalisation is the depthwise 1x1 factor with its gain as weight.
+
+    Attributes:
+        weight: Convolution kernel [C_out, C_in / groups, k_h, k_w] or matrix [C_out, C_in].
+        bias: [C_out], or None.
+        stride: Step of the kernel in pixels.
+        padding: Border in pixels.
+        groups: Groups of the convolution.
+        border: Value [C_in] of the padding; None pads with zero.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    border: Tensor | None = None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the factor is a matrix and not a convolution."""
+        return self.weight.ndim == 2
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether the factor is a dense 1x1 convolution without padding."""
+        return (
+            not self.is_linear
+            and self.weight.shape[-2:] == (1, 1)
+            and (self.groups, self.stride, self.padding) == (1, 1, 0)
+        )
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether the factor maps each channel to itself alone."""
+        return not self.is_linear and self.groups == self.weight.shape[0] == self.in_channels
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether the factor scales and shifts each channel, as a normalisation does."""
+        return (
+            self.is_depthwise
+            and self.weight.shape[-2:] == (1, 1)
+            and (self.stride, self.padding) == (1, 0)
+        )
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        return self.weight.shape[1] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        return self.weight.shape[0]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: Unique name: the module's path in the model where there is one.
+        inputs: Names of the nodes that it reads.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Input(Node):
+    """The image or event frames, presented at every time step.
+
+    Attributes:
+        steps: Time steps T.
+        channels: Channels of the input.
+        stride: What height and width must be divisible by.
+    """
+
+    steps: int
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Synapse(Node):
+    """Spikes to current: the product of its affine factors, applied first to last.
+
+    Attributes:
+        factors: At least one factor. Only the first reads spikes; a second one reads real values.
+    """
+
+    factors: tuple[Affine, ...]
+
+
+@dataclass(frozen=True)
+class Neuron(Node):
+    """Current to spikes.
+
+    Attributes:
+        dynamics: The neuron's equations; None is the ANN twin's ReLU.
+    """
+
+    dynamics: Dynamics | None
+
+
+@dataclass(frozen=True)
+class Add(Node):
+    """Sum of two currents: a membrane shortcut."""
+
+
+@dataclass(frozen=True)
+class AttentionProduct(Node):
+    """Q (K^T V) * scale per head, inputs in the order query, key, value.
+
+    Attributes:
+        heads: Number of heads.
+        scale: Factor of the result.
+    """
+
+    heads: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class Pool(Node):
+    """Mean over the pixels: [N, C, H, W] to [N, C]."""
+
+
+@dataclass(frozen=True)
+class Output(Node):
+    """The network's output, averaged over time.
+
+    Attributes:
+        steps: Time steps T.
+    """
+
+    steps: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network as nodes in an order in which each follows what it reads.
+
+    Attributes:
+        nodes: The nodes.
+        version: Version of the vocabulary.
+    """
+
+    nodes: tuple[Node, ...]
+    version: int = VOCABULARY_VERSION
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for node in self.nodes:
+            missing = [name for name in node.inputs if name not in seen]
+            assert not missing, f"{node.name} reads {missing} before they exist"
+            assert node.name not in seen, f"two nodes are named {node.name}"
+            seen.add(node.name)
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[Node, ...]]:
+        """For each node, the nodes that read it."""
+        readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    @property
+    def input(self) -> Input:
+        """The input node."""
+        return next(node for node in self.nodes if isinstance(node, Input))
+
+    @property
+    def neurons(self) -> list[Neuron]:
+        """All neurons, first to last."""
+        return [node for node in self.nodes if isinstance(node, Neuron)]
+
+    def to(self, target: torch.dtype | torch.device | str) -> Graph:
+        """The same graph with its tensors converted, as `Tensor.to`."""
+        return replace(self, nodes=tuple(_convert(node, target) for node in self.nodes))
+
+
+def _convert(node: Node, target: Any) -> Node:
+    if not isinstance(node, Synapse):
+        return node
+    factors = []
+    for factor in node.factors:
+        tensors = {
+            f.name: value.to(target)
+            for f in fields(factor)
+            if isinstance(value := getattr(factor, f.name), Tensor)
+        }
+        factors.append(replace(factor, **tensors))
+    return replace(node, factors=tuple(factors))

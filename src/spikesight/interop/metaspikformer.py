@@ -1,0 +1,259 @@
+"""Checkpoints of BICLab/Spike-Driven-Transformer-V2 (Meta-SpikeFormer)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from spikesight.attention import SpikeDrivenSelfAttention
+from spikesight.models.metaspikformer import (
+    ConvBlock,
+    DownSampling,
+    FeedForward,
+    MetaSpikFormer,
+    SepConv,
+    Sizes,
+)
+from spikesight.models.neuron_choice import NeuronChoice
+from spikesight.synapses import BorderNorm, RepConv
+
+StateDict = Mapping[str, Tensor]
+
+_REP_CONV = [
+    (r"body\.0\.", "reduce."),
+    (r"body\.1\.bn\.", "border.norm."),
+    (r"body\.2\.0\.", "depthwise."),
+    (r"body\.2\.1\.", "expand."),
+    (r"body\.2\.2\.", "inner_norm."),
+]
+_ATTENTION = [
+    (rf"{short}_conv\.{place}", f"{name}.{ours}")
+    for short, name in (("q", "query"), ("k", "key"), ("v", "value"), ("proj", "project"))
+    for place, ours in (
+        *((rf"0\.{official}", ours) for official, ours in _REP_CONV),
+        (r"1\.", "outer_norm."),
+    )
+]
+_SEPARABLE = [
+    (r"pwconv1\.", "expand.conv."),
+    (r"bn1\.", "expand.norm."),
+    (r"dwconv\.", "project.0.depthwise."),
+    (r"pwconv2\.", "project.0.pointwise."),
+    (r"bn2\.", "project.0.norm."),
+]
+_DOWN_SAMPLING = [(r"encode_conv\.", "conv.conv."), (r"encode_bn\.", "conv.norm.")]
+_MLP = [
+    (r"fc1_conv\.", "expand.conv."),
+    (r"fc1_bn\.", "expand.norm."),
+    (r"fc2_conv\.", "project.conv."),
+    (r"fc2_bn\.", "project.norm."),
+]
+_CONV_BLOCK = [
+    *((rf"Conv\.{official}", f"separable.{ours}") for official, ours in _SEPARABLE),
+    (r"conv1\.", "mixer.expand.conv."),
+    (r"bn1\.", "mixer.expand.norm."),
+    (r"conv2\.", "mixer.project.conv."),
+    (r"bn2\.", "mixer.project.norm."),
+]
+_DOWN_SAMPLING_NAMES = ("downsample1_1", "downsample1_2", "downsample2", "downsample3", "downsample4")
+_CONV_BLOCK_GROUPS = (("ConvBlock1_1",), ("ConvBlock1_2",), ("ConvBlock2_1", "ConvBlock2_2"))
+_TRANSFORMER_GROUPS = ("block3", "block4")
+
+
+def load_metaspikformer(
+    state_dict: StateDict,
+    *,
+    num_heads: int = 8,
+    steps: int = 4,
+    neuron: str = "lif",
+    levels: int | None = None,
+    attention_scale: float = 0.125,
+    strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1),
+    stride: int | None = None,
+) -> nn.Module:
+    """Builds the model, or the block, that an official state dict belongs to.
+
+    Args:
+        state_dict: Official names to tensors.
+        num_heads: Attention heads.
+        steps: Time steps T.
+        neuron: Neuron of all layers.
+        levels: Largest count D of integer neurons.
+        attention_scale: Factor of the attention product.
+        strides: Down-sampling of the five stages.
+        stride: Stride of a lone down-sampling block; official: 2 for the 7x7 stem, else 1.
+
+    Returns:
+        The model in evaluation mode. A lone block takes official inputs [T, B, C, H, W].
+    """
+    state = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    choice = NeuronChoice.resolve(neuron, steps, levels)
+    sizes_of_block = Sizes(widths=(num_heads,) * 5, heads=num_heads)
+    if "head.weight" in state:
+        model: nn.Module = _model(state, choice, num_heads, attention_scale, strides)
+        renamed = _rename_model(state)
+    elif "q_conv.0.body.0.weight" in state:
+        channels = state["q_conv.0.body.0.weight"].shape[0]
+        attention = SpikeDrivenSelfAttention(
+            channels, num_heads, attention_scale, choice.build, choice.build_attention
+        )
+        model, renamed = attention, _rename(state, _ATTENTION)
+    elif "Conv.pwconv1.weight" in state:
+        channels = state["conv1.weight"].shape[1]
+        block = ConvBlock(channels, _block_sizes(state, "Conv.", "conv1", num_heads), choice, 0.0)
+        model, renamed = block, _rename(state, _CONV_BLOCK)
+    elif "pwconv1.weight" in state:
+        channels = state["pwconv1.weight"].shape[1]
+        separable = SepConv(channels, _block_sizes(state, "", None, num_heads), choice)
+        model, renamed = separable, _rename(state, _SEPARABLE)
+    elif "fc1_conv.weight" in state:
+        hidden, channels = state["fc1_conv.weight"].shape[:2]
+        model = FeedForward(channels, hidden, 1, choice, bias=True)
+        renamed = _rename(state, _MLP)
+    elif "encode_conv.weight" in state:
+        out_channels, channels, kernel, _ = state["encode_conv.weight"].shape
+        first = kernel == sizes_of_block.stem_kernel
+        step = stride or (2 if first else 1)
+        down = DownSampling(channels, out_channels, kernel, step, None if first else choice)
+        model, renamed = down, _rename(state, _DOWN_SAMPLING)
+    elif "body.0.weight" in state:
+        channels, out_channels = state["body.0.weight"].shape[1], state["body.2.1.weight"].shape[0]
+        model = RepConv(channels, out_channels, outer_norm=False)
+        renamed = _rename(state, _REP_CONV)
+    elif "bn.weight" in state:
+        model = BorderNorm(state["bn.weight"].shape[0], padding=1)
+        renamed = _rename(state, [(r"bn\.", "norm.")])
+    else:
+        raise ValueError(
+            "the state dict is not Meta-SpikeFormer's: neither head.weight nor the parameters of "
+            f"one of its blocks are in it (it has {', '.join(list(state)[:5])}, ...)"
+        )
+    model.to(next(iter(state.values())).dtype)
+    expected = model.state_dict()
+    renamed = {
+        name: tensor.view_as(expected[name]) if name in expected else tensor
+        for name, tensor in renamed.items()
+    }
+    try:
+        model.load_state_dict(renamed)
+    except RuntimeError as error:
+        raise ValueError(f"the state dict does not fit Meta-SpikeFormer: {error}") from error
+    return (model if isinstance(model, MetaSpikFormer) else OfficialBlock(model)).eval()
+
+
+class OfficialBlock(nn.Module):
+    """One block that takes the official [T, B, C, H, W] beside our [T*B, C, H, W].
+
+    Args:
+        block: The block.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the block on official or time-major input."""
+        if x.ndim != 5:
+            output: Tensor = self.block(x)
+            return output
+        flat: Tensor = self.block(x.flatten(0, 1))
+        return flat.unflatten(0, x.shape[:2])
+
+
+def _rename(state: StateDict, rules: list[tuple[str, str]]) -> dict[str, Tensor]:
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            ours, count = re.subn(f"^{pattern}", replacement, name)
+            if count:
+                renamed[ours] = tensor
+                break
+        else:
+            renamed[name] = tensor
+    return renamed
+
+
+def _indices(state: StateDict, group: str) -> list[int]:
+    found = {int(m[1]) for name in state if (m := re.match(rf"{group}\.(\d+)\.", name))}
+    return sorted(found)
+
+
+def _rename_model(state: StateDict) -> dict[str, Tensor]:
+    renamed: dict[str, Tensor] = {}
+
+    def take(official: str, ours: str, rules: list[tuple[str, str]]) -> None:
+        inner = {n[len(official) :]: t for n, t in state.items() if n.startswith(official)}
+        renamed.update({ours + name: t for name, t in _rename(inner, rules).items()})
+
+    for stage, name in enumerate(_DOWN_SAMPLING_NAMES):
+        take(f"{name}.", f"trunk.{stage}.0.", _DOWN_SAMPLING)
+    for stage, groups in enumerate(_CONV_BLOCK_GROUPS):
+        blocks = [f"{group}.{i}." for group in groups for i in _indices(state, group)]
+        for position, official in enumerate(blocks, start=1):
+            take(official, f"trunk.{stage}.{position}.", _CONV_BLOCK)
+    for stage, group in enumerate(_TRANSFORMER_GROUPS, start=3):
+        for i in _indices(state, group):
+            take(f"{group}.{i}.attn.", f"trunk.{stage}.{i + 1}.attention.", _ATTENTION)
+            take(f"{group}.{i}.mlp.", f"trunk.{stage}.{i + 1}.mlp.", _MLP)
+    take("head.", "head.linear.", [])
+    return renamed
+
+
+def _block_sizes(
+    state: StateDict, separable: str, mixer: str | None, heads: int
+) -> Sizes:
+    hidden, channels = state[f"{separable}pwconv1.weight"].shape[:2]
+    conv_ratio = 4 if mixer is None else state[f"{mixer}.weight"].shape[0] // channels
+    return Sizes(
+        widths=(heads,) * 5,
+        heads=heads,
+        conv_ratio=conv_ratio,
+        separable_ratio=hidden // channels,
+        separable_kernel=state[f"{separable}dwconv.weight"].shape[-1],
+    )
+
+
+def _model(
+    state: StateDict,
+    choice: NeuronChoice,
+    heads: int,
+    attention_scale: float,
+    strides: tuple[int, int, int, int, int],
+) -> MetaSpikFormer:
+    missing = [n for n in _DOWN_SAMPLING_NAMES if f"{n}.encode_conv.weight" not in state]
+    if missing:
+        raise ValueError(f"the state dict is not Meta-SpikeFormer's: {missing[0]} is missing")
+    stem = state["downsample1_1.encode_conv.weight"]
+    widths = [state[f"{name}.encode_conv.weight"].shape[0] for name in _DOWN_SAMPLING_NAMES]
+    depths = [sum(len(_indices(state, g)) for g in groups) for groups in _CONV_BLOCK_GROUPS]
+    depths += [len(_indices(state, group)) for group in _TRANSFORMER_GROUPS]
+    block = "ConvBlock1_1.0."
+    sizes = Sizes(
+        widths=(widths[0], widths[1], widths[2], widths[3], widths[4]),
+        depths=(depths[0], depths[1], depths[2], depths[3], depths[4]),
+        strides=strides,
+        stem_kernel=stem.shape[-1],
+        heads=heads,
+        mlp_ratio=state["block3.0.mlp.fc1_conv.weight"].shape[0] // widths[3],
+        conv_ratio=state[f"{block}conv1.weight"].shape[0] // widths[0],
+        separable_ratio=state[f"{block}Conv.pwconv1.weight"].shape[0] // widths[0],
+        separable_kernel=state[f"{block}Conv.dwconv.weight"].shape[-1],
+        attention_scale=attention_scale,
+    )
+    classes = state["head.weight"].shape[0]
+    model = MetaSpikFormer(sizes, choice, num_classes=classes, in_channels=stem.shape[1])
+    model.recipe = {
+        "name": "metaspikformer_15m",
+        "arguments": {
+            **vars(sizes),
+            "num_classes": classes,
+            "in_channels": stem.shape[1],
+            "steps": choice.steps,
+            "levels": choice.levels,
+            "neuron": choice.name,
+        },
+    }
+    return model

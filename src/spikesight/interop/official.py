@@ -1,0 +1,36 @@
+"""One entry for the checkpoints of all families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from spikesight.interop.metaspikformer import load_metaspikformer
+
+_LOADERS: dict[str, Callable[..., nn.Module]] = {"metaspikformer": load_metaspikformer}
+
+
+def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration: Any) -> Any:
+    """Turns an authors' checkpoint into our model with the same outputs.
+
+    Sizes are read off the state dict; what it does not tell is passed by keyword and defaults to
+    the official configuration. A state dict of one official block (attention, MLP, SepConv, ...)
+    gives that block.
+
+    Args:
+        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2).
+        state_dict: The official parameters and buffers by their official names.
+        **configuration: metaspikformer: num_heads=8, steps=4, neuron="lif", levels=None,
+            attention_scale=0.125, strides=(2, 2, 2, 2, 1), stride of a lone down-sampling.
+
+    Returns:
+        The model (or block) in evaluation mode, in the state dict's floating-point type.
+
+    Raises:
+        ValueError: If the family is unknown or the state dict is not of it.
+    """
+    if family not in _LOADERS:
+        raise ValueError(f"no official family {family!r}; pass one of {sorted(_LOADERS)}")
+    return _LOADERS[family](state_dict, **configuration)

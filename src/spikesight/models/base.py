@@ -1,0 +1,169 @@
+"""What every model shares: how inputs are presented, saved and described."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+class Recipe(TypedDict):
+    """What rebuilds a model: `create_model(**recipe)`, flattened."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class Presentation(nn.Module):
+    """Presents an input to the network at every time step.
+
+    A static image [B, C, H, W] is shown T times (direct encoding); a sequence [B, T, C, H, W] is
+    shown frame by frame.
+
+    Args:
+        steps: Time steps T.
+        channels: Channels that the network expects.
+        stride: What height and width must be divisible by.
+    """
+
+    def __init__(self, steps: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] or [B, T, C, H, W] to time-major [T*B, C, H, W]."""
+        self.check(tuple(x.shape))
+        if x.ndim == 5:
+            return x.transpose(0, 1).flatten(0, 1)
+        return x if self.steps == 1 else x.repeat(self.steps, 1, 1, 1)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError when the network cannot take an input of this shape."""
+        if len(shape) not in (4, 5):
+            raise ValueError(
+                f"input has shape {shape}; expected [B, C, H, W] or [B, T, C, H, W]: "
+                "add the batch dimension with x[None]"
+            )
+        if len(shape) == 5 and shape[1] != self.steps:
+            raise ValueError(
+                f"input has {shape[1]} time steps but the model has {self.steps}; "
+                f"create the model with steps={shape[1]}"
+            )
+        channels, height, width = shape[-3:]
+        if channels != self.channels:
+            raise ValueError(
+                f"input has {channels} channels but the model takes {self.channels}; "
+                f"create the model with in_channels={channels}"
+            )
+        down, right = -height % self.stride, -width % self.stride
+        if down or right:
+            raise ValueError(
+                f"input of {height}x{width} pixels is not divisible by the stride {self.stride}; "
+                f"pad it with torch.nn.functional.pad(x, (0, {right}, 0, {down})) or resize it"
+            )
+
+
+class GlobalPool(nn.Module):
+    """Mean over the pixels: [N, C, H, W] to [N, C]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pools x [N, C, H, W] to [N, C]."""
+        return x.mean((-2, -1))
+
+
+class Readout(nn.Module):
+    """Mean of the output over time: [T*B, K] to [B, K].
+
+    Args:
+        steps: Time steps T.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Averages x [T*B, K] over T."""
+        return x if self.steps == 1 else x.unflatten(0, (self.steps, -1)).mean(0)
+
+
+class DropPath(nn.Module):
+    """Drops whole residual branches of random samples in training (stochastic depth).
+
+    A sample keeps or loses the branch at all of its time steps together.
+
+    Args:
+        rate: Probability of dropping.
+        steps: Time steps T.
+    """
+
+    def __init__(self, rate: float, steps: int) -> None:
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"drop_path_rate must lie in [0, 1), not {rate}")
+        self.rate = rate
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Masks x [T*B, ...] and rescales what is kept."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty(x.shape[0] // self.steps).bernoulli_(keep).div_(keep)
+        return x * mask.repeat(self.steps).view(-1, *[1] * (x.ndim - 1))
+
+    def extra_repr(self) -> str:
+        """The rate."""
+        return f"rate={self.rate}"
+
+
+class SpikingModel(nn.Module):
+    """Base class of all models.
+
+    Attributes:
+        recipe: What `create_model` needs to build the model again.
+        steps: Time steps T.
+        stride: What the height and width of an input must be divisible by.
+    """
+
+    recipe: Recipe
+    steps: int
+    stride: int
+
+    @abstractmethod
+    def stages(self) -> list[nn.Module]:
+        """The parts from input to output, for layer-wise learning rates."""
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Writes model.safetensors and config.json, which `spikesight.load` reads.
+
+        Args:
+            folder: Made if it does not exist.
+            half: Whether to store floating-point tensors in half precision.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        if half:
+            tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "config.json").write_text(json.dumps(self.recipe, indent=2) + "\n")
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Truncated-normal weights of standard deviation 0.02 for linear maps, He for others."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,70 @@
+"""A trunk that returns its stages' maps, as timm's features_only."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+from timm.models import FeatureInfo
+from torch import Tensor, nn
+
+from spikesight.models.base import Presentation, Recipe
+
+
+class StagedModel(Protocol):
+    """What a model offers so that its stages can be read out."""
+
+    presentation: Presentation
+    trunk: nn.Sequential
+    steps: int
+    stride: int
+
+    def feature_stages(self) -> list[tuple[int, int, int]]:
+        """(Index in the trunk, channels, reduction) of each map."""
+        ...
+
+
+class StageFeatures(nn.Module):
+    """Returns the last map at each resolution, finest first.
+
+    Attributes:
+        feature_info: timm's FeatureInfo: `.channels()`, `.reduction()`.
+
+    Args:
+        model: The model whose trunk is used.
+        out_indices: Which of the maps to return; all when omitted.
+    """
+
+    def __init__(self, model: StagedModel, out_indices: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        maps = model.feature_stages()
+        out_indices = tuple(range(len(maps))) if out_indices is None else tuple(out_indices)
+        wanted = [i % len(maps) for i in out_indices if -len(maps) <= i < len(maps)]
+        if len(wanted) != len(out_indices):
+            raise ValueError(f"out_indices={out_indices}, but the trunk has {len(maps)} maps")
+        self.recipe: Recipe
+        self.steps = model.steps
+        self.stride = model.stride
+        self.presentation = model.presentation
+        self.trunk = model.trunk[: maps[max(wanted)][0] + 1]
+        self._stage_of_map = [maps[i][0] for i in wanted]
+        info = [
+            {"num_chs": channels, "reduction": reduction, "module": f"trunk.{index}"}
+            for index, channels, reduction in maps
+        ]
+        self.feature_info = FeatureInfo(info, tuple(wanted))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps [B, C, H, W] (T = 1) or [B, T, C, H, W] of an input as the model takes it."""
+        maps = self.stage_maps(x)
+        if self.steps == 1:
+            return maps
+        return [m.unflatten(0, (self.steps, -1)).transpose(0, 1) for m in maps]
+
+    def stage_maps(self, x: Tensor) -> list[Tensor]:
+        """The same maps time-major, [T*B, C, H, W], for spiking heads."""
+        x = self.presentation(x)
+        outputs = []
+        for stage in self.trunk:
+            x = cast(nn.Module, stage)(x)
+            outputs.append(x)
+        return [outputs[i] for i in self._stage_of_map]

@@ -1,0 +1,311 @@
+"""Meta-SpikeFormer, the backbone of Spike-driven Transformer V2 and of QSD-Transformer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from spikesight.attention import SpikeDrivenSelfAttention
+from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
+from spikesight.models.features import StageFeatures
+from spikesight.models.neuron_choice import NeuronChoice
+from spikesight.registry import register_model
+from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
+
+SeparableForm = Literal["official", "spike_driven"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a Meta-SpikeFormer; a variant of the family is one of these.
+
+    Attributes:
+        widths: Channels of the five stages (1a, 1b, 2: convolution; 3, 4: attention).
+        depths: Blocks per stage.
+        strides: Down-sampling at the entry of each stage.
+        stem_kernel: Side of the first convolution's kernel.
+        heads: Attention heads; must divide the last two widths.
+        mlp_ratio: Hidden width of the attention blocks' MLP over its input.
+        conv_ratio: Hidden width of the convolution blocks' 3x3 pair over its input.
+        separable_ratio: Hidden width of SepConv over its input.
+        separable_kernel: Side of SepConv's depthwise kernel.
+        separable: "official" has no neuron before SepConv's second pointwise convolution, which
+            then multiplies real values; "spike_driven" has one (Spike2Former's ESC, eqs. 1-3).
+        attention_scale: Factor of the attention product.
+        layer_scale: Initial layer scale of the attention blocks' branches; None for none.
+    """
+
+    widths: tuple[int, int, int, int, int]
+    depths: tuple[int, int, int, int, int] = (1, 1, 2, 6, 2)
+    strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1)
+    stem_kernel: int = 7
+    heads: int = 8
+    mlp_ratio: int = 4
+    conv_ratio: int = 4
+    separable_ratio: int = 2
+    separable_kernel: int = 7
+    separable: SeparableForm = "official"
+    attention_scale: float = 0.125
+    layer_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "depths", "strides"):
+            value = tuple(getattr(self, name))
+            object.__setattr__(self, name, value)
+            if len(value) != 5:
+                raise ValueError(f"{name} needs 5 entries (stages 1a, 1b, 2, 3, 4), not {value}")
+        for width in self.widths[3:]:
+            if width % self.heads:
+                raise ValueError(f"heads={self.heads} must divide the attention width {width}")
+        if self.separable not in ("official", "spike_driven"):
+            raise ValueError(f"separable={self.separable!r}; pass 'official' or 'spike_driven'")
+
+
+class SepConv(nn.Module):
+    """Inverted separable convolution: pointwise, depthwise, pointwise, with neurons between."""
+
+    def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice) -> None:
+        super().__init__()
+        hidden, kernel = sizes.separable_ratio * channels, sizes.separable_kernel
+        self.neuron1 = neuron.build()
+        self.expand = ConvNorm(channels, hidden, 1)
+        self.neuron2 = neuron.build()
+        if sizes.separable == "official":
+            self.project = nn.Sequential(DepthwiseSeparableConvNorm(hidden, channels, kernel))
+        else:
+            depthwise = ConvNorm(hidden, hidden, kernel, groups=hidden)
+            self.project = nn.Sequential(depthwise, neuron.build(), ConvNorm(hidden, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Current [T*B, C, H, W] of the branch."""
+        x = self.expand(self.neuron1(x))
+        current: Tensor = self.project(self.neuron2(x))
+        return current
+
+
+class FeedForward(nn.Module):
+    """Two convolutions, each after a neuron: the MLP (1x1) or the channel mixer (3x3)."""
+
+    def __init__(
+        self, channels: int, hidden: int, kernel: int, neuron: NeuronChoice, *, bias: bool
+    ) -> None:
+        super().__init__()
+        self.neuron1 = neuron.build()
+        self.expand = ConvNorm(channels, hidden, kernel, bias=bias)
+        self.neuron2 = neuron.build()
+        self.project = ConvNorm(hidden, channels, kernel, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Current [T*B, C, H, W] of the branch."""
+        x = self.expand(self.neuron1(x))
+        current: Tensor = self.project(self.neuron2(x))
+        return current
+
+
+class ConvBlock(nn.Module):
+    """x + SepConv(x), then x + two 3x3 convolutions."""
+
+    def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
+        super().__init__()
+        self.separable = SepConv(channels, sizes, neuron)
+        self.mixer = FeedForward(channels, sizes.conv_ratio * channels, 3, neuron, bias=False)
+        self.drop_path = DropPath(drop_path, neuron.steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Stream [T*B, C, H, W]."""
+        x = x + self.drop_path(self.separable(x))
+        return x + self.drop_path(self.mixer(x))
+
+
+class TransformerBlock(nn.Module):
+    """x + attention(x), then x + MLP(x)."""
+
+    def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
+        super().__init__()
+        self.attention = SpikeDrivenSelfAttention(
+            channels, sizes.heads, sizes.attention_scale, neuron.build, neuron.build_attention
+        )
+        self.mlp = FeedForward(channels, sizes.mlp_ratio * channels, 1, neuron, bias=True)
+        self.attention_scale = _scale(channels, sizes.layer_scale)
+        self.mlp_scale = _scale(channels, sizes.layer_scale)
+        self.drop_path = DropPath(drop_path, neuron.steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Stream [T*B, C, H, W]."""
+        x = x + self.drop_path(self.attention_scale(self.attention(x)))
+        return x + self.drop_path(self.mlp_scale(self.mlp(x)))
+
+
+def _scale(channels: int, initial: float | None) -> nn.Module:
+    return nn.Identity() if initial is None else Synapse(LayerScale(channels, initial))
+
+
+class DownSampling(nn.Module):
+    """Neuron and strided 3x3 convolution, or the stem's convolution on the image itself."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        neuron: NeuronChoice | None,
+    ) -> None:
+        super().__init__()
+        self.neuron = nn.Identity() if neuron is None else neuron.build()
+        self.conv = ConvNorm(in_channels, out_channels, kernel, stride=stride, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Stream [T*B, C', H/stride, W/stride] from [T*B, C, H, W]."""
+        stream: Tensor = self.conv(self.neuron(x))
+        return stream
+
+
+class Stage(nn.Sequential):
+    """Down-sampling and the blocks after it."""
+
+    def __init__(self, down_sampling: DownSampling, blocks: list[nn.Module]) -> None:
+        super().__init__(down_sampling, *blocks)
+
+
+class MetaSpikFormer(SpikingModel):
+    """Meta-SpikeFormer (SDT-V2, ICLR 2024; the network of QSD-Transformer, ICLR 2025).
+
+    Args:
+        sizes: Widths, depths and options.
+        neuron: Neurons of all layers.
+        num_classes: Classes K.
+        in_channels: Channels of the input.
+        drop_path_rate: Stochastic depth of the last block; earlier blocks linearly less.
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        neuron: NeuronChoice,
+        *,
+        num_classes: int,
+        in_channels: int,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.steps = neuron.steps
+        self.stride = _product(sizes.strides)
+        self.presentation = Presentation(neuron.steps, in_channels, self.stride)
+        rates = _linear_rates(drop_path_rate, sum(sizes.depths))
+        self.trunk = nn.Sequential()
+        channels = in_channels
+        for index, (width, depth) in enumerate(zip(sizes.widths, sizes.depths, strict=True)):
+            kernel = sizes.stem_kernel if index == 0 else 3
+            down = DownSampling(
+                channels, width, kernel, sizes.strides[index], neuron if index else None
+            )
+            block = ConvBlock if index < 3 else TransformerBlock
+            blocks: list[nn.Module] = [
+                block(width, sizes, neuron, rates.pop(0)) for _ in range(depth)
+            ]
+            self.trunk.append(Stage(down, blocks))
+            channels = width
+        self.pool = GlobalPool()
+        self.head_neuron = neuron.build()
+        self.head = Linear(channels, num_classes)
+        self.readout = Readout(neuron.steps)
+        self.initialise()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, K] of images [B, C, H, W] or event frames [B, T, C, H, W]."""
+        x = self.trunk(self.presentation(x))
+        logits: Tensor = self.readout(self.head(self.head_neuron(self.pool(x))))
+        return logits
+
+    def stages(self) -> list[nn.Module]:
+        """Every down-sampling and block in order, then the head."""
+        return [layer for stage in self.trunk.children() for layer in stage.children()] + [
+            self.head
+        ]
+
+    def feature_stages(self) -> list[tuple[int, int, int]]:
+        """(Stage, channels, reduction) of the last stage at each resolution."""
+        reductions = [_product(self.sizes.strides[: i + 1]) for i in range(5)]
+        last = [i for i, (a, b) in enumerate(pairwise([*reductions, 0])) if a != b]
+        return [(i, self.sizes.widths[i], reductions[i]) for i in last]
+
+
+def _product(values: tuple[int, ...]) -> int:
+    result = 1
+    for value in values:
+        result *= value
+    return result
+
+
+def _linear_rates(last: float, count: int) -> list[float]:
+    return [last * i / max(count - 1, 1) for i in range(count)]
+
+
+def _build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
+    features_only = options.pop("features_only", False)
+    out_indices = options.pop("out_indices", None)
+    choice = NeuronChoice.resolve(
+        options.pop("neuron", None), options.pop("steps", 1), options.pop("levels", None)
+    )
+    changed = {k: options.pop(k) for k in list(options) if k in Sizes.__dataclass_fields__}
+    if changed:
+        sizes = Sizes(**{**vars(sizes), **changed})
+    model = MetaSpikFormer(sizes, choice, **options)
+    return StageFeatures(model, out_indices) if features_only else model
+
+
+@register_model
+def metaspikformer_nano(**options: Any) -> nn.Module:
+    """For 28-32 px images and 2 CPU cores; every synapse reads spikes."""
+    return _build(
+        Sizes(
+            widths=(16, 32, 48, 96, 96),
+            depths=(0, 1, 1, 1, 1),
+            strides=(2, 1, 2, 1, 1),
+            stem_kernel=3,
+            heads=4,
+            conv_ratio=2,
+            separable_kernel=5,
+            separable="spike_driven",
+        ),
+        **options,
+    )
+
+
+@register_model
+def metaspikformer_tiny(**options: Any) -> nn.Module:
+    """For 32-96 px images; every synapse reads spikes."""
+    return _build(
+        Sizes(
+            widths=(32, 64, 96, 128, 160),
+            depths=(1, 1, 1, 2, 1),
+            strides=(1, 2, 1, 2, 1),
+            stem_kernel=3,
+            separable_kernel=5,
+            separable="spike_driven",
+        ),
+        **options,
+    )
+
+
+@register_model
+def metaspikformer_15m(**options: Any) -> nn.Module:
+    """SDT-V2 15M (QSD-Transformer's 1.8M at 4 bits), 224 px."""
+    return _build(Sizes(widths=(32, 64, 128, 256, 360)), **options)
+
+
+@register_model
+def metaspikformer_31m(**options: Any) -> nn.Module:
+    """SDT-V2 31M (QSD-Transformer's 3.9M at 4 bits), 224 px."""
+    return _build(Sizes(widths=(48, 96, 192, 384, 480)), **options)
+
+
+@register_model
+def metaspikformer_55m(**options: Any) -> nn.Module:
+    """SDT-V2 55M (QSD-Transformer's 6.8M at 4 bits), 224 px."""
+    return _build(Sizes(widths=(64, 128, 256, 512, 640)), **options)

@@ -1,0 +1,50 @@
+"""Which neurons a model is built from."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from spikesight.neurons import Neuron, create_neuron
+
+_ATTENTION_VARIANT = {"lif": "sdt_attention", "qsd_classification": "qsd_classification_attention"}
+_WITHOUT_LEVELS = ("lif", "relu", "sdt", "sdt_attention")
+
+
+@dataclass(frozen=True)
+class NeuronChoice:
+    """Builds every neuron of a model from one name.
+
+    Attributes:
+        name: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin) or an authors' preset.
+        steps: Time steps T.
+        levels: Largest count D per time step.
+    """
+
+    name: str
+    steps: int
+    levels: int
+
+    @staticmethod
+    def resolve(name: str | None, steps: int, levels: int | None) -> NeuronChoice:
+        """Fills in what the user left out.
+
+        Without a name, one level means a binary LIF and more mean an I-LIF; without levels,
+        integer neurons count to 4. LIF and ReLU have no levels to choose.
+        """
+        if name is None:
+            name = "lif" if levels == 1 else "i_lif"
+        if name in _WITHOUT_LEVELS:
+            if levels not in (None, 1) and name != "relu":
+                warnings.warn(f"neuron={name!r} is binary; levels={levels} is ignored", stacklevel=3)
+            levels = 1
+        return NeuronChoice(name, steps, 4 if levels is None else levels)
+
+    def build(self) -> Neuron:
+        """An ordinary neuron."""
+        return create_neuron(self.name, steps=self.steps, levels=self.levels)
+
+    def build_attention(self) -> Neuron:
+        """The neuron after the attention product (SDT-V2: threshold 0.5 instead of 1)."""
+        name = _ATTENTION_VARIANT.get(self.name, self.name)
+        return create_neuron(name, steps=self.steps, levels=self.levels)

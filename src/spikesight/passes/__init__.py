@@ -1,0 +1,17 @@
+"""Passes over the graph: each written once and true for every model."""
+
+from spikesight.passes.energy_report import EnergyReport, energy
+from spikesight.passes.folding import fold
+from spikesight.passes.unrolling import SpikeNetwork, unroll
+from spikesight.passes.verification import Verification, verify
+
+__all__ = [
+    "EnergyReport",
+    "SpikeNetwork",
+    "Verification",
+    "energy",
+    "fold",
+
+    "unroll",
+    "verify",
+]

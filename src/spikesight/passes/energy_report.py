@@ -1,0 +1,329 @@
+"""Energy: synaptic operations by actual spikes, in picojoules."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikesight.graph import (
+    Affine,
+    AttentionProduct,
+    Graph,
+    Input,
+    Neuron,
+    Node,
+    Synapse,
+    execute,
+    trace,
+)
+from spikesight.neurons.dynamics import Dynamics
+from spikesight.passes.folding import fold
+from spikesight.passes.text_table import text_table
+
+MULTIPLY_ACCUMULATE_PJ = 4.6
+ACCUMULATE_PJ = 0.9
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """What one synapse factor or attention product costs per sample.
+
+    Attributes:
+        name: The layer's path in the model.
+        kind: "first layer", "synapse", "real-valued synapse" or "attention product".
+        macs: Dense multiply-accumulates per time step, zero padding included, as FLOP counters
+            count them.
+        firing_rate: Mean input spike in [0, 1]; None where the input is real-valued.
+        mean_count: Mean input count per time step, in [0, D]; None likewise.
+        accumulates: Accumulations by actual spikes over all T x D steps: each spike times the
+            outputs that it really reaches.
+        multiplies: Multiply-accumulates over all time steps.
+        paper_accumulates: The papers' estimate of `accumulates`, mean count * T * MACs
+            (QSD-Transformer eqs. 28-30); it ignores the border.
+        twin_macs: Dense multiply-accumulates of the same layer of the ANN twin, RepConv unfolded,
+            one time step.
+    """
+
+    name: str
+    kind: str
+    macs: float
+    firing_rate: float | None
+    mean_count: float | None
+    accumulates: float
+    multiplies: float
+    paper_accumulates: float
+    twin_macs: float
+
+    @property
+    def picojoules(self) -> float:
+        """Energy per sample."""
+        return MULTIPLY_ACCUMULATE_PJ * self.multiplies + ACCUMULATE_PJ * self.accumulates
+
+    @property
+    def twin_picojoules(self) -> float:
+        """Energy per sample of the ANN twin's layer."""
+        return MULTIPLY_ACCUMULATE_PJ * self.twin_macs
+
+
+@dataclass(frozen=True)
+class EnergyReport:
+    """Energy per sample, layer by layer.
+
+    Counts are of the folded network: 4.6 pJ per multiply-accumulate and 0.9 pJ per accumulation
+    (45 nm, 32-bit floating point, Horowitz 2014). As in the papers, memory access, neuron updates
+    and residual additions are left out.
+
+    Attributes:
+        layers: One entry per synapse factor and attention product.
+        samples: Number of samples that firing was averaged over.
+        firing_rates: Mean spike of every neuron in [0, 1], by path; empty for an ANN.
+    """
+
+    layers: tuple[LayerEnergy, ...]
+    samples: int
+    firing_rates: dict[str, float]
+
+    @property
+    def picojoules(self) -> float:
+        """Energy per sample."""
+        return sum(layer.picojoules for layer in self.layers)
+
+    @property
+    def twin_picojoules(self) -> float:
+        """Energy per sample of the ANN twin."""
+        return sum(layer.twin_picojoules for layer in self.layers)
+
+    @property
+    def paper_picojoules(self) -> float:
+        """Energy per sample by the papers' formula instead of actual spikes."""
+        return sum(
+            MULTIPLY_ACCUMULATE_PJ * layer.multiplies + ACCUMULATE_PJ * layer.paper_accumulates
+            for layer in self.layers
+        )
+
+    def table(self) -> str:
+        """The report as text."""
+        rows = [_row(layer) for layer in self.layers]
+        header = ("layer", "kind", "MACs", "rate", "accumulates", "multiplies", "nJ", "ANN twin nJ")
+        total = (
+            "total",
+            "",
+            _si(sum(layer.macs for layer in self.layers)),
+            "",
+            _si(sum(layer.accumulates for layer in self.layers)),
+            _si(sum(layer.multiplies for layer in self.layers)),
+            f"{self.picojoules / 1e3:,.1f}",
+            f"{self.twin_picojoules / 1e3:,.1f}",
+        )
+        ratio = self.twin_picojoules / self.picojoules
+        return (
+            text_table(header, [*rows, total])
+            + f"\nper sample, mean of {self.samples}; {ratio:.1f}x less than the ANN twin; by the "
+            + f"papers' formula {self.paper_picojoules / 1e3:,.1f} nJ. 4.6 pJ per multiply, 0.9 pJ "
+            + "per accumulate; memory, neuron updates and residual additions not counted"
+        )
+
+    def to_html(self, path: str | Path) -> None:
+        """Writes the report as one self-contained page."""
+        from spikesight.reports.energy_page import energy_page
+
+        Path(path).write_text(energy_page(self), encoding="utf-8")
+
+
+def _row(layer: LayerEnergy) -> tuple[str, ...]:
+    rate = "" if layer.firing_rate is None else f"{layer.firing_rate:.3f}"
+    counts = (_si(layer.accumulates), _si(layer.multiplies))
+    energy_nj = (f"{layer.picojoules / 1e3:,.1f}", f"{layer.twin_picojoules / 1e3:,.1f}")
+    return (layer.name, layer.kind, _si(layer.macs), rate, *counts, *energy_nj)
+
+
+def _si(value: float) -> str:
+    for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.2f}{suffix}"
+    return f"{value:.0f}"
+
+
+@torch.no_grad()
+def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
+    """Counts synaptic operations of a model on real inputs.
+
+    Args:
+        model: A spiking model, or an ANN twin (every operation then multiplies).
+        data: Inputs [B, C, H, W] (frames [B, T, C, H, W]), or batches of them or of
+            (inputs, labels), such as a loader.
+
+    Returns:
+        Energy per sample.
+
+    Raises:
+        ValueError: If there is no input or the model cannot be traced.
+    """
+    model = copy.deepcopy(model).eval()
+    parameter = next(model.parameters())
+    unfolded = trace(model)
+    is_ann = any(neuron.dynamics is None for neuron in unfolded.neurons)
+    graph = unfolded if is_ann else fold(unfolded)
+    meter = _Meter(graph)
+    twin_macs: dict[str, list[float]] = {}
+    for batch in [data] if isinstance(data, Tensor) else data:
+        inputs = batch[0] if isinstance(batch, tuple | list) else batch
+        assert isinstance(inputs, Tensor)
+        inputs = inputs.to(parameter.device, parameter.dtype)
+        if not twin_macs:
+            twin_macs = _dense_macs(unfolded, inputs[:1])
+        execute(graph, inputs, meter.observe)
+        meter.samples += inputs.shape[0]
+    if meter.samples == 0:
+        raise ValueError("there is no input to measure on; pass a tensor or a loader with batches")
+    return meter.report(twin_macs)
+
+
+def _dense_macs(graph: Graph, sample: Tensor) -> dict[str, list[float]]:
+    """MACs of every factor of every layer for one sample and one time step."""
+    macs: dict[str, list[float]] = {}
+    steps = graph.input.steps
+
+    def observe(node: Node, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        if isinstance(node, Synapse):
+            shapes = _output_shapes(node, inputs[0])
+            pairs = zip(node.factors, shapes, strict=True)
+            macs[node.name] = [
+                0.0 if factor.is_diagonal else _factor_macs(factor, shape) / steps
+                for factor, shape in pairs
+            ]
+        elif isinstance(node, AttentionProduct):
+            macs[node.name] = [_attention_macs(node, inputs[0]) / steps]
+
+    execute(graph, sample, observe)
+    return macs
+
+
+def _output_shapes(node: Synapse, x: Tensor) -> list[tuple[int, ...]]:
+    shapes = []
+    shape = tuple(x.shape)
+    for factor in node.factors:
+        shape = (shape[0], factor.out_channels, *(_extent(factor, s) for s in shape[2:]))
+        shapes.append(shape)
+    return shapes
+
+
+def _extent(factor: Affine, size: int) -> int:
+    return (size + 2 * factor.padding - factor.weight.shape[-1]) // factor.stride + 1
+
+
+def _factor_macs(factor: Affine, output_shape: tuple[int, ...]) -> float:
+    outputs = 1
+    for size in output_shape:
+        outputs *= size
+    return float(outputs * factor.weight[0].numel())
+
+
+def _attention_macs(node: AttentionProduct, x: Tensor) -> float:
+    samples, channels, height, width = x.shape
+    return 2.0 * samples * height * width * channels * (channels // node.heads)
+
+
+def _reached(factor: Affine, counts: Tensor) -> float:
+    """Accumulations that counts [N, C, H, W] cause: each spike times the outputs it reaches."""
+    if factor.is_linear:
+        return float(counts.sum(dtype=torch.float64)) * factor.out_channels
+    per_group = counts.unflatten(1, (factor.groups, -1)).sum((0, 1, 2), dtype=torch.float64)
+    ones = per_group.new_ones(1, 1, *factor.weight.shape[-2:])
+    windows = F.conv2d(per_group[None, None], ones, stride=factor.stride, padding=factor.padding)
+    return float(windows.sum()) * factor.out_channels / factor.groups
+
+
+class _Meter:
+    """Sums operations over batches; a neuron's output is found by the name of its node."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.samples = 0
+        self.spikes: dict[str, float] = {}
+        self.elements: dict[str, float] = {}
+        self.accumulates: dict[tuple[str, int], float] = {}
+        self.macs: dict[tuple[str, int], float] = {}
+
+    def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Takes part in `execute`."""
+        if isinstance(node, Neuron) and node.dynamics is not None:
+            counts = output / node.dynamics.unit
+            _add(self.spikes, node.name, float(counts.sum(dtype=torch.float64)))
+            _add(self.elements, node.name, float(counts.numel()))
+        elif isinstance(node, Synapse):
+            for index, shape in enumerate(_output_shapes(node, inputs[0])):
+                factor = node.factors[index]
+                if not factor.is_diagonal:
+                    _add(self.macs, (node.name, index), _factor_macs(factor, shape))
+            if (neuron := self._spiking(node.inputs[0])) is not None:
+                counts = inputs[0] / neuron.unit
+                _add(self.accumulates, (node.name, 0), _reached(node.factors[0], counts))
+        elif isinstance(node, AttentionProduct):
+            _add(self.macs, (node.name, 0), _attention_macs(node, inputs[0]))
+            if (neuron := self._spiking(node.inputs[0])) is not None:
+                _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
+
+    def _spiking(self, name: str) -> Dynamics | None:
+        node = self.graph.by_name[name]
+        return node.dynamics if isinstance(node, Neuron) else None
+
+    def _attention(self, node: AttentionProduct, inputs: tuple[Tensor, ...]) -> float:
+        """Spikes of K and of Q are expanded; each adds one row of head_dim integers."""
+        head_dim = inputs[0].shape[1] // node.heads
+        total = 0.0
+        for name, x in zip(node.inputs[:2], inputs[:2], strict=True):
+            neuron = self._spiking(name)
+            assert neuron is not None
+            total += float(x.sum(dtype=torch.float64)) / neuron.unit * head_dim
+        return total
+
+    def report(self, twin_macs: dict[str, list[float]]) -> EnergyReport:
+        """Means per sample."""
+        steps = self.graph.input.steps
+        layers = []
+        for (name, index), total in self.macs.items():
+            node = self.graph.by_name[name]
+            source = node.inputs[0]
+            neuron = self._spiking(source) if index == 0 else None
+            per_sample = total / self.samples
+            mean = None if neuron is None else self.spikes[source] / self.elements[source]
+            first = isinstance(self.graph.by_name[source], Input) and index == 0
+            if isinstance(node, AttentionProduct):
+                kind = "attention product"
+            else:
+                kind = "first layer" if first else "synapse" if neuron else "real-valued synapse"
+            layers.append(
+                LayerEnergy(
+                    name=name if index == 0 else f"{name}[{index}]",
+                    kind=kind,
+                    macs=per_sample / steps,
+                    firing_rate=None if neuron is None or mean is None else mean / neuron.levels,
+                    mean_count=mean,
+                    accumulates=self.accumulates.get((name, index), 0.0) / self.samples,
+                    multiplies=0.0 if neuron else per_sample,
+                    paper_accumulates=0.0 if mean is None else mean * per_sample,
+                    twin_macs=sum(twin_macs[name]) if index == 0 else 0.0,
+                )
+            )
+        rates = {
+            neuron.name: self.spikes[neuron.name]
+            / self.elements[neuron.name]
+            / neuron.dynamics.levels
+            for neuron in self.graph.neurons
+            if neuron.dynamics is not None
+        }
+        return EnergyReport(tuple(layers), self.samples, rates)
+
+
+def _add(sums: dict[_Key, float], key: _Key, value: float) -> None:
+    sums[key] = sums.get(key, 0.0) + value

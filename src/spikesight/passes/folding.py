@@ -1,0 +1,127 @@
+"""Fold: normalisations, RepConv, layer scales and units into one kernel per synapse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from spikesight.graph import Affine, AttentionProduct, Graph, Neuron, Node, Synapse
+
+
+def fold(graph: Graph) -> Graph:
+    """Rewrites a graph so that synapses hold as few factors as exact algebra allows.
+
+    Consecutive synapses become one. Within a synapse, normalisations and layer scales fold into
+    the convolution before them, and 1x1 -> depthwise -> 1x1 (RepConv) becomes one dense kernel
+    with zero padding. A depthwise convolution followed by a pointwise one stays two factors:
+    their product would be a dense kernel of many times the size. Every neuron's unit moves into
+    the synapses and attention products that read it, so that counts travel.
+
+    Args:
+        graph: As `trace` returns it.
+
+    Returns:
+        A graph with the same function.
+    """
+    graph = _merge_consecutive_synapses(graph)
+    nodes = tuple(
+        replace(node, factors=fold_factors(node.factors)) if isinstance(node, Synapse) else node
+        for node in graph.nodes
+    )
+    return _fold_units(replace(graph, nodes=nodes))
+
+
+def fold_factors(factors: tuple[Affine, ...]) -> tuple[Affine, ...]:
+    """Merges neighbouring affine factors wherever the product is exact and no larger kernel."""
+    folded: list[Affine] = []
+    for factor in factors:
+        folded.append(factor)
+        while len(folded) > 1 and (merged := _merge(folded[-2], folded[-1])) is not None:
+            folded[-2:] = [merged]
+    return tuple(folded)
+
+
+def _merge(first: Affine, second: Affine) -> Affine | None:
+    if first.is_linear or second.is_linear:
+        return None
+    if second.is_diagonal:
+        gain = second.weight.view(-1)
+        weight = first.weight * gain.view(-1, 1, 1, 1)
+        return replace(first, weight=weight, bias=_sum(_times(first.bias, gain), second.bias))
+    if first.is_pointwise and second.is_depthwise and _pads_with_image_of_zero(first, second):
+        kernel = second.weight
+        bias = _sum(_times(first.bias, kernel.sum((1, 2, 3))), second.bias)
+        return replace(second, weight=kernel * first.weight, bias=bias, groups=1, border=None)
+    if first.groups == 1 and second.is_pointwise:
+        matrix = second.weight.flatten(1)
+        bias = None if first.bias is None else matrix @ first.bias
+        weight = torch.einsum("om,mihw->oihw", matrix, first.weight)
+        return replace(first, weight=weight, bias=_sum(bias, second.bias))
+    return None
+
+
+def _pads_with_image_of_zero(first: Affine, second: Affine) -> bool:
+    if second.padding == 0:
+        return True
+    zero = second.weight.new_zeros(())
+    border = zero if second.border is None else second.border
+    return bool(((zero if first.bias is None else first.bias) == border).all())
+
+
+def _times(bias: Tensor | None, factor: Tensor) -> Tensor | None:
+    return None if bias is None else bias * factor
+
+
+def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
+
+def _merge_consecutive_synapses(graph: Graph) -> Graph:
+    nodes: list[Node] = []
+    renamed: dict[str, str] = {}
+    for original in graph.nodes:
+        node = replace(original, inputs=tuple(renamed.get(n, n) for n in original.inputs))
+        previous = nodes[-1] if nodes else None
+        if (
+            isinstance(node, Synapse)
+            and isinstance(previous, Synapse)
+            and node.inputs == (previous.name,)
+            and len(graph.consumers[original.inputs[0]]) == 1
+        ):
+            nodes[-1] = replace(previous, factors=previous.factors + node.factors)
+            renamed[node.name] = previous.name
+        else:
+            nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _fold_units(graph: Graph) -> Graph:
+    unit_of: dict[str, float] = {}
+    for neuron in graph.neurons:
+        readers = graph.consumers[neuron.name]
+        foldable = readers and all(isinstance(n, Synapse | AttentionProduct) for n in readers)
+        if neuron.dynamics is not None and foldable:
+            unit_of[neuron.name] = neuron.dynamics.unit
+
+    def rewrite(node: Node) -> Node:
+        if isinstance(node, Neuron) and node.name in unit_of:
+            assert node.dynamics is not None
+            return replace(node, dynamics=replace(node.dynamics, unit=1.0))
+        if isinstance(node, Synapse) and node.inputs[0] in unit_of:
+            first, *rest = node.factors
+            return replace(
+                node,
+                factors=(replace(first, weight=first.weight * unit_of[node.inputs[0]]), *rest),
+            )
+        if isinstance(node, AttentionProduct):
+            scale = node.scale
+            for name in node.inputs:
+                scale *= unit_of.get(name, 1.0)
+            return replace(node, scale=scale)
+        return node
+
+    return replace(graph, nodes=tuple(rewrite(node) for node in graph.nodes))

@@ -1,0 +1,157 @@
+"""Unroll: the network as T x D steps of binary spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikesight.graph import (
+    Add,
+    AttentionProduct,
+    Graph,
+    Input,
+    Neuron,
+    Node,
+    Output,
+    Pool,
+    Synapse,
+)
+from spikesight.graph.execution import apply_affine, present
+from spikesight.neurons.dynamics import binary_spikes, charge, reset
+from spikesight.passes.folding import fold
+
+Spikes = list[Tensor]
+SpikeObserver = Callable[[Neuron, int, Spikes], None]
+
+
+def unroll(graph: Graph) -> SpikeNetwork:
+    """Makes the binary simulation of a network.
+
+    Args:
+        graph: As `trace` or `fold` returns it; it is folded here if it was not.
+
+    Returns:
+        The simulation, called with an input.
+
+    Raises:
+        ValueError: If a neuron is a ReLU: an ANN has no spikes.
+    """
+    for neuron in graph.neurons:
+        if neuron.dynamics is None:
+            raise ValueError(
+                f"{neuron.name} is a ReLU and emits no spikes; create the model with a spiking "
+                'neuron such as neuron="i_lif"'
+            )
+    return SpikeNetwork(fold(graph))
+
+
+@dataclass(frozen=True)
+class SpikeNetwork:
+    """Simulates a folded graph in T time steps of D binary sub-steps.
+
+    Every synapse reads tensors of 0 and 1. Per time step it sums its kernel over the sub-steps
+    and adds its bias once. An attention product expands one operand into spikes and keeps the
+    other as accumulated integers: K^T V = sum_d k_d^T V, then Q (K^T V) = sum_d q_d (K^T V).
+
+    Attributes:
+        graph: The folded graph.
+    """
+
+    graph: Graph
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, observe: SpikeObserver | None = None) -> Tensor:
+        """Runs the simulation from rest.
+
+        Args:
+            x: Images [B, C, H, W] or frames [B, T, C, H, W], in the graph's dtype.
+            observe: Called for every neuron and time step with the neuron, the time step and
+                its D spike tensors [B, ...].
+
+        Returns:
+            The output [B, K].
+        """
+        steps = self.graph.input.steps
+        membranes: dict[str, Tensor] = {}
+        outputs = []
+        for t, frame in enumerate(present(x, steps).unflatten(0, (steps, -1))):
+            values: dict[str, Tensor | Spikes] = {}
+            for node in self.graph.nodes:
+                if isinstance(node, Neuron):
+                    spikes = _fire(node, _total(values[node.inputs[0]]), membranes)
+                    values[node.name] = _with_unit(node, spikes)
+                    if observe is not None:
+                        observe(node, t, spikes)
+                else:
+                    inputs = [values[name] for name in node.inputs]
+                    values[node.name] = frame if isinstance(node, Input) else _run(node, inputs)
+            outputs.append(_total(values[self.graph.nodes[-1].name]))
+        return torch.stack(outputs).mean(0)
+
+
+def _fire(node: Neuron, current: Tensor, membranes: dict[str, Tensor]) -> Spikes:
+    dynamics = node.dynamics
+    assert dynamics is not None
+    membrane = membranes.get(node.name)
+    potential = charge(current, torch.zeros_like(current) if membrane is None else membrane, dynamics)
+    spikes = binary_spikes(potential, dynamics)
+    membranes[node.name] = reset(potential, _total(spikes), dynamics)
+    return spikes
+
+
+def _with_unit(node: Neuron, spikes: Spikes) -> Tensor | Spikes:
+    assert node.dynamics is not None
+    return spikes if node.dynamics.unit == 1.0 else _total(spikes) * node.dynamics.unit
+
+
+def _total(value: Tensor | Spikes) -> Tensor:
+    return torch.stack(value).sum(0) if isinstance(value, list) else value
+
+
+def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor:
+    match node:
+        case Synapse():
+            return _synapse(node, inputs[0])
+        case AttentionProduct():
+            return _attention(node, *inputs)
+        case Add():
+            return _total(inputs[0]) + _total(inputs[1])
+        case Pool():
+            return _total(inputs[0]).mean((-2, -1))
+        case Output():
+            return _total(inputs[0])
+    raise AssertionError(f"unknown node {node}")
+
+
+def _synapse(node: Synapse, value: Tensor | Spikes) -> Tensor:
+    if isinstance(value, Tensor):
+        for factor in node.factors:
+            value = apply_affine(factor, value)
+        return value
+    current = torch.zeros_like(value[0])
+    for factor in node.factors:
+        current = apply_affine(factor, current)
+    for spikes in value:
+        part = spikes
+        for factor in node.factors:
+            part = apply_affine(factor, part, linear_part=True)
+        current = current + part
+    return current
+
+
+def _attention(
+    node: AttentionProduct, query: Tensor | Spikes, key: Tensor | Spikes, value: Tensor | Spikes
+) -> Tensor:
+    queries = query if isinstance(query, list) else [query]
+    keys = key if isinstance(key, list) else [key]
+    values = _total(value)
+    batch, channels, height, width = values.shape
+    shape = (batch, node.heads, channels // node.heads, height * width)
+    values = values.reshape(shape)
+    context = sum(values @ k.reshape(shape).transpose(-1, -2) for k in keys)
+    current = sum(context @ q.reshape(shape) for q in queries)
+    assert isinstance(current, Tensor)
+    return (current * node.scale).reshape(batch, channels, height, width)

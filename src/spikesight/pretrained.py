@@ -1,0 +1,55 @@
+"""Saved models, from a folder or a hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors.torch import load_file
+
+import spikesight.models  # noqa: F401  registers the families
+from spikesight.models.base import SpikingModel
+from spikesight.registry import create_model
+
+
+def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingModel:
+    """Loads a model that `save_pretrained` or a training run wrote.
+
+    Args:
+        source: Folder with config.json and model.safetensors, or a hub id "owner/name".
+        dtype: Floating-point type of the loaded weights, whatever they are stored in.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        FileNotFoundError: If `source` is neither a folder with these files nor a hub id.
+        ValueError: If the weights do not fit the model that config.json describes.
+    """
+    folder = Path(source)
+    if not folder.exists() and str(source).count("/") == 1 and not str(source).startswith("."):
+        try:
+            folder = Path(snapshot_download(str(source)))
+        except Exception as error:
+            raise FileNotFoundError(
+                f"{source} is no folder here and could not be had from the hub: {error}"
+            ) from error
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {name}; pass a folder that save_pretrained wrote, "
+                "such as run/best"
+            )
+    try:
+        recipe = json.loads((folder / "config.json").read_text())
+        name, arguments = recipe["name"], recipe["arguments"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'config.json'} does not describe a model: {error}") from error
+    model: SpikingModel = create_model(name, **arguments)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except RuntimeError as error:
+        raise ValueError(f"{folder / 'model.safetensors'} does not fit {name}: {error}") from error
+    return model.to(dtype).eval()

@@ -1,0 +1,97 @@
+"""Models by name, shared with timm's registry."""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+from collections.abc import Callable
+from typing import Any
+
+import timm
+from torch import nn
+
+Builder = Callable[..., nn.Module]
+_builders: dict[str, Builder] = {}
+
+
+def register_model(builder: Builder) -> Builder:
+    """Registers a function that builds a model under the function's name, here and in timm.
+
+    Args:
+        builder: Takes num_classes, in_channels, steps, levels, neuron, drop_path_rate,
+            features_only, out_indices and the family's own sizes by keyword.
+
+    Returns:
+        The builder itself.
+    """
+    name = builder.__name__
+
+    def timm_entry(pretrained: bool = False, **options: Any) -> nn.Module:
+        if pretrained:
+            raise ValueError(f"timm holds no weights for {name}; use spikesight.load(folder)")
+        for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
+            options.pop(key, None)
+        if "in_chans" in options:
+            options["in_channels"] = options.pop("in_chans")
+        return create_model(name, **options)
+
+    timm_entry.__name__ = name
+    timm_entry.__module__ = __name__
+    timm.models.register_model(timm_entry)
+    _builders[name] = builder
+    return builder
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    steps: int = 1,
+    levels: int | None = None,
+    neuron: str | None = None,
+    drop_path_rate: float = 0.0,
+    **arguments: Any,
+) -> Any:
+    """Builds a registered model with fresh weights.
+
+    Args:
+        name: One of `list_models()`.
+        num_classes: Classes K.
+        in_channels: Channels of the input.
+        steps: Time steps T.
+        levels: Largest count D of a neuron per time step; 4 for integer neurons when omitted.
+        neuron: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin) or an authors' preset;
+            when omitted, "lif" if levels is 1 and "i_lif" otherwise.
+        drop_path_rate: Stochastic depth of the last block.
+        **arguments: features_only, out_indices (as timm) and the family's own sizes.
+
+    Returns:
+        A `SpikingModel`, or a feature extractor with timm's `feature_info` if features_only.
+
+    Raises:
+        ValueError: If the name or an argument is unknown.
+    """
+    if name not in _builders:
+        near = ", ".join(list_models(f"*{name.split('_')[0]}*") or list_models())
+        raise ValueError(f"there is no model {name!r}; registered: {near}")
+    options = {
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        "steps": steps,
+        "levels": levels,
+        "neuron": neuron,
+        "drop_path_rate": drop_path_rate,
+        **arguments,
+    }
+    try:
+        model = _builders[name](**options)
+    except TypeError as error:
+        raise ValueError(f"cannot build {name}: {error}") from error
+    model.recipe = {"name": name, "arguments": copy.deepcopy(options)}
+    return model
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the registered models that match a shell pattern, sorted."""
+    return sorted(fnmatch.filter(_builders, pattern))
