@@ -34,7 +34,8 @@ class Sizes:
         separable_kernel: Side of SepConv's depthwise kernel.
         separable: "official" has no neuron before SepConv's second pointwise convolution, which
             then multiplies real values; "spike_driven" has one (Spike2Former's ESC, eqs. 1-3).
-        attention_scale: Factor of the attention product.
+        attention_scale: Factor of the attention product (SDT-V2 0.125); None for one with which
+            small images start with attention neurons neither silent nor saturated.
         layer_scale: Initial layer scale of the attention blocks' branches; None for none.
     """
 
@@ -48,7 +49,7 @@ class Sizes:
     separable_ratio: int = 2
     separable_kernel: int = 7
     separable: SeparableForm = "official"
-    attention_scale: float = 0.125
+    attention_scale: float | None = 0.125
     layer_scale: float | None = None
 
     def __post_init__(self) -> None:
@@ -125,8 +126,9 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
         super().__init__()
+        scale = sizes.attention_scale or _starting_scale(neuron)
         self.attention = SpikeDrivenSelfAttention(
-            channels, sizes.heads, sizes.attention_scale, neuron.build, neuron.build_attention
+            channels, sizes.heads, scale, neuron.build, neuron.build_attention
         )
         self.mlp = FeedForward(channels, sizes.mlp_ratio * channels, 1, neuron, bias=True)
         self.attention_scale = _scale(channels, sizes.layer_scale)
@@ -137,6 +139,12 @@ class TransformerBlock(nn.Module):
         """Stream [T*B, C, H, W]."""
         x = x + self.drop_path(self.attention_scale(self.attention(x)))
         return x + self.drop_path(self.mlp_scale(self.mlp(x)))
+
+
+def _starting_scale(neuron: NeuronChoice) -> float:
+    """1/32 of the product of counts (binary spikes are rarer: 1), measured on 28-32 px images."""
+    probe = neuron.build()
+    return 1.0 if probe.levels == 1 else 0.03125 / probe.unit**3
 
 
 def _scale(channels: int, initial: float | None) -> nn.Module:
@@ -264,14 +272,15 @@ def metaspikformer_nano(**options: Any) -> nn.Module:
     """For 28-32 px images and 2 CPU cores; every synapse reads spikes."""
     return _build(
         Sizes(
-            widths=(16, 32, 48, 96, 96),
+            widths=(16, 24, 48, 64, 64),
             depths=(0, 1, 1, 1, 1),
             strides=(2, 1, 2, 1, 1),
             stem_kernel=3,
             heads=4,
-            conv_ratio=2,
+            conv_ratio=1,
             separable_kernel=5,
             separable="spike_driven",
+            attention_scale=None,
         ),
         **options,
     )
@@ -282,12 +291,14 @@ def metaspikformer_tiny(**options: Any) -> nn.Module:
     """For 32-96 px images; every synapse reads spikes."""
     return _build(
         Sizes(
-            widths=(32, 64, 96, 128, 160),
-            depths=(1, 1, 1, 2, 1),
-            strides=(1, 2, 1, 2, 1),
+            widths=(24, 48, 96, 128, 128),
+            depths=(0, 1, 1, 2, 1),
+            strides=(1, 2, 2, 1, 1),
             stem_kernel=3,
+            conv_ratio=2,
             separable_kernel=5,
             separable="spike_driven",
+            attention_scale=None,
         ),
         **options,
     )
