@@ -272,13 +272,13 @@ def metaspikformer_nano(**options: Any) -> nn.Module:
     """For 28-32 px images and 2 CPU cores; every synapse reads spikes."""
     return _build(
         Sizes(
-            widths=(16, 24, 48, 64, 64),
+            widths=(32, 32, 64, 64, 64),
             depths=(0, 1, 1, 1, 1),
             strides=(2, 1, 2, 1, 1),
             stem_kernel=3,
             heads=4,
             conv_ratio=1,
-            separable_kernel=5,
+            separable_kernel=3,
             separable="spike_driven",
             attention_scale=None,
         ),
@@ -291,12 +291,12 @@ def metaspikformer_tiny(**options: Any) -> nn.Module:
     """For 32-96 px images; every synapse reads spikes."""
     return _build(
         Sizes(
-            widths=(24, 48, 96, 128, 128),
-            depths=(0, 1, 1, 2, 1),
-            strides=(1, 2, 2, 1, 1),
+            widths=(32, 64, 128, 128, 128),
+            depths=(0, 1, 1, 1, 1),
+            strides=(1, 2, 2, 2, 1),
             stem_kernel=3,
             conv_ratio=2,
-            separable_kernel=5,
+            separable_kernel=3,
             separable="spike_driven",
             attention_scale=None,
         ),

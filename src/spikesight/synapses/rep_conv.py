@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,7 +42,13 @@ class BorderNorm(nn.Module):
         border = self.border().view(1, -1, 1, 1).to(normalised.dtype)
         sides = (self.padding,) * 4
         outside = F.pad(normalised.new_zeros(normalised.shape[-2:]), sides, value=1.0)
-        return F.pad(normalised, sides) + border * outside
+        padded = F.pad(normalised, sides)
+        return padded + (border * outside).contiguous(memory_format=_memory_format(padded))
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 class RepConv(Synapse):

@@ -1,0 +1,37 @@
+"""Images from files to batches: readers, splits, augmentation and order.
+
+    loaders = build_loaders(config, batch_size=128, seed=0)
+    loaders.train.set_epoch(epoch, start_batch)
+    for batch, (images, labels) in enumerate(loaders.train, start=start_batch):
+        generator = loaders.train.generator(batch)
+        images = loaders.batch_transform_train(images.to(device), generator)
+
+A loader gives uint8 images `[B, C, H, W]` and int64 labels `[B]`; the batch transform augments
+and normalises them on the device where they are. Everything random is a pure function of the
+seed, the epoch and the batch, so that a resumed run sees the same images.
+"""
+
+from spikesight.data.augmentation import EvaluationTransform, TrainingTransform
+from spikesight.data.batches import BatchLoader
+from spikesight.data.config import DataConfig
+from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.loaders import Loaders, build_evaluation_loader, build_loaders
+from spikesight.data.prediction import PredictionImages
+from spikesight.data.preprocessing import Preprocessing
+from spikesight.data.sampling import EpochSampler, EvaluationSampler
+
+__all__ = [
+    "BatchLoader",
+    "CorruptImageError",
+    "DataConfig",
+    "DataError",
+    "EpochSampler",
+    "EvaluationSampler",
+    "EvaluationTransform",
+    "Loaders",
+    "PredictionImages",
+    "Preprocessing",
+    "TrainingTransform",
+    "build_evaluation_loader",
+    "build_loaders",
+]

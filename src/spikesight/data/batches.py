@@ -1,0 +1,289 @@
+"""Batches of uint8 images: from memory at once, or decoded image by image in workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from spikesight.data.config import OnCorrupt
+from spikesight.data.decoding import decode
+from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.preprocessing import Preprocessing, fit, to_tensor
+from spikesight.data.randaugment import ImageAugmentation
+from spikesight.data.sampling import EpochSampler, EvaluationSampler, derive_generator
+from spikesight.data.sources import ArraySource, EncodedSource
+
+logger = logging.getLogger(__name__)
+
+
+class Draw(NamedTuple):
+    """The images of one batch, and the epoch of which their augmentation is a function."""
+
+    indices: list[int]
+    epoch: int
+
+
+class Failure(NamedTuple):
+    """An image that could not be used: its name, why, and whether skipping it is allowed."""
+
+    name: str
+    reason: str
+    corrupt: bool
+
+
+class Batch(NamedTuple):
+    """uint8 images `[B, C, H, W]`, int64 labels `[B]`, and what failed on the way."""
+
+    images: Tensor
+    labels: Tensor
+    failures: tuple[Failure, ...]
+
+
+class BatchDataset(Protocol):
+    """Images that are read a batch at a time."""
+
+    labels: Tensor
+    """int64 `[N]`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, draw: Draw) -> Batch: ...
+
+
+class MemoryImages(Dataset[Batch]):
+    """Images in memory.
+
+    Args:
+        source: Images of the model's size, uint8 `[N, C, image_size, image_size]`.
+        augmentation: Applied image by image, or None.
+    """
+
+    def __init__(self, source: ArraySource, augmentation: ImageAugmentation | None = None) -> None:
+        self.images = source.images
+        self.labels = source.labels
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        positions = torch.tensor(draw.indices, dtype=torch.int64)
+        images = self.images[positions]
+        if self.augmentation is not None:
+            images = torch.stack(
+                [
+                    to_tensor(self.augmentation.of_tensor(image, draw.epoch, index))
+                    for image, index in zip(images, draw.indices, strict=True)
+                ]
+            )
+        return Batch(images, self.labels[positions], ())
+
+
+class EncodedImages(Dataset[Batch]):
+    """Images that are decoded each time they are drawn.
+
+    What fails is handed on beside the batch, not raised, so that it reaches the main process
+    whole and is counted there even from a worker.
+
+    Args:
+        source: The encoded images.
+        preprocessing: Says how to fit them to the model.
+        augmentation: Applied image by image instead of the fitting, or None.
+    """
+
+    def __init__(
+        self,
+        source: EncodedSource,
+        preprocessing: Preprocessing,
+        augmentation: ImageAugmentation | None = None,
+    ) -> None:
+        self.source = source
+        self.labels = source.labels
+        self.preprocessing = preprocessing
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _read(self, index: int, epoch: int) -> Tensor:
+        archive, position = self.source.archive, int(self.source.positions[index])
+        image = decode(
+            archive.read(position), archive.describe(position), self.preprocessing.channels
+        )
+        if self.augmentation is not None:
+            image = self.augmentation(image, epoch, index)
+        return to_tensor(fit(image, *self.preprocessing.fitting))
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        images, kept, failures = [], [], []
+        for index in draw.indices:
+            try:
+                images.append(self._read(index, draw.epoch))
+                kept.append(index)
+            except DataError as error:
+                name = self.source.archive.describe(int(self.source.positions[index]))
+                failures.append(Failure(name, str(error), isinstance(error, CorruptImageError)))
+        size, channels = self.preprocessing.image_size, self.preprocessing.channels
+        stacked = (
+            torch.stack(images)
+            if images
+            else torch.empty(0, channels, size, size, dtype=torch.uint8)
+        )
+        return Batch(stacked, self.labels[kept], tuple(failures))
+
+
+class _Draws:
+    """Cuts a sampler's images into batches."""
+
+    def __init__(
+        self, sampler: EpochSampler | EvaluationSampler, batch_size: int, drop_last: bool
+    ) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+
+    def __iter__(self) -> Iterator[Draw]:
+        indices = list(self.sampler)
+        epoch = self.sampler.epoch if isinstance(self.sampler, EpochSampler) else 0
+        for start in range(0, len(indices), self.batch_size):
+            part = indices[start : start + self.batch_size]
+            if len(part) == self.batch_size or not self.drop_last:
+                yield Draw(part, epoch)
+
+
+def _identity(batch: Any) -> Any:
+    return batch
+
+
+class BatchLoader:
+    """Iterates over the batches of one epoch, `(images uint8 [B, C, H, W], labels int64 [B])`.
+
+    With `on_corrupt="skip"` a batch shrinks by the images that could not be decoded.
+
+    Attributes:
+        dataset: What is read.
+        sampler: The order of this process.
+        batch_size: Images per batch and process.
+        start_batch: First batch of the coming iteration; see `set_epoch`.
+        skipped: Name and reason of every image that was skipped so far.
+
+    Args:
+        dataset: What to read.
+        sampler: The order of this process.
+        batch_size: Images per batch and process.
+        seed: Seed of the augmentation.
+        drop_last: Leave out a last batch that is not full.
+        workers: Processes that read; 0 reads in this one.
+        on_corrupt: What an image that cannot be decoded does.
+        skipped: Images that were skipped already when they were read into memory.
+    """
+
+    def __init__(
+        self,
+        dataset: BatchDataset,
+        sampler: EpochSampler | EvaluationSampler,
+        batch_size: int,
+        seed: int = 0,
+        drop_last: bool = False,
+        workers: int = 0,
+        on_corrupt: OnCorrupt = "stop",
+        skipped: dict[str, str] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.seed = seed
+        self.drop_last = drop_last
+        self.workers = workers
+        self.on_corrupt = on_corrupt
+        self.skipped = dict(skipped or {})
+        self.start_batch = 0
+        self._loader: Any = None
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Chooses the epoch, for training loaders only.
+
+        Args:
+            epoch: Number of the epoch, at least 0.
+            start_batch: Number of batches to leave out because a stopped run has seen them.
+        """
+        assert isinstance(self.sampler, EpochSampler)
+        self.start_batch = start_batch
+        self.sampler.set_epoch(epoch, start_batch * self.batch_size)
+
+    def generator(self, batch: int) -> torch.Generator:
+        """The source of a batch's augmentation.
+
+        Args:
+            batch: Number of the batch in the whole epoch, `start_batch` included.
+
+        Returns:
+            A CPU generator, a pure function of seed, epoch, batch and process.
+        """
+        assert isinstance(self.sampler, EpochSampler)
+        return derive_generator(self.seed, self.sampler.epoch, batch, self.sampler.rank)
+
+    def __len__(self) -> int:
+        """Number of batches in a whole epoch, whatever `start_batch` is."""
+        size = (
+            self.sampler.samples_per_epoch
+            if isinstance(self.sampler, EpochSampler)
+            else len(self.sampler)
+        )
+        return size // self.batch_size if self.drop_last else -(-size // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._loader is None:
+            self._loader = self._make_loader()
+        known = len(self.skipped)
+        try:
+            for batch in self._loader:
+                self._count_failures(batch)
+                if len(batch.labels):
+                    yield batch.images, batch.labels
+        except Exception:
+            # Left to the garbage collector, beside the traceback, workers end seconds later.
+            self._loader = None
+            raise
+        if len(self.skipped) > known:
+            report_skipped(self.skipped)
+
+    def _count_failures(self, batch: Batch) -> None:
+        for failure in batch.failures:
+            if self.on_corrupt == "stop" or not failure.corrupt:
+                kind = CorruptImageError if failure.corrupt else DataError
+                raise kind(failure.reason)
+            self.skipped[failure.name] = failure.reason
+        if not len(batch.labels) and isinstance(self.sampler, EpochSampler):
+            raise DataError(
+                "every image of a training batch is corrupt, the first is "
+                f"{batch.failures[0].name}; repair the data set"
+            )
+
+    def _make_loader(self) -> Any:
+        return DataLoader(
+            self.dataset,  # type: ignore[arg-type]
+            sampler=_Draws(self.sampler, self.batch_size, self.drop_last),
+            batch_size=None,
+            num_workers=self.workers,
+            collate_fn=_identity,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+            # Its own generator, so that an epoch draws nothing from the global one.
+            generator=torch.Generator(),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loader": None}
+
+
+def report_skipped(skipped: dict[str, str]) -> None:
+    """Logs how many images were skipped and the first of their names."""
+    names = list(skipped)
+    more = ", ..." if len(names) > 3 else ""
+    logger.warning("skipped %d corrupt images: %s%s", len(names), ", ".join(names[:3]), more)

@@ -1,0 +1,106 @@
+"""The description of a data set and of its augmentation, as it stands in a YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spikesight.data.errors import DataError
+
+Format = Literal["folder", "tar", "idx", "cifar10", "cifar100", "digits"]
+OnCorrupt = Literal["stop", "skip"]
+
+
+@dataclass
+class DataConfig:
+    """Which images to read, how to split them and how to augment them.
+
+    Attributes:
+        format: How the images are stored. `folder` and `tar` hold one folder per class, either
+            directly or below `train/`, `val/` and `test/`; `idx` are the four files of MNIST and
+            Fashion-MNIST, plain or gzipped; `cifar10` and `cifar100` are the python batches in
+            torchvision's layout; `digits` comes with scikit-learn and needs no path.
+        path: Folder or tar file to read; not used by `digits`.
+        image_size: Height and width of the images that the model sees, in pixels. Other sizes
+            are resized (bicubic, antialiased) on the shorter side and cropped in the centre.
+        channels: 3 reads colour and repeats a grey image three times; 1 reads grey and turns
+            colour into luma (ITU-R 601).
+        class_names: Names of the classes of `idx` files, which carry none; by default the
+            numbers of the labels. Other formats name their classes themselves.
+        validation_fraction: Share of each class of the training images that is set aside for
+            validation. 0 validates on the images that the data set keeps for it: `val/` or else
+            `test/`, the t10k files, or test_batch.
+        split_seed: Seed of that split.
+        mean: Mean per channel of images in 0..1, for normalisation. By default it is computed
+            from the training images if they are in memory, else it is ImageNet's.
+        std: Standard deviation per channel of images in 0..1; default as for `mean`.
+        crop_fraction: Share of the shorter side that validation sees: the shorter side is
+            resized to `image_size / crop_fraction` before the central crop.
+        random_crop_padding: Pixels of black border before a random crop back to `image_size`.
+        horizontal_flip: Mirror half of the training images.
+        random_resized_crop: Smallest share of the image's area that a random crop, resized to
+            `image_size`, may keep, such as 0.08; by default there is no such crop.
+        rand_augment: timm's RandAugment policy, such as `rand-m9-mstd0.5-inc1`. It works image
+            by image, so it costs far more than the other augmentations and wants `workers`.
+        random_erasing: Probability of blanking a random rectangle with the mean colour.
+        workers: Processes that read and decode. By default none where the images are in memory
+            and RandAugment is off, else up to four.
+        in_memory: Decode the images of a `folder` or `tar` once, at `image_size`, and keep them
+            as bytes; the augmentation then works on whole batches. The other formats always do.
+        on_corrupt: What an image that cannot be decoded does: `stop` with an error that names
+            it, or `skip` it and count it.
+    """
+
+    format: Format = "digits"
+    path: str = ""
+    image_size: int = 32
+    channels: Literal[1, 3] = 3
+    class_names: list[str] | None = None
+    validation_fraction: float = 0.2
+    split_seed: int = 0
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    crop_fraction: float = 1.0
+    random_crop_padding: int = 0
+    horizontal_flip: bool = False
+    random_resized_crop: float | None = None
+    rand_augment: str | None = None
+    random_erasing: float = 0.0
+    workers: int | None = None
+    in_memory: bool = False
+    on_corrupt: OnCorrupt = "stop"
+
+    def __post_init__(self) -> None:
+        if self.format != "digits" and not self.path:
+            raise DataError(f"format {self.format!r} needs data.path; pass the folder or tar file")
+        if self.channels not in (1, 3):
+            raise DataError(f"data.channels is {self.channels}; pass 1 (grey) or 3 (colour)")
+        if self.image_size < 1:
+            raise DataError(f"data.image_size is {self.image_size}; pass at least 1 pixel")
+        if self.random_crop_padding < 0:
+            raise DataError(
+                f"data.random_crop_padding is {self.random_crop_padding}; pass 0 pixels or more"
+            )
+        if self.workers is not None and self.workers < 0:
+            raise DataError(f"data.workers is {self.workers}; pass 0 processes or more")
+        if not 0 <= self.validation_fraction < 1:
+            raise DataError(
+                f"data.validation_fraction is {self.validation_fraction}; pass 0 or more, below 1"
+            )
+        if not 0 <= self.random_erasing <= 1:
+            raise DataError(f"data.random_erasing is {self.random_erasing}; pass 0 to 1")
+        for name in ("crop_fraction", "random_resized_crop"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 1:
+                raise DataError(f"data.{name} is {share}; pass more than 0, at most 1")
+        if (self.mean is None) != (self.std is None):
+            raise DataError("only one of data.mean and data.std is given; pass both or neither")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.channels:
+                raise DataError(
+                    f"data.{name} has {len(values)} values but data.channels is {self.channels}; "
+                    "pass one value per channel"
+                )
+        if self.std is not None and min(self.std) <= 0:
+            raise DataError(f"data.std is {self.std}; pass values above 0")

@@ -1,0 +1,11 @@
+"""The errors that the data room raises, each naming the item and the remedy."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """A data set cannot be used as asked; the message names the item and what to do."""
+
+
+class CorruptImageError(DataError):
+    """One image cannot be decoded; `on_corrupt="skip"` leaves it out and counts it."""

@@ -1,0 +1,347 @@
+"""From a description of a data set to the loaders of a training or an evaluation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.transforms.functional import rgb_to_grayscale
+
+from spikesight.data.augmentation import EvaluationTransform, TrainingTransform
+from spikesight.data.batches import (
+    BatchDataset,
+    BatchLoader,
+    EncodedImages,
+    MemoryImages,
+)
+from spikesight.data.config import DataConfig
+from spikesight.data.errors import DataError
+from spikesight.data.preprocessing import Preprocessing, fit
+from spikesight.data.randaugment import ImageAugmentation
+from spikesight.data.sampling import EpochSampler, EvaluationSampler
+from spikesight.data.sources import ArraySource, EncodedSource, Source, relabel
+from spikesight.data.splits import divide_training, find_parts, read_splits
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DECODING_BATCH = 256
+IMAGENET_GREY_MEAN, IMAGENET_GREY_STD = (0.449,), (0.226,)
+
+
+@dataclass
+class Loaders:
+    """What a training reads.
+
+    Attributes:
+        train: Training batches, in an order of their own each epoch.
+        validation: Validation batches, each image once over all processes.
+        test: Test batches, if the data set keeps images that neither of the others uses.
+        classes: Names of the classes, in the order of the labels.
+        batch_transform_train: Augments and normalises a training batch where it is.
+        batch_transform_eval: Normalises a validation or test batch where it is.
+        preprocessing: What evaluation and prediction do to an image; keep it with the model.
+        config: The configuration with the mean and standard deviation that are used.
+    """
+
+    train: BatchLoader
+    validation: BatchLoader
+    test: BatchLoader | None
+    classes: list[str]
+    batch_transform_train: TrainingTransform
+    batch_transform_eval: EvaluationTransform
+    preprocessing: Preprocessing
+    config: DataConfig
+
+
+def build_loaders(
+    config: DataConfig,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool = True,
+) -> Loaders:
+    """Reads a data set and makes the loaders of a training.
+
+    Args:
+        config: Describes the data set and its augmentation.
+        batch_size: Images per batch and process.
+        seed: Seed of the order and the augmentation; the split has its own in the configuration.
+        rank: Number of this process.
+        world_size: Number of processes.
+        drop_last: Leave out a last training batch that is not full.
+
+    Returns:
+        The loaders, the batch transforms and what to keep for prediction.
+
+    Raises:
+        DataError: The data set cannot be used as described.
+    """
+    if batch_size < 1:
+        raise DataError(f"batch_size is {batch_size}; pass at least 1")
+    train, validation, test = read_splits(config)
+    classes = train.classes
+    skipped: list[dict[str, str]] = []
+    sources: list[Source | None] = []
+    for source in (train, validation, test):
+        failed: dict[str, str] = {}
+        sources.append(source and _prepare(relabel(source, classes), config, failed))
+        skipped.append(failed)
+    ready = sources[0]
+    assert ready is not None
+    mean, std = _normalization(ready, config)
+    config = replace(config, mean=list(mean), std=list(std))
+    preprocessing = _preprocessing(config, classes)
+
+    in_memory = isinstance(ready, ArraySource)
+    augmentation = None
+    if config.rand_augment is not None or (config.random_resized_crop and not in_memory):
+        augmentation = ImageAugmentation(
+            config.image_size,
+            mean,
+            seed,
+            config.rand_augment,
+            None if in_memory else config.random_resized_crop,
+            1.0 if in_memory else config.crop_fraction,
+        )
+    order = EpochSampler(len(ready.labels), seed, rank, world_size, drop_last=drop_last)
+    if drop_last and order.samples_per_epoch < batch_size:
+        raise DataError(
+            f"{ready.name}: {len(ready.labels)} training images over {world_size} processes do "
+            f"not fill one batch of {batch_size}; pass a smaller batch size"
+        )
+    train_loader = BatchLoader(
+        _dataset(ready, preprocessing, augmentation),
+        order,
+        batch_size,
+        seed,
+        drop_last,
+        _workers(config, in_memory and augmentation is None),
+        config.on_corrupt,
+        skipped[0],
+    )
+    evaluation = [
+        None
+        if source is None
+        else _evaluation_loader(source, preprocessing, batch_size, config, failed, rank, world_size)
+        for source, failed in zip(sources[1:], skipped[1:], strict=True)
+    ]
+    assert evaluation[0] is not None
+    return Loaders(
+        train=train_loader,
+        validation=evaluation[0],
+        test=evaluation[1],
+        classes=classes,
+        batch_transform_train=TrainingTransform(
+            mean,
+            std,
+            config.random_resized_crop if in_memory else None,
+            config.random_crop_padding,
+            config.horizontal_flip,
+            config.random_erasing,
+        ),
+        batch_transform_eval=preprocessing.batch_transform,
+        preprocessing=preprocessing,
+        config=config,
+    )
+
+
+def build_evaluation_loader(
+    config: DataConfig,
+    batch_size: int,
+    preprocessing: Preprocessing,
+    split: Literal["validation", "test", "all"] = "validation",
+    rank: int = 0,
+    world_size: int = 1,
+) -> BatchLoader:
+    """Reads only the images on which a trained model is evaluated.
+
+    Args:
+        config: Describes the data set; its sizes and normalisation are not used.
+        batch_size: Images per batch and process.
+        preprocessing: That of the model; labels follow the order of its classes.
+        split: `validation` and `test` are the same images as in `build_loaders`; `all` are all
+            images of a data set that is not divided, such as a tar file of held-out images.
+        rank: Number of this process.
+        world_size: Number of processes.
+
+    Returns:
+        A loader that gives each image once; `preprocessing.batch_transform` normalises.
+
+    Raises:
+        DataError: There are no such images, or they are of other classes than the model's.
+    """
+    if config.format == "idx" and config.class_names is None and preprocessing.classes:
+        config = replace(config, class_names=list(preprocessing.classes))
+    parts = find_parts(config)
+    reader: Callable[[], Source] | None = None
+    if split == "all":
+        if len(parts) > 1:
+            raise DataError(
+                f"{config.path}: is divided into {', '.join(parts)}; pass the split validation "
+                "or test, or one of its folders as data.path"
+            )
+        (reader,) = parts.values()
+    elif split == "validation" and config.validation_fraction > 0:
+        if "train" in parts:
+            train = parts["train"]
+            reader = lambda: divide_training(config, train())[1]  # noqa: E731
+    elif split == "validation":
+        reader = parts.get("validation") or parts.get("test")
+    else:
+        reader = parts.get("test")
+        if reader is None and config.validation_fraction > 0:
+            reader = parts.get("validation")
+    if reader is None:
+        raise DataError(
+            f"{config.path or config.format}: keeps no images for the split {split!r}; it holds "
+            f"{', '.join(parts)}; pass another split"
+        )
+    source = reader()
+    if preprocessing.classes:
+        source = relabel(source, preprocessing.classes)
+    config = replace(
+        config,
+        image_size=preprocessing.image_size,
+        channels=1 if preprocessing.channels == 1 else 3,
+        crop_fraction=preprocessing.crop_fraction,
+        mean=list(preprocessing.mean),
+        std=list(preprocessing.std),
+    )
+    failed: dict[str, str] = {}
+    source = _prepare(source, config, failed)
+    return _evaluation_loader(source, preprocessing, batch_size, config, failed, rank, world_size)
+
+
+def _preprocessing(config: DataConfig, classes: list[str]) -> Preprocessing:
+    assert config.mean is not None
+    assert config.std is not None
+    return Preprocessing(
+        config.image_size,
+        config.channels,
+        tuple(config.mean),
+        tuple(config.std),
+        config.crop_fraction,
+        tuple(classes),
+    )
+
+
+def _prepare(source: Source, config: DataConfig, failed: dict[str, str]) -> Source:
+    """Brings images that are or shall be in memory to the model's size and channels."""
+    if isinstance(source, EncodedSource):
+        return _decode_all(source, config, failed) if config.in_memory else source
+    count, size, channels = len(source.labels), config.image_size, config.channels
+    images = torch.empty(count, channels, size, size, dtype=torch.uint8)
+    for start in range(0, count, 4096):
+        chunk = source.images[start : start + 4096]
+        if channels == 1 and chunk.shape[1] == 3:
+            chunk = rgb_to_grayscale(chunk)
+        images[start : start + 4096] = fit(chunk, size, config.crop_fraction)
+    return replace(source, images=images)
+
+
+def _decode_all(source: EncodedSource, config: DataConfig, failed: dict[str, str]) -> ArraySource:
+    size, channels, count = config.image_size, config.channels, len(source.labels)
+    # The mean and the standard deviation are not known yet, and reading needs none.
+    reader = Preprocessing(size, channels, (), (), config.crop_fraction)
+    loader = BatchLoader(
+        EncodedImages(source, reader),
+        EvaluationSampler(count),
+        DECODING_BATCH,
+        workers=_workers(config, count <= 8 * DECODING_BATCH),
+        on_corrupt=config.on_corrupt,
+    )
+    images = torch.empty(count, channels, size, size, dtype=torch.uint8)
+    labels = torch.empty(count, dtype=torch.int64)
+    usable = 0
+    for batch_images, batch_labels in loader:
+        end = usable + len(batch_labels)
+        images[usable:end], labels[usable:end] = batch_images, batch_labels
+        usable = end
+    failed.update(loader.skipped)
+    if not usable:
+        raise DataError(f"{source.name}: every image is corrupt; repair the data set")
+    return ArraySource(images[:usable], labels[:usable], source.classes, source.name)
+
+
+def _normalization(
+    source: Source, config: DataConfig
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if config.mean is not None and config.std is not None:
+        return tuple(config.mean), tuple(config.std)
+    if isinstance(source, EncodedSource):
+        if config.channels == 3:
+            return IMAGENET_MEAN, IMAGENET_STD
+        return IMAGENET_GREY_MEAN, IMAGENET_GREY_STD
+    mean, std = measure(source.images)
+    if min(std) == 0:
+        raise DataError(
+            f"{source.name}: a channel is the same in all training images, so it has no standard "
+            "deviation; pass data.mean and data.std"
+        )
+    return mean, std
+
+
+def measure(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Measures the mean and the standard deviation of each channel.
+
+    They are taken from a histogram, hence exact in any order, and rounded to 6 decimals.
+
+    Args:
+        images: uint8 `[N, C, H, W]`.
+
+    Returns:
+        Means and standard deviations, one per channel, of images in 0..1.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = torch.zeros(256, dtype=torch.int64)
+        for start in range(0, len(images), 4096):
+            pixels = images[start : start + 4096, channel].flatten()
+            counts += torch.bincount(pixels, minlength=256)
+        share = counts.double() / counts.sum()
+        mean = float((share * levels).sum())
+        means.append(round(mean, 6))
+        deviations.append(round(float((share * (levels - mean) ** 2).sum()) ** 0.5, 6))
+    return tuple(means), tuple(deviations)
+
+
+def _dataset(
+    source: Source, preprocessing: Preprocessing, augmentation: ImageAugmentation | None = None
+) -> BatchDataset:
+    if isinstance(source, ArraySource):
+        return MemoryImages(source, augmentation)
+    return EncodedImages(source, preprocessing, augmentation)
+
+
+def _evaluation_loader(
+    source: Source,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    config: DataConfig,
+    skipped: dict[str, str],
+    rank: int,
+    world_size: int,
+) -> BatchLoader:
+    return BatchLoader(
+        _dataset(source, preprocessing),
+        EvaluationSampler(len(source.labels), rank, world_size),
+        batch_size,
+        workers=_workers(config, isinstance(source, ArraySource)),
+        on_corrupt=config.on_corrupt,
+        skipped=skipped,
+    )
+
+
+def _workers(config: DataConfig, cheap: bool) -> int:
+    if config.workers is not None:
+        return config.workers
+    return 0 if cheap else min(4, _processors())
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,98 @@
+"""Pictures without labels, read as a trained model expects them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spikesight.data.batches import report_skipped
+from spikesight.data.config import OnCorrupt
+from spikesight.data.decoding import IMAGE_SUFFIXES
+from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.preprocessing import Preprocessing
+
+
+class PredictionImages:
+    """Iterates over image files in batches, `(files, images)`.
+
+    `images` is normalised, float32 `[B, C, image_size, image_size]`; `files` are the B paths.
+
+    Attributes:
+        files: All files, in the order in which they come.
+        skipped: Name and reason of every image that was skipped so far.
+
+    Args:
+        paths: Image files, and folders that are searched for image files at any depth.
+        preprocessing: That of the model.
+        batch_size: Images per batch.
+        on_corrupt: What an image that cannot be decoded does.
+
+    Raises:
+        DataError: A path does not exist, or a folder holds no image.
+    """
+
+    def __init__(
+        self,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        preprocessing: Preprocessing,
+        batch_size: int = 32,
+        on_corrupt: OnCorrupt = "stop",
+    ) -> None:
+        if isinstance(paths, (str, os.PathLike)):
+            paths = [paths]
+        self.files = [file for path in paths for file in find_images(path)]
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.on_corrupt = on_corrupt
+        self.skipped: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        """Number of files."""
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[tuple[list[Path], Tensor]]:
+        known = len(self.skipped)
+        for start in range(0, len(self.files), self.batch_size):
+            files, images = [], []
+            for file in self.files[start : start + self.batch_size]:
+                try:
+                    images.append(self.preprocessing.read_file(file))
+                    files.append(file)
+                except CorruptImageError as error:
+                    if self.on_corrupt == "stop":
+                        raise
+                    self.skipped[str(file)] = str(error)
+            if files:
+                yield files, self.preprocessing.batch_transform(torch.stack(images))
+        if len(self.skipped) > known:
+            report_skipped(self.skipped)
+
+
+def find_images(path: str | os.PathLike[str]) -> list[Path]:
+    """Finds image files.
+
+    Args:
+        path: A file, whatever its suffix, or a folder that is searched at any depth for files
+            with an image's suffix.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        DataError: There is no such path, or no image below it.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder; pass image files or a folder of them")
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not found:
+        raise DataError(
+            f"{path}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); pass another folder"
+        )
+    return found

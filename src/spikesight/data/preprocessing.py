@@ -1,0 +1,120 @@
+"""What happens to an image between its file and the model, outside training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import (
+    InterpolationMode,
+    center_crop,
+    get_dimensions,
+    resize,
+)
+
+from spikesight.data.augmentation import EvaluationTransform
+from spikesight.data.decoding import decode
+from spikesight.data.errors import CorruptImageError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The evaluation transform, kept beside a trained model so that it sees images as in training.
+
+    Attributes:
+        image_size: Height and width of the images that the model sees, in pixels.
+        channels: 1 (grey) or 3 (colour).
+        mean: Mean per channel of images in 0..1.
+        std: Standard deviation per channel of images in 0..1.
+        crop_fraction: Share of the shorter side that the central crop keeps.
+        classes: Names of the classes, in the order of the logits.
+    """
+
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_fraction: float = 1.0
+    classes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """Rebuilds a preprocessing from `to_dict`'s plain values."""
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**fields)
+
+    @property
+    def batch_transform(self) -> EvaluationTransform:
+        """The last step, on batches: uint8 `[B, C, H, W]` to normalised float32."""
+        return EvaluationTransform(self.mean, self.std)
+
+    def read(self, encoded: bytes, name: str) -> Tensor:
+        """Decodes one image file and fits it to the model.
+
+        Args:
+            encoded: Content of the file.
+            name: What error messages call it.
+
+        Returns:
+            uint8 `[C, image_size, image_size]`.
+
+        Raises:
+            CorruptImageError: It cannot be decoded.
+            DataError: Its kind of pixels cannot be converted safely.
+        """
+        return to_tensor(fit(decode(encoded, name, self.channels), *self.fitting))
+
+    def read_file(self, path: str | Path) -> Tensor:
+        """Reads one image file; see `read`."""
+        return self.read(read_bytes(path), str(path))
+
+    @property
+    def fitting(self) -> tuple[int, float]:
+        """The arguments of `fit`: the image size and the crop fraction."""
+        return self.image_size, self.crop_fraction
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The content of a file; one that cannot be opened counts as corrupt."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CorruptImageError(
+            f"{path}: cannot be read ({error.strerror}); check that it exists and may be read"
+        ) from error
+
+
+def fit(image: Any, image_size: int, crop_fraction: float = 1.0) -> Any:
+    """Resizes the shorter side (bicubic, antialiased) and crops the centre.
+
+    Args:
+        image: A PIL image, or a uint8 tensor `[..., H, W]`.
+        image_size: Height and width of the result, in pixels.
+        crop_fraction: The shorter side becomes `image_size / crop_fraction` before the crop.
+
+    Returns:
+        The same type, `image_size` pixels high and wide.
+    """
+    shorter = round(image_size / crop_fraction)
+    if get_dimensions(image)[1:] != [shorter, shorter]:
+        image = resize(image, [shorter], interpolation=InterpolationMode.BICUBIC)
+    if get_dimensions(image)[1:] != [image_size, image_size]:
+        image = center_crop(image, [image_size, image_size])
+    return image
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Turns a grey or colour PIL image into uint8 `[C, H, W]`."""
+    array = np.array(image)
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))

@@ -1,0 +1,120 @@
+"""Which images come in which order: a pure function of the seed and the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+
+def derive_seed(*keys: int) -> int:
+    """Mixes several numbers into one 63-bit seed.
+
+    Args:
+        keys: Numbers of at least 0, such as the seed, the epoch and the batch; their order counts.
+
+    Returns:
+        A seed for `torch.Generator.manual_seed`.
+    """
+    return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def derive_generator(*keys: int) -> torch.Generator:
+    """A CPU generator that is a pure function of several numbers; see `derive_seed`."""
+    return torch.Generator().manual_seed(derive_seed(*keys))
+
+
+class EpochSampler(Sampler[int]):
+    """Training order of one process, a pure function of the seed and the epoch.
+
+    Process `rank` takes every `world_size`-th image, so that the processes' batches together are
+    the consecutive images of one common order, and every process has the same number of them.
+
+    Args:
+        dataset_size: Number of images.
+        seed: Seed of the order, at least 0.
+        rank: Number of this process.
+        world_size: Number of processes.
+        shuffle: False keeps the order of the data set.
+        drop_last: Leave out the last images that do not fill all processes; otherwise the first
+            images of the epoch's order come again.
+    """
+
+    def __init__(
+        self,
+        dataset_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        drop_last: bool = True,
+    ) -> None:
+        assert 0 <= rank < world_size
+        self.dataset_size = dataset_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.epoch = 0
+        self.start = 0
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Number of images that this process takes in a whole epoch."""
+        share = self.dataset_size // self.world_size
+        return share if self.drop_last else -(-self.dataset_size // self.world_size)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Chooses the epoch.
+
+        Args:
+            epoch: Number of the epoch, at least 0.
+            start: Number of this process's images to leave out, because they were seen already.
+        """
+        self.epoch = epoch
+        self.start = start
+
+    def indices(self) -> Tensor:
+        """The positions of this epoch's images that are still to come, int64."""
+        if self.shuffle:
+            generator = derive_generator(self.seed, self.epoch)
+            order = torch.randperm(self.dataset_size, generator=generator)
+        else:
+            order = torch.arange(self.dataset_size)
+        total = self.samples_per_epoch * self.world_size
+        if total > self.dataset_size:
+            order = order.repeat(-(-total // self.dataset_size))
+        return order[self.rank : total : self.world_size][self.start :]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices().tolist())
+
+    def __len__(self) -> int:
+        return max(self.samples_per_epoch - self.start, 0)
+
+
+class EvaluationSampler(Sampler[int]):
+    """Evaluation order of one process: over all processes every image comes exactly once.
+
+    Nothing is padded, so processes may differ by one image and by one batch: gather sums when
+    all are done, not batch by batch.
+
+    Args:
+        dataset_size: Number of images.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, dataset_size: int, rank: int = 0, world_size: int = 1) -> None:
+        assert 0 <= rank < world_size
+        self.positions = range(rank, dataset_size, world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.positions)
+
+    def __len__(self) -> int:
+        return len(self.positions)

@@ -1,0 +1,119 @@
+"""Which images train, which validate and which test."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spikesight.data import cifar, class_folders, idx
+from spikesight.data.archives import FolderArchive, TarArchive
+from spikesight.data.config import DataConfig
+from spikesight.data.digits import read_digits
+from spikesight.data.errors import DataError
+from spikesight.data.sampling import derive_generator
+from spikesight.data.sources import Parts, Source
+
+
+def find_parts(config: DataConfig) -> Parts:
+    """Finds the parts into which a data set is divided on disk.
+
+    Args:
+        config: Names the format and the path.
+
+    Returns:
+        For each part that is there a function that reads it.
+
+    Raises:
+        DataError: The path does not hold such a data set.
+    """
+    match config.format:
+        case "folder":
+            return class_folders.find_parts(FolderArchive(config.path))
+        case "tar":
+            return class_folders.find_parts(TarArchive(config.path))
+        case "idx":
+            return idx.find_parts(config.path, config.class_names)
+        case "digits":
+            return {"train": read_digits}
+        case _:
+            return cifar.find_parts(config.path, config.format)
+
+
+def split_stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Splits images class by class.
+
+    Args:
+        labels: int64 `[N]`.
+        fraction: Share of each class for the second part, rounded to whole images.
+        seed: Seed of the choice.
+
+    Returns:
+        Positions of the first and of the second part, int64, ascending and disjoint.
+    """
+    generator = derive_generator(seed)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(int(labels.max()) + 1):
+        members = (labels == label).nonzero().flatten()
+        order = torch.randperm(len(members), generator=generator)
+        chosen[members[order[: round(fraction * len(members))]]] = True
+    return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
+
+
+def divide_training(config: DataConfig, source: Source) -> tuple[Source, Source]:
+    """Sets a share of the training images aside for validation.
+
+    Args:
+        config: States the share and the seed.
+        source: All training images.
+
+    Returns:
+        The images for training and those for validation.
+
+    Raises:
+        DataError: Nothing would be left for one of the two.
+    """
+    train, validation = split_stratified(
+        source.labels, config.validation_fraction, config.split_seed
+    )
+    if not len(train) or not len(validation):
+        raise DataError(
+            f"{source.name}: data.validation_fraction {config.validation_fraction} of "
+            f"{len(source.labels)} images leaves {len(train)} for training and "
+            f"{len(validation)} for validation; pass another fraction or add images"
+        )
+    return source.select(train), source.select(validation)
+
+
+def read_splits(config: DataConfig) -> tuple[Source, Source, Source | None]:
+    """Reads the training, validation and test images.
+
+    With a `validation_fraction` the validation images are split from the training images, and
+    the test images are those that the data set keeps back. Without, the validation images are
+    those of `val/`, or else those that the data set keeps for testing; then no test is left.
+
+    Args:
+        config: Describes the data set.
+
+    Returns:
+        Training, validation and, if there are any left, test images.
+
+    Raises:
+        DataError: A part is missing or empty.
+    """
+    parts = find_parts(config)
+    if "train" not in parts:
+        raise DataError(
+            f"{config.path}: holds {' and '.join(parts)} images but none for training; add them"
+        )
+    train = parts["train"]()
+    if config.validation_fraction > 0:
+        train, validation = divide_training(config, train)
+        rest = parts.get("test") or parts.get("validation")
+        return train, validation, rest() if rest else None
+    kept = parts.get("validation") or parts.get("test")
+    if kept is None:
+        raise DataError(
+            f"{train.name}: keeps no images for validation; pass data.validation_fraction, such "
+            "as 0.1, to split them from the training images"
+        )
+    return train, kept(), parts["test"]() if {"validation", "test"} <= parts.keys() else None
