@@ -1,9 +1,9 @@
 """Spiking vision transformers: train, compress, prove and deploy."""
 
+from spikesight.graph import trace
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel
 from spikesight.neurons import create_neuron, run_with_state
-from spikesight.graph import trace
 from spikesight.passes import energy, fold, unroll, verify
 from spikesight.pretrained import load
 from spikesight.registry import create_model, list_models, register_model

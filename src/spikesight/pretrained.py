@@ -47,9 +47,9 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
         name, arguments = recipe["name"], recipe["arguments"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / 'config.json'} does not describe a model: {error}") from error
-    model: SpikingModel = create_model(name, **arguments)
+    model: SpikingModel = create_model(name, **arguments).to(dtype)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
         raise ValueError(f"{folder / 'model.safetensors'} does not fit {name}: {error}") from error
-    return model.to(dtype).eval()
+    return model.eval()

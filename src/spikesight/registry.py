@@ -33,7 +33,8 @@ def register_model(builder: Builder) -> Builder:
             options.pop(key, None)
         if "in_chans" in options:
             options["in_channels"] = options.pop("in_chans")
-        return create_model(name, **options)
+        model: nn.Module = create_model(name, **options)
+        return model
 
     timm_entry.__name__ = name
     timm_entry.__module__ = __name__
@@ -85,7 +86,7 @@ def create_model(
         **arguments,
     }
     try:
-        model = _builders[name](**options)
+        model: Any = _builders[name](**options)
     except TypeError as error:
         raise ValueError(f"cannot build {name}: {error}") from error
     model.recipe = {"name": name, "arguments": copy.deepcopy(options)}

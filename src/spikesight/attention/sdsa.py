@@ -34,7 +34,9 @@ class SpikeDrivenSelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         if channels % heads:
-            raise ValueError(f"heads={heads} does not divide the {channels} channels; pass a divisor")
+            raise ValueError(
+                f"heads={heads} does not divide the {channels} channels; pass a divisor"
+            )
         self.neuron = neuron()
         self.query = RepConv(channels, channels)
         self.query_neuron = neuron()

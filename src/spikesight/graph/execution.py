@@ -71,11 +71,13 @@ def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
         case Add():
             return inputs[0] + inputs[1]
         case AttentionProduct(heads=heads, scale=scale):
-            return attention_product(*inputs, heads, scale)
+            query, key, value = inputs
+            return attention_product(query, key, value, heads, scale)
         case Pool():
             return inputs[0].mean((-2, -1))
         case Output(steps=steps):
-            return inputs[0].unflatten(0, (steps, -1)).mean(0)
+            frames: Tensor = inputs[0].unflatten(0, (steps, -1))
+            return frames.mean(0)
     raise AssertionError(f"unknown node {node}")
 
 

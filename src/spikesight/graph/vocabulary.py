@@ -213,7 +213,7 @@ def _convert(node: Node, target: Any) -> Node:
         return node
     factors = []
     for factor in node.factors:
-        tensors = {
+        tensors: dict[str, Any] = {
             f.name: value.to(target)
             for f in fields(factor)
             if isinstance(value := getattr(factor, f.name), Tensor)

@@ -57,7 +57,13 @@ _CONV_BLOCK = [
     (r"conv2\.", "mixer.project.conv."),
     (r"bn2\.", "mixer.project.norm."),
 ]
-_DOWN_SAMPLING_NAMES = ("downsample1_1", "downsample1_2", "downsample2", "downsample3", "downsample4")
+_DOWN_SAMPLING_NAMES = (
+    "downsample1_1",
+    "downsample1_2",
+    "downsample2",
+    "downsample3",
+    "downsample4",
+)
 _CONV_BLOCK_GROUPS = (("ConvBlock1_1",), ("ConvBlock1_2",), ("ConvBlock2_1", "ConvBlock2_2"))
 _TRANSFORMER_GROUPS = ("block3", "block4")
 
@@ -160,7 +166,8 @@ class OfficialBlock(nn.Module):
             output: Tensor = self.block(x)
             return output
         flat: Tensor = self.block(x.flatten(0, 1))
-        return flat.unflatten(0, x.shape[:2])
+        unflattened: Tensor = flat.unflatten(0, x.shape[:2])
+        return unflattened
 
 
 def _rename(state: StateDict, rules: list[tuple[str, str]]) -> dict[str, Tensor]:
@@ -202,9 +209,7 @@ def _rename_model(state: StateDict) -> dict[str, Tensor]:
     return renamed
 
 
-def _block_sizes(
-    state: StateDict, separable: str, mixer: str | None, heads: int
-) -> Sizes:
+def _block_sizes(state: StateDict, separable: str, mixer: str | None, heads: int) -> Sizes:
     hidden, channels = state[f"{separable}pwconv1.weight"].shape[:2]
     conv_ratio = 4 if mixer is None else state[f"{mixer}.weight"].shape[0] // channels
     return Sizes(

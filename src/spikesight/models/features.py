@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol
 
 from timm.models import FeatureInfo
 from torch import Tensor, nn
@@ -65,6 +65,6 @@ class StageFeatures(nn.Module):
         x = self.presentation(x)
         outputs = []
         for stage in self.trunk:
-            x = cast(nn.Module, stage)(x)
+            x = stage(x)
             outputs.append(x)
         return [outputs[i] for i in self._stage_of_map]

@@ -118,7 +118,8 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Stream [T*B, C, H, W]."""
         x = x + self.drop_path(self.separable(x))
-        return x + self.drop_path(self.mixer(x))
+        stream: Tensor = x + self.drop_path(self.mixer(x))
+        return stream
 
 
 class TransformerBlock(nn.Module):
@@ -138,7 +139,8 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Stream [T*B, C, H, W]."""
         x = x + self.drop_path(self.attention_scale(self.attention(x)))
-        return x + self.drop_path(self.mlp_scale(self.mlp(x)))
+        stream: Tensor = x + self.drop_path(self.mlp_scale(self.mlp(x)))
+        return stream
 
 
 def _starting_scale(neuron: NeuronChoice) -> float:

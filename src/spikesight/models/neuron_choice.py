@@ -36,7 +36,9 @@ class NeuronChoice:
             name = "lif" if levels == 1 else "i_lif"
         if name in _WITHOUT_LEVELS:
             if levels not in (None, 1) and name != "relu":
-                warnings.warn(f"neuron={name!r} is binary; levels={levels} is ignored", stacklevel=3)
+                warnings.warn(
+                    f"neuron={name!r} is binary; levels={levels} is ignored", stacklevel=3
+                )
             levels = 1
         return NeuronChoice(name, steps, 4 if levels is None else levels)
 

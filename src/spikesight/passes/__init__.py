@@ -11,7 +11,6 @@ __all__ = [
     "Verification",
     "energy",
     "fold",
-
     "unroll",
     "verify",
 ]

@@ -96,7 +96,9 @@ def _fire(node: Neuron, current: Tensor, membranes: dict[str, Tensor]) -> Spikes
     dynamics = node.dynamics
     assert dynamics is not None
     membrane = membranes.get(node.name)
-    potential = charge(current, torch.zeros_like(current) if membrane is None else membrane, dynamics)
+    potential = charge(
+        current, torch.zeros_like(current) if membrane is None else membrane, dynamics
+    )
     spikes = binary_spikes(potential, dynamics)
     membranes[node.name] = reset(potential, _total(spikes), dynamics)
     return spikes
@@ -151,7 +153,6 @@ def _attention(
     batch, channels, height, width = values.shape
     shape = (batch, node.heads, channels // node.heads, height * width)
     values = values.reshape(shape)
-    context = sum(values @ k.reshape(shape).transpose(-1, -2) for k in keys)
-    current = sum(context @ q.reshape(shape) for q in queries)
-    assert isinstance(current, Tensor)
+    context = _total([values @ k.reshape(shape).transpose(-1, -2) for k in keys])
+    current = _total([context @ q.reshape(shape) for q in queries])
     return (current * node.scale).reshape(batch, channels, height, width)

@@ -109,7 +109,9 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
     simulation = unroll(graph)
     model_counts, output = _model_counts(model, x)
     graph_counts = _graph_counts(graph, x)
-    totals, rates, non_binary = {}, {}, {}
+    totals: dict[str, Tensor] = {}
+    rates: dict[str, float] = {}
+    non_binary: dict[str, int] = {}
     summed: dict[str, list[Tensor]] = {node.name: [] for node in graph.neurons}
 
     def record(node: Neuron, _: int, spikes: Spikes) -> None:
@@ -143,9 +145,7 @@ def _model_counts(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Tenso
     for name, module in model.named_modules():
         if isinstance(module, neurons.Neuron):
 
-            def record(
-                neuron: neurons.Neuron, _: object, output: Tensor, name: str = name
-            ) -> None:
+            def record(neuron: neurons.Neuron, _: object, output: Tensor, name: str = name) -> None:
                 counts[name] = torch.round(output / neuron.unit)
 
             handles.append(module.register_forward_hook(record))

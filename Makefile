@@ -1,0 +1,46 @@
+# Everything runs in one virtual environment, made on first use; uv is taken if it is there.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	&& echo $$p && break; done)
+VENV ?= .venv
+RUN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help demo test check bench nightly clean
+help:
+	@echo "make demo     train a spiking transformer on handwriting, prove it, see what it costs (3 min)"
+	@echo "make test     the tests (10 min at most on 2 cores)"
+	@echo "make check    ruff and mypy --strict"
+	@echo "make bench    every measured number of the docs"
+	@echo "make nightly  the slow tests"
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "spikesight needs Python 3.11, 3.12 or 3.13; pass PYTHON=..."; exit 1; }
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+		uv pip install --python $(RUN)/python --constraint constraints.txt --editable '.[dev]'; \
+	else \
+		$(PYTHON) -m venv $(VENV) && \
+		$(RUN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+	fi
+	@touch $(READY)
+
+demo: $(READY)
+	$(RUN)/spikesight demo
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto
+
+check: $(READY)
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	$(RUN)/mypy
+
+bench: $(READY)
+	$(RUN)/spikesight bench
+
+nightly: $(READY)
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto -m nightly
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis spikesight-demo

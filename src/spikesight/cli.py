@@ -1,0 +1,274 @@
+"""The command line: each command is one typed function, its options are the parameters."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any
+
+_BOOLEANS = ("true", "false", "yes", "no")
+_LONGEST_ERROR = 800
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line.
+
+    Attributes:
+        target: "module:function", imported when the command is used. The function's parameters
+            become options, required ones become positional, and its docstring the help. Where
+            none is required, the first one may be given without its name. A function whose only
+            parameter is a dataclass has the fields as options instead, and takes YAML files.
+        summary: One line for the list of commands.
+        examples: Command lines for the help.
+        aliases: Short names of options.
+    """
+
+    target: str
+    summary: str
+    examples: Sequence[str]
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command(
+        "spikesight.demo:demo",
+        "Trains on handwriting, shows the spikes and what they cost.",
+        ("spikesight demo", "spikesight demo --epochs=1 --output=trial"),
+    ),
+    "train": Command(
+        "spikesight.training.commands:train_command",
+        "Trains a model as a YAML file says.",
+        (
+            "spikesight train configs/fashion_mnist_nano.yaml",
+            "spikesight train configs/cifar10_tiny.yaml --optimizer.lr=1e-3 --output=runs/lr",
+            "spikesight train configs/cifar10_tiny.yaml --resume",
+            "spikesight train configs/cifar10_tiny.yaml --model.neuron=relu --output=runs/twin",
+            "torchrun --nproc_per_node=2 -m spikesight.cli train configs/cifar10_tiny.yaml",
+        ),
+        {"--on_corrupt": "--data.on_corrupt"},
+    ),
+    "val": Command(
+        "spikesight.training.commands:val_command",
+        "Measures a trained model: top-1, top-5, loss.",
+        (
+            "spikesight val runs/fashion_mnist_nano/best",
+            "spikesight val runs/fashion_mnist_nano/best --split=test",
+            "spikesight val runs/cifar10/best --split=all --data.format=tar --data.path=test.tar",
+        ),
+        {"--on_corrupt": "--data.on_corrupt"},
+    ),
+    "predict": Command(
+        "spikesight.training.commands:predict_command",
+        "Guesses what pictures show; draws them with the guesses.",
+        (
+            "spikesight predict runs/cifar10/best cat.jpg dog.jpg",
+            "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
+        ),
+    ),
+    "models": Command(
+        "spikesight.cli:models",
+        "Lists the models that can be trained.",
+        ("spikesight models", "spikesight models '*15m*'"),
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: Words after `spikesight`; those of this process if omitted.
+
+    Returns:
+        The exit code: 0, 1 after a failed run, 2 after a mistake in what was asked, 128 + n after
+        signal n.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        _print_overview()
+        return 0
+    if words[0] == "--version":
+        print(importlib.import_module("spikesight").__version__)
+        return 0
+    if words[0] not in COMMANDS:
+        return _fail(f"there is no command {words[0]!r}; pass one of {', '.join(COMMANDS)}", 2)
+    try:
+        _run(words[0], words[1:])
+    except KeyboardInterrupt as stop:
+        return 128 + int(getattr(stop, "signal_number", 2))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except (ValueError, FileNotFoundError, ArithmeticError) as error:
+        if debug:
+            raise
+        return _fail(str(error), 1 if isinstance(error, ArithmeticError) else 2)
+    finally:
+        _leave_processes()
+    return 0
+
+
+def models(pattern: str = "*") -> None:
+    """Lists the models that can be trained.
+
+    Args:
+        pattern: Shell pattern that the names must match.
+    """
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    import spikesight
+
+    names = spikesight.list_models(pattern)
+    if not names:
+        raise ValueError(f"no model matches {pattern!r}; pass '*' to see all")
+    table = Table("model", "parameters", "input", "neuron")
+    for name in names:
+        with torch.device("meta"):
+            model = spikesight.create_model(name)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        arguments = model.recipe["arguments"]
+        table.add_row(
+            name,
+            f"{parameters / 1e6:.2f} M",
+            f"any number of channels, sides divisible by {model.stride}",
+            str(arguments["neuron"] or "i_lif"),
+        )
+    Console().print(table)
+
+
+def _run(name: str, words: list[str]) -> None:
+    import jsonargparse
+
+    command = COMMANDS[name]
+    module, _, attribute = command.target.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    hints = {k: v for k, v in typing.get_type_hints(function).items() if k != "return"}
+    single = next(iter(hints.values())) if len(hints) == 1 else None
+    configuration: Any = single if is_dataclass(single) else None
+    lists = [k for k, v in hints.items() if typing.get_origin(v) is list]
+
+    parser = jsonargparse.ArgumentParser(
+        prog=f"spikesight {name}",
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in command.examples),
+        formatter_class=_help_formatter(),
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    if configuration is not None:
+        parser.description = (function.__doc__ or "").partition("\n")[0]
+        parser.usage = f"spikesight {name} [FILE.yaml ...] [--option=value ...]"
+        parser.add_argument("--config", action="config", help="YAML file; later options win.")
+        parser.add_class_arguments(configuration)
+    else:
+        parser.add_function_arguments(function, as_positional=True, skip=set(lists))
+        for parameter in lists:
+            kind = typing.get_args(hints[parameter])[0]
+            parser.add_argument(parameter, nargs="+", type=kind, help=f"One or more {parameter}.")
+    words = _normalise(words, command.aliases, _boolean_options(configuration or function))
+    if configuration is not None:
+        words = _name_files(words)
+    elif words and not words[0].startswith("-") and not _required(function):
+        words = [f"--{next(iter(hints))}={words[0]}", *words[1:]]
+    try:
+        parsed = parser.instantiate(parser.parse_args(words))
+    except Exception as error:
+        raise ValueError(str(error)) from error
+    values = {key: value for key, value in parsed.as_dict().items() if key != "config"}
+    if configuration is not None:
+        function(configuration(**values))
+    else:
+        function(**values)
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.default is inspect.Parameter.empty]
+
+
+def _help_formatter() -> Any:
+    import argparse
+
+    import jsonargparse
+
+    return type(
+        "Formatter",
+        (jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter),
+        {},
+    )
+
+
+def _boolean_options(parameters_of: Any, prefix: str = "--") -> set[str]:
+    """Names of the options that are true or false, nested dataclasses included."""
+    names: set[str] = set()
+    for name, hint in typing.get_type_hints(parameters_of).items():
+        if hint is bool:
+            names.add(prefix + name)
+        elif is_dataclass(hint):
+            names |= _boolean_options(hint, f"{prefix}{name}.")
+    return names
+
+
+def _normalise(words: Sequence[str], aliases: dict[str, str], booleans: set[str]) -> list[str]:
+    """Options with underscores, without aliases, and `--flag` as `--flag=true`."""
+    normal = []
+    for position, word in enumerate(words):
+        if not word.startswith("--"):
+            normal.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        name = "--" + name[2:].replace("-", "_")
+        name = aliases.get(name, name)
+        following = words[position + 1].lower() if position + 1 < len(words) else ""
+        if name in booleans and not equals and following not in _BOOLEANS:
+            equals, value = "=", "true"
+        normal.append(name + equals + value)
+    return normal
+
+
+def _name_files(words: list[str]) -> list[str]:
+    """Turns the YAML files at the front into options; what follows overrides them."""
+    count = 0
+    while count < len(words) and not words[count].startswith("-"):
+        if not os.path.isfile(words[count]):
+            raise FileNotFoundError(f"there is no configuration file {words[count]}")
+        count += 1
+    return [f"--config={file}" for file in words[:count]] + words[count:]
+
+
+def _print_overview() -> None:
+    print("usage: spikesight COMMAND [options]\n")
+    print("Spiking vision transformers: train, compress, prove and deploy.\n")
+    width = max(map(len, COMMANDS))
+    for name, command in COMMANDS.items():
+        print(f"  {name:<{width}}  {command.summary}")
+    print("\n`spikesight COMMAND --help` says more. --debug shows where an error arose.")
+
+
+def _fail(message: str, code: int) -> int:
+    from rich.console import Console
+
+    line = "error: " + " ".join(message.split())
+    if len(line) > _LONGEST_ERROR:
+        line = line[:_LONGEST_ERROR] + " … (--debug shows all of it)"
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    return code
+
+
+def _leave_processes() -> None:
+    """Says goodbye to the other processes of a torchrun."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

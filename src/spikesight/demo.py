@@ -1,0 +1,366 @@
+"""The demo: a spiking transformer learns handwriting, becomes spikes, and shows what it costs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor
+
+import spikesight
+from spikesight.data import DataConfig, build_evaluation_loader
+from spikesight.data.digits import read_digits
+from spikesight.graph import Neuron, trace
+from spikesight.models import SpikingModel
+from spikesight.passes import EnergyReport, Verification, energy, unroll, verify
+from spikesight.reports import (
+    DemoContent,
+    Guess,
+    Run,
+    SpikeExample,
+    demo_page,
+    verification_sentence,
+)
+from spikesight.reports.energy_page import energy_text, mean_firing_rate, ratio_text
+from spikesight.reports.page import percent
+from spikesight.training import (
+    Card,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+    train,
+)
+
+MODEL = "metaspikformer_nano"
+IMAGE_SIZE = 16
+LEVELS = 4
+_EPOCHS = 12
+_MARK = "demo.json"
+_SHOWN_CHANNELS = 6
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What a demo found.
+
+    Attributes:
+        folder: Folder with run/, twin/, report.html and demo.json.
+        accuracy: Share of held-out digits that the spiking model gets right, in percent.
+        twin_accuracy: The same of its ANN twin.
+        images: Number of held-out digits.
+        verification: The model against its binary spikes.
+        energy: Energy on the held-out digits.
+        seconds: Duration of the demo.
+    """
+
+    folder: Path
+    accuracy: float
+    twin_accuracy: float
+    images: int
+    verification: Verification
+    energy: EnergyReport
+    seconds: float
+
+    @property
+    def report(self) -> Path:
+        """The page with everything on it."""
+        return self.folder / "report.html"
+
+
+def demo(
+    output: Path = Path("spikesight-demo"), epochs: int = _EPOCHS, seed: int = 0
+) -> DemoResult:
+    """Trains a spiking transformer on handwriting, proves that it is spikes, shows what it costs.
+
+    Works offline on scikit-learn's 1,797 digits, on the CPU, in about three minutes.
+
+    Args:
+        output: Folder for the trained models and report.html; that of an earlier demo is replaced.
+        epochs: Passes over the training digits. 1 tries the installation in seconds.
+        seed: Seed of the first weights, the order of the digits and their shifts.
+
+    Returns:
+        The figures, which report.html shows with pictures.
+
+    Raises:
+        ValueError: If `output` holds something else than an earlier demo.
+    """
+    console = Console(highlight=False)
+    began = time.monotonic()
+    configs = [_config(output / "run", "i_lif", epochs, seed)]
+    configs.append(_config(output / "twin", "relu", epochs, seed))
+    _clear(output)
+    images = len(read_digits().labels)
+
+    _say(
+        console,
+        "1/7  Real handwriting",
+        f"scikit-learn brings {images:,} digits that people wrote. A fifth of each class is held "
+        f"out: the models never learn from it. A digit is {IMAGE_SIZE} x {IMAGE_SIZE} pixels here.",
+    )
+    _say(
+        console,
+        "2/7  A spiking transformer learns",
+        f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers.",
+    )
+    train(configs[0])
+    _say(
+        console,
+        "3/7  Its ANN twin learns",
+        "The same layers, first weights, digits and recipe. Only the neurons are ReLUs.",
+    )
+    train(configs[1])
+
+    digits = _read_held_out(output / "run" / "last")
+    model = spikesight.load(output / "run" / "last")
+    twin = spikesight.load(output / "twin" / "last")
+    guesses = _guess(model, digits)
+    accuracy = _accuracy(guesses)
+    twin_accuracy = _accuracy(_guess(twin, digits))
+    _say(
+        console,
+        "4/7  Who reads better?",
+        f"Of {len(guesses)} held-out digits the spiking transformer reads {accuracy:.2f} % and "
+        f"the twin {twin_accuracy:.2f} % right, each after its last epoch.",
+    )
+
+    verification = verify(model, digits.inputs)
+    _say(
+        console,
+        "5/7  Are the counts really spikes?",
+        f"Each count becomes {LEVELS} sub-steps of zeros and ones, which synapses read one by one. "
+        + verification_sentence(verification),
+    )
+
+    report = energy(model, digits.inputs)
+    _say(
+        console,
+        "6/7  What does it cost?",
+        "A spike adds a weight (0.9 pJ). An ANN multiplies as well (4.6 pJ).",
+    )
+    console.print(_energy_table(report))
+    console.print(
+        f"{energy_text(report.picojoules)} per digit, {energy_text(report.twin_picojoules)} in the "
+        f"twin: {ratio_text(report)}. Mean firing rate {percent(mean_firing_rate(report))}. "
+        "Memory, neuron updates and shortcuts are not counted."
+    )
+
+    seconds = time.monotonic() - began
+    result = DemoResult(
+        output, accuracy, twin_accuracy, len(guesses), verification, report, seconds
+    )
+    content = DemoContent(
+        model=MODEL,
+        accuracy=accuracy,
+        twin_accuracy=twin_accuracy,
+        guesses=guesses,
+        training_images=images - len(guesses),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        runs=[
+            Run("spiking transformer", "spike", output / "run"),
+            Run("ANN twin", "twin", output / "twin"),
+        ],
+        example=_example(model, digits, guesses),
+        verification=verification,
+        energy=report,
+        seconds=seconds,
+        facts=_facts(configs[0], seconds),
+    )
+    result.report.write_text(demo_page(content), encoding="utf-8")
+    _mark(output, result)
+    _say(console, "7/7  All of it with pictures", f"Open {result.report} in a browser.")
+    return result
+
+
+@dataclass(frozen=True)
+class _Digits:
+    """Held-out digits: uint8 images [B, 1, H, W], inputs of the same shape, labels [B]."""
+
+    images: Tensor
+    inputs: Tensor
+    labels: Tensor
+
+
+def _config(folder: Path, neuron: str, epochs: int, seed: int) -> TrainConfig:
+    return TrainConfig(
+        model=ModelConfig(MODEL, neuron=neuron, levels=None if neuron == "relu" else LEVELS),
+        output=str(folder),
+        data=DataConfig(format="digits", image_size=IMAGE_SIZE, channels=1, random_crop_padding=1),
+        optimizer=OptimizerConfig(lr=3e-3),
+        schedule=ScheduleConfig(warmup_epochs=min(1.0, epochs / 4)),
+        epochs=epochs,
+        batch_size=32,
+        label_smoothing=0.1,
+        device="cpu",
+        seed=seed,
+    )
+
+
+def _clear(folder: Path) -> None:
+    """Makes room for a demo; deletes nothing but what an earlier one wrote."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output {folder} is a file; pass a folder")
+    if folder.exists() and any(folder.iterdir()) and not _is_marked(folder):
+        raise ValueError(
+            f"output {folder} holds something else than an earlier demo (it has no {_MARK} of "
+            "one); pass another output, or move it away"
+        )
+    for name in ("run", "twin"):
+        part = folder / name
+        if part.is_symlink():
+            part.unlink()
+        elif part.exists():
+            shutil.rmtree(part)
+    (folder / "report.html").unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    _mark(folder, None)
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("command") == "spikesight demo"
+
+
+def _mark(folder: Path, result: DemoResult | None) -> None:
+    content: dict[str, object] = {"command": "spikesight demo", "version": spikesight.__version__}
+    if result is not None:
+        content |= {
+            "accuracy": result.accuracy,
+            "twin_accuracy": result.twin_accuracy,
+            "images": result.images,
+            "mismatches": result.verification.mismatches,
+            "picojoules": result.energy.picojoules,
+            "twin_picojoules": result.energy.twin_picojoules,
+            "firing_rate": mean_firing_rate(result.energy),
+            "seconds": result.seconds,
+        }
+    (folder / _MARK).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_held_out(folder: Path) -> _Digits:
+    card = Card.read(folder)
+    batches = list(build_evaluation_loader(card.data, 512, card.preprocessing))
+    images = torch.cat([images for images, _ in batches])
+    inputs = card.preprocessing.batch_transform(images)
+    return _Digits(images, inputs, torch.cat([labels for _, labels in batches]))
+
+
+@torch.no_grad()
+def _guess(model: SpikingModel, digits: _Digits) -> list[Guess]:
+    confidences, labels = model(digits.inputs).softmax(1).max(1)
+    return [
+        Guess(image, str(int(truth)), str(int(label)), float(confidence))
+        for image, truth, label, confidence in zip(
+            digits.images, digits.labels, labels, confidences, strict=True
+        )
+    ]
+
+
+def _accuracy(guesses: Sequence[Guess]) -> float:
+    return 100 * sum(guess.right for guess in guesses) / len(guesses)
+
+
+def _example(model: SpikingModel, digits: _Digits, guesses: Sequence[Guess]) -> SpikeExample:
+    """The spikes of the first neuron layer for the first digit that is read right."""
+    index = next((i for i, guess in enumerate(guesses) if guess.right), 0)
+    simulation = unroll(trace(copy.deepcopy(model).double()))
+    layer = simulation.graph.neurons[0].name
+    steps: list[Tensor] = []
+
+    def record(neuron: Neuron, _: int, spikes: Sequence[Tensor]) -> None:
+        if neuron.name == layer:
+            steps.append(torch.stack(list(spikes))[:, 0])
+
+    simulation(digits.inputs[index : index + 1].double(), record)
+    spikes = torch.stack(steps)
+    variance = spikes.sum(1).flatten(2).var(2).sum(0)
+    channels = variance.topk(min(_SHOWN_CHANNELS, len(variance))).indices.sort().values
+    return SpikeExample(layer, guesses[index], channels.tolist(), spikes[:, :, channels])
+
+
+def _energy_table(report: EnergyReport) -> Table:
+    styles: list[tuple[str, Literal["left", "right"]]] = [("layer", "left")]
+    styles += [(name, "right") for name in ("firing", "additions", "nJ", "twin nJ")]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    totals = (
+        "total",
+        "",
+        f"{sum(layer.accumulates for layer in report.layers):,.0f}",
+        f"{report.picojoules / 1e3:,.1f}",
+        f"{report.twin_picojoules / 1e3:,.1f}",
+    )
+    for (name, justify), total in zip(styles, totals, strict=True):
+        table.add_column(name, total, justify=justify)
+    for layer in report.layers:
+        table.add_row(
+            escape(layer.name),
+            "image" if layer.firing_rate is None else percent(layer.firing_rate),
+            f"{layer.accumulates:,.0f}",
+            f"{layer.picojoules / 1e3:,.1f}",
+            f"{layer.twin_picojoules / 1e3:,.1f}",
+        )
+    return table
+
+
+def _facts(config: TrainConfig, seconds: float) -> list[tuple[str, str]]:
+    data = config.data
+    return [
+        (
+            "Data",
+            "scikit-learn's digits (UCI, 8 x 8 pixels, enlarged), a stratified fifth held out",
+        ),
+        ("Model", f"{MODEL}, I-LIF neurons, T = 1 time step of D = {LEVELS} sub-steps"),
+        (
+            "Recipe",
+            f"{config.optimizer.name}, learning rate {config.optimizer.lr:g} with cosine decay, "
+            f"{config.epochs} epochs, batches of {config.batch_size}, label smoothing "
+            f"{config.label_smoothing:g}, shifts of up to {data.random_crop_padding} pixel",
+        ),
+        ("Seed", str(config.seed)),
+        ("Date", datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")),
+        (
+            "Machine",
+            f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+            f"{platform.system()}",
+        ),
+        (
+            "Versions",
+            f"spikesight {spikesight.__version__}, torch {torch.__version__}, Python "
+            f"{platform.python_version()}",
+        ),
+        ("Duration", f"{seconds:.0f} s"),
+    ]
+
+
+def _processor() -> str:
+    """Name of the processor as people know it, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (names or [platform.processor()])[0] or platform.machine()
+
+
+def _say(console: Console, heading: str, text: str) -> None:
+    console.print()
+    console.print(heading, style="bold", markup=False)
+    console.print(text, markup=False)

@@ -1,0 +1,268 @@
+"""One call that makes a neuron fire: `fire`.
+
+It hides three things from the neurons: the memory format of their input, the kernels, and in
+which way autograd, torch.compile and torch.export each want to be told of the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from spikesight.neurons import kernels
+from spikesight.neurons.recurrence import Rule, compute_dtype, run_forward
+
+
+def fire(
+    current: Tensor,
+    rule: Rule,
+    membrane: Tensor | None = None,
+    retain: Tensor | None = None,
+    want_state: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Turns currents into spikes and passes gradients back by the rule's surrogate.
+
+    Args:
+        current: Shape [T*B, ...], time-major, in any memory format, which the output keeps.
+        rule: The neuron.
+        membrane: Membrane to start from, shape [B, ...] in the compute dtype; None is rest.
+        retain: The learned share of the membrane kept per time step, a 0-d tensor; None takes
+            the fixed one of the dynamics.
+        want_state: Whether the last membrane is asked for.
+
+    Returns:
+        ``unit * n`` in the current's shape and dtype, and the last membrane if asked for.
+    """
+    if torch.compiler.is_exporting():
+        return _fire_plainly(current, rule, membrane, retain, want_state)
+    if torch.compiler.is_compiling():
+        spikes, state = torch.ops.spikesight.fire(current, membrane, retain, rule.code, want_state)
+        return spikes, state if want_state else None
+    spikes, state = _Firing.apply(current, membrane, retain, rule, want_state)
+    return spikes, state
+
+
+class _Firing(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        current: Tensor,
+        membrane: Tensor | None,
+        retain: Tensor | None,
+        rule: Rule,
+        want_state: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(current, membrane, retain)
+        ctx.rule = rule
+        ctx.set_materialize_grads(False)
+        return _forward(current, membrane, retain, rule, want_state)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor | None, grad_state: Tensor | None) -> Any:
+        current, membrane, retain = ctx.saved_tensors
+        grads = _backward(grad_spikes, grad_state, current, membrane, retain, ctx.rule)
+        return *grads, None, None
+
+
+def _forward(
+    current: Tensor,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    rule: Rule,
+    want_state: bool,
+) -> tuple[Tensor, Tensor | None]:
+    steps = rule.dynamics.steps
+    dense = _as_dense(current, steps)
+    first = dense[: dense.shape[0] // steps]
+    if membrane is not None:
+        membrane = _flat(_in_format(membrane, first), 1)[0]
+    spikes, state = kernels.forward(_flat(dense, steps), membrane, retain, rule, want_state)
+    if state is not None:
+        state = _shaped(state, first)
+    return _shaped(spikes, dense), state
+
+
+def _backward(
+    grad_spikes: Tensor | None,
+    grad_state: Tensor | None,
+    current: Tensor,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    rule: Rule,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    steps = rule.dynamics.steps
+    dense = _as_dense(current, steps)
+    first = dense[: dense.shape[0] // steps]
+    if grad_spikes is None:
+        grad_spikes = torch.zeros_like(dense)
+    flat_membrane = None if membrane is None else _flat(_in_format(membrane, first), 1)[0]
+    flat_state = None if grad_state is None else _flat(_in_format(grad_state, first), 1)[0]
+    grad_current, grad_membrane, grad_retain = kernels.backward(
+        _flat(_in_format(grad_spikes, dense), steps),
+        flat_state,
+        _flat(dense, steps),
+        flat_membrane,
+        retain,
+        rule,
+    )
+    if grad_membrane is not None:
+        grad_membrane = _shaped(grad_membrane, first)
+    return _shaped(grad_current, dense), grad_membrane, grad_retain
+
+
+def _as_dense(current: Tensor, steps: int) -> Tensor:
+    """Returns the current itself if its memory is T gapless slabs, else a contiguous copy."""
+    if current.is_contiguous():
+        return current
+    outermost = current.stride(0) * current.shape[0] == current.numel()
+    if (steps == 1 or outermost) and _is_gapless(current):
+        return current
+    return current.contiguous()
+
+
+def _is_gapless(tensor: Tensor) -> bool:
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True
+
+
+def _in_format(tensor: Tensor, like: Tensor) -> Tensor:
+    if tensor.stride() == like.stride():
+        return tensor
+    return torch.empty_strided(
+        like.shape, like.stride(), dtype=tensor.dtype, device=tensor.device
+    ).copy_(tensor)
+
+
+def _flat(dense: Tensor, steps: int) -> Tensor:
+    neurons = dense.numel() // steps
+    return dense.as_strided((steps, neurons), (neurons, 1))
+
+
+def _shaped(flat: Tensor, like: Tensor) -> Tensor:
+    # A view here would forbid in-place operations on a neuron's output.
+    return flat.new_empty(0).set_(
+        flat.untyped_storage(), flat.storage_offset(), like.shape, like.stride()
+    )
+
+
+def _fire_plainly(
+    current: Tensor,
+    rule: Rule,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    want_state: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Fires in standard operators only and without a gradient, for exported graphs."""
+    steps = rule.dynamics.steps
+    share = rule.dynamics.retain if retain is None else retain
+    over_time = (current,) if steps == 1 else current.chunk(steps)
+    spikes, state = run_forward(over_time, membrane, share, rule.dynamics, want_state)
+    return spikes[0] if steps == 1 else torch.cat(spikes), state
+
+
+# A compiled model sees the neuron as one opaque operator with its own backward: traced through,
+# the compiler would store a mask per neuron, which is slower than not compiling.
+@torch.library.custom_op("spikesight::fire", mutates_args=())
+def _fire_operator(
+    current: Tensor,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    rule: str,
+    want_state: bool,
+) -> tuple[Tensor, Tensor]:
+    spikes, state = _forward(current, membrane, retain, Rule.from_code(rule), want_state)
+    return spikes, current.new_empty(0) if state is None else state
+
+
+@_fire_operator.register_fake
+def _(
+    current: Tensor,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    rule: str,
+    want_state: bool,
+) -> tuple[Tensor, Tensor]:
+    steps = Rule.from_code(rule).dynamics.steps
+    dense = _as_dense(current, steps)
+    spikes = torch.empty_strided(
+        dense.shape, dense.stride(), dtype=current.dtype, device=current.device
+    )
+    if not want_state:
+        return spikes, current.new_empty(0)
+    first = dense[: dense.shape[0] // steps]
+    state = torch.empty_strided(
+        first.shape, first.stride(), dtype=compute_dtype(current.dtype), device=current.device
+    )
+    return spikes, state
+
+
+@torch.library.custom_op("spikesight::fire_backward", mutates_args=())
+def _fire_backward_operator(
+    grad_spikes: Tensor,
+    grad_state: Tensor | None,
+    current: Tensor,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    rule: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    grads = _backward(grad_spikes, grad_state, current, membrane, retain, Rule.from_code(rule))
+    given = [current.new_empty(0) if grad is None else grad for grad in grads[1:]]
+    return grads[0], given[0], given[1]
+
+
+@_fire_backward_operator.register_fake
+def _(
+    grad_spikes: Tensor,
+    grad_state: Tensor | None,
+    current: Tensor,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    rule: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    steps = Rule.from_code(rule).dynamics.steps
+    dense = _as_dense(current, steps)
+    first = dense[: dense.shape[0] // steps]
+
+    def like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        return torch.empty_strided(
+            tensor.shape, tensor.stride(), dtype=dtype, device=current.device
+        )
+
+    return (
+        like(dense, current.dtype),
+        current.new_empty(0) if membrane is None else like(first, membrane.dtype),
+        current.new_empty(0) if retain is None else torch.empty_like(retain),
+    )
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    current, membrane, retain, rule, want_state = inputs
+    ctx.save_for_backward(current, membrane, retain)
+    ctx.rule = rule
+    ctx.want_state = want_state
+
+
+def _differentiate(ctx: Any, grad_spikes: Tensor, grad_state: Tensor) -> Any:
+    current, membrane, retain = ctx.saved_tensors
+    grads = torch.ops.spikesight.fire_backward(
+        grad_spikes, grad_state if ctx.want_state else None, current, membrane, retain, ctx.rule
+    )
+    return (
+        grads[0],
+        None if membrane is None else grads[1],
+        None if retain is None else grads[2],
+        None,
+        None,
+    )
+
+
+_fire_operator.register_autograd(_differentiate, setup_context=_keep_for_backward)

@@ -1,0 +1,251 @@
+"""Chooses how a neuron is computed: in cache-sized blocks by PyTorch's own operators, or compiled.
+
+Both forms run the loops of `recurrence` and give the same spikes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from spikesight.neurons import single_step
+from spikesight.neurons.recurrence import Rule, compute_dtype, run_backward, run_forward
+
+Mode = Literal["auto", "eager", "compiled"]
+
+# The first compilation takes about half a minute, so only inputs that repay it trigger it.
+_LARGE = 1 << 21
+# The most elements that PyTorch's operators compute on one thread. Larger blocks would make the
+# threads meet after each of some hundred operations, which costs more than it gives.
+_BLOCK = 1 << 15
+
+_mode: Mode = "auto"
+_compiler_works = True
+
+
+class use_kernels:  # noqa: N801 - used like a function, as torch.set_grad_enabled is
+    """Chooses how neurons are computed, from now on or inside a with block.
+
+    "auto" compiles for large inputs (2 million currents, or 4 million for integer neurons at T = 1
+    in full precision) where a C++ compiler, or Triton on a GPU, is there; "eager" never compiles;
+    "compiled" always does. The spikes are the same. Compiling takes about half a minute once and
+    is kept on disk by PyTorch.
+
+    Args:
+        mode: "auto", "eager" or "compiled".
+
+    Raises:
+        ValueError: If the mode is unknown.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        global _mode
+        if mode not in ("auto", "eager", "compiled"):
+            raise ValueError(f"kernels must be 'auto', 'eager' or 'compiled', got {mode!r}")
+        self._before = _mode
+        _mode = mode
+
+    def __enter__(self) -> None:
+        """Keeps the mode until the block ends."""
+
+    def __exit__(self, *error: object) -> None:
+        """Returns to the mode before."""
+        global _mode
+        _mode = self._before
+
+
+def forward(
+    current: Tensor, membrane: Tensor | None, retain: Tensor | None, rule: Rule, want_state: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Fires over time.
+
+    Args:
+        current: Shape [T, M], contiguous.
+        membrane: Shape [M] in the compute dtype; None is rest.
+        retain: Share of the membrane kept where it is learned, else None.
+        rule: The neuron.
+        want_state: Whether the last membrane is asked for.
+
+    Returns:
+        Spikes of shape [T, M], and the last membrane, shape [M], if asked for.
+    """
+    shortcut = membrane is None and not want_state and single_step.applies_to(rule)
+    if _compiles(current, rule, shortcut):
+        arguments = (current, membrane, retain)
+        result = _run_compiled(_forward_function, (rule, want_state), arguments)
+        if result is not None:
+            fired, last = result
+            return fired, last
+    if shortcut:
+        return single_step.forward(current.view(-1), rule).view_as(current), None
+    share = rule.dynamics.retain if retain is None else retain
+    spikes = torch.empty_like(current)
+    state = torch.empty_like(current[0], dtype=compute_dtype(current.dtype)) if want_state else None
+    for block in _columns(current):
+        start = None if membrane is None else membrane[block]
+        outputs, last = run_forward(
+            current[:, block].unbind(0), start, share, rule.dynamics, want_state
+        )
+        torch.stack(outputs, out=spikes[:, block])
+        if state is not None and last is not None:
+            state[block] = last
+    return spikes, state
+
+
+def backward(
+    grad_spikes: Tensor,
+    grad_state: Tensor | None,
+    current: Tensor,
+    membrane: Tensor | None,
+    retain: Tensor | None,
+    rule: Rule,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Propagates gradients back through time.
+
+    Args:
+        grad_spikes: Gradient of the spikes, shape [T, M], contiguous.
+        grad_state: Gradient of the last membrane, shape [M], or None.
+        current: The forward's input.
+        membrane: The forward's first membrane.
+        retain: The forward's learned share, or None.
+        rule: The neuron.
+
+    Returns:
+        Gradients of the current, of the membrane (None if that was None) and of the learned share
+        (None if that was None).
+    """
+    shortcut = membrane is None and grad_state is None and single_step.applies_to(rule)
+    if _compiles(current, rule, shortcut):
+        arguments = (grad_spikes, grad_state, current, membrane, retain)
+        result = _run_compiled(_backward_function, (rule,), arguments)
+        if result is not None:
+            grad_current, grad_membrane, grad_retain = result
+            return grad_current, grad_membrane, grad_retain
+    if shortcut:
+        flat = single_step.backward(grad_spikes.view(-1), current.view(-1), rule)
+        return flat.view_as(current), None, None
+    share = rule.dynamics.retain if retain is None else retain
+    grad_current = torch.empty_like(current)
+    grad_membrane = None if membrane is None else torch.empty_like(membrane)
+    grad_retain = None if retain is None else torch.zeros_like(retain)
+    for block in _columns(current):
+        grads, grad_start, grad_share = run_backward(
+            grad_spikes[:, block],
+            None if grad_state is None else grad_state[block],
+            current[:, block],
+            None if membrane is None else membrane[block],
+            share,
+            rule,
+        )
+        torch.stack(grads, out=grad_current[:, block])
+        if grad_membrane is not None and grad_start is not None:
+            grad_membrane[block] = grad_start
+        if grad_retain is not None and grad_share is not None:
+            grad_retain += grad_share
+    return grad_current, grad_membrane, grad_retain
+
+
+def _columns(current: Tensor) -> list[slice]:
+    neurons = current.shape[1]
+    size = _BLOCK if current.device.type == "cpu" else max(neurons, 1)
+    return [slice(start, min(start + size, neurons)) for start in range(0, neurons, size)]
+
+
+def _compiles(current: Tensor, rule: Rule, shortcut: bool) -> bool:
+    if _mode != "auto":
+        return _mode == "compiled" and current.numel() > 0
+    # In full precision the shortcut comes close to the speed of memory and repays it later.
+    close = shortcut and current.element_size() > 2
+    if current.numel() < (2 * _LARGE if close else _LARGE) or not _compiler_works:
+        return False
+    if current.device.type == "cpu":
+        return _has_cpp_compiler()
+    return current.device.type == "cuda" and not shortcut and _has_triton() and _is_fma_safe(rule)
+
+
+def _is_fma_safe(rule: Rule) -> bool:
+    """Says whether every product is exact, so that fused multiply-adds change no bit."""
+    dynamics = rule.dynamics
+    return dynamics.retain in (0.0, 0.5, 1.0) and math.frexp(dynamics.threshold)[0] == 0.5
+
+
+@functools.cache
+def _has_cpp_compiler() -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except Exception:
+        return False
+    return True
+
+
+@functools.cache
+def _has_triton() -> bool:
+    from torch.utils._triton import has_triton
+
+    return bool(has_triton())
+
+
+def _run_compiled(
+    build: Callable[..., Callable[..., Any]], key: tuple[Any, ...], arguments: tuple[Any, ...]
+) -> Any:
+    global _compiler_works
+    tensors = [argument for argument in arguments if argument is not None]
+    device = tensors[0].device.type
+    for tensor in tensors:
+        if tensor.ndim > 0:
+            torch._dynamo.maybe_mark_dynamic(tensor, tensor.ndim - 1)
+    try:
+        with torch.autocast(device, enabled=False):
+            return build(*key)(*arguments)
+    except Exception as error:
+        if _mode == "compiled":
+            raise
+        _compiler_works = False
+        warnings.warn(
+            f"neurons go on without compiled kernels, several times slower: {error}", stacklevel=2
+        )
+        return None
+
+
+@functools.cache
+def _forward_function(rule: Rule, want_state: bool) -> Callable[..., Any]:
+    def spiking_forward(current: Tensor, membrane: Tensor | None, retain: Tensor | None) -> Any:
+        share = rule.dynamics.retain if retain is None else retain
+        fired, state = run_forward(current.unbind(0), membrane, share, rule.dynamics, want_state)
+        return torch.stack(fired), state
+
+    return _compile(spiking_forward)
+
+
+@functools.cache
+def _backward_function(rule: Rule) -> Callable[..., Any]:
+    def spiking_backward(
+        grad_spikes: Tensor,
+        grad_state: Tensor | None,
+        current: Tensor,
+        membrane: Tensor | None,
+        retain: Tensor | None,
+    ) -> Any:
+        share = rule.dynamics.retain if retain is None else retain
+        grads, grad_membrane, grad_retain = run_backward(
+            grad_spikes, grad_state, current, membrane, share, rule
+        )
+        return torch.stack(grads), grad_membrane, grad_retain
+
+    return _compile(spiking_backward)
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    # PyTorch limits recompilations per code object, so every rule gets a code object of its own.
+    assert isinstance(function, types.FunctionType)
+    function.__code__ = function.__code__.replace(co_name=function.__name__)
+    return torch.compile(function, fullgraph=True)

@@ -1,0 +1,132 @@
+"""What all neurons share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from spikesight.neurons.dynamics import Dynamics
+from spikesight.neurons.firing import fire
+from spikesight.neurons.recurrence import Rule, compute_dtype
+
+
+class Neuron(nn.Module):
+    """Turns currents into spikes; the only place in a model that knows time.
+
+    A call takes currents of shape [T*B, ...], time-major, and returns ``unit * n`` in the same
+    shape and dtype, n being the counts 0..D of `Dynamics`. Every call starts from rest unless a
+    membrane is passed, so no state hides between calls and a sample's spikes do not depend on its
+    batch-mates. Half-precision inputs keep their membrane in float32.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self._rule = rule
+
+    @property
+    def rule(self) -> Rule:
+        """The neuron's equations and gradients, as they hold now."""
+        return self._rule
+
+    @property
+    def dynamics(self) -> Dynamics | None:
+        """The neuron's equations as numbers; None for an analog neuron."""
+        return self.rule.dynamics
+
+    @property
+    def steps(self) -> int:
+        """T, the time steps per call."""
+        return self.rule.dynamics.steps
+
+    @property
+    def levels(self) -> int:
+        """D, the most spikes per time step; 0 for an analog neuron."""
+        return self.rule.dynamics.levels
+
+    @property
+    def unit(self) -> float:
+        """The value of one count on the output edge."""
+        return self.rule.dynamics.unit
+
+    @property
+    def threshold(self) -> float:
+        """The membrane that one spike stands for."""
+        return self.rule.dynamics.threshold
+
+    def learned_retain(self) -> Tensor | None:
+        """Returns the share of the membrane kept per time step where it is learned, else None."""
+        return None
+
+    def forward(self, current: Tensor, membrane: Tensor | None = None) -> Tensor:
+        """Returns the spikes for the given currents.
+
+        Args:
+            current: Shape [T*B, ...], time-major.
+            membrane: Membrane to start from, shape [B, ...]; None is rest.
+
+        Raises:
+            ValueError: If the first dimension does not divide by T, or the shapes do not fit.
+        """
+        return self._fire(current, membrane, want_state=False)[0]
+
+    def forward_with_state(
+        self, current: Tensor, membrane: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the spikes and the membrane after the last time step, for event streams.
+
+        The membrane has the shape [B, ...] and the current's dtype (float32 for half precisions).
+
+        Args:
+            current: Shape [T*B, ...], time-major.
+            membrane: Membrane to start from, shape [B, ...]; None is rest.
+
+        Raises:
+            ValueError: If the first dimension does not divide by T, or the shapes do not fit.
+        """
+        spikes, state = self._fire(current, membrane, want_state=True)
+        assert state is not None
+        return spikes, state
+
+    def _fire(
+        self, current: Tensor, membrane: Tensor | None, want_state: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        self._check(current, membrane)
+        if membrane is not None:
+            membrane = membrane.to(compute_dtype(current.dtype))
+        return fire(current, self.rule, membrane, self.learned_retain(), want_state)
+
+    def _check(self, current: Tensor, membrane: Tensor | None) -> None:
+        steps = self.steps
+        if not current.is_floating_point():
+            raise ValueError(
+                f"a neuron takes floating-point currents, got {current.dtype}; call .float() first"
+            )
+        if steps > 1 and current.shape[0] % steps != 0:
+            raise ValueError(
+                f"the first dimension is time x batch and must divide by steps={steps}, got shape "
+                f"{tuple(current.shape)}; repeat the input over time or build the model with "
+                "another steps"
+            )
+        if membrane is not None:
+            expected = (current.shape[0] // steps, *current.shape[1:])
+            if tuple(membrane.shape) != expected:
+                raise ValueError(
+                    f"membrane must have shape {expected} (no time dimension), got "
+                    f"{tuple(membrane.shape)}; pass the state of a call with the same batch size"
+                )
+
+    def extra_repr(self) -> str:
+        """Returns the numbers that make this neuron, for print(model)."""
+        dynamics = self.dynamics
+        assert dynamics is not None
+        default = Dynamics()
+        fields = [f"steps={dynamics.steps}", f"levels={dynamics.levels}"]
+        fields += [
+            f"{field}={getattr(dynamics, field):.4g}"
+            for field in ("threshold", "unit")
+            if getattr(dynamics, field) != getattr(default, field)
+        ]
+        if dynamics.steps > 1:
+            fields.append(f"retain={dynamics.retain:.4g}")
+        fields.append(f"reset={dynamics.reset!r}")
+        fields.append(f"ties={dynamics.ties!r}")
+        return ", ".join(fields)

@@ -1,0 +1,79 @@
+"""The analog neuron of the ANN twin."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from spikesight.neurons.neuron import Neuron
+
+
+class ReLU(Neuron):
+    """Stands where a spiking neuron would stand in a model's analog twin: max(X, 0).
+
+    It has no levels (0), no dynamics (None) and no membrane.
+
+    Args:
+        steps: T, kept so that the twin sees the same input; every time step is computed alone.
+
+    Raises:
+        ValueError: If steps is not positive.
+    """
+
+    def __init__(self, steps: int = 1) -> None:
+        nn.Module.__init__(self)
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}; pass steps=1 for images")
+        self._steps = steps
+
+    @property
+    def dynamics(self) -> None:
+        """None: there are no spikes."""
+
+    @property
+    def steps(self) -> int:
+        """T, the time steps per call."""
+        return self._steps
+
+    @property
+    def levels(self) -> int:
+        """0: the output is analog."""
+        return 0
+
+    @property
+    def unit(self) -> float:
+        """1."""
+        return 1.0
+
+    @property
+    def threshold(self) -> float:
+        """1."""
+        return 1.0
+
+    def forward(self, current: Tensor, membrane: Tensor | None = None) -> Tensor:
+        """Returns max(current, 0).
+
+        Args:
+            current: Shape [T*B, ...], time-major.
+            membrane: Must be None.
+
+        Raises:
+            ValueError: If the first dimension does not divide by T, or a membrane is passed.
+        """
+        if membrane is not None:
+            raise ValueError("an analog neuron has no membrane; pass membrane=None")
+        self._check(current, None)
+        return current.relu()
+
+    def forward_with_state(
+        self, current: Tensor, membrane: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Always fails: an analog neuron has no state.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("an analog neuron has no membrane; call it without state")
+
+    def extra_repr(self) -> str:
+        """Returns the numbers that make this neuron, for print(model)."""
+        return f"steps={self._steps}"

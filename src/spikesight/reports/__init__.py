@@ -1,0 +1,35 @@
+"""Reports: self-contained HTML pages, and the parts that they are made of."""
+
+from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
+from spikesight.reports.demo_page import DemoContent, SpikeExample, demo_page
+from spikesight.reports.energy_page import energy_page
+from spikesight.reports.page import Card, cards, page, paragraph, section, table
+from spikesight.reports.pictures import Guess, guess_grid, heat_map, picture, spike_maps
+from spikesight.reports.training_curves import Run, training_curves
+from spikesight.reports.verification_part import verification_details, verification_sentence
+
+__all__ = [
+    "Card",
+    "Curve",
+    "DemoContent",
+    "Guess",
+    "Run",
+    "SpikeExample",
+    "bar_chart",
+    "cards",
+    "demo_page",
+    "energy_page",
+    "guess_grid",
+    "heat_map",
+    "legend",
+    "line_chart",
+    "page",
+    "paragraph",
+    "picture",
+    "section",
+    "spike_maps",
+    "table",
+    "training_curves",
+    "verification_details",
+    "verification_sentence",
+]

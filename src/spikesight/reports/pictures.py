@@ -1,0 +1,122 @@
+"""Pictures inside the page: tensors as PNG files in data addresses, enlarged pixel by pixel."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from spikesight.reports.page import percent
+
+_DARK, _LIGHT = np.array([20.0, 23.0, 27.0]), np.array([255.0, 176.0, 92.0])
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a model sees in one image.
+
+    Attributes:
+        image: uint8 [C, H, W], grey or colour.
+        truth: Name of the true class.
+        guess: Name of the class with the highest probability.
+        confidence: That probability.
+    """
+
+    image: Tensor
+    truth: str
+    guess: str
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the guess is the truth."""
+        return self.guess == self.truth
+
+
+def picture(image: Tensor, description: str) -> str:
+    """An image element.
+
+    Args:
+        image: uint8 [C, H, W], grey or colour.
+        description: What it shows, for readers who cannot see it.
+    """
+    array = image.cpu().numpy()
+    return _element(array[0] if len(array) == 1 else array.transpose(1, 2, 0), description)
+
+
+def heat_map(values: Tensor, largest: float, description: str) -> str:
+    """A map of values from dark (0) to bright orange, the same in light and dark mode.
+
+    Args:
+        values: [H, W], 0 to `largest`.
+        largest: Value of the brightest colour.
+        description: What it shows, for readers who cannot see it.
+    """
+    return _element(_colours(values.cpu().double().numpy() / largest), description)
+
+
+def _colours(shares: np.ndarray) -> np.ndarray:
+    colours: np.ndarray = _DARK + shares[..., None] * (_LIGHT - _DARK)
+    return colours.round().astype(np.uint8)
+
+
+def _element(array: np.ndarray, description: str) -> str:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG", optimize=True)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(description)}">'
+
+
+def guess_grid(guesses: Sequence[Guess]) -> str:
+    """Images with what the model sees in them; mistakes stand out by colour and by words."""
+    parts = []
+    for guess in guesses:
+        wrong = "" if guess.right else f"<em>is {escape(guess.truth)}</em>"
+        description = f"{guess.truth}, guessed {guess.guess}"
+        parts.append(
+            f'<figure class="digit{"" if guess.right else " wrong"}">'
+            f"{picture(guess.image, description)}<b>{escape(guess.guess)}</b> "
+            f"<span>{percent(guess.confidence, 0)}</span>{wrong}</figure>"
+        )
+    return f'<div class="digits">{"".join(parts)}</div>'
+
+
+def spike_maps(spikes: Tensor, names: Sequence[str]) -> str:
+    """Binary sub-steps side by side with their sum, the count.
+
+    Args:
+        spikes: 0 and 1, [T, D, N, H, W]: N neuron maps over T time steps of D sub-steps.
+        names: Names of the N maps.
+    """
+    steps, levels, count = spikes.shape[:3]
+    sums = spikes.sum(1)
+    parts = []
+    for t in range(steps):
+        if steps > 1:
+            parts.append(f'<tr><th colspan="{levels + 3}">time step {t + 1}</th></tr>')
+        head = "".join(f"<th>sub-step {d + 1}</th>" for d in range(levels))
+        parts.append(f"<tr><th></th>{head}<th></th><th>count</th></tr>")
+        for n in range(count):
+            cells = "".join(
+                f"<td>{heat_map(spikes[t, d, n], 1, f'{names[n]}, sub-step {d + 1}')}</td>"
+                for d in range(levels)
+            )
+            total = heat_map(sums[t, n], levels, f"{names[n]}, counts")
+            parts.append(
+                f'<tr><th scope="row">{escape(names[n])}</th>{cells}<td class="sign">=</td>'
+                f"<td>{total}</td></tr>"
+            )
+    swatches = "".join(
+        f'<span><i style="background:rgb({r},{g},{b})"></i>{level}</span>'
+        for level, (r, g, b) in enumerate(_colours(np.arange(levels + 1) / levels).tolist())
+    )
+    return (
+        f'<div class="scroll"><table class="maps">{"".join(parts)}</table></div>'
+        f'<div class="swatches">count {swatches}</div>'
+    )

@@ -1,0 +1,33 @@
+"""Training, validation and prediction."""
+
+from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.config import ModelConfig, TrainConfig, from_mapping
+from spikesight.training.evaluation import Evaluation, evaluate
+from spikesight.training.interruption import TrainingInterrupted
+from spikesight.training.mixing import MixConfig
+from spikesight.training.optimization import (
+    EmaConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    parameter_groups,
+)
+from spikesight.training.trainer import Trainer, TrainResult, train
+
+__all__ = [
+    "Card",
+    "EmaConfig",
+    "Evaluation",
+    "MixConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+    "TrainResult",
+    "Trainer",
+    "TrainingInterrupted",
+    "evaluate",
+    "from_mapping",
+    "parameter_groups",
+    "resolve_model_folder",
+    "train",
+]

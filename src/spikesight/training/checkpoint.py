@@ -1,0 +1,295 @@
+"""What a run leaves behind: trained models, and the state to go on from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from spikesight.data import DataConfig, Preprocessing
+from spikesight.models import SpikingModel
+from spikesight.training.config import TrainConfig, from_mapping
+from spikesight.training.evaluation import Evaluation
+from spikesight.training.storage import read_state, replaced_folder, write_state
+
+_CARD = "run.json"
+_STATE = "training"
+
+# What may differ between the parts of an interrupted run without changing its figures, and the
+# number of epochs, which changes the schedule on purpose.
+_FREE_FIELDS = {
+    "epochs",
+    "output",
+    "resume",
+    "checkpoint_minutes",
+    "log_every",
+    "validate_every",
+    "compile",
+    "device",
+    "data.path",
+    "data.workers",
+}
+
+
+@dataclass
+class Position:
+    """How far a run is.
+
+    Attributes:
+        epoch: Number of the current epoch.
+        batch: Batches of it that lie behind.
+        update: Updates since the start of the run.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    update: int = 0
+
+
+@dataclass
+class EpochSums:
+    """Sums over the part of the current epoch that lies behind.
+
+    Attributes:
+        loss: Sum of the batches' losses.
+        batches: Number of batches.
+        images: Number of images, of all processes.
+        seconds: Time spent.
+    """
+
+    loss: float = 0.0
+    batches: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """What belongs to a trained model besides its weights.
+
+    Attributes:
+        data: The data it was trained on.
+        preprocessing: What turns an image into its input, and the names of its classes.
+        epoch: Number of epochs it was trained for, the begun one not counted.
+        weights: "model", or "ema" for the moving average.
+        metrics: Its validation figures, if it was validated.
+    """
+
+    data: DataConfig
+    preprocessing: Preprocessing
+    epoch: int
+    weights: str
+    metrics: Evaluation | None
+
+    def write(self, folder: Path) -> None:
+        """Writes run.json."""
+        content = {
+            "data": asdict(self.data),
+            "preprocessing": self.preprocessing.to_dict(),
+            "epoch": self.epoch,
+            "weights": self.weights,
+            "metrics": None if self.metrics is None else asdict(self.metrics),
+        }
+        (folder / _CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Card:
+        """Reads run.json.
+
+        Raises:
+            FileNotFoundError: If the folder has none.
+            ValueError: If it is damaged.
+        """
+        path = folder / _CARD
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {_CARD}; pass a folder that training wrote, such as run/best"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            metrics = content["metrics"]
+            return cls(
+                data=from_mapping(DataConfig, content["data"]),
+                preprocessing=Preprocessing.from_dict(content["preprocessing"]),
+                epoch=content["epoch"],
+                weights=content["weights"],
+                metrics=None if metrics is None else Evaluation(**metrics),
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged: {error!r}") from error
+
+
+def resolve_model_folder(folder: str | Path) -> Path:
+    """The folder with the weights: `folder` itself, or best/ or last/ of a run.
+
+    Args:
+        folder: Folder of a model or of a run.
+
+    Raises:
+        FileNotFoundError: If there are no weights in any of them.
+    """
+    folder = Path(folder)
+    for candidate in (folder, folder / "best", folder / "last"):
+        if (candidate / "model.safetensors").is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"there is no trained model in {folder}; pass the folder of a run or its best/ or last/"
+    )
+
+
+def save_model(folder: Path, model: SpikingModel, card: Card) -> None:
+    """Replaces a folder by one that `spikesight.load` reads.
+
+    Args:
+        folder: best/ of a run.
+        model: What to save.
+        card: What belongs to it.
+    """
+    with replaced_folder(folder) as new:
+        model.save_pretrained(new)
+        card.write(new)
+
+
+@dataclass
+class RunState:
+    """Everything besides the weights that a run needs to go on bit for bit.
+
+    There is no state of random generators: they are seeded anew for each batch from its place in
+    the run.
+
+    Attributes:
+        position: How far the run is.
+        sums: Figures of the current epoch so far.
+        best: Figures of best/.
+        processes: Number of processes.
+        config: The configuration the run was started with.
+        optimizer: The optimiser's state.
+        scaler: The loss scaler's state (fp16), else empty.
+        ema: Tensors of the moving average, or empty.
+    """
+
+    position: Position
+    sums: EpochSums
+    best: Evaluation | None
+    processes: int
+    config: dict[str, Any]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any] = field(default_factory=dict)
+    ema: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path, model: SpikingModel, card: Card) -> None:
+        """Replaces last/ by the model and this state.
+
+        Args:
+            folder: last/ of a run.
+            model: The weights that belong to the state.
+            card: What belongs to the model.
+        """
+        content = {
+            "format": 1,
+            "position": asdict(self.position),
+            "sums": asdict(self.sums),
+            "best": None if self.best is None else asdict(self.best),
+            "processes": self.processes,
+            "config": self.config,
+            "optimizer": self.optimizer,
+            "scaler": self.scaler,
+            "ema": self.ema,
+        }
+        with replaced_folder(folder) as new:
+            model.save_pretrained(new)
+            card.write(new)
+            write_state(new, _STATE, content)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunState:
+        """Reads the state in last/ of a run.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            ValueError: If it is damaged or of another format.
+        """
+        content = read_state(folder, _STATE)
+        if content.pop("format", None) != 1:
+            raise ValueError(
+                f"{folder} was written by another version of spikesight; start a new run with "
+                f"model.weights={folder}"
+            )
+        best = content["best"]
+        return cls(
+            **content
+            | {
+                "position": Position(**content["position"]),
+                "sums": EpochSums(**content["sums"]),
+                "best": None if best is None else Evaluation(**best),
+            }
+        )
+
+    def check_continues(self, config: TrainConfig, processes: int, folder: Path) -> None:
+        """Refuses to go on with another configuration.
+
+        Args:
+            config: The configuration to go on with.
+            processes: Number of processes to go on with.
+            folder: last/ of the run, for the message.
+
+        Raises:
+            ValueError: If something differs that changes the figures.
+        """
+        asked, started = _flatten(config.to_mapping()), _flatten(self.config)
+        different = sorted(
+            name
+            for name in asked.keys() | started.keys()
+            if name not in _FREE_FIELDS and asked.get(name) != started.get(name)
+        )
+        if processes != self.processes:
+            different.append(f"the number of processes ({self.processes} then, {processes} now)")
+        if different:
+            raise ValueError(
+                f"cannot go on from {folder}: {', '.join(different)} changed since it was "
+                "started; pass the same values (config.yaml there has them), or start a new run "
+                f"with another output and model.weights={folder}"
+            )
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Any], source: str) -> list[str]:
+    """Copies a saved model's tensors into another one, except for a classifier of another size.
+
+    Args:
+        model: Where they go.
+        tensors: Name to tensor.
+        source: Where they come from, for the message.
+
+    Returns:
+        Names that kept their fresh values.
+
+    Raises:
+        ValueError: If anything but the classifier differs.
+    """
+    own = model.state_dict()
+    fresh = [
+        name
+        for name, tensor in own.items()
+        if name.startswith("head.") and name in tensors and tensor.shape != tensors[name].shape
+    ]
+    try:
+        model.load_state_dict({**tensors, **{name: own[name] for name in fresh}})
+    except RuntimeError as error:
+        raise ValueError(
+            f"model.weights={source} does not fit the model: {error}; pass the sizes that it was "
+            "trained with"
+        ) from error
+    return fresh
+
+
+def _flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,200 @@
+"""The configuration of a training run, as a YAML file says it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import jsonargparse
+import yaml
+
+from spikesight.data import DataConfig
+from spikesight.losses import FiringRateConfig
+from spikesight.training.mixing import MixConfig
+from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
+
+T = TypeVar("T")
+
+
+@dataclass
+class ModelConfig:
+    """Which model to train.
+
+    Args:
+        name: A registered name; see `spikesight models`.
+        steps: Time steps T.
+        levels: Largest count D of a neuron per time step; the model's own default if omitted.
+        neuron: "lif", "i_lif", "ni_lif", "ie_lif" or "relu" (the ANN twin); the model's own
+            default if omitted.
+        drop_path_rate: Stochastic depth of the last block, in [0, 1).
+        num_classes: Classes K; those of the data if omitted.
+        arguments: Further arguments of `create_model`, such as the family's sizes.
+        weights: Folder of a saved model to start from. A classifier of another size starts fresh.
+    """
+
+    name: str
+    steps: int = 1
+    levels: int | None = None
+    neuron: str | None = None
+    drop_path_rate: float = 0.0
+    num_classes: int | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "levels", "num_classes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"model.{name} is {value}; pass 1 or more")
+        if not 0.0 <= self.drop_path_rate < 1.0:
+            raise ValueError(f"model.drop_path_rate is {self.drop_path_rate}; pass one in [0, 1)")
+
+
+@dataclass
+class TrainConfig:
+    """A training run.
+
+    Args:
+        model: Which model to train.
+        output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
+        data: Which images to read and how to augment them.
+        optimizer: What moves the weights.
+        schedule: How the learning rate changes.
+        mix: Mixup and cutmix.
+        ema: A moving average of the weights.
+        firing_rate: A price on firing.
+        epochs: Passes over the training images.
+        batch_size: Images per process and forward pass.
+        accumulation: Batches whose gradients make one update.
+        clip_norm: Largest norm of the gradient; None leaves it as it is.
+        label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
+        precision: Autocast type: "no" (float32), "bf16", or "fp16" with loss scaling (GPU only).
+        compile: "model" compiles the training forward and backward pass with torch.compile.
+        channels_last: Whether images and weights use the channels-last memory format.
+        device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
+        seed: Seed of the initial weights, of the order and of every random choice.
+        resume: Whether to go on from output/last if it is there.
+        checkpoint_minutes: Minutes between two writings of last/ within an epoch.
+        validate_every: Epochs between two validations; the last epoch is always validated.
+        log_every: Updates between two points in TensorBoard.
+        limit_batches: Stop every epoch and validation after so many batches, for quick trials.
+    """
+
+    model: ModelConfig
+    output: str
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    mix: MixConfig = field(default_factory=MixConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    firing_rate: FiringRateConfig = field(default_factory=FiringRateConfig)
+    epochs: int = 10
+    batch_size: int = 128
+    accumulation: int = 1
+    clip_norm: float | None = 1.0
+    label_smoothing: float = 0.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: Literal["none", "model"] = "none"
+    channels_last: bool = False
+    device: Literal["auto", "cpu"] = "auto"
+    seed: int = 0
+    resume: bool = False
+    checkpoint_minutes: float = 10.0
+    validate_every: int = 1
+    log_every: int = 20
+    limit_batches: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulation", "validate_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; pass 1 or more")
+        if self.limit_batches is not None and self.limit_batches < self.accumulation:
+            raise ValueError(
+                f"limit_batches is {self.limit_batches}, less than one update of "
+                f"{self.accumulation} batch(es); pass {self.accumulation} or more"
+            )
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm is {self.clip_norm}; pass a positive number or null")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; pass one in [0, 1)")
+        if self.checkpoint_minutes <= 0:
+            raise ValueError(f"checkpoint_minutes is {self.checkpoint_minutes}; pass more than 0")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; pass 0 or more")
+        for name, allowed in (
+            ("precision", ("no", "bf16", "fp16")),
+            ("compile", ("none", "model")),
+            ("device", ("auto", "cpu")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; pass one of {', '.join(allowed)}"
+                )
+        if self.mix.active and self.batch_size % 2:
+            raise ValueError(
+                f"batch_size is {self.batch_size} but mixing pairs images; pass an even batch_size"
+            )
+
+    @classmethod
+    def load(cls, path: str | Path, **overrides: Any) -> TrainConfig:
+        """Reads a YAML file.
+
+        Args:
+            path: The file.
+            **overrides: Values that replace the file's; nested ones as {"optimizer": {"lr": 1}}.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If a field is unknown or a value invalid.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no configuration {path}")
+        return from_mapping(cls, _merge(yaml.safe_load(path.read_text()) or {}, overrides))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All fields as plain values, as YAML and JSON know them."""
+        mapping: dict[str, Any] = _plain(asdict(self))
+        return mapping
+
+    def dump(self) -> str:
+        """All fields as YAML text."""
+        return yaml.safe_dump(self.to_mapping(), sort_keys=False)
+
+
+def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
+    """Builds a configuration dataclass from plain values, checking names and types.
+
+    Args:
+        kind: A dataclass.
+        mapping: Its fields; nested ones as nested mappings.
+
+    Raises:
+        ValueError: If a field is unknown or missing, or a value has the wrong type.
+    """
+    parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(kind, "value")
+    try:
+        parsed = parser.parse_object({"value": mapping})
+    except Exception as error:
+        message = str(error).replace('"value.', '"').replace("'value.", "'")
+        raise ValueError(f"{kind.__name__}: {message}") from error
+    built: T = parser.instantiate(parsed)["value"]
+    return built
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,116 @@
+"""Accuracy, loss and firing of a model on a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from spikesight.losses import recorded_firing_rates
+from spikesight.training.processes import total
+
+BatchTransform = Callable[[Tensor, torch.Generator | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model does on a set of images.
+
+    Attributes:
+        top1: Share of images whose first guess is right, in percent.
+        top5: Share of images with the right class among the first five guesses, in percent.
+        loss: Mean cross entropy, in nats.
+        images: Number of images.
+        firing_rate: Mean over the spiking neuron layers of their firing rate; None if the model
+            has none (the ANN twin).
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+    firing_rate: float | None
+
+    def better_than(self, other: Evaluation | None) -> bool:
+        """Whether top-1 is higher, or equal at a lower loss."""
+        return other is None or (self.top1, -self.loss) > (other.top1, -other.loss)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    transform: BatchTransform,
+    accelerator: Accelerator,
+    *,
+    channels_last: bool = False,
+    limit_batches: int | None = None,
+) -> Evaluation:
+    """Measures a model; with several processes each one measures its share of the images.
+
+    Only whole numbers and sums over images travel between the processes, so accuracies are those
+    of a single process exactly.
+
+    Args:
+        model: Takes images [B, C, H, W] (or [B, T, C, H, W]), returns logits [B, K].
+        loader: Yields (images, labels [B]); over all processes each image once.
+        transform: Turns a raw batch into the model's input, on the accelerator's device.
+        accelerator: Device, precision and processes.
+        channels_last: Whether images are handed over in the channels-last memory format.
+        limit_batches: Stop after so many batches per process.
+
+    Raises:
+        ValueError: If there is not a single image, or a label is not below K.
+    """
+    was_training = model.training
+    model.eval()
+    device = accelerator.device
+    correct1 = correct5 = images_seen = 0
+    loss_sum = 0.0
+    rate_sum: Tensor | None = None
+    with ExitStack() as stack:
+        rates = stack.enter_context(recorded_firing_rates(model))
+        for images, labels in islice(loader, limit_batches):
+            inputs = transform(images.to(device, non_blocking=True), None)
+            if channels_last and inputs.ndim == 4:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            labels = labels.to(device, non_blocking=True)
+            with accelerator.autocast():
+                logits = model(inputs)
+            logits = logits.float()
+            _check_labels(labels, logits.shape[1])
+            ranking = logits.topk(min(5, logits.shape[1]), dim=1).indices
+            hits = ranking == labels[:, None]
+            correct1 += int(hits[:, 0].sum())
+            correct5 += int(hits.any(1).sum())
+            loss_sum += float(cross_entropy(logits, labels, reduction="none").double().sum())
+            images_seen += len(labels)
+            batch_rates = rates.take().double().cpu() * len(labels)
+            rate_sum = batch_rates if rate_sum is None else rate_sum + batch_rates
+    model.train(was_training)
+    rate_mean = float(rate_sum.mean()) if rate_sum is not None and rate_sum.numel() else 0.0
+    sums = total(accelerator, [correct1, correct5, images_seen, loss_sum, rate_mean])
+    total1, total5, count, total_loss, total_rate = sums
+    if count == 0:
+        raise ValueError("there is no image to evaluate; check data and limit_batches")
+    return Evaluation(
+        top1=100 * total1 / count,
+        top5=100 * total5 / count,
+        loss=total_loss / count,
+        images=int(count),
+        firing_rate=total_rate / count if rates.names else None,
+    )
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    if int(labels.max()) >= classes:
+        raise ValueError(
+            f"label {int(labels.max())} does not fit a model with {classes} classes; "
+            "pass data with the classes the model was trained on, or model.num_classes"
+        )

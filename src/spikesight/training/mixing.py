@@ -1,0 +1,50 @@
+"""Mixup and cutmix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from timm.data.mixup import Mixup
+
+
+@dataclass
+class MixConfig:
+    """Mixing pairs of images and their labels (mixup: arXiv 1710.09412, cutmix: 1905.04899).
+
+    Args:
+        mixup: Alpha of the beta distribution of mixup; 0 switches mixup off.
+        cutmix: Alpha of the beta distribution of cutmix; 0 switches cutmix off.
+        probability: Share of the batches that are mixed.
+        switch_probability: Share of cutmix where both are on.
+        off_epochs: Number of last epochs trained without mixing.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    probability: float = 1.0
+    switch_probability: float = 0.5
+    off_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix", "off_epochs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"mix.{name} is {getattr(self, name)}; pass 0 (off) or more")
+        for name in ("probability", "switch_probability"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"mix.{name} is {getattr(self, name)}; pass a share in [0, 1]")
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def build(self, classes: int, label_smoothing: float) -> Mixup:
+        """Builds the mixer of timm: (images, labels [B]) to (images, probabilities [B, K])."""
+        return Mixup(
+            mixup_alpha=self.mixup,
+            cutmix_alpha=self.cutmix,
+            prob=self.probability,
+            switch_prob=self.switch_probability,
+            label_smoothing=label_smoothing,
+            num_classes=classes,
+        )

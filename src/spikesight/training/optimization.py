@@ -1,0 +1,193 @@
+"""Optimisers, learning-rate schedule and moving average of the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.optim import Optimizer
+
+from spikesight.models import SpikingModel
+
+
+@dataclass
+class OptimizerConfig:
+    """What moves the weights.
+
+    Args:
+        name: "adamw", "lamb" (arXiv 1904.00962, timm's) or "sgd" with Nesterov momentum.
+        lr: Peak learning rate.
+        lr_per_256: Whether `lr` is meant per 256 images and scaled by the images of one update
+            (batch_size * accumulation * processes) / 256.
+        weight_decay: Weight decay; biases and one-dimensional parameters (norms) have none.
+        betas: Decay of the two moments of adamw and lamb; the first one is sgd's momentum.
+        layer_decay: Factor on the learning rate for each stage further from the output, for
+            fine-tuning; None or 1 treats all alike.
+    """
+
+    name: Literal["adamw", "lamb", "sgd"] = "adamw"
+    lr: float = 1e-3
+    lr_per_256: bool = False
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    layer_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in ("adamw", "lamb", "sgd"):
+            raise ValueError(f"optimizer.name is {self.name!r}; pass adamw, lamb or sgd")
+        if self.lr <= 0:
+            raise ValueError(f"optimizer.lr is {self.lr}; pass a positive number such as 1e-3")
+        if self.weight_decay < 0:
+            raise ValueError(f"optimizer.weight_decay is {self.weight_decay}; pass 0 or more")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optimizer.betas is {self.betas}; pass two numbers in [0, 1)")
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"optimizer.layer_decay is {self.layer_decay}; pass one in (0, 1]")
+
+    def peak_lr(self, images_per_update: int) -> float:
+        """The learning rate after warm-up for this many images in an update."""
+        return self.lr * images_per_update / 256 if self.lr_per_256 else self.lr
+
+    def build(self, model: nn.Module, images_per_update: int) -> Optimizer:
+        """The optimiser over the parameters of a model that need gradients."""
+        lr = self.peak_lr(images_per_update)
+        if self.name == "sgd":
+            options: dict[str, Any] = {"momentum": self.betas[0]}
+        else:
+            options = {"betas": self.betas}
+        if self.name == "adamw":
+            options["fused"] = True  # one kernel for all parameters; exists on CPU and CUDA
+        groups = parameter_groups(model, self.weight_decay, self.layer_decay or 1.0)
+        return create_optimizer_v2(
+            groups, opt=self.name, lr=lr, weight_decay=self.weight_decay, **options
+        )
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Groups of parameters by weight decay and by depth (BEiT, arXiv 2106.08254, appendix).
+
+    The depth of a parameter is the number of its stage in `model.stages()`; parameters outside
+    the stages count to the last one.
+
+    Args:
+        model: A `SpikingModel`, or any module if `layer_decay` is 1.
+        weight_decay: Weight decay of parameters with two or more dimensions.
+        layer_decay: Factor on the learning rate per stage of distance from the output.
+
+    Returns:
+        Groups with params, names, weight_decay and lr_scale (read by timm's schedulers).
+
+    Raises:
+        ValueError: If the model has no stages but `layer_decay` is not 1.
+    """
+    depths: dict[int, int] = {}
+    deepest = 0
+    if layer_decay != 1.0:
+        if not isinstance(model, SpikingModel):
+            raise ValueError(
+                f"optimizer.layer_decay needs a model that knows its stages and "
+                f"{type(model).__name__} is no SpikingModel; leave optimizer.layer_decay out"
+            )
+        stages = model.stages()
+        deepest = len(stages) - 1
+        for depth, stage in enumerate(stages):
+            depths.update({id(parameter): depth for parameter in stage.parameters()})
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        depth = depths.get(id(parameter), deepest)
+        decays = parameter.ndim > 1 and not name.endswith(".bias")
+        group = groups.setdefault(
+            (depth, decays),
+            {
+                "params": [],
+                "names": [],
+                "weight_decay": weight_decay if decays else 0.0,
+                "lr_scale": layer_decay ** (deepest - depth),
+            },
+        )
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return [groups[key] for key in sorted(groups)]
+
+
+@dataclass
+class ScheduleConfig:
+    """Cosine decay with a linear warm-up, per update.
+
+    Args:
+        warmup_epochs: Epochs from `warmup_lr` to the peak; fractions are allowed.
+        warmup_lr: Learning rate of the first update.
+        min_lr: Learning rate at the end.
+    """
+
+    warmup_epochs: float = 1.0
+    warmup_lr: float = 1e-6
+    min_lr: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_epochs", "warmup_lr", "min_lr"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"schedule.{name} is {getattr(self, name)}; pass 0 or more")
+
+    def build(
+        self, optimizer: Optimizer, updates: int, updates_per_epoch: int
+    ) -> CosineLRScheduler:
+        """The schedule of timm; its learning rate is a function of the update number alone.
+
+        Args:
+            optimizer: Optimiser at its peak learning rate.
+            updates: Updates of the whole run.
+            updates_per_epoch: Updates of an epoch.
+
+        Raises:
+            ValueError: If the warm-up leaves nothing of the run.
+        """
+        warmup = round(self.warmup_epochs * updates_per_epoch)
+        if warmup >= updates:
+            raise ValueError(
+                f"schedule.warmup_epochs is {self.warmup_epochs} ({warmup} updates) but the run "
+                f"has only {updates} updates; pass fewer warm-up epochs or more epochs"
+            )
+        return CosineLRScheduler(
+            optimizer,
+            t_initial=updates - warmup,
+            lr_min=self.min_lr,
+            warmup_t=warmup,
+            warmup_lr_init=self.warmup_lr if warmup else 0.0,
+            warmup_prefix=True,
+            t_in_epochs=False,
+        )
+
+
+@dataclass
+class EmaConfig:
+    """A moving average of the weights, evaluated and saved beside them.
+
+    Args:
+        decay: Decay per update; 0 switches the average off.
+        warmup: Whether the decay grows as 1 - (1 + update)^-0.75 up to `decay`, so that short runs
+            do not average over their random start.
+    """
+
+    decay: float = 0.0
+    warmup: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.decay < 1.0:
+            raise ValueError(f"ema.decay is {self.decay}; pass one in [0, 1), such as 0.999")
+
+    def build(self, model: nn.Module) -> ModelEmaV3 | None:
+        """The average, starting from a copy of the model; None if it is off."""
+        if self.decay == 0:
+            return None
+        return ModelEmaV3(
+            model, decay=self.decay, use_warmup=self.warmup, warmup_gamma=1.0, warmup_power=0.75
+        )

@@ -1,0 +1,114 @@
+"""What a trained model sees in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import Image
+
+from spikesight.data import PredictionImages
+from spikesight.pretrained import load
+from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.preparation import build_accelerator
+
+_GUESSES = 5
+_COLUMNS = 4
+_THUMBNAIL = 256
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model sees in one picture.
+
+    Attributes:
+        file: The picture.
+        guesses: Up to five pairs of class name and probability, the most probable first.
+    """
+
+    file: Path
+    guesses: list[tuple[str, float]]
+
+
+@torch.no_grad()
+def predict(
+    folder: Path,
+    images: list[Path],
+    batch_size: int = 64,
+    device: Literal["auto", "cpu"] = "auto",
+    on_corrupt: Literal["stop", "skip"] = "stop",
+) -> list[Prediction]:
+    """Guesses what pictures show.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/.
+        images: Image files, and folders that are searched for them.
+        batch_size: Images per forward pass.
+        device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
+        on_corrupt: Whether an unreadable image ends the call or is left out.
+
+    Returns:
+        One prediction per picture.
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+        ValueError: If a picture or folder cannot be read.
+    """
+    model_folder = resolve_model_folder(folder)
+    preprocessing = Card.read(model_folder).preprocessing
+    accelerator = build_accelerator(device=device)
+    reader = PredictionImages(images, preprocessing, batch_size, on_corrupt)
+    model = load(model_folder).to(accelerator.device)
+    predictions = []
+    for files, batch in reader:
+        probabilities = model(batch.to(accelerator.device)).float().softmax(1).cpu()
+        best = probabilities.topk(min(_GUESSES, probabilities.shape[1]), dim=1)
+        for file, values, indices in zip(files, best.values, best.indices, strict=True):
+            guesses = [
+                (_class_name(preprocessing.classes, int(index)), float(value))
+                for value, index in zip(values, indices, strict=True)
+            ]
+            predictions.append(Prediction(file, guesses))
+    return predictions
+
+
+def _class_name(classes: Sequence[str], index: int) -> str:
+    return classes[index] if index < len(classes) else str(index)
+
+
+def draw_contact_sheet(predictions: Sequence[Prediction], path: Path, limit: int = 40) -> None:
+    """Draws pictures in a grid, each with a bar for every guess.
+
+    Args:
+        predictions: What to draw.
+        path: PNG file to write.
+        limit: Most pictures to draw.
+    """
+    from matplotlib.figure import Figure
+
+    shown = predictions[:limit]
+    columns = min(_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(3.0 * columns, 4.2 * rows), layout="constrained")
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, 1.4] * rows)
+    for axes in grid.flat:
+        axes.axis("off")
+    for position, prediction in enumerate(shown):
+        row, column = divmod(position, columns)
+        picture, bars = grid[2 * row, column], grid[2 * row + 1, column]
+        with Image.open(prediction.file) as image:
+            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            rgb = image.convert("RGB")
+        picture.imshow(rgb, interpolation="nearest" if max(rgb.size) < 64 else None)
+        name, probability = prediction.guesses[0]
+        picture.set_title(f"{name}  {probability:.0%}", fontsize=11, fontweight="bold")
+        for rank, (guess, value) in enumerate(prediction.guesses):
+            bars.barh(rank, value, color="#d9822b" if rank == 0 else "#c9ccd1", height=0.8)
+            bars.text(0.02, rank, f"{guess}  {value:.1%}", va="center", fontsize=8)
+        bars.set(xlim=(0, 1), ylim=(_GUESSES - 0.5, -0.5))
+        bars.set_title(prediction.file.name, fontsize=7, loc="left", color="#555555")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)

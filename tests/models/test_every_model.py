@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+import spikesight as ss
+from tests.conftest import firing_rates
+
+SMALL = ["metaspikformer_nano", "metaspikformer_tiny"]
+PARAMETERS = {
+    "metaspikformer_15m": 15_112_208,
+    "metaspikformer_31m": 31_333_864,
+    "metaspikformer_55m": 55_350_248,
+}
+
+
+@pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
+def test_full_sizes_have_the_official_parameters(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        model = ss.create_model(name)
+        assert sum(p.numel() for p in model.parameters()) == parameters
+        assert model(torch.empty(1, 3, 224, 224)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("neuron", ["lif", "i_lif", "ni_lif", "ie_lif", "relu"])
+@pytest.mark.parametrize("name", SMALL)
+def test_learns_from_every_parameter(name: str, neuron: str) -> None:
+    model = ss.create_model(name, num_classes=5, in_channels=2, neuron=neuron, steps=2)
+    model(torch.rand(4, 2, 32, 32)).square().sum().backward()
+    still = [
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()
+    ]
+    assert still == []
+
+
+@pytest.mark.parametrize("neuron", ["i_lif", "ni_lif", "ie_lif"])
+@pytest.mark.parametrize("name", SMALL)
+def test_every_neuron_fires_at_the_start(name: str, neuron: str) -> None:
+    model = ss.create_model(name, num_classes=10, neuron=neuron).train()
+    rates = firing_rates(model, torch.rand(32, 3, 32, 32))
+    assert all(0.001 < rate < 0.9 for rate in rates.values()), rates
+
+
+@pytest.mark.parametrize("neuron", ["lif", "i_lif", "relu"])
+@pytest.mark.parametrize("name", SMALL)
+def test_logits_do_not_depend_on_batch_mates(name: str, neuron: str) -> None:
+    model = ss.create_model(name, num_classes=10, neuron=neuron, steps=3).double().eval()
+    x = torch.rand(4, 3, 32, 32, dtype=torch.float64) * 4
+    together = model(x)
+    alone = torch.cat([model(x[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(alone, together, rtol=1e-12, atol=1e-12)
+
+
+def test_event_frames_are_shown_one_by_one() -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=3, in_channels=2, steps=4).eval()
+    image = torch.rand(2, 2, 16, 16)
+    frames = image[:, None].expand(2, 4, 2, 16, 16)
+    torch.testing.assert_close(model(frames), model(image))
+    with pytest.raises(ValueError, match="steps=3"):
+        model(frames[:, :3])
+
+
+def test_unfit_inputs_say_what_to_do() -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=3)
+    with pytest.raises(ValueError, match=r"pad it with .*\(0, 2, 0, 1\)"):
+        model(torch.rand(1, 3, 31, 30))
+    with pytest.raises(ValueError, match="in_channels=1"):
+        model(torch.rand(1, 1, 32, 32))
+    with pytest.raises(ValueError, match=r"x\[None\]"):
+        model(torch.rand(3, 32, 32))
+    with pytest.raises(ValueError, match="metaspikformer_nano"):
+        ss.create_model("metaspikformer_small")
+    with pytest.raises(ValueError, match="widht"):
+        ss.create_model("metaspikformer_nano", widht=3)
+    with pytest.raises(ValueError, match="5 entries"):
+        ss.create_model("metaspikformer_nano", widths=(8, 8))
+
+
+def test_drop_path_drops_a_sample_at_all_time_steps() -> None:
+    from spikesight.models.base import DropPath
+
+    drop = DropPath(0.5, steps=3).train()
+    kept = drop(torch.ones(3 * 64, 2, 4, 4)).view(3, 64, -1)
+    assert torch.equal(kept[0], kept[1])
+    assert torch.equal(kept[0], kept[2])
+    assert set(kept.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(drop.eval()(torch.ones(6, 1)), torch.ones(6, 1))
+
+
+def test_drop_path_rate_reaches_the_blocks() -> None:
+    model = ss.create_model("metaspikformer_nano", drop_path_rate=0.3)
+    rates = [m.rate for m in model.modules() if type(m).__name__ == "DropPath"]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_features_are_those_of_timm() -> None:
+    ours = ss.create_model("metaspikformer_15m", features_only=True)
+    assert ours.feature_info.channels() == [32, 64, 128, 360]
+    assert ours.feature_info.reduction() == [2, 4, 8, 16]
+    tiny = timm.create_model("metaspikformer_tiny", features_only=True, out_indices=(1, -1))
+    maps = tiny(torch.rand(2, 3, 32, 32))
+    assert [tuple(m.shape) for m in maps] == [
+        (2, c, 32 // r, 32 // r)
+        for c, r in zip(tiny.feature_info.channels(), tiny.feature_info.reduction(), strict=True)
+    ]
+    timed = ss.create_model("metaspikformer_nano", features_only=True, steps=2)
+    assert timed(torch.rand(3, 3, 16, 16))[-1].shape[:2] == (3, 2)
+    with pytest.raises(ValueError, match="out_indices"):
+        ss.create_model("metaspikformer_nano", features_only=True, out_indices=(7,))
+
+
+def test_timm_builds_our_models() -> None:
+    model = timm.create_model("metaspikformer_nano", num_classes=7, in_chans=1, steps=2)
+    assert model(torch.rand(2, 1, 28, 28)).shape == (2, 7)
+    with pytest.raises(ValueError, match=r"spikesight\.load"):
+        timm.create_model("metaspikformer_nano", pretrained=True)
+
+
+def test_a_saved_model_comes_back(tmp_path: Path) -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=4, neuron="ni_lif", steps=2).eval()
+    x = torch.rand(2, 3, 28, 28)
+    model.save_pretrained(tmp_path / "full")
+    assert torch.equal(ss.load(tmp_path / "full")(x), model(x))
+    model.save_pretrained(tmp_path / "half", half=True)
+    sizes = [(tmp_path / k / "model.safetensors").stat().st_size for k in ("full", "half")]
+    assert sizes[1] < 0.55 * sizes[0]
+    assert next(ss.load(tmp_path / "half").parameters()).dtype == torch.float32
+
+
+def test_loading_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        ss.load(tmp_path)
+    ss.create_model("metaspikformer_nano", num_classes=4).save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"num_classes": 4', '"num_classes": 5'))
+    with pytest.raises(ValueError, match="does not fit"):
+        ss.load(tmp_path)
+    config.write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json"):
+        ss.load(tmp_path)
+
+
+def test_binary_neurons_have_one_level() -> None:
+    with pytest.warns(UserWarning, match="binary"):
+        model = ss.create_model("metaspikformer_nano", neuron="lif", levels=4)
+    assert {m.levels for m in model.modules() if isinstance(m, ss.neurons.Neuron)} == {1}

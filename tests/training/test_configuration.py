@@ -1,0 +1,80 @@
+"""Mistakes in a configuration are named together with the remedy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikesight.training import TrainConfig, from_mapping
+from spikesight.training.validation import override
+
+from .conftest import TINY
+
+MISTAKES: list[tuple[str, Any, str]] = [
+    ("epochs", 0, "epochs is 0; pass 1 or more"),
+    ("batch_size", -1, "batch_size is -1"),
+    ("clip_norm", 0, "clip_norm is 0.* null"),
+    ("label_smoothing", 1.0, "label_smoothing is 1"),
+    ("precision", "int8", "precision"),
+    ("limit_batches", 0, "limit_batches is 0"),
+    ("checkpoint_minutes", 0, "checkpoint_minutes is 0"),
+    ("seed", -1, "seed is -1"),
+    ("optimizer.name", "adagrad", "name"),
+    ("optimizer.lr", -1.0, "optimizer.lr is -1.0; pass a positive number"),
+    ("optimizer.lr", "fast", "lr"),
+    ("optimizer.layer_decay", 2.0, "optimizer.layer_decay is 2.0"),
+    ("optimizer.betas", [0.9, 1.0], "optimizer.betas"),
+    ("schedule.min_lr", -1.0, "schedule.min_lr is -1.0"),
+    ("mix.mixup", -0.1, "mix.mixup is -0.1"),
+    ("mix.probability", 2.0, "mix.probability is 2.0"),
+    ("ema.decay", 1.0, "ema.decay is 1.0"),
+    ("firing_rate.target", 1.0, "firing_rate.target is 1.0"),
+    ("model.drop_path_rate", 1.0, "model.drop_path_rate is 1.0"),
+    ("model.steps", 0, "model.steps is 0"),
+    ("model.nuron", "lif", "nuron"),
+    ("colour", "red", "colour"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), MISTAKES)
+def test_mistake(field: str, value: Any, message: str) -> None:
+    *parents, name = field.split(".")
+    values: dict[str, Any] = TINY | {"output": "run"}
+    place = values
+    for parent in parents:
+        place[parent] = dict(place.get(parent, {}))
+        place = place[parent]
+    place[name] = value
+    with pytest.raises(ValueError, match=message):
+        from_mapping(TrainConfig, values)
+
+
+def test_odd_batches_cannot_be_mixed() -> None:
+    with pytest.raises(ValueError, match="pass an even batch_size"):
+        from_mapping(TrainConfig, TINY | {"output": "r", "batch_size": 9, "mix": {"mixup": 0.1}})
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    config = from_mapping(TrainConfig, TINY | {"output": "run"})
+    path = tmp_path / "config.yaml"
+    path.write_text(config.dump())
+    assert TrainConfig.load(path) == config
+    changed = TrainConfig.load(path, optimizer={"lr": 0.5}, epochs=3)
+    assert (changed.optimizer.lr, changed.epochs) == (0.5, 3)
+    assert changed.optimizer.name == config.optimizer.name
+    with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
+        TrainConfig.load(tmp_path / "nothing.yaml")
+
+
+def test_override_of_data() -> None:
+    config = from_mapping(TrainConfig, TINY | {"output": "run"}).data
+    assert override(config, {"on_corrupt": "skip"}).on_corrupt == "skip"
+    with pytest.raises(ValueError, match="colour"):
+        override(config, {"colour": 1})
+
+
+def test_committed_configurations_are_valid() -> None:
+    files = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    assert files
+    for file in files:
+        TrainConfig.load(file)

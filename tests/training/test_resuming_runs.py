@@ -1,0 +1,145 @@
+"""A stopped and resumed run gives the figures of an uninterrupted one, bit for bit."""
+
+import csv
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import spikesight
+from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train
+
+Build = Callable[..., TrainConfig]
+CLOCK = {"seconds", "images_per_second"}
+RECIPES: dict[str, dict[str, Any]] = {
+    "adamw with everything random": {
+        "mix__mixup": 0.2,
+        "mix__cutmix": 1.0,
+        "mix__probability": 0.7,
+        "ema__decay": 0.9,
+        "data__horizontal_flip": True,
+        "data__random_erasing": 0.3,
+        "firing_rate__weight": 0.1,
+    },
+    "lamb with accumulation": {"optimizer__name": "lamb", "accumulation": 2, "limit_batches": 8},
+    "sgd with layer decay in bf16": {
+        "optimizer__name": "sgd",
+        "optimizer__layer_decay": 0.7,
+        "precision": "bf16",
+        "label_smoothing": 0.1,
+    },
+}
+
+
+def stop_after(update: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sends this process a SIGINT, as Ctrl-C does, when an update is done."""
+    original = Trainer._update
+
+    def hooked(self: Trainer) -> None:
+        original(self)
+        if self.position.update == update:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "_update", hooked)
+
+
+def rows(config: TrainConfig) -> list[dict[str, str]]:
+    path = Path(config.output) / "metrics.csv"
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return [{k: v for k, v in r.items() if k not in CLOCK} for r in csv.DictReader(file)]
+
+
+def tensors(config: TrainConfig) -> dict[str, torch.Tensor]:
+    last = Path(config.output) / "last"
+    return load_file(last / "model.safetensors") | load_file(last / "training.safetensors")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("stop", [2, 7])
+def test_resume_equals_uninterrupted(
+    tiny: Build, monkeypatch: pytest.MonkeyPatch, recipe: str, stop: int
+) -> None:
+    straight = tiny("straight", **RECIPES[recipe])
+    train(straight)
+    broken = tiny("broken", resume=True, **RECIPES[recipe])
+    with monkeypatch.context() as patch:
+        stop_after(stop, patch)
+        with pytest.raises(TrainingInterrupted) as stopped:
+            train(broken)
+    assert stopped.value.signal_number == signal.SIGINT
+    assert len(rows(broken)) == (stop - 1) // 4
+    result = train(broken)
+
+    assert len(rows(straight)) == 2
+    assert rows(broken) == rows(straight)
+    expected, got = tensors(straight), tensors(broken)
+    assert expected.keys() == got.keys()
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    assert result.best.top1 == max(
+        float(r[c]) for r in rows(straight) for c in ("val_top1", "ema_top1") if r[c]
+    )
+
+
+def test_stopping_twice_and_at_the_end_of_an_epoch(
+    tiny: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, broken = tiny("straight"), tiny("broken", resume=True)
+    train(straight)
+    for stop in (4, 6):
+        with monkeypatch.context() as patch:
+            stop_after(stop, patch)
+            with pytest.raises(TrainingInterrupted):
+                train(broken)
+    train(broken)
+    assert rows(broken) == rows(straight)
+
+
+def test_timed_checkpoints_do_not_change_the_run(tiny: Build) -> None:
+    plain, timed = tiny("plain"), tiny("timed", checkpoint_minutes=1e-9)
+    train(plain)
+    train(timed)
+    assert rows(plain) == rows(timed)
+
+
+def test_finished_run_is_not_trained_again(tiny: Build) -> None:
+    first = train(tiny(epochs=1))
+    again = train(tiny(epochs=1, resume=True))
+    assert again == first
+
+
+def test_more_epochs_may_be_asked_for(tiny: Build) -> None:
+    train(tiny(epochs=1))
+    longer = tiny(epochs=2, resume=True)
+    train(longer)
+    assert [row["epoch"] for row in rows(longer)] == ["1", "2"]
+
+
+def test_resuming_with_another_recipe_is_refused(tiny: Build) -> None:
+    train(tiny(epochs=1))
+    with pytest.raises(ValueError, match=r"optimizer\.lr, seed changed since .*model\.weights"):
+        train(tiny(epochs=1, resume=True, seed=1, optimizer__lr=0.1))
+
+
+def test_a_run_is_not_overwritten(tiny: Build) -> None:
+    train(tiny(epochs=1))
+    with pytest.raises(ValueError, match="holds a run already; pass resume=true"):
+        train(tiny(epochs=1))
+
+
+def test_run_folder_is_complete(tiny: Build) -> None:
+    config = tiny(epochs=1, ema__decay=0.9)
+    result = train(config)
+    names = {path.relative_to(result.folder).as_posix() for path in result.folder.rglob("*")}
+    assert {"config.yaml", "metrics.csv", "best/model.safetensors", "last/training.json"} <= names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    assert TrainConfig.load(result.folder / "config.yaml") == config
+    for part in ("best", "last"):
+        model = spikesight.load(result.folder / part)
+        assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
