@@ -71,6 +71,27 @@ COMMANDS: dict[str, Command] = {
             "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
         ),
     ),
+    "verify": Command(
+        "spikesight.commands:verify_command",
+        "Proves a trained model equal to its binary spikes.",
+        (
+            "spikesight verify runs/fashion_mnist_nano/best",
+            "spikesight verify weights/cifar10_tiny --data.path=cifar10-train.tar --images=64",
+        ),
+    ),
+    "energy": Command(
+        "spikesight.commands:energy_command",
+        "Counts synaptic operations on real images, and their energy.",
+        ("spikesight energy runs/fashion_mnist_nano/best --html=energy.html",),
+    ),
+    "convert": Command(
+        "spikesight.commands:convert_command",
+        "Writes an authors' checkpoint or a trained run as a small model folder.",
+        (
+            "spikesight convert runs/cifar10_tiny/best weights/cifar10_tiny --half",
+            "spikesight convert 15M.pth sdt_15m --family=metaspikformer --configuration.steps=4",
+        ),
+    ),
     "models": Command(
         "spikesight.cli:models",
         "Lists the models that can be trained.",

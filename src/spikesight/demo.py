@@ -165,7 +165,6 @@ def demo(
         output, accuracy, twin_accuracy, len(guesses), verification, report, seconds
     )
     content = DemoContent(
-        model=MODEL,
         accuracy=accuracy,
         twin_accuracy=twin_accuracy,
         guesses=guesses,

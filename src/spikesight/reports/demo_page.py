@@ -48,7 +48,6 @@ class DemoContent:
     """Everything that the page shows.
 
     Attributes:
-        model: Name of the model.
         accuracy: Share of held-out images that the spiking model gets right, in percent.
         twin_accuracy: The same of its ANN twin.
         guesses: What the spiking model sees in every held-out image.
@@ -62,7 +61,6 @@ class DemoContent:
         facts: Further names and values: machine, versions, seed, date.
     """
 
-    model: str
     accuracy: float
     twin_accuracy: float
     guesses: Sequence[Guess]
@@ -128,7 +126,7 @@ def _headline(content: DemoContent) -> list[Card]:
             f"{energy_text(content.energy.picojoules)} per digit, estimated from counts",
         ),
         Card(percent(rate), "mean firing rate", "of the spikes that could be fired"),
-        Card(f"{content.parameters:,}", "parameters", content.model),
+        Card(f"{content.parameters:,}", "parameters", "trained from scratch"),
         Card(f"{content.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
     ]
 
@@ -176,8 +174,8 @@ def _spikes(content: DemoContent) -> str:
         ),
         paragraph(
             "So a network whose synapses see only zeros and ones reads just as well. The one "
-            "exception is the first layer: it reads the grey values of the image. And where "
-            "attention multiplies two spike trains, one of them is first summed to whole numbers."
+            "exception is the first layer: it reads the grey values of the image. Where "
+            "attention multiplies, one side is spikes and the other whole numbers."
             if content.verification.equal
             else "So the binary network is not the one that was trained. The table shows where."
         ),

@@ -1,7 +1,7 @@
 """The skeleton of a report: one self-contained HTML page, and the parts that it is made of.
 
-Every function here takes plain text and returns HTML with that text escaped, except where an
-argument is called `body`, `bodies` or `html`: that is HTML already.
+Every function here takes plain text and returns HTML with that text escaped; only what is called
+`body` or `bodies` is HTML already.
 """
 
 from __future__ import annotations

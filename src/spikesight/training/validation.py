@@ -6,7 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from spikesight.data import DataConfig, build_evaluation_loader
+from spikesight.data.sampling import EvaluationSampler
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card, resolve_model_folder
 from spikesight.training.config import from_mapping
@@ -63,6 +67,37 @@ def validate(
         accelerator,
         limit_batches=limit_batches,
     )
+
+
+def sample_images(
+    folder: Path,
+    data: dict[str, Any] | None = None,
+    count: int = 32,
+    split: Literal["validation", "test", "all"] = "validation",
+) -> Tensor:
+    """Evaluation images as a trained model takes them, spread evenly over the set.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/.
+        data: Fields of the data configuration that differ from training.
+        count: Number of images; all if the set has fewer.
+        split: As for `validate`.
+
+    Returns:
+        Normalised images [count, C, H, W].
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+        ValueError: If the data cannot be used or `count` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"images is {count}; pass 1 or more")
+    card = Card.read(resolve_model_folder(folder))
+    loader = build_evaluation_loader(override(card.data, data or {}), 64, card.preprocessing, split)
+    size = len(loader.sampler)
+    loader.sampler = EvaluationSampler(size, 0, max(size // count, 1))
+    transform = card.preprocessing.batch_transform
+    return torch.cat([transform(images) for images, _ in loader])[:count]
 
 
 def override(config: DataConfig, changes: dict[str, Any]) -> DataConfig:
