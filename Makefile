@@ -37,7 +37,7 @@ check: $(READY)
 	$(RUN)/mypy
 
 bench: $(READY)
-	$(RUN)/spikesight bench
+	for script in benchmarks/*.py; do echo "== $$script"; $(RUN)/python $$script || exit 1; done
 
 nightly: $(READY)
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto -m nightly
