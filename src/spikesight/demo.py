@@ -278,21 +278,21 @@ def _accuracy(guesses: Sequence[Guess]) -> float:
 
 
 def _example(model: SpikingModel, digits: _Digits, guesses: Sequence[Guess]) -> SpikeExample:
-    """The spikes of the first neuron layer for the first digit that is read right."""
-    index = next((i for i, guess in enumerate(guesses) if guess.right), 0)
-    simulation = unroll(trace(copy.deepcopy(model).double()))
-    layer = simulation.graph.neurons[0].name
-    steps: list[Tensor] = []
+    """The digit read right most surely, in the first layer where a count reaches the top."""
+    index = max(range(len(guesses)), key=lambda i: (guesses[i].right, guesses[i].confidence))
+    recorded: dict[str, list[Tensor]] = {}
 
     def record(neuron: Neuron, _: int, spikes: Sequence[Tensor]) -> None:
-        if neuron.name == layer:
-            steps.append(torch.stack(list(spikes))[:, 0])
+        if spikes[0].ndim == 4:
+            recorded.setdefault(neuron.name, []).append(torch.stack(list(spikes))[:, 0])
 
+    simulation = unroll(trace(copy.deepcopy(model).double()))
     simulation(digits.inputs[index : index + 1].double(), record)
-    spikes = torch.stack(steps)
-    variance = spikes.sum(1).flatten(2).var(2).sum(0)
+    maps = {name: torch.stack(steps) for name, steps in recorded.items()}
+    layer = next((n for n, spikes in maps.items() if spikes[:, -1].any()), next(iter(maps)))
+    variance = maps[layer].sum(1).flatten(2).var(2).sum(0)
     channels = variance.topk(min(_SHOWN_CHANNELS, len(variance))).indices.sort().values
-    return SpikeExample(layer, guesses[index], channels.tolist(), spikes[:, :, channels])
+    return SpikeExample(layer, guesses[index], channels.tolist(), maps[layer][:, :, channels])
 
 
 def _energy_table(report: EnergyReport) -> Table:

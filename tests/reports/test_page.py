@@ -3,7 +3,6 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reports.reading import Reader, assert_self_contained
 
 from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
 from spikesight.reports.page import (
@@ -18,6 +17,7 @@ from spikesight.reports.page import (
     section,
     table,
 )
+from tests.reports.reading import Reader, assert_self_contained
 
 NASTY = """<script>alert("x")</script> & 'y' <img src=http://a.b>"""
 
@@ -79,7 +79,7 @@ def test_bars_of_nothing() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 def test_bars_refuse_what_has_no_length(value: float) -> None:
-    with pytest.raises(ValueError, match="layer7 is .*; pass values"):
+    with pytest.raises(ValueError, match=r"layer7 is .*; pass values"):
         bar_chart(["layer7"], [("spike", [value])], str)
 
 

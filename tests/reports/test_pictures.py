@@ -4,10 +4,10 @@ import io
 import numpy as np
 import torch
 from PIL import Image
-from tests.reports.reading import Reader, assert_self_contained
 
 from spikesight.reports.page import page
 from spikesight.reports.pictures import Guess, guess_grid, heat_map, picture, spike_maps
+from tests.reports.reading import Reader, assert_self_contained
 
 
 def decode(html: str) -> list[np.ndarray]:

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.reports.reading import Reader, assert_self_contained
 
 import spikesight
 from spikesight.passes import EnergyReport, Verification, energy, verify
@@ -11,6 +10,7 @@ from spikesight.passes.verification import LayerCheck
 from spikesight.reports import Run, energy_page, training_curves
 from spikesight.reports.energy_page import energy_chart, energy_text, ratio_text
 from spikesight.reports.verification_part import verification_details, verification_sentence
+from tests.reports.reading import Reader, assert_self_contained
 
 SIZES = {"widths": (4, 4, 8, 8, 8), "depths": (0, 1, 0, 1, 0), "heads": 2}
 

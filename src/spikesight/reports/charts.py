@@ -134,11 +134,12 @@ def line_chart(
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to seven round values around a range."""
-    span = (high - low) or abs(high) or 1.0
+    """Two to seven round values around a range."""
+    scale = max(abs(low), abs(high))
+    span = max(high - low, 1e-6 * scale) if high > low else scale or 1.0
     step = 10.0 ** math.floor(math.log10(span / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 5)
     start, stop = math.floor(low / step), math.ceil(high / step)
     if start == stop:
         start, stop = start - 1, stop + 1
-    return [round(index * step, 12) for index in range(start, stop + 1)]
+    return [index * step for index in range(start, stop + 1)]

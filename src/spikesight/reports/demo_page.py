@@ -136,11 +136,13 @@ def _predictions(content: DemoContent) -> str:
     right = [guess for guess in content.guesses if guess.right]
     step = max(1, len(right) // _SHOWN_RIGHT)
     shown = right[::step][:_SHOWN_RIGHT]
-    mistakes = f"All {len(wrong)} mistakes come first, framed." if wrong else "It made no mistake."
+    mistakes = "It made no mistake."
+    if wrong:
+        mistakes = f"Its {len(wrong)} mistake{'s come' if len(wrong) > 1 else ' comes'} first."
     return section(
         "What it reads",
         paragraph(
-            f"{mistakes} Then {len(shown)} of the {len(right)} digits that it got right. Below "
+            f"{mistakes} {'Then' if wrong else 'Here are'} {len(shown)} of the {len(right)} digits that it got right. Below "
             "each: its guess, and how sure it is."
         ),
         guess_grid([*wrong, *shown]),
@@ -165,9 +167,8 @@ def _spikes(content: DemoContent) -> str:
             + (f" All this happens in each of {steps} time steps." if steps > 1 else "")
         ),
         f'<div class="strip">{image}<figure>{spike_maps(example.spikes, names)}<figcaption>'
-        f"Layer <code>{escape(example.layer)}</code>, the first that fires: the {len(names)} "
-        "channels whose counts vary most on this digit. Each square is one neuron.</figcaption>"
-        "</figure></div>",
+        f"Layer <code>{escape(example.layer)}</code>, the {len(names)} channels whose counts "
+        "vary most on this digit. Each square is one neuron.</figcaption></figure></div>",
         paragraph(
             "Is it true everywhere? All held-out digits ran through the model, its folded graph "
             "and the binary simulation. " + verification_sentence(content.verification)

@@ -131,6 +131,11 @@ def energy_notes(report: EnergyReport) -> list[str]:
         "The twin is counted dense: zeros that its ReLUs make earn it nothing. With 8-bit numbers "
         "both networks would cost less.",
     ]
+    if any(layer.twin_macs < layer.macs for layer in report.layers):
+        notes.append(
+            "Where spikes need several factors folded into one kernel (RepConv), the twin keeps "
+            "the factors, which is cheaper for it."
+        )
     multiplying = [layer.name for layer in report.layers if layer.multiplies > 0]
     if report.firing_rates and multiplying:
         share = (
