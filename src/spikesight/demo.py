@@ -43,6 +43,7 @@ from spikesight.training import (
     OptimizerConfig,
     ScheduleConfig,
     TrainConfig,
+    TrainingInterrupted,
     train,
 )
 
@@ -99,6 +100,7 @@ def demo(
 
     Raises:
         ValueError: If `output` holds something else than an earlier demo.
+        TrainingInterrupted: If a signal ended it.
     """
     console = Console(highlight=False)
     began = time.monotonic()
@@ -118,13 +120,13 @@ def demo(
         "2/7  A spiking transformer learns",
         f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers.",
     )
-    train(configs[0])
+    _train(configs[0], console)
     _say(
         console,
         "3/7  Its ANN twin learns",
         "The same layers, first weights, digits and recipe. Only the neurons are ReLUs.",
     )
-    train(configs[1])
+    _train(configs[1], console)
 
     digits = _read_held_out(output / "run" / "last")
     model = spikesight.load(output / "run" / "last")
@@ -208,6 +210,14 @@ def _config(folder: Path, neuron: str, epochs: int, seed: int) -> TrainConfig:
         device="cpu",
         seed=seed,
     )
+
+
+def _train(config: TrainConfig, console: Console) -> None:
+    try:
+        train(config)
+    except TrainingInterrupted:
+        console.print("The demo does not go on in the middle: run it again to start over.")
+        raise
 
 
 def _clear(folder: Path) -> None:

@@ -89,7 +89,7 @@ def create_model(
         model: Any = _builders[name](**options)
     except TypeError as error:
         raise ValueError(f"cannot build {name}: {error}") from error
-    model.recipe = {"name": name, "arguments": copy.deepcopy(options)}
+    model.recipe = {"name": name, "arguments": copy.deepcopy({**options, **model.resolved})}
     return model
 
 

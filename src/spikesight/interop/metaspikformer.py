@@ -253,12 +253,10 @@ def _model(
     model.recipe = {
         "name": "metaspikformer_15m",
         "arguments": {
-            **vars(sizes),
+            **model.resolved,
             "num_classes": classes,
             "in_channels": stem.shape[1],
             "steps": choice.steps,
-            "levels": choice.levels,
-            "neuron": choice.name,
         },
     }
     return model

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import torch
@@ -129,11 +131,14 @@ class SpikingModel(nn.Module):
 
     Attributes:
         recipe: What `create_model` needs to build the model again.
+        resolved: Arguments of `create_model` as they came out, defaults filled in, so that a saved
+            model outlives a change of its family's defaults.
         steps: Time steps T.
         stride: What the height and width of an input must be divisible by.
     """
 
     recipe: Recipe
+    resolved: Mapping[str, Any] = MappingProxyType({})
     steps: int
     stride: int
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from timm.models import FeatureInfo
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ class StagedModel(Protocol):
     trunk: nn.Sequential
     steps: int
     stride: int
+    resolved: Mapping[str, Any]
 
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Index in the trunk, channels, reduction) of each map."""
@@ -42,6 +44,7 @@ class StageFeatures(nn.Module):
         if len(wanted) != len(out_indices):
             raise ValueError(f"out_indices={out_indices}, but the trunk has {len(maps)} maps")
         self.recipe: Recipe
+        self.resolved = model.resolved
         self.steps = model.steps
         self.stride = model.stride
         self.presentation = model.presentation

@@ -203,6 +203,7 @@ class MetaSpikFormer(SpikingModel):
     ) -> None:
         super().__init__()
         self.sizes = sizes
+        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         self.steps = neuron.steps
         self.stride = _product(sizes.strides)
         self.presentation = Presentation(neuron.steps, in_channels, self.stride)

@@ -142,8 +142,8 @@ def _predictions(content: DemoContent) -> str:
     return section(
         "What it reads",
         paragraph(
-            f"{mistakes} {'Then' if wrong else 'Here are'} {len(shown)} of the {len(right)} digits that it got right. Below "
-            "each: its guess, and how sure it is."
+            f"{mistakes} {'Then' if wrong else 'Here are'} {len(shown)} of the {len(right)} digits "
+            "that it got right. Below each: its guess, and how sure it is."
         ),
         guess_grid([*wrong, *shown]),
     )
