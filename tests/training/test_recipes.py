@@ -23,6 +23,7 @@ from spikesight.training import (
 )
 from spikesight.training.neuron_checks import find_silent_neurons
 from spikesight.training.prediction import predict
+from spikesight.training.validation import validate
 
 from .conftest import TINY
 
@@ -165,6 +166,8 @@ def test_bf16_on_cpu(tiny: Build, channels_last: bool) -> None:
     assert math.isfinite(result.last.loss)
     model = spikesight.load(result.folder / "last")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    again = validate(result.folder / "last", batch_size=32, limit_batches=4)
+    assert again.loss == pytest.approx(result.last.loss, rel=1e-5)
 
 
 def test_fp16_needs_a_gpu(tiny: Build) -> None:

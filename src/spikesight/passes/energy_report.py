@@ -124,10 +124,10 @@ class EnergyReport:
             f"{self.picojoules / 1e3:,.1f}",
             f"{self.twin_picojoules / 1e3:,.1f}",
         )
-        ratio = self.twin_picojoules / self.picojoules
+        share = self.picojoules / self.twin_picojoules
         return (
             text_table(header, [*rows, total])
-            + f"\nper sample, mean of {self.samples}; {ratio:.1f}x less than the ANN twin; by the "
+            + f"\nper sample, mean of {self.samples}; {share:.3f} of the ANN twin's; by the "
             + f"papers' formula {self.paper_picojoules / 1e3:,.1f} nJ. 4.6 pJ per multiply, 0.9 pJ "
             + "per accumulate; memory, neuron updates and residual additions not counted"
         )

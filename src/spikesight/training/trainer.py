@@ -120,6 +120,8 @@ class Trainer:
         self.last: Evaluation | None = None
         self.status = ""
         self.prepared, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        # Training autocasts where it needs to; evaluation is in float32, as `spikesight val` is.
+        self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
         if self.resuming:
             self._restore()
         self.forward: Callable[[Tensor], Tensor] = (
