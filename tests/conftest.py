@@ -32,10 +32,9 @@ def metaspikformer_oracles() -> Path:
 
 
 def wake(model: nn.Module, x: Tensor) -> nn.Module:
-    """Gives a fresh model statistics and thresholds at which every neuron fires.
+    """Gives a fresh model normalisations at which its neurons fire.
 
-    Normalisations take random affine parameters and the statistics of a few batches; then every
-    neuron that stays silent gets a larger current from the layer before it.
+    They take random gains, positive shifts and the statistics of a few noisy batches.
     """
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():

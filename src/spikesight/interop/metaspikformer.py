@@ -66,6 +66,7 @@ _DOWN_SAMPLING_NAMES = (
 )
 _CONV_BLOCK_GROUPS = (("ConvBlock1_1",), ("ConvBlock1_2",), ("ConvBlock2_1", "ConvBlock2_2"))
 _TRANSFORMER_GROUPS = ("block3", "block4")
+_STEM_KERNEL = 7
 
 
 def load_metaspikformer(
@@ -96,7 +97,6 @@ def load_metaspikformer(
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
     choice = NeuronChoice.resolve(neuron, steps, levels)
-    sizes_of_block = Sizes(widths=(num_heads,) * 5, heads=num_heads)
     if "head.weight" in state:
         model: nn.Module = _model(state, choice, num_heads, attention_scale, strides)
         renamed = _rename_model(state)
@@ -120,7 +120,7 @@ def load_metaspikformer(
         renamed = _rename(state, _MLP)
     elif "encode_conv.weight" in state:
         out_channels, channels, kernel, _ = state["encode_conv.weight"].shape
-        first = kernel == sizes_of_block.stem_kernel
+        first = kernel == _STEM_KERNEL
         step = stride or (2 if first else 1)
         down = DownSampling(channels, out_channels, kernel, step, None if first else choice)
         model, renamed = down, _rename(state, _DOWN_SAMPLING)
