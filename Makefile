@@ -36,7 +36,12 @@ check: $(READY)
 	$(RUN)/ruff format --check
 	$(RUN)/mypy
 
-bench: $(READY)
+$(READY)-bench: $(READY)
+	@if command -v uv >/dev/null; then uv pip install --python $(RUN)/python --editable '.[bench]'; \
+	else $(RUN)/python -m pip install --disable-pip-version-check --editable '.[bench]'; fi
+	@touch $@
+
+bench: $(READY)-bench
 	for script in benchmarks/*.py; do echo "== $$script"; $(RUN)/python $$script || exit 1; done
 
 nightly: $(READY)

@@ -77,6 +77,41 @@ def test_train_val_predict(recipe: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert "1.png" not in shown
 
 
+def test_deploy_verify_audit_export_bench(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "net.spk"
+    assert main(["train", recipe, f"--output={run}"]) == 0
+    capsys.readouterr()
+
+    assert main(["deploy", str(run), str(file), "--images=64", "--weight-bits=4"]) == 0
+    shown = capsys.readouterr().out
+    assert "integer == spikes: 0 mismatches" in shown
+    assert "top-1 on 359 validation images: trained" in shown
+    assert f"{file.stat().st_size:,} bytes" in shown
+    assert main(["deploy", str(run), str(tmp_path / "net.bin")]) == 2
+    assert ".spk" in error_of(capsys)
+
+    assert main(["verify", str(file), f"--run={run}", "--against=spikes,onnx", "--images=4"]) == 0
+    assert "integer == spikes == onnx: 0 mismatches" in capsys.readouterr().out
+    assert main(["verify", str(file)]) == 2
+    assert "--run=FOLDER" in error_of(capsys)
+
+    assert main(["audit", str(file), f"--run={run}", "--images=8"]) == 0
+    audited = capsys.readouterr().out
+    assert "Spike-driven: yes" in audited
+    assert main(["audit", str(run), "--images=8"]) == 0
+    assert "mean of 8" in capsys.readouterr().out
+
+    assert main(["export", str(file), str(tmp_path / "net.onnx")]) == 0
+    assert "net.onnx" in capsys.readouterr().out
+    assert main(["export", str(file), str(tmp_path / "net.tflite")]) == 2
+    assert ".onnx" in error_of(capsys)
+
+    assert main(["bench", str(file), "--rounds=1", "--batch=2", "--threads=1"]) == 0
+    assert "integers, OpenVINO" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0

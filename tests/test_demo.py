@@ -46,6 +46,15 @@ def test_counts_are_spikes(result: DemoResult) -> None:
     assert result.verification.silent == []
 
 
+def test_the_integer_network_is_the_same_spikes(result: DemoResult) -> None:
+    deployment = result.deployment
+    assert deployment.comparison.equal
+    assert deployment.comparison.samples == result.images
+    assert deployment.spike_driven
+    assert deployment.size == (result.folder / "digits.spk").stat().st_size
+    assert abs(deployment.accuracy - result.accuracy) < 3
+
+
 def test_the_twin_differs_in_its_neurons_alone(result: DemoResult) -> None:
     configs = [TrainConfig.load(result.folder / n / "config.yaml") for n in ("run", "twin")]
     spiking, twin = (config.to_mapping() for config in configs)

@@ -1,5 +1,8 @@
 """Spiking vision transformers: train, compress, prove and deploy."""
 
+from spikesight.deployment.audit_report import audit
+from spikesight.deployment.deploying import deploy
+from spikesight.deployment.network import Deployed
 from spikesight.graph import trace
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel
@@ -11,9 +14,12 @@ from spikesight.registry import create_model, list_models, register_model
 __version__ = "0.1.0"
 
 __all__ = [
+    "Deployed",
     "SpikingModel",
+    "audit",
     "create_model",
     "create_neuron",
+    "deploy",
     "energy",
     "fold",
     "list_models",

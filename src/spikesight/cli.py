@@ -77,7 +77,34 @@ COMMANDS: dict[str, Command] = {
         (
             "spikesight verify runs/fashion_mnist_nano/best",
             "spikesight verify weights/cifar10_tiny --data.path=cifar10-train.tar --images=64",
+            "spikesight verify fashion.spk --run=runs/fashion_mnist_nano --against=spikes,onnx",
         ),
+    ),
+    "deploy": Command(
+        "spikesight.deployment_commands:deploy_command",
+        "Makes a trained model one integer network, equal to its spikes.",
+        (
+            "spikesight deploy runs/fashion_mnist_nano/best fashion.spk",
+            "spikesight deploy runs/fashion_mnist_nano/best fashion4.spk --weight-bits=4",
+        ),
+    ),
+    "audit": Command(
+        "spikesight.deployment_commands:audit_command",
+        "Classes every operation of a deployed network: spike-driven or not.",
+        (
+            "spikesight audit fashion.spk --run=runs/fashion_mnist_nano",
+            "spikesight audit runs/fashion_mnist_nano/best",
+        ),
+    ),
+    "export": Command(
+        "spikesight.deployment_commands:export_command",
+        "Writes a deployed network for ONNX, OpenVINO or NIR.",
+        ("spikesight export fashion.spk fashion.onnx", "spikesight export fashion.spk fashion.xml"),
+    ),
+    "bench": Command(
+        "spikesight.deployment_commands:bench_command",
+        "Times a deployed network in every installed runtime.",
+        ("spikesight bench fashion.spk --batch=8",),
     ),
     "energy": Command(
         "spikesight.commands:energy_command",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from spikesight.deployment_commands import network_and_images, verify_deployed
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel
 from spikesight.passes import energy, verify
@@ -20,23 +21,32 @@ Split = Literal["validation", "test", "all"]
 
 
 def verify_command(
-    folder: Path,
+    model: Path,
+    run: Path | None = None,
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     images: int = 16,
     precision: Literal["float64", "float32"] = "float64",
+    against: str = "spikes",
 ) -> None:
-    """Proves a trained model equal to its T x D binary spikes, layer by layer.
+    """Proves a model equal to its T x D binary spikes, layer by layer.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        model: Folder of a run, or its best/ or last/; or a .spk file, whose integers must equal its
+            spikes and its exports.
+        run: Folder of the run whose images are used; needed with a .spk file.
         data: Fields of the data configuration that differ from training: --data.path=… and so on.
         split: Which images to compare on.
         images: Number of images.
-        precision: Arithmetic of the comparison; in float32 a rounding error can flip a spike.
+        precision: Arithmetic of a run's comparison; in float32 a rounding error can flip a spike.
+        against: For a .spk file, any of spikes, onnx and openvino, separated by commas.
     """
-    x = sample_images(folder, data, images, split)
-    result = verify(load(resolve_model_folder(folder)), x, dtype=getattr(torch, precision))
+    if model.is_file():
+        net, x = network_and_images(model, run, data, split, images)
+        verify_deployed(net, x, against)
+        return
+    x = sample_images(run or model, data, images, split)
+    result = verify(load(resolve_model_folder(model)), x, dtype=getattr(torch, precision))
     print(result.table())
     if not result.equal:
         raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")

@@ -29,10 +29,12 @@ from spikesight.models import SpikingModel
 from spikesight.passes import EnergyReport, Verification, energy, unroll, verify
 from spikesight.reports import (
     DemoContent,
+    Deployment,
     Guess,
     Run,
     SpikeExample,
     demo_page,
+    deployment_sentence,
     verification_sentence,
 )
 from spikesight.reports.energy_page import energy_text, mean_firing_rate, ratio_text
@@ -60,12 +62,13 @@ class DemoResult:
     """What a demo found.
 
     Attributes:
-        folder: Folder with run/, twin/, report.html and demo.json.
+        folder: Folder with run/, twin/, digits.spk, report.html and demo.json.
         accuracy: Share of held-out digits that the spiking model gets right, in percent.
         twin_accuracy: The same of its ANN twin.
         images: Number of held-out digits.
         verification: The model against its binary spikes.
         energy: Energy on the held-out digits.
+        deployment: The integer network.
         seconds: Duration of the demo.
     """
 
@@ -75,6 +78,7 @@ class DemoResult:
     images: int
     verification: Verification
     energy: EnergyReport
+    deployment: Deployment
     seconds: float
 
     @property
@@ -111,19 +115,19 @@ def demo(
 
     _say(
         console,
-        "1/7  Real handwriting",
+        "1/8  Real handwriting",
         f"scikit-learn brings {images:,} digits that people wrote. A fifth of each class is held "
         f"out: the models never learn from it. A digit is {IMAGE_SIZE} x {IMAGE_SIZE} pixels here.",
     )
     _say(
         console,
-        "2/7  A spiking transformer learns",
+        "2/8  A spiking transformer learns",
         f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers.",
     )
     _train(configs[0], console)
     _say(
         console,
-        "3/7  Its ANN twin learns",
+        "3/8  Its ANN twin learns",
         "The same layers, first weights, digits and recipe. Only the neurons are ReLUs.",
     )
     _train(configs[1], console)
@@ -136,7 +140,7 @@ def demo(
     twin_accuracy = _accuracy(_guess(twin, digits))
     _say(
         console,
-        "4/7  Who reads better?",
+        "4/8  Who reads better?",
         f"Of {len(guesses)} held-out digits the spiking transformer reads {accuracy:.2f} % and "
         f"the twin {twin_accuracy:.2f} % right, each after its last epoch.",
     )
@@ -144,7 +148,7 @@ def demo(
     verification = verify(model, digits.inputs)
     _say(
         console,
-        "5/7  Are the counts really spikes?",
+        "5/8  Are the counts really spikes?",
         f"Each count becomes {LEVELS} sub-steps of zeros and ones, which synapses read one by one. "
         + verification_sentence(verification),
     )
@@ -152,7 +156,7 @@ def demo(
     report = energy(model, digits.inputs)
     _say(
         console,
-        "6/7  What does it cost?",
+        "6/8  What does it cost?",
         "A spike adds a weight (0.9 pJ). An ANN multiplies as well (4.6 pJ).",
     )
     console.print(_energy_table(report))
@@ -162,9 +166,18 @@ def demo(
         "Memory, neuron updates and shortcuts are not counted."
     )
 
+    deployment = _deploy(model, digits, output / "digits.spk")
+    _say(
+        console,
+        "7/8  One integer network",
+        "Counts are whole numbers, so the network runs once, in integers, and fires the very same "
+        f"spikes. {deployment_sentence(deployment)}",
+    )
+    console.print(deployment.comparison.table(), highlight=False, soft_wrap=True)
+
     seconds = time.monotonic() - began
     result = DemoResult(
-        output, accuracy, twin_accuracy, len(guesses), verification, report, seconds
+        output, accuracy, twin_accuracy, len(guesses), verification, report, deployment, seconds
     )
     content = DemoContent(
         accuracy=accuracy,
@@ -179,12 +192,13 @@ def demo(
         example=_example(model, digits, guesses),
         verification=verification,
         energy=report,
+        deployment=deployment,
         seconds=seconds,
         facts=_facts(configs[0], seconds),
     )
     result.report.write_text(demo_page(content), encoding="utf-8")
     _mark(output, result)
-    _say(console, "7/7  All of it with pictures", f"Open {result.report} in a browser.")
+    _say(console, "8/8  All of it with pictures", f"Open {result.report} in a browser.")
     return result
 
 
@@ -235,7 +249,8 @@ def _clear(folder: Path) -> None:
             part.unlink()
         elif part.exists():
             shutil.rmtree(part)
-    (folder / "report.html").unlink(missing_ok=True)
+    for name in ("report.html", "digits.spk"):
+        (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     _mark(folder, None)
 
@@ -258,6 +273,9 @@ def _mark(folder: Path, result: DemoResult | None) -> None:
             "mismatches": result.verification.mismatches,
             "picojoules": result.energy.picojoules,
             "twin_picojoules": result.energy.twin_picojoules,
+            "integer_accuracy": result.deployment.accuracy,
+            "integer_mismatches": result.deployment.comparison.mismatches,
+            "integer_bytes": result.deployment.size,
             "firing_rate": mean_firing_rate(result.energy),
             "seconds": result.seconds,
         }
@@ -281,6 +299,20 @@ def _guess(model: SpikingModel, digits: _Digits) -> list[Guess]:
             digits.images, digits.labels, labels, confidences, strict=True
         )
     ]
+
+
+def _deploy(model: SpikingModel, digits: _Digits, path: Path) -> Deployment:
+    """The integer network, read back from its file and compared on every held-out digit."""
+    made = spikesight.deploy(model, digits.inputs)
+    made.save(path)
+    right = spikesight.Deployed.load(path)(digits.inputs).argmax(1) == digits.labels
+    comparison = made.verify(digits.inputs, against=("spikes", "training"))
+    return Deployment(
+        comparison=comparison,
+        accuracy=100 * float(right.double().mean()),
+        size=path.stat().st_size,
+        spike_driven=spikesight.audit(made, digits.inputs).spike_driven,
+    )
 
 
 def _accuracy(guesses: Sequence[Guess]) -> float:

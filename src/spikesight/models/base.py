@@ -162,8 +162,12 @@ class SpikingModel(nn.Module):
         (folder / "config.json").write_text(json.dumps(self.recipe, indent=2) + "\n")
 
     @torch.no_grad()
-    def initialise(self) -> None:
-        """Truncated-normal weights of standard deviation 0.02 for linear maps, He for others."""
+    def initialise(self, norm_gain: float = 1.0) -> None:
+        """Truncated-normal weights of standard deviation 0.02 for linear maps, He for others.
+
+        Args:
+            norm_gain: Gain of the normalisations.
+        """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
@@ -172,3 +176,5 @@ class SpikingModel(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.constant_(module.weight, norm_gain)

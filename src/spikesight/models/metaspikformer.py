@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -37,6 +37,8 @@ class Sizes:
         attention_scale: Factor of the attention product (SDT-V2 0.125); None for one with which
             small images start with attention neurons neither silent nor saturated.
         layer_scale: Initial layer scale of the attention blocks' branches; None for none.
+        norm_gain: Initial gain of the normalisations, in thresholds per standard deviation of a
+            current; None for D / 4, at least 1, with which neurons use their levels from the start.
     """
 
     widths: tuple[int, int, int, int, int]
@@ -51,6 +53,7 @@ class Sizes:
     separable: SeparableForm = "official"
     attention_scale: float | None = 0.125
     layer_scale: float | None = None
+    norm_gain: float | None = 1.0
 
     def __post_init__(self) -> None:
         for name in ("widths", "depths", "strides"):
@@ -127,9 +130,9 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
         super().__init__()
-        scale = sizes.attention_scale or _starting_scale(neuron)
+        assert sizes.attention_scale is not None
         self.attention = SpikeDrivenSelfAttention(
-            channels, sizes.heads, scale, neuron.build, neuron.build_attention
+            channels, sizes.heads, sizes.attention_scale, neuron.build, neuron.build_attention
         )
         self.mlp = FeedForward(channels, sizes.mlp_ratio * channels, 1, neuron, bias=True)
         self.attention_scale = _scale(channels, sizes.layer_scale)
@@ -143,10 +146,17 @@ class TransformerBlock(nn.Module):
         return stream
 
 
-def _starting_scale(neuron: NeuronChoice) -> float:
-    """1/32 of the product of counts (binary spikes are rarer: 1), measured on 28-32 px images."""
+def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
+    """Replaces every None by the number that suits the neuron.
+
+    The attention product starts at 1/32 of the product of counts (binary spikes are rarer: 1),
+    measured on 28-32 px images. It grows with the cube of the norms' gain, and its neuron should
+    see a current of that gain.
+    """
     probe = neuron.build()
-    return 1.0 if probe.levels == 1 else 0.03125 / probe.unit**3
+    gain = sizes.norm_gain or max(1.0, probe.levels / 4)
+    scale = 1.0 if probe.levels == 1 else 0.03125 / gain**2 / probe.unit**3
+    return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)
 
 
 def _scale(channels: int, initial: float | None) -> nn.Module:
@@ -202,7 +212,7 @@ class MetaSpikFormer(SpikingModel):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.sizes = sizes = _resolve(sizes, neuron)
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         self.steps = neuron.steps
         self.stride = _product(sizes.strides)
@@ -225,7 +235,8 @@ class MetaSpikFormer(SpikingModel):
         self.head_neuron = neuron.build()
         self.head = Linear(channels, num_classes)
         self.readout = Readout(neuron.steps)
-        self.initialise()
+        assert sizes.norm_gain is not None
+        self.initialise(sizes.norm_gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, K] of images [B, C, H, W] or event frames [B, T, C, H, W]."""
@@ -284,6 +295,7 @@ def metaspikformer_nano(**options: Any) -> nn.Module:
             separable_kernel=3,
             separable="spike_driven",
             attention_scale=None,
+            norm_gain=None,
         ),
         **options,
     )
@@ -302,6 +314,7 @@ def metaspikformer_tiny(**options: Any) -> nn.Module:
             separable_kernel=3,
             separable="spike_driven",
             attention_scale=None,
+            norm_gain=None,
         ),
         **options,
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikesight.graph import (
@@ -24,8 +23,9 @@ from spikesight.graph import (
     trace,
 )
 from spikesight.neurons.dynamics import Dynamics
+from spikesight.passes.fan_out import accumulations
 from spikesight.passes.folding import fold
-from spikesight.passes.text_table import text_table
+from spikesight.passes.text_table import si_number, text_table
 
 MULTIPLY_ACCUMULATE_PJ = 4.6
 ACCUMULATE_PJ = 0.9
@@ -117,10 +117,10 @@ class EnergyReport:
         total = (
             "total",
             "",
-            _si(sum(layer.macs for layer in self.layers)),
+            si_number(sum(layer.macs for layer in self.layers)),
             "",
-            _si(sum(layer.accumulates for layer in self.layers)),
-            _si(sum(layer.multiplies for layer in self.layers)),
+            si_number(sum(layer.accumulates for layer in self.layers)),
+            si_number(sum(layer.multiplies for layer in self.layers)),
             f"{self.picojoules / 1e3:,.1f}",
             f"{self.twin_picojoules / 1e3:,.1f}",
         )
@@ -141,16 +141,9 @@ class EnergyReport:
 
 def _row(layer: LayerEnergy) -> tuple[str, ...]:
     rate = "" if layer.firing_rate is None else f"{layer.firing_rate:.3f}"
-    counts = (_si(layer.accumulates), _si(layer.multiplies))
+    counts = (si_number(layer.accumulates), si_number(layer.multiplies))
     energy_nj = (f"{layer.picojoules / 1e3:,.1f}", f"{layer.twin_picojoules / 1e3:,.1f}")
-    return (layer.name, layer.kind, _si(layer.macs), rate, *counts, *energy_nj)
-
-
-def _si(value: float) -> str:
-    for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.2f}{suffix}"
-    return f"{value:.0f}"
+    return (layer.name, layer.kind, si_number(layer.macs), rate, *counts, *energy_nj)
 
 
 @torch.no_grad()
@@ -233,16 +226,6 @@ def _attention_macs(node: AttentionProduct, x: Tensor) -> float:
     return 2.0 * samples * height * width * channels * (channels // node.heads)
 
 
-def _reached(factor: Affine, counts: Tensor) -> float:
-    """Accumulations that counts [N, C, H, W] cause: each spike times the outputs it reaches."""
-    if factor.is_linear:
-        return float(counts.sum(dtype=torch.float64)) * factor.out_channels
-    per_group = counts.unflatten(1, (factor.groups, -1)).sum((0, 1, 2), dtype=torch.float64)
-    ones = per_group.new_ones(1, 1, *factor.weight.shape[-2:])
-    windows = F.conv2d(per_group[None, None], ones, stride=factor.stride, padding=factor.padding)
-    return float(windows.sum()) * factor.out_channels / factor.groups
-
-
 class _Meter:
     """Sums operations over batches; a neuron's output is found by the name of its node."""
 
@@ -267,7 +250,11 @@ class _Meter:
                     _add(self.macs, (node.name, index), _factor_macs(factor, shape))
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 counts = inputs[0] / neuron.unit
-                _add(self.accumulates, (node.name, 0), _reached(node.factors[0], counts))
+                first = node.factors[0]
+                reached = accumulations(
+                    counts, first.weight, first.stride, first.padding, first.groups
+                )
+                _add(self.accumulates, (node.name, 0), reached)
         elif isinstance(node, AttentionProduct):
             _add(self.macs, (node.name, 0), _attention_macs(node, inputs[0]))
             if (neuron := self._spiking(node.inputs[0])) is not None:

@@ -2,6 +2,11 @@
 
 from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
 from spikesight.reports.demo_page import DemoContent, SpikeExample, demo_page
+from spikesight.reports.deployment_part import (
+    Deployment,
+    deployment_details,
+    deployment_sentence,
+)
 from spikesight.reports.energy_page import energy_page
 from spikesight.reports.page import Card, cards, page, paragraph, section, table
 from spikesight.reports.pictures import Guess, guess_grid, heat_map, picture, spike_maps
@@ -12,12 +17,15 @@ __all__ = [
     "Card",
     "Curve",
     "DemoContent",
+    "Deployment",
     "Guess",
     "Run",
     "SpikeExample",
     "bar_chart",
     "cards",
     "demo_page",
+    "deployment_details",
+    "deployment_sentence",
     "energy_page",
     "guess_grid",
     "heat_map",

@@ -9,6 +9,11 @@ from html import escape
 from torch import Tensor
 
 from spikesight.passes import EnergyReport, Verification
+from spikesight.reports.deployment_part import (
+    Deployment,
+    deployment_details,
+    deployment_sentence,
+)
 from spikesight.reports.energy_page import (
     energy_chart,
     energy_details,
@@ -57,6 +62,7 @@ class DemoContent:
         example: Spikes of one image.
         verification: The model against its binary spikes.
         energy: Its energy on the held-out images.
+        deployment: Its integer network.
         seconds: Duration of the whole demo.
         facts: Further names and values: machine, versions, seed, date.
     """
@@ -70,6 +76,7 @@ class DemoContent:
     example: SpikeExample
     verification: Verification
     energy: EnergyReport
+    deployment: Deployment
     seconds: float
     facts: Sequence[tuple[str, str]]
 
@@ -94,6 +101,7 @@ def demo_page(content: DemoContent) -> str:
         _learning(content),
         _firing(content),
         _energy(content),
+        _integers(content),
         section("How this was made", facts(content.facts)),
     )
 
@@ -127,6 +135,13 @@ def _headline(content: DemoContent) -> list[Card]:
         ),
         Card(percent(rate), "mean firing rate", "of the spikes that could be fired"),
         Card(f"{content.parameters:,}", "parameters", "trained from scratch"),
+        Card(
+            f"{content.deployment.size / 1000:,.0f} kB",
+            "integer network",
+            f"{content.deployment.accuracy:.1f} %, the same spikes bit for bit"
+            if content.deployment.comparison.equal
+            else "its spikes differ",
+        ),
         Card(f"{content.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
     ]
 
@@ -220,4 +235,16 @@ def _energy(content: DemoContent) -> str:
         energy_details(energy),
         paragraph("What to keep in mind:"),
         bullets(energy_notes(energy)),
+    )
+
+
+def _integers(content: DemoContent) -> str:
+    return section(
+        "One integer network",
+        paragraph(
+            "Counts are whole numbers. With whole numbers for weights and thresholds too, the "
+            "network runs once instead of once per sub-step, on any processor, and fires exactly "
+            f"the same spikes. {deployment_sentence(content.deployment)}"
+        ),
+        deployment_details(content.deployment),
     )

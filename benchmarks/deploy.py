@@ -1,0 +1,256 @@
+"""A deployed network against its spike simulation and against ANNs, side by side in one run.
+
+    python benchmarks/deploy.py                    batch 1
+    python benchmarks/deploy.py --batch 8 --json
+    python benchmarks/deploy.py --memory           also each form's peak memory, in fresh processes
+
+Forms alternate round by round; medians; ratios are what counts, times depend on the machine. All
+forms have the same sizes and untrained weights; normalisations carry the statistics of a random
+batch, so that every neuron fires. `ours` is the integer network in OpenVINO, whose counts and
+logits are compared with the integers first: a difference ends the run. The ANNs are the twin (ReLU,
+RepConv unfolded).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import spikesight as ss
+from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+from spikesight.deployment_commands import time_alternating
+
+LEVELS = 4
+Form = Callable[[Tensor], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="metaspikformer_15m")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, help="31 for batch 1, else 7")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory", action="store_true", help="peak memory of each form as well")
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument("--only", choices=list(FORMS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.only:
+        _report_peak_memory(options)
+        return
+    forms = {name: build(Networks(options)) for name, build in FORMS.items()}
+    x = _images(options)
+    rounds = options.rounds or (31 if options.batch == 1 else 7)
+    seconds = time_alternating(forms, x, rounds)
+    milliseconds = {name: 1e3 * value for name, value in seconds.items()}
+    print(
+        f"{options.model}, batch {options.batch}, {options.size} px, {options.threads} threads, "
+        f"medians of {rounds} alternating rounds"
+    )
+    memory = _peak_memories(options) if options.memory else {}
+    for name, value in milliseconds.items():
+        line = f"{name:<26} {value:9.1f} ms  {value / milliseconds['ours']:6.2f} x ours"
+        print(line + (f"  {memory[name]:7.0f} MB peak" if memory else ""))
+    for name, size in _file_sizes(options).items():
+        print(f"{name:<26} {size / 1e6:9.2f} MB file")
+    if options.json:
+        print(json.dumps(milliseconds))
+
+
+class Networks:
+    """The networks that forms are made of, the same in every form."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.size = (options.size, options.size)
+
+    def spiking(self) -> ss.SpikingModel:
+        """Integer neurons, T = 1, D = 4."""
+        return self._model("i_lif")
+
+    def twin(self) -> ss.SpikingModel:
+        """ReLU for neurons."""
+        return self._model("relu")
+
+    def deployed(self) -> ss.Deployed:
+        """The integer network."""
+        return ss.deploy(self.spiking(), _images(self.options))
+
+    def _model(self, neuron: str) -> ss.SpikingModel:
+        torch.manual_seed(0)
+        model = ss.create_model(
+            self.options.model,
+            num_classes=1000,
+            neuron=neuron,
+            levels=LEVELS,
+            separable="spike_driven",
+        )
+        assert isinstance(model, ss.SpikingModel)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+        with torch.no_grad():
+            model.train()(_images(self.options, batch=4))
+        return model.eval().to(memory_format=torch.channels_last)
+
+
+def _images(options: argparse.Namespace, batch: int | None = None) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(batch or options.batch, 3, *[options.size] * 2, generator=generator)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _without_gradients(call: Callable[[Tensor], Tensor]) -> Form:
+    def run(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return call(x)
+
+    return run
+
+
+def _simulation(networks: Networks) -> Form:
+    return ss.unroll(ss.trace(networks.spiking()))
+
+
+def _compiled_simulation(networks: Networks) -> Form:
+    simulation = ss.unroll(ss.trace(networks.spiking()))
+    return _without_gradients(torch.compile(simulation.__call__))
+
+
+def _integer_valued(networks: Networks) -> Form:
+    return _without_gradients(networks.spiking())
+
+
+def _ann(networks: Networks) -> Form:
+    return _without_gradients(networks.twin())
+
+
+def _compiled_ann(networks: Networks) -> Form:
+    return _without_gradients(torch.compile(networks.twin()))
+
+
+def _onnxruntime_ann(networks: Networks) -> Form:
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "twin.onnx"
+        example = _images(networks.options).contiguous()
+        torch.onnx.export(networks.twin(), (example,), path, dynamo=True, verbose=False)
+        session_options = onnxruntime.SessionOptions()
+        session_options.intra_op_num_threads = networks.options.threads
+        session = onnxruntime.InferenceSession(str(path), session_options)
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(None, {name: x.contiguous().numpy()})
+
+
+def _openvino_model(networks: Networks) -> Any:
+    import openvino
+
+    example = _images(networks.options).contiguous()
+    return openvino.convert_model(
+        networks.twin(), example_input=example, input=[tuple(example.shape)]
+    )
+
+
+def _openvino(networks: Networks, model: Any, precision: str) -> Form:
+    import openvino
+
+    compiled = openvino.Core().compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": networks.options.threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        },
+    )
+    request = compiled.create_infer_request()
+    return lambda x: request.infer([x.contiguous().numpy()])
+
+
+def _openvino_fp32(networks: Networks) -> Form:
+    return _openvino(networks, _openvino_model(networks), "f32")
+
+
+def _openvino_bf16(networks: Networks) -> Form:
+    return _openvino(networks, _openvino_model(networks), "bf16")
+
+
+def _openvino_int8(networks: Networks) -> Form:
+    import nncf
+
+    calibration = [_images(networks.options).contiguous().numpy()]
+    model = nncf.quantize(_openvino_model(networks), nncf.Dataset(calibration), subset_size=1)
+    return _openvino(networks, model, "f32")
+
+
+def _ours(networks: Networks) -> Form:
+    net = networks.deployed()
+    x = _images(networks.options)
+    result = net.verify(x, against=("openvino",))
+    if not result.equal or result.silent:
+        sys.exit(f"the exported network is not the integer network:\n{result.table()}")
+    print(f"ours == integers: {result.mismatches} mismatches", flush=True)
+    return OpenVinoRuntime(to_openvino(net.graph, networks.size), networks.options.threads)
+
+
+FORMS: dict[str, Callable[[Networks], Form]] = {
+    "spike_simulation_eager": _simulation,
+    "spike_simulation_compiled": _compiled_simulation,
+    "integer_valued_eager": _integer_valued,
+    "ann_fp32_eager": _ann,
+    "ann_fp32_compiled": _compiled_ann,
+    "ann_fp32_onnxruntime": _onnxruntime_ann,
+    "ann_fp32_openvino": _openvino_fp32,
+    "ann_bf16_openvino": _openvino_bf16,
+    "ann_int8_openvino": _openvino_int8,
+    "ours": _ours,
+}
+
+
+def _file_sizes(options: argparse.Namespace) -> dict[str, int]:
+    networks = Networks(options)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        networks.spiking().save_pretrained(folder / "float")
+        networks.deployed().save(folder / "net.spk")
+        return {
+            "trained, fp32": (folder / "float" / "model.safetensors").stat().st_size,
+            "ours, .spk": (folder / "net.spk").stat().st_size,
+        }
+
+
+def _peak_memories(options: argparse.Namespace) -> dict[str, float]:
+    words = [sys.executable, __file__, f"--model={options.model}", f"--size={options.size}"]
+    words += [f"--batch={options.batch}", f"--threads={options.threads}"]
+    return {
+        name: float(
+            subprocess.run(
+                [*words, f"--only={name}"], check=True, capture_output=True, text=True
+            ).stdout.split()[-1]
+        )
+        for name in FORMS
+    }
+
+
+def _report_peak_memory(options: argparse.Namespace) -> None:
+    """Peak resident memory of this process after one form ran, building it included."""
+    FORMS[options.only](Networks(options))(_images(options))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Deployed networks: one integer network, its spikes, its file and its exports."""

@@ -1,0 +1,85 @@
+"""The arithmetic of integer networks, on tensors that hold integers without error.
+
+Every function is exact as long as its operands and partial sums stay below 2^24 in float32, or
+2^53 in float64; who calls it has proved that.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spikesight.graph.integer_vocabulary import IntegerInput, IntegerNeuron, IntegerSynapse, Leak
+
+
+def quantise_image(node: IntegerInput, x: Tensor) -> Tensor:
+    """Integers of a normalised image."""
+    return (x * 2.0**node.shift).round().clamp(node.low, node.high)
+
+
+def accumulate(node: IntegerSynapse, x: Tensor, weight: Tensor) -> Tensor:
+    """The bare sum of weights times inputs; `weight` is the node's in the dtype of `x`."""
+    if node.is_linear:
+        return F.linear(x, weight)
+    return F.conv2d(x, weight, None, node.stride, node.padding, 1, node.groups)
+
+
+def shift_and_bias(node: IntegerSynapse, accumulated: Tensor) -> Tensor:
+    """What a synapse does once per time step."""
+    if not bool(node.shift.any()) and not bool(node.bias.any()):
+        return accumulated
+    left = torch.exp2(node.shift.clamp(min=0).double())
+    right = torch.exp2(node.shift.clamp(max=0).double())
+    total = accumulated * per_channel(left, accumulated) + per_channel(node.bias, accumulated)
+    return (total * per_channel(right, accumulated)).floor_()
+
+
+def attention_context(key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """V K^T per head [N, heads, head_dim, head_dim] of maps [N, C, H, W]."""
+    return _by_head(value, heads) @ _by_head(key, heads).transpose(-1, -2)
+
+
+def attend(context: Tensor, query: Tensor) -> Tensor:
+    """The context applied to a map of queries [N, C, H, W]."""
+    return (context @ _by_head(query, context.shape[1])).reshape(query.shape)
+
+
+def charge(node: IntegerNeuron, current: Tensor, membrane: Tensor | None, pixels: int) -> Tensor:
+    """The potential U of one time step; a membrane of None is at rest."""
+    potential = current * 2.0**node.shift + per_channel(node.bias, current) * pixels
+    return potential if membrane is None else _leak(node.leak, membrane) + potential
+
+
+def reached(node: IntegerNeuron, level: int, potential: Tensor, pixels: int) -> Tensor:
+    """Where a potential reaches the threshold of a level 0..D-1."""
+    return potential >= per_channel(node.thresholds[:, level], potential) * pixels
+
+
+def reset(node: IntegerNeuron, potential: Tensor, count: Tensor, pixels: int) -> Tensor:
+    """The membrane that firing leaves."""
+    if node.reset == "hard":
+        return torch.where(count > 0, 0.0, potential)
+    return potential - count * per_channel(node.step, potential) * pixels
+
+
+def per_channel(values: Tensor, like: Tensor) -> Tensor:
+    """Values [C] or [1], shaped for maps [N, C, H, W] or vectors [N, C]."""
+    shape = (1, -1, *[1] * (like.ndim - 2))
+    return values.to(like.device, like.dtype).view(shape)
+
+
+def _leak(leak: Leak, membrane: Tensor) -> Tensor:
+    match leak.kind:
+        case "none":
+            return torch.zeros_like(membrane)
+        case "all":
+            return membrane
+        case "share":
+            return (membrane * 2.0**-leak.shift).floor()
+        case "rest":
+            return membrane - (membrane * 2.0**-leak.shift).floor()
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads, -1)

@@ -1,0 +1,221 @@
+"""Compares the forms of a deployed network, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.spike_execution import SpikeExecutor
+from spikesight.graph import Graph, Neuron, Node, execute
+from spikesight.graph.integer_vocabulary import IntegerGraph, IntegerNeuron, IntegerNode
+from spikesight.passes.text_table import text_table
+
+Counts = dict[str, Tensor]
+_TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """How one neuron layer compares.
+
+    Attributes:
+        name: The neuron's path in the model.
+        elements: Compared counts, T * B * C * H * W.
+        firing_rate: Mean spike of the integer network, in [0, 1].
+        mismatches: Differing counts for each form.
+    """
+
+    name: str
+    elements: int
+    firing_rate: float
+    mismatches: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `Deployed.verify` found.
+
+    Attributes:
+        layers: One comparison per neuron, first to last.
+        forms: What the integer network was compared with.
+        logits: Differing integer logits for each form that has such logits.
+        samples: Inputs compared.
+        agreement: Share of inputs for which the floating-point network names the same class; None
+            if it was not compared.
+    """
+
+    layers: tuple[LayerComparison, ...]
+    forms: tuple[str, ...]
+    logits: dict[str, int]
+    samples: int
+    agreement: float | None
+
+    @property
+    def mismatches(self) -> int:
+        """Differing counts and logits over all forms that must be equal."""
+        exact = [form for form in self.forms if form != _TRAINING]
+        counts = sum(layer.mismatches[form] for layer in self.layers for form in exact)
+        return counts + sum(self.logits.values())
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs in the forms that must be equal."""
+        return self.mismatches == 0
+
+    @property
+    def silent(self) -> list[str]:
+        """Neurons that never fired: about these the comparison proves nothing."""
+        return [layer.name for layer in self.layers if layer.firing_rate == 0.0]
+
+    @property
+    def training_mismatch_rate(self) -> float | None:
+        """Share of counts that differ from the floating-point network's; None if not compared."""
+        if _TRAINING not in self.forms:
+            return None
+        differing = sum(layer.mismatches[_TRAINING] for layer in self.layers)
+        return differing / sum(layer.elements for layer in self.layers)
+
+    def table(self) -> str:
+        """The comparison as text."""
+        rows = [
+            (
+                layer.name,
+                f"{layer.elements:,}",
+                f"{layer.firing_rate:.4f}",
+                *(_cell(layer, form) for form in self.forms),
+            )
+            for layer in self.layers
+        ]
+        header = ("neuron", "elements", "firing rate", *(f"!= {form}" for form in self.forms))
+        exact = [form for form in self.forms if form != _TRAINING]
+        lines = [text_table(header, rows)]
+        if exact:
+            lines.append(
+                f"integer == {' == '.join(exact)}: {self.mismatches} mismatches in counts and "
+                f"logits of {self.samples} inputs"
+            )
+        if self.agreement is not None:
+            lines.append(
+                f"floating-point network: {100 * (self.training_mismatch_rate or 0):.2f} % of "
+                f"counts differ, top-1 agrees on {100 * self.agreement:.2f} %"
+            )
+        if self.silent:
+            lines.append(f"{len(self.silent)} of {len(self.layers)} neurons silent")
+        return "\n".join(lines)
+
+
+def _cell(layer: LayerComparison, form: str) -> str:
+    count = layer.mismatches[form]
+    return f"{100 * count / layer.elements:.2f} %" if form == _TRAINING else f"{count:,}"
+
+
+def compare(
+    graph: IntegerGraph,
+    training: Graph | None,
+    executor: IntegerExecutor,
+    x: Tensor,
+    forms: Sequence[str],
+) -> Comparison:
+    """Runs the integer network and other forms of it and counts what differs.
+
+    Args:
+        graph: The network.
+        training: The folded floating-point network, for "training".
+        executor: Runs the network.
+        x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
+        forms: Any of "spikes", "onnx", "openvino" and "training".
+
+    Returns:
+        The differences.
+
+    Raises:
+        ValueError: If a form is unknown or not at hand.
+    """
+    runs: dict[str, Callable[[], tuple[Counts, Tensor]]] = {
+        "spikes": lambda: _run_spikes(graph, executor, x),
+        "onnx": lambda: _run_onnx(graph, x),
+        "openvino": lambda: _run_openvino(graph, x),
+        _TRAINING: lambda: _run_training(training, x),
+    }
+    unknown = [form for form in forms if form not in runs]
+    if unknown:
+        raise ValueError(f"cannot verify against {unknown[0]!r}; pass any of {', '.join(runs)}")
+    counts, logits = _run_integers(executor, x)
+    mismatches: dict[str, dict[str, int]] = {name: {} for name in counts}
+    differing_logits: dict[str, int] = {}
+    agreement: float | None = None
+    for form in forms:
+        other_counts, other_logits = runs[form]()
+        for name, own in counts.items():
+            mismatches[name][form] = int((own != other_counts[name].to(own)).sum())
+        if form == _TRAINING:
+            agreement = float((logits.argmax(1) == other_logits.argmax(1)).double().mean())
+        else:
+            differing_logits[form] = int((logits != other_logits).sum())
+    layers = tuple(
+        LayerComparison(
+            name=node.name,
+            elements=counts[node.name].numel(),
+            firing_rate=float(counts[node.name].double().mean()) / node.levels,
+            mismatches=mismatches[node.name],
+        )
+        for node in graph.neurons
+    )
+    return Comparison(layers, tuple(forms), differing_logits, len(logits), agreement)
+
+
+def _run_integers(executor: IntegerExecutor, x: Tensor) -> tuple[Counts, Tensor]:
+    counts: Counts = {}
+
+    def record(node: IntegerNode, output: Tensor) -> None:
+        if isinstance(node, IntegerNeuron):
+            counts[node.name] = output.cpu()
+
+    return counts, executor(x, record).cpu()
+
+
+def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> tuple[Counts, Tensor]:
+    parts: dict[str, list[Tensor]] = {}
+
+    def record(node: IntegerNeuron, _: int, spikes: list[Tensor]) -> None:
+        stacked = torch.stack(spikes)
+        assert bool(((stacked == 0) | (stacked == 1)).all()), f"{node.name} is not binary"
+        parts.setdefault(node.name, []).append(stacked.sum(0).cpu())
+
+    logits = SpikeExecutor(graph, executor.device)(x, record).cpu()
+    return {name: torch.cat(steps) for name, steps in parts.items()}, logits
+
+
+def _run_onnx(graph: IntegerGraph, x: Tensor) -> tuple[Counts, Tensor]:
+    from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx
+
+    size = (x.shape[-2], x.shape[-1])
+    return OnnxRuntime(to_onnx(graph, size, observe=True, frames=x.ndim == 5)).observe(x)
+
+
+def _run_openvino(graph: IntegerGraph, x: Tensor) -> tuple[Counts, Tensor]:
+    from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+
+    size = (x.shape[-2], x.shape[-1])
+    return OpenVinoRuntime(to_openvino(graph, size, observe=True, frames=x.ndim == 5)).observe(x)
+
+
+def _run_training(training: Graph | None, x: Tensor) -> tuple[Counts, Tensor]:
+    if training is None:
+        raise ValueError(
+            "a network read from a file does not hold the floating-point network it was made "
+            'from; deploy the model again to verify against "training"'
+        )
+    counts: Counts = {}
+
+    def record(node: Node, _: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(node, Neuron):
+            assert node.dynamics is not None
+            counts[node.name] = torch.round(output / node.dynamics.unit)
+
+    logits = execute(training, x.cpu().double(), record)
+    return counts, logits

@@ -1,0 +1,57 @@
+"""From a trained model to its deployed network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.deployment.network import Deployed, Training
+from spikesight.graph import trace
+from spikesight.passes.calibration import Calibration
+from spikesight.passes.folding import fold
+from spikesight.passes.integerisation import IntegerSettings, integerise
+
+
+@torch.no_grad()
+def deploy(
+    model: nn.Module,
+    example: Tensor,
+    max_size: tuple[int, int] | None = None,
+    calibration: Iterable[object] | None = None,
+    weight_bits: int = 8,
+    stream_bits: int = 10,
+) -> Deployed:
+    """Makes the integer network of a trained model.
+
+    Counts are integers already, so nothing but the weights, the image and the residual stream
+    needs a grid: weights get scales per channel from their own range, and no activation is clipped.
+
+    Args:
+        model: A spiking model; it is not changed.
+        example: Normalised images [B, C, H, W] or frames [B, T, C, H, W]. Their range sets the
+            image's grid, unless there is `calibration`.
+        max_size: Largest height and width of an input; ranges are proved up to it. The
+            example's if omitted.
+        calibration: Batches of normalised inputs, or of (inputs, labels), such as a loader. Their
+            range sets the image's grid, and rounding's mean error is taken out of the biases.
+        weight_bits: Bits of a weight, 2 to 8.
+        stream_bits: Bits after the binary point of the residual streams.
+
+    Returns:
+        The deployed network.
+
+    Raises:
+        NotDeployableError: If a part of the model has no integer form; names it and the remedy.
+        RangeError: If 32 bits do not suffice for a value; names it and the bits.
+        ValueError: If an argument is out of range or the model does not take the example.
+    """
+    model = copy.deepcopy(model).cpu().double().eval()
+    graph = fold(trace(model, example))
+    height, width = example.shape[-2:]
+    settings = IntegerSettings(max_size or (height, width), weight_bits, stream_bits)
+    integers = integerise(graph, settings, Calibration(float(example.abs().max())))
+    net = Deployed(integers, Training(graph, settings))
+    return net if calibration is None else net.calibrate(calibration)

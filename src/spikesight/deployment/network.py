@@ -1,0 +1,199 @@
+"""The deployed network: what `spikesight.deploy` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spikesight.deployment.comparison import Comparison, compare
+from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.spike_execution import SpikeExecutor
+from spikesight.graph import Graph
+from spikesight.graph.integer_vocabulary import IntegerGraph
+from spikesight.passes.calibration import calibrate
+from spikesight.passes.integerisation import IntegerSettings, integerise
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a network was made from.
+
+    Attributes:
+        graph: The folded floating-point network, float64.
+        settings: Bits and the largest size.
+    """
+
+    graph: Graph
+    settings: IntegerSettings
+
+
+class Deployed:
+    """One integer network and its binary spikes, equal bit for bit.
+
+    A call takes normalised images [B, C, H, W] or frames [B, T, C, H, W] and returns integer
+    logits [B, K]; times `scale` they are the real logits. A call starts from rest.
+
+    Args:
+        graph: The network.
+        training: What it was made from, if that is at hand.
+    """
+
+    def __init__(self, graph: IntegerGraph, training: Training | None = None) -> None:
+        self.graph = graph
+        self.training = training
+        self._executor = IntegerExecutor(graph)
+
+    @property
+    def scale(self) -> float:
+        """Real value of one unit of the logits."""
+        return self.graph.output.scale
+
+    @property
+    def steps(self) -> int:
+        """Time steps T."""
+        return self.graph.input.steps
+
+    def calibrate(self, loader: Iterable[object]) -> Deployed:
+        """Makes the integers again, in place, with what real inputs say.
+
+        The inputs' range sets the image's grid, and the mean error of rounding the weights is
+        taken out of the biases.
+
+        Args:
+            loader: Batches of normalised inputs, or of (inputs, labels); a few hundred suffice.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            ValueError: If there is no batch, or the network was read from a file.
+        """
+        if self.training is None:
+            raise ValueError(
+                "a network read from a file does not hold the floating-point network it was made "
+                "from; deploy the model again to calibrate it"
+            )
+        measured = calibrate(self.training.graph, loader)
+        self.graph = integerise(self.training.graph, self.training.settings, measured)
+        self._executor = IntegerExecutor(self.graph, self._executor.device)
+        return self
+
+    def to(self, device: torch.device | str) -> Deployed:
+        """Moves the network, in place; returns it."""
+        self._executor = IntegerExecutor(self.graph, device)
+        return self
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Runs the integer network.
+
+        Args:
+            x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
+
+        Returns:
+            Integer logits [B, K], int32.
+
+        Raises:
+            ValueError: If the network does not take the input.
+        """
+        self.check(x)
+        return self._executor(x)
+
+    def spikes(self, x: Tensor) -> Tensor:
+        """Runs the same network as T x D steps of binary spikes.
+
+        Args:
+            x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
+
+        Returns:
+            Integer logits [B, K], int32.
+
+        Raises:
+            ValueError: If the network does not take the input.
+        """
+        self.check(x)
+        return SpikeExecutor(self.graph, self._executor.device)(x)
+
+    def verify(self, x: Tensor, against: Sequence[str] = ("spikes",)) -> Comparison:
+        """Counts the elements in which other forms of the network differ from it, per layer.
+
+        Args:
+            x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
+            against: Any of "spikes", "onnx", "openvino" (these are equal: 0) and "training" (the
+                floating-point network, which rounding makes differ: a rate).
+
+        Returns:
+            The differences.
+
+        Raises:
+            ValueError: If a form is unknown or not at hand, or the network does not take the input.
+        """
+        self.check(x)
+        training = None if self.training is None else self.training.graph
+        return compare(self.graph, training, self._executor, x, against)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the network as a .spk file."""
+        from spikesight.deployment.spk_file import write_spk
+
+        write_spk(self.graph, path)
+
+    @staticmethod
+    def load(path: str | Path) -> Deployed:
+        """Reads a .spk file; no code in it can run.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
+        """
+        from spikesight.deployment.spk_file import read_spk
+
+        return Deployed(read_spk(path))
+
+    def export(self, path: str | Path, size: tuple[int, int] | None = None) -> Path:
+        """Writes the network for another runtime, which the suffix names.
+
+        Args:
+            path: A file ending in .onnx, .xml (OpenVINO) or .nir.
+            size: Height and width of the inputs; the network's largest size if omitted.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: If the suffix is unknown or the runtime could not be exact; says why.
+        """
+        from spikesight.deployment.exporting import export
+
+        return export(self.graph, Path(path), size or self.graph.max_size)
+
+    def check(self, x: Tensor) -> None:
+        """Raises ValueError when the network cannot take an input."""
+        image = self.graph.input
+        shape = tuple(x.shape)
+        if len(shape) not in (4, 5):
+            raise ValueError(
+                f"input has shape {shape}; expected [B, C, H, W] or [B, T, C, H, W]: "
+                "add the batch dimension with x[None]"
+            )
+        if len(shape) == 5 and shape[1] != image.steps:
+            raise ValueError(f"input has {shape[1]} time steps but the network has {image.steps}")
+        channels, height, width = shape[-3:]
+        if channels != image.channels:
+            raise ValueError(
+                f"input has {channels} channels but the network takes {image.channels}"
+            )
+        if height % image.stride or width % image.stride:
+            raise ValueError(
+                f"input of {height}x{width} pixels is not divisible by the stride {image.stride}; "
+                "pad or resize it"
+            )
+        largest = self.graph.max_size
+        if height > largest[0] or width > largest[1]:
+            raise ValueError(
+                f"input of {height}x{width} pixels is larger than the {largest[0]}x{largest[1]} "
+                "that the ranges are proved for; deploy with a larger max_size"
+            )

@@ -1,0 +1,170 @@
+"""Whether the nodes of an integer network, from a file, fit together and can be proved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import torch
+
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerAttention,
+    IntegerGraph,
+    IntegerInput,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Rounding,
+)
+from spikesight.passes.integerisation import agrees
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, RangeError, prove_ranges
+
+_MOST_CHANNELS_OF_ALL_NODES = 2**22
+_MOST_PIXELS = 2**31
+_MOST_COMPARISONS = 2**22
+
+
+class InvalidNetworkError(ValueError):
+    """Nodes are no network."""
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """A value between nodes: its channels, and height and width at the largest input, or ()."""
+
+    channels: int
+    size: tuple[int, ...]
+
+
+def check_network(graph: IntegerGraph) -> None:
+    """Refuses nodes that are no network, whoever wrote them.
+
+    Fields are taken to be within the limits of their types, and inputs to exist.
+
+    Args:
+        graph: The network.
+
+    Raises:
+        InvalidNetworkError: If nodes do not fit together, a range cannot be proved, or a rounding
+            form is not the thresholds'; names the node.
+    """
+    ends = [(IntegerInput, "first"), (IntegerOutput, "last")]
+    for position, (kind, word) in zip((0, -1), ends, strict=True):
+        of_kind = [node for node in graph.nodes if isinstance(node, kind)]
+        if len(of_kind) != 1 or graph.nodes[position] is not of_kind[0]:
+            raise InvalidNetworkError(
+                f"there is not exactly one {kind.__name__}, {word} of the nodes"
+            )
+    steps = graph.input.steps
+    flows: dict[str, _Flow] = {}
+    for node in graph.nodes:
+        flow = _flow(node, [flows[name] for name in node.inputs], graph, steps)
+        if flow.size and (min(flow.size) < 1 or math.prod(flow.size) > _MOST_PIXELS):
+            raise InvalidNetworkError(
+                f"{node.name!r} gives a map of {flow.size} pixels at {graph.max_size}"
+            )
+        flows[node.name] = flow
+    if sum(flow.channels for flow in flows.values()) > _MOST_CHANNELS_OF_ALL_NODES:
+        raise InvalidNetworkError("the nodes have more channels than any network")
+    try:
+        reaches = prove_ranges(graph)
+    except (RangeError, OverflowError, RuntimeError) as error:
+        # The latter two are torch's, for a bound beyond 64 bits.
+        raise InvalidNetworkError(f"the ranges cannot be proved: {error}") from None
+    for neuron in graph.neurons:
+        if neuron.rounding is not None:
+            magnitude = reaches[neuron.inputs[0]].interval.magnitude
+            _check_rounding(neuron, neuron.rounding, magnitude)
+
+
+def _flow(node: IntegerNode, inputs: list[_Flow], graph: IntegerGraph, steps: int) -> _Flow:
+    match node:
+        case IntegerInput():
+            _require(node, node.low <= node.high, "low is above high")
+            return _Flow(node.channels, graph.max_size)
+        case IntegerSynapse():
+            outputs, inputs_of_group, *kernel = node.weight.shape
+            _require(node, inputs[0].channels % node.groups == 0, "groups do not divide its inputs")
+            _require(node, outputs % node.groups == 0, "groups do not divide its outputs")
+            expected = inputs[0].channels // node.groups
+            fits = inputs_of_group == expected
+            _require(node, fits, f"weight has {inputs_of_group} inputs of {expected}")
+            _require(node, len(node.shift) == outputs, "shift is not one per channel")
+            _require(node, len(node.bias) == outputs, "bias is not one per channel")
+            fits = len(kernel) == len(inputs[0].size)
+            _require(node, fits, "a map needs a kernel and a vector a matrix")
+            if node.is_linear:
+                plain = (node.stride, node.padding, node.groups) == (1, 0, 1)
+                _require(node, plain, "a matrix has stride 1, padding 0 and groups 1")
+            extents = [
+                side + 2 * node.padding - k for side, k in zip(inputs[0].size, kernel, strict=True)
+            ]
+            return _Flow(outputs, tuple(extent // node.stride + 1 for extent in extents))
+        case IntegerNeuron():
+            _check_neuron(node, inputs[0].channels, graph, steps)
+            return inputs[0]
+        case IntegerAdd():
+            _require(node, inputs[0] == inputs[1], f"its inputs are {inputs[0]} and {inputs[1]}")
+            return inputs[0]
+        case IntegerAttention():
+            counts = all(isinstance(graph.by_name[name], IntegerNeuron) for name in node.inputs)
+            _require(node, counts, "it reads something else than neurons")
+            _require(node, inputs[0] == inputs[1] == inputs[2], f"its inputs are {inputs}")
+            _require(node, inputs[0].size != (), "it reads no map")
+            _require(node, inputs[0].channels % node.heads == 0, "heads do not divide the channels")
+            return inputs[0]
+        case IntegerPool():
+            _require(node, inputs[0].size != (), "it reads no map")
+            return _Flow(inputs[0].channels, ())
+        case IntegerOutput():
+            _require(node, node.steps == steps, "steps are not those of the input")
+            _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")
+            return inputs[0]
+    assert_never(node)
+
+
+def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph, steps: int) -> None:
+    _require(node, node.steps == steps, "steps are not those of the input")
+    rows, levels = node.thresholds.shape
+    _require(node, levels == node.levels, f"{levels} thresholds for {node.levels} levels")
+    for field, count in (("thresholds", rows), ("step", len(node.step)), ("bias", len(node.bias))):
+        _require(node, count in (1, channels), f"{field} are for {count} channels of {channels}")
+    ascending = bool((node.thresholds.diff(dim=1) >= 0).all())
+    _require(node, ascending, "thresholds do not ascend")
+    of_pixels = isinstance(graph.by_name[node.inputs[0]], IntegerPool)
+    _require(node, node.per_pixel == of_pixels, "per_pixel is not whether it reads a pool")
+    if node.steps == 1:
+        at_rest = node.shift == 0 and not bool(node.bias.any())
+        _require(node, at_rest, "over one step its shift and bias are zero")
+    if node.rounding is not None:
+        _require(node, node.steps == 1 and not of_pixels, "a rounding form cannot serve it")
+
+
+def _require(node: IntegerNode, holds: bool, problem: str) -> None:
+    if not holds:
+        raise InvalidNetworkError(f"{node.name!r}: {problem}")
+
+
+def _check_rounding(node: IntegerNeuron, form: Rounding, magnitude: int) -> None:
+    """Whether a rounding form is free of errors and gives the counts of the thresholds."""
+    rows, levels = node.thresholds.shape
+    same = len(form.gain) == len(form.offset) == rows
+    _require(node, same, "rounding is for other channels than thresholds")
+    gain, offset = form.gain.double(), form.offset.double()
+    finite = bool(((gain > 0) & gain.isfinite() & offset.isfinite()).all())
+    _require(node, finite, "rounding has a gain that is not positive or a value not finite")
+    # The finest grid on which every intermediate result is an integer below 2^24.
+    _, exponent = torch.frexp(gain * magnitude + offset.abs() + 1)
+    grid = torch.exp2(exponent.double() - math.log2(EXACT_IN_FLOAT32))
+    exact = not bool(((gain / grid) % 1).any()) and not bool(((offset / grid) % 1).any())
+    _require(node, exact, "float32 does not compute its rounding without error")
+    size = max(1, _MOST_COMPARISONS // levels**2)
+    for start in range(0, rows, size):
+        part = slice(start, start + size)
+        some = replace(node, thresholds=node.thresholds[part])
+        same = agrees(some, Rounding(form.gain[part], form.offset[part]))
+        _require(node, same, "rounding and thresholds differ")

@@ -1,0 +1,504 @@
+"""The integer network as an OpenVINO model, which its CPU plugin runs in int8, and the runtime.
+
+Float32 is the only type in which the plugin is exact as written: it computes many int32 operations
+in float32 and knows no float64. So every number is an integer, or an integer times a power of two,
+below 2^24; where the ranges exceed that, two float32 digits hold it. Whoever loads the file must
+compile it with ``INFERENCE_PRECISION_HINT=f32``: bfloat16 would round.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from spikesight.deployment.exporting import (
+    Counts,
+    ExportError,
+    folded_neurons,
+    prove_at,
+    split_of,
+)
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerAttention,
+    IntegerGraph,
+    IntegerInput,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Interval,
+)
+from spikesight.passes.ranges import EXACT_IN_FLOAT32
+
+_LOGITS = "logits"
+_DIGIT_BITS = 12
+_DIGIT = 2**_DIGIT_BITS
+_SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+
+_ONE, _ZERO = torch.ones(1), torch.zeros(1)
+_Float = Any  # An output of an OpenVINO operator, float32.
+_Array = npt.NDArray[np.generic]
+
+
+def to_openvino(
+    graph: IntegerGraph,
+    size: tuple[int, int],
+    *,
+    observe: bool = False,
+    frames: bool = False,
+    fast: bool = True,
+) -> Any:
+    """Writes a network as an `openvino.Model`.
+
+    The model reads "image", float32 [batch, C, H, W] of normalised values (or frames
+    [batch, T, C, H, W]), and returns "logits", int32 [batch, K]. The batch is free.
+
+    Args:
+        graph: The network.
+        size: Height and width of the inputs.
+        observe: Return the counts of every neuron too, time-major float32 [T*batch, ...], under
+            the neurons' names.
+        frames: Read one frame per time step instead of one image for all.
+        fast: Quantise counts and weights where the plugin has int8 kernels. Without it all
+            products are float32, which every device computes alike.
+
+    Returns:
+        The model.
+
+    Raises:
+        ExportError: If no form is exact; names the layer and the reason.
+        ValueError: If the network does not take this size.
+    """
+    return _Lowering(graph, size, frames=frames, fast=fast).run(observe=observe)
+
+
+class OpenVinoRuntime:
+    """Runs an exported network on the CPU with OpenVINO.
+
+    Args:
+        model: The model or its .xml file.
+        threads: Threads of one call; OpenVINO's choice if omitted.
+    """
+
+    def __init__(self, model: Any, threads: int | None = None) -> None:
+        import openvino
+
+        settings: dict[str, str | int] = {**_SETTINGS, "NUM_STREAMS": 1}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        core = openvino.Core()
+        source = core.read_model(model) if isinstance(model, str | Path) else model
+        self.compiled: Any = core.compile_model(source, "CPU", settings)
+        self._names = [next(iter(output.get_names())) for output in self.compiled.outputs]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Integer logits [B, K], int32, of normalised images or frames."""
+        return self.observe(x)[1]
+
+    def observe(self, x: Tensor) -> tuple[Counts, Tensor]:
+        """Runs the model.
+
+        Args:
+            x: Normalised images [B, C, H, W], or frames [B, T, C, H, W] if exported for them.
+
+        Returns:
+            The counts of every neuron, time-major [T*B, ...], if exported with `observe`; and the
+            integer logits [B, K], int32.
+        """
+        image = np.ascontiguousarray(x.detach().cpu().to(torch.float32).numpy())
+        results = self.compiled(image)
+        outputs = {
+            name: torch.from_numpy(np.array(results[position]))
+            for position, name in enumerate(self._names)
+        }
+        logits = outputs.pop(_LOGITS)
+        return outputs, logits
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An integer of up to 32 bits, high * 2^12 + low with 0 <= low < 2^12."""
+
+    high: _Float
+    low: _Float
+
+
+_Value = _Float | _Pair
+
+
+class _Arithmetic:
+    """Exact operations on floats, which stay below 2^24, and on pairs.
+
+    Constants are integers, [1] or shaped like a channel of the value.
+    """
+
+    def __init__(self) -> None:
+        from openvino import opset13
+
+        self.op: Any = opset13
+
+    def constant(self, values: Tensor | float) -> _Float:
+        return self.op.constant(torch.as_tensor(values).to(torch.float32).contiguous().numpy())
+
+    def pair(self, x: _Value) -> _Pair:
+        return x if isinstance(x, _Pair) else self._carried(self.constant(0.0), x)
+
+    def number(self, x: _Pair) -> _Float:
+        """The float of a pair that is below 2^24."""
+        return self.op.add(self.op.multiply(x.high, self.constant(_DIGIT)), x.low)
+
+    def sum(self, x: _Value, y: _Value) -> _Value:
+        if isinstance(x, _Pair) or isinstance(y, _Pair):
+            x, y = self.pair(x), self.pair(y)
+            return self._carried(self.op.add(x.high, y.high), self.op.add(x.low, y.low))
+        return self.op.add(x, y)
+
+    def plus(self, x: _Value, values: Tensor) -> _Value:
+        if not bool(values.any()):
+            return x
+        if isinstance(x, _Pair):
+            high, low = self._digits(values)
+            return self._carried(self.op.add(x.high, high), self.op.add(x.low, low))
+        return self.op.add(x, self.constant(values))
+
+    def shifted_left(self, x: _Value, bits: Tensor) -> _Value:
+        if not bool(bits.any()):
+            return x
+        factor = self.constant(torch.exp2(bits.double()))
+        if isinstance(x, _Pair):
+            return self._carried(self.op.multiply(x.high, factor), self.op.multiply(x.low, factor))
+        return self.op.multiply(x, factor)
+
+    def shifted_right(self, x: _Value, bits: Tensor) -> _Value:
+        """Rounds down."""
+        if not bool(bits.any()):
+            return x
+        if not isinstance(x, _Pair):
+            return self._floor_of(x, bits)
+        now = bits.clamp(max=_DIGIT_BITS)
+        high = self._floor_of(x.high, now)
+        rest = self.op.subtract(x.high, self.shifted_left(high, now))
+        low = self.op.add(self.shifted_left(rest, _DIGIT_BITS - now), self._floor_of(x.low, now))
+        return self.shifted_right(_Pair(high, low), bits - now)
+
+    def difference(self, x: _Value, y: _Value) -> _Value:
+        if isinstance(x, _Pair) and isinstance(y, _Pair):
+            low = self.op.subtract(x.low, y.low)
+            return self._carried(self.op.subtract(x.high, y.high), low)
+        return self.op.subtract(x, y)
+
+    def minus(self, x: _Value, count: _Float, values: Tensor) -> _Value:
+        """x - count * values, for counts of at most 255."""
+        if isinstance(x, _Pair):
+            high, low = (self.op.multiply(count, digit) for digit in self._digits(values))
+            return self._carried(self.op.subtract(x.high, high), self.op.subtract(x.low, low))
+        return self.op.subtract(x, self.op.multiply(count, self.constant(values)))
+
+    def reached(self, x: _Value, thresholds: Tensor) -> _Float:
+        """1 where x >= thresholds and 0 elsewhere."""
+        if isinstance(x, _Pair):
+            high, low = self._digits(thresholds - 1)
+            # Where the high digits differ they outweigh the low ones, whatever the sum rounds to.
+            above = self.op.multiply(self.op.subtract(x.high, high), self.constant(_DIGIT))
+            distance = self.op.add(above, self.op.subtract(x.low, low))
+        else:
+            distance = self.op.subtract(x, self.constant(thresholds - 1))
+        return self.op.clamp(distance, 0.0, 1.0)
+
+    def masked(self, x: _Value, mask: _Float) -> _Value:
+        if isinstance(x, _Pair):
+            return _Pair(self.op.multiply(x.high, mask), self.op.multiply(x.low, mask))
+        return self.op.multiply(x, mask)
+
+    def pooled(self, x: _Value) -> _Value:
+        """The sum over the pixels, of which there may be 2^12."""
+        if isinstance(x, _Pair):
+            return self._carried(self.pooled(x.high), self.pooled(x.low))
+        return self.op.reduce_sum(x, _integers(2, 3), False)
+
+    def split(self, x: _Value, parts: int) -> list[_Value]:
+        """Equal parts along the batch."""
+        if isinstance(x, _Pair):
+            digits = (self.split(x.high, parts), self.split(x.low, parts))
+            return [_Pair(high, low) for high, low in zip(*digits, strict=True)]
+        axis = self.op.constant(np.array(0, np.int64))
+        return list(self.op.split(x, axis, parts).outputs())
+
+    def _floor_of(self, x: _Float, bits: Tensor) -> _Float:
+        return self.op.floor(self.op.multiply(x, self.constant(torch.exp2(-bits.double()))))
+
+    def _carried(self, high: _Float, low: _Float) -> _Pair:
+        carry = self._floor_of(low, torch.tensor(_DIGIT_BITS))
+        rest = self.op.subtract(low, self.op.multiply(carry, self.constant(_DIGIT)))
+        return _Pair(self.op.add(high, carry), rest)
+
+    def _digits(self, values: Tensor) -> tuple[_Float, _Float]:
+        return self.constant(values >> _DIGIT_BITS), self.constant(values & (_DIGIT - 1))
+
+
+class _Lowering:
+    def __init__(
+        self, graph: IntegerGraph, size: tuple[int, int], *, frames: bool, fast: bool
+    ) -> None:
+        self.exact = _Arithmetic()
+        self.op = self.exact.op
+        self.graph = graph
+        self.size = size
+        self.frames = frames
+        self.fast = fast
+        self.reaches = prove_at(graph, size)
+        self.folded = folded_neurons(graph)
+        self.values: dict[str, _Value] = {}
+
+    def run(self, *, observe: bool) -> Any:
+        import openvino
+
+        steps = [self.graph.input.steps] if self.frames else []
+        shape = [-1, *steps, self.graph.input.channels, *self.size]
+        image = self.op.parameter(shape, np.float32, name="image")
+        image.output(0).set_names({"image"})
+        for node in self.graph.nodes:
+            value = self._lower(node, [self.values[name] for name in node.inputs] or [image])
+            reach = self.reaches[node.name].interval
+            if isinstance(value, _Pair) and _largest(reach) < EXACT_IN_FLOAT32:
+                value = self.exact.number(value)
+            if not isinstance(value, _Pair):
+                value.set_friendly_name(node.name)
+            self.values[node.name] = value
+        sources = {_LOGITS: self.graph.output.name}
+        if observe:
+            sources |= {neuron.name: neuron.name for neuron in self.graph.neurons}
+        results = []
+        for name, source in sources.items():
+            results.append(self.op.result(self.values[source]))
+            results[-1].output(0).set_names({name})
+        model = openvino.Model(results, [image], "spikesight")
+        model.set_rt_info(repr(self.graph.output.scale), ["spikesight", "scale"])
+        return model
+
+    def _lower(self, node: IntegerNode, inputs: list[_Value]) -> _Value:
+        match node:
+            case IntegerInput():
+                return self._input(node, inputs[0])
+            case IntegerSynapse():
+                return self._synapse(node, inputs[0])
+            case IntegerNeuron():
+                return self._neuron(node, inputs[0])
+            case IntegerAdd():
+                first = self.exact.pair(inputs[0]) if self._exceeds(node) else inputs[0]
+                return self.exact.sum(first, inputs[1])
+            case IntegerAttention():
+                return self._attention(node, inputs)
+            case IntegerPool():
+                return self._pool(node, inputs[0])
+            case IntegerOutput():
+                return self._output(node, inputs[0])
+        assert_never(node)
+
+    def _input(self, node: IntegerInput, image: _Float) -> _Float:
+        if self.frames:
+            image = self.op.transpose(image, _integers(1, 0, 2, 3, 4))
+            image = self.op.reshape(image, _integers(-1, node.channels, *self.size), False)
+        x = self.exact.shifted_left(image, torch.tensor(node.shift))
+        x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
+        if self.fast:
+            x = self._quantised(x, node.low, node.high)
+        return x if self.frames or node.steps == 1 else self.op.concat([x] * node.steps, 0)
+
+    def _synapse(self, node: IntegerSynapse, source: _Value) -> _Value:
+        neuron = self.folded.get(node.name)
+        if neuron is not None and neuron.rounding is not None:
+            return self._accumulate(node, source, neuron.rounding.gain, neuron.rounding.offset)
+        bits = split_of(node, self.reaches[node.inputs[0]].interval)
+        left, right = node.shift.long().clamp(min=0), (-node.shift.long()).clamp(min=0)
+        if not bits and not self._exceeds(node):
+            scale, offset = torch.exp2(node.shift.double()), node.bias * torch.exp2(-right.double())
+            total = self._accumulate(node, source, scale, offset)
+            return self.op.floor(total) if bool(right.any()) else total
+        total = self._accumulate_in_parts(node, self._float(node, source), torch.tensor(bits))
+        left, right, bias = (self._shaped(values, node) for values in (left, right, node.bias))
+        total = self.exact.plus(self.exact.shifted_left(total, left), bias.long())
+        return self.exact.shifted_right(total, right)
+
+    def _accumulate_in_parts(self, node: IntegerSynapse, source: _Float, bits: Tensor) -> _Value:
+        if not bool(bits):
+            return self.exact.pair(self._accumulate(node, source))
+        quotient = self.exact.shifted_right(source, bits)
+        remainder = self.exact.difference(source, self.exact.shifted_left(quotient, bits))
+        high = self.exact.pair(self._accumulate(node, quotient, short=False))
+        low = self._accumulate(node, remainder, short=False)
+        return self.exact.sum(self.exact.shifted_left(high, bits), low)
+
+    def _accumulate(
+        self,
+        node: IntegerSynapse,
+        source: _Value,
+        scale: Tensor = _ONE,
+        offset: Tensor = _ZERO,
+        *,
+        short: bool = True,
+    ) -> _Float:
+        """Scale and offset enter kernel and bias; float32 holds their products.
+
+        Args:
+            node: The synapse.
+            source: Its input.
+            scale: Of each output channel.
+            offset: Of each output channel.
+            short: Whether the input is the node's own and not a part of it.
+        """
+        weight, x = node.weight, self._float(node, source)
+        scale = scale.double().expand(len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
+        if node.groups > 1:
+            weight, scale = (v.unflatten(0, (node.groups, -1)) for v in (weight, scale))
+        reads_counts = isinstance(self.graph.by_name[node.inputs[0]], IntegerNeuron | IntegerInput)
+        if self.fast and short and reads_counts:
+            integers = self.op.constant(weight.to(torch.int8).contiguous().numpy())
+            kernel = self.op.multiply(self.op.convert(integers, "f32"), self.exact.constant(scale))
+        else:
+            kernel = self.exact.constant(weight.double() * scale)
+        if node.is_linear:
+            total = self.op.matmul(x, kernel, False, True)
+        else:
+            convolve = self.op.convolution if node.groups == 1 else self.op.group_convolution
+            pads = [node.padding] * 2
+            total = convolve(x, kernel, [node.stride] * 2, pads, pads, [1, 1])
+        if bool(offset.any()):
+            return self.exact.plus(total, self._shaped(offset, node))
+        # OpenVINO 2026.4 lets an int8 convolution swallow a multiplication after it even where
+        # others read the convolution too. An operator between them forbids that.
+        return total if node.name in self.folded else self.op.floor(total)
+
+    def _neuron(self, node: IntegerNeuron, current: _Value) -> _Float:
+        if node.rounding is not None:
+            if node.inputs[0] not in self.folded:
+                gain = self.exact.constant(self._shaped(node.rounding.gain, node))
+                current = self.op.multiply(self._float(node, current), gain)
+                current = self.exact.plus(current, self._shaped(node.rounding.offset, node))
+            return self._quantised(self.op.clamp(current, 0.0, float(node.levels)), 0, 255)
+        source = self.reaches[node.inputs[0]]
+        membrane = self.reaches.get(f"{node.name}.membrane", source)
+        largest = int(node.thresholds.abs().max()) * source.pixels
+        if max(membrane.interval.magnitude, largest) >= EXACT_IN_FLOAT32:
+            current = self.exact.pair(current)
+        counts = self._compare(node, current, source.pixels)
+        joined = counts[0] if len(counts) == 1 else self.op.concat(counts, 0)
+        return self._quantised(joined, 0, 255) if self.fast else joined
+
+    def _compare(self, node: IntegerNeuron, current: _Value, pixels: int) -> list[_Float]:
+        """Unrolls the time steps of a membrane."""
+        shift = torch.tensor(node.shift)
+        bias = self._shaped(node.bias * pixels, node)
+        counts: list[_Float] = []
+        membrane: _Value | None = None
+        for x in self.exact.split(current, node.steps) if node.steps > 1 else [current]:
+            potential = self.exact.plus(self.exact.shifted_left(x, shift), bias)
+            if membrane is not None:
+                potential = self.exact.sum(membrane, potential)
+            thresholds = [
+                self._shaped(node.thresholds[:, level] * pixels, node)
+                for level in range(node.levels)
+            ]
+            reached = [self.exact.reached(potential, threshold) for threshold in thresholds]
+            counts.append(functools.reduce(self.op.add, reached))
+            membrane = self._left(node, potential, counts[-1], pixels)
+        return counts
+
+    def _left(
+        self, node: IntegerNeuron, potential: _Value, count: _Float, pixels: int
+    ) -> _Value | None:
+        """What reset and leak leave for the next time step."""
+        if node.leak.kind == "none":
+            return None
+        if node.reset == "hard":
+            silent = self.op.subtract(self.exact.constant(1.0), self.op.clamp(count, 0.0, 1.0))
+            membrane = self.exact.masked(potential, silent)
+        else:
+            step = self._shaped(node.step * pixels, node)
+            membrane = self.exact.minus(potential, count, step)
+        if node.leak.kind == "all":
+            return membrane
+        shifted = self.exact.shifted_right(membrane, torch.tensor(node.leak.shift))
+        return shifted if node.leak.kind == "share" else self.exact.difference(membrane, shifted)
+
+    def _attention(self, node: IntegerAttention, inputs: list[_Value]) -> _Value:
+        source = self.reaches[node.inputs[0]]
+        channels, heads = source.interval.low.numel(), node.heads
+        shape = _integers(0, heads, channels // heads, source.size[0] * source.size[1])
+        query, key, value = (self.op.reshape(x, shape, True) for x in inputs)
+        context: _Value = self.op.matmul(value, key, False, True)
+        maps = _integers(0, channels, *source.size)
+
+        def attend(part: _Float) -> _Float:
+            return self.op.reshape(self.op.matmul(part, query, False, False), maps, True)
+
+        if not self._exceeds(node):
+            return attend(context)
+        highest = [int(self.reaches[name].interval.high.max()) for name in node.inputs]
+        reach = highest[1] * highest[2] * source.size[0] * source.size[1]
+        bits = reach.bit_length() // 2
+        largest = highest[0] * channels // heads * (reach >> bits)
+        if max(reach, largest) >= EXACT_IN_FLOAT32:
+            raise self._too_wide(node, self.reaches[node.name].interval.bits)
+        split = torch.tensor(bits)
+        quotient = self.exact.shifted_right(context, split)
+        remainder = self.exact.difference(context, self.exact.shifted_left(quotient, split))
+        high = self.exact.shifted_left(self.exact.pair(attend(quotient)), split)
+        return self.exact.sum(high, attend(remainder))
+
+    def _pool(self, node: IntegerPool, source: _Value) -> _Value:
+        reach = self.reaches[node.name]
+        pooled = self.exact.pair(source) if self._exceeds(node) else source
+        if isinstance(pooled, _Pair) and reach.pixels > _DIGIT:
+            raise self._too_wide(node, reach.interval.bits)
+        return self.exact.pooled(pooled)
+
+    def _output(self, node: IntegerOutput, source: _Value) -> _Float:
+        if self._exceeds(node):
+            raise self._too_wide(node, self.reaches[node.name].interval.bits)
+        total = self._float(node, source)
+        if node.steps > 1:
+            total = functools.reduce(self.op.add, self.exact.split(total, node.steps))
+        return self.op.convert(total, "i32")
+
+    def _quantised(self, x: _Float, low: int, high: int) -> _Float:
+        """Marks integers of 8 bits; x is clamped already, and halves round to even."""
+        if not self.fast:
+            return self.op.round(x, "half_to_even")
+        ends = [self.exact.constant(float(end)) for end in (low, high)]
+        return self.op.fake_quantize(x, *ends, *ends, 256)
+
+    def _exceeds(self, node: IntegerNode) -> bool:
+        return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32
+
+    def _float(self, node: IntegerNode, value: _Value) -> _Float:
+        if isinstance(value, _Pair):
+            raise self._too_wide(node, self.reaches[node.inputs[0]].interval.bits)
+        return value
+
+    def _too_wide(self, node: IntegerNode, bits: int) -> ExportError:
+        return ExportError(
+            f"{node.name} needs {bits} bits, more than OpenVINO's float32 holds; export to .onnx, "
+            "or a smaller size"
+        )
+
+    def _shaped(self, values: Tensor, node: IntegerNode) -> Tensor:
+        """Values [C] or [1], shaped for the output of a node."""
+        return values.reshape(-1, *[1] * len(self.reaches[node.name].size))
+
+
+def _largest(reach: Interval) -> int:
+    return int(torch.maximum(reach.low.abs(), reach.high.abs()).max())
+
+
+def _integers(*values: int) -> _Array:
+    return np.array(values, np.int64)

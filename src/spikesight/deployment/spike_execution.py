@@ -1,0 +1,133 @@
+"""Runs an integer network as T x D steps of binary spikes, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from spikesight.deployment import arithmetic
+from spikesight.graph.execution import present
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerAttention,
+    IntegerGraph,
+    IntegerInput,
+    IntegerNeuron,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+)
+
+Spikes = list[Tensor]
+SpikeObserver = Callable[[IntegerNeuron, int, Spikes], None]
+
+
+class SpikeExecutor:
+    """Simulates a network in T time steps of D binary sub-steps.
+
+    Every synapse reads tensors of 0 and 1 and accumulates its weights over the sub-steps; shift
+    and bias come once per time step. An attention product expands one operand into spikes and keeps
+    the other as accumulated integers. Only the first synapse, which reads the image, and a synapse
+    that reads another synapse multiply.
+
+    Args:
+        graph: The network.
+        device: Where to run.
+    """
+
+    def __init__(self, graph: IntegerGraph, device: torch.device | str = "cpu") -> None:
+        self.graph = graph
+        self.device = torch.device(device)
+        self._weights = {
+            node.name: node.weight.to(self.device, torch.float64)
+            for node in graph.nodes
+            if isinstance(node, IntegerSynapse)
+        }
+
+    @torch.inference_mode()
+    def __call__(self, x: Tensor, observe: SpikeObserver | None = None) -> Tensor:
+        """Runs the simulation from rest.
+
+        Args:
+            x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
+            observe: Called for every neuron and time step with the neuron, the time step and its
+                D spike tensors [B, ...].
+
+        Returns:
+            Integer logits [B, K], int32, summed over time.
+        """
+        steps = self.graph.input.steps
+        image = arithmetic.quantise_image(self.graph.input, x.to(self.device)).double()
+        membranes: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        for t, frame in enumerate(present(image, steps).unflatten(0, (steps, -1))):
+            values: dict[str, Tensor | Spikes] = {}
+            pixels: dict[str, int] = {}
+            for node in self.graph.nodes:
+                inputs = [values[name] for name in node.inputs] or [frame]
+                if isinstance(node, IntegerPool):
+                    pixels[node.name] = _total(inputs[0])[0, 0].numel()
+                if isinstance(node, IntegerNeuron):
+                    spikes = _fire(node, _total(inputs[0]), membranes, pixels)
+                    values[node.name] = spikes
+                    if observe is not None:
+                        observe(node, t, spikes)
+                else:
+                    values[node.name] = self._run(node, inputs)
+            logits = _total(values[self.graph.output.name])
+            total = logits if total is None else total + logits
+        assert total is not None
+        return total.to(torch.int32)
+
+    def _run(
+        self,
+        node: IntegerInput
+        | IntegerSynapse
+        | IntegerAdd
+        | IntegerAttention
+        | IntegerPool
+        | IntegerOutput,
+        inputs: list[Tensor | Spikes],
+    ) -> Tensor:
+        match node:
+            case IntegerInput() | IntegerOutput():
+                return _total(inputs[0])
+            case IntegerSynapse():
+                weight = self._weights[node.name]
+                parts = [arithmetic.accumulate(node, s, weight) for s in _list(inputs[0])]
+                return arithmetic.shift_and_bias(node, _total(parts))
+            case IntegerAdd():
+                return _total(inputs[0]) + _total(inputs[1])
+            case IntegerAttention():
+                queries, keys, values = inputs
+                summed = _total(values)
+                context = _total(
+                    [arithmetic.attention_context(k, summed, node.heads) for k in _list(keys)]
+                )
+                return _total([arithmetic.attend(context, q) for q in _list(queries)])
+            case IntegerPool():
+                return _total(inputs[0]).sum((-2, -1))
+        assert_never(node)
+
+
+def _fire(
+    node: IntegerNeuron, current: Tensor, membranes: dict[str, Tensor], pixels: dict[str, int]
+) -> Spikes:
+    summed = pixels.get(node.inputs[0], 1)
+    potential = arithmetic.charge(node, current, membranes.get(node.name), summed)
+    spikes = [
+        arithmetic.reached(node, level, potential, summed).double() for level in range(node.levels)
+    ]
+    membranes[node.name] = arithmetic.reset(node, potential, _total(spikes), summed)
+    return spikes
+
+
+def _list(value: Tensor | Spikes) -> Spikes:
+    return value if isinstance(value, list) else [value]
+
+
+def _total(value: Tensor | Spikes) -> Tensor:
+    return torch.stack(value).sum(0) if isinstance(value, list) else value

@@ -1,0 +1,210 @@
+"""The command line's view of deployed networks: call, then print."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from spikesight.data import build_evaluation_loader
+from spikesight.deployment.audit_report import audit
+from spikesight.deployment.deploying import deploy
+from spikesight.deployment.network import Deployed
+from spikesight.passes.text_table import text_table
+from spikesight.pretrained import load
+from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.validation import override, sample_images
+
+Split = Literal["validation", "test", "all"]
+
+
+def deploy_command(
+    folder: Path,
+    output: Path,
+    data: dict[str, Any] | None = None,
+    split: Split = "validation",
+    images: int = 256,
+    weight_bits: int = 8,
+    max_size: tuple[int, int] | None = None,
+    accuracy: bool = True,
+) -> None:
+    """Makes the integer network of a trained model, proves it and writes it as a .spk file.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/.
+        output: The .spk file to write.
+        data: Fields of the data configuration that differ from training: --data.path=… and so on.
+        split: Images to calibrate and measure on; labels are not used in calibration.
+        images: Number of images to calibrate on.
+        weight_bits: Bits of a weight, 2 to 8.
+        max_size: Largest height and width of an input; those of the training images if omitted.
+        accuracy: Whether to measure both networks on the whole split.
+    """
+    if output.suffix != ".spk":
+        raise ValueError(f"output is {output}; pass a file ending in .spk")
+    folder = resolve_model_folder(folder)
+    model = load(folder)
+    x = sample_images(folder, data, images, split)
+    net = deploy(model, x[:1], max_size, x.split(64), weight_bits)
+    result = net.verify(x[:16], against=("spikes", "training"))
+    print(result.table())
+    if not result.equal:
+        raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
+    if accuracy:
+        print(_accuracies(folder, data, split, {"trained": model.eval(), "deployed": net}))
+    net.save(output)
+    print(f"{output.stat().st_size:,} bytes in {output}")
+
+
+def verify_deployed(net: Deployed, x: Tensor, against: str) -> None:
+    """Prints how the forms of a deployed network compare, and fails where they differ.
+
+    Args:
+        net: The network.
+        x: Normalised inputs.
+        against: Forms, separated by commas.
+    """
+    result = net.verify(x, against=[form.strip() for form in against.split(",") if form.strip()])
+    print(result.table())
+    if not result.equal:
+        raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
+
+
+def audit_command(
+    model: Path,
+    run: Path | None = None,
+    data: dict[str, Any] | None = None,
+    split: Split = "validation",
+    images: int = 64,
+) -> None:
+    """Classes every operation of a deployed network and says whether it is spike-driven.
+
+    Args:
+        model: A .spk file, or the folder of a run, which is deployed for the audit.
+        run: Folder of the run whose images are used; needed with a .spk file.
+        data: Fields of the data configuration that differ from training: --data.path=… and so on.
+        split: Which images to average over.
+        images: Number of images.
+    """
+    net, x = network_and_images(model, run, data, split, images)
+    print(audit(net, x.split(64)).table())
+
+
+def export_command(model: Path, output: Path, size: tuple[int, int] | None = None) -> None:
+    """Writes a deployed network for another runtime and proves it equal there.
+
+    Args:
+        model: A .spk file.
+        output: A file ending in .onnx, .xml (OpenVINO) or .nir.
+        size: Height and width of the inputs; the network's largest size if omitted.
+    """
+    path = Deployed.load(model).export(output, size)
+    print(f"{path.stat().st_size:,} bytes in {path}")
+
+
+def bench_command(
+    model: Path, batch: int = 1, rounds: int = 15, threads: int | None = None
+) -> None:
+    """Times a deployed network in every form that is installed, alternating, on random images.
+
+    Args:
+        model: A .spk file.
+        batch: Images per call.
+        rounds: Calls of each form.
+        threads: Threads to use; all cores if omitted.
+    """
+    if batch < 1 or rounds < 1:
+        raise ValueError(f"batch is {batch} and rounds is {rounds}; pass 1 or more")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    net = Deployed.load(model)
+    x = torch.randn(batch, net.graph.input.channels, *net.graph.max_size)
+    times = time_alternating(_forms(net, threads), x, rounds)
+    slowest = max(times.values())
+    rows = [(name, f"{1e3 * s:.2f}", f"{slowest / s:.1f}") for name, s in times.items()]
+    print(text_table(("form", "ms", "times faster than the slowest"), rows))
+    print(
+        f"batch {batch}, medians of {rounds} alternating rounds, {torch.get_num_threads()} threads"
+    )
+
+
+def time_alternating(
+    forms: dict[str, Callable[[Tensor], object]], x: Tensor, rounds: int
+) -> dict[str, float]:
+    """Medians in seconds of forms that take turns, so that a noisy machine hits all alike."""
+    for call in forms.values():
+        call(x)
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(rounds):
+        for name, call in forms.items():
+            began = time.perf_counter()
+            call(x)
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def network_and_images(
+    model: Path, run: Path | None, data: dict[str, Any] | None, split: Split, images: int
+) -> tuple[Deployed, Tensor]:
+    """A deployed network and normalised images for it.
+
+    Args:
+        model: A .spk file, or the folder of a run.
+        run: Folder of the run whose images are used; `model` if omitted.
+        data: Fields of the data configuration that differ from training.
+        split: Which images.
+        images: Number of images.
+    """
+    if model.is_file():
+        if run is None:
+            raise ValueError(
+                f"{model} holds no images; pass --run=FOLDER with the run that it was made from"
+            )
+        return Deployed.load(model), sample_images(run, data, images, split)
+    folder = resolve_model_folder(model)
+    x = sample_images(run or folder, data, images, split)
+    return deploy(load(folder), x), x
+
+
+def _forms(net: Deployed, threads: int | None) -> dict[str, Callable[[Tensor], object]]:
+    size = net.graph.max_size
+    forms: dict[str, Callable[[Tensor], object]] = {"spikes": net.spikes, "integers": net}
+    try:
+        from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx
+
+        forms["integers, onnxruntime"] = OnnxRuntime(to_onnx(net.graph, size), threads)
+    except ImportError:
+        print("onnxruntime is not installed: pip install spikesight[deploy]")
+    try:
+        from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+
+        forms["integers, OpenVINO"] = OpenVinoRuntime(to_openvino(net.graph, size), threads)
+    except ImportError:
+        print("openvino is not installed: pip install spikesight[deploy]")
+    return forms
+
+
+@torch.inference_mode()
+def _accuracies(
+    folder: Path,
+    data: dict[str, Any] | None,
+    split: Split,
+    networks: dict[str, Callable[[Tensor], Tensor]],
+) -> str:
+    card = Card.read(folder)
+    loader = build_evaluation_loader(
+        override(card.data, data or {}), 128, card.preprocessing, split
+    )
+    right, total = dict.fromkeys(networks, 0), 0
+    for images, labels in loader:
+        x = card.preprocessing.batch_transform(images)
+        total += len(labels)
+        for name, network in networks.items():
+            right[name] += int((network(x).argmax(1) == labels).sum())
+    parts = [f"{name} {100 * count / total:.2f} %" for name, count in right.items()]
+    return f"top-1 on {total:,} {split} images: {', '.join(parts)}"

@@ -1,0 +1,241 @@
+"""The vocabulary of integer networks: what is left of a spiking network when it is deployed.
+
+Every value is an integer and every rule below is exact; the integers are the definition of the
+deployed network. A value's real meaning is ``integer * scale``, but no operation needs the scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from torch import Tensor
+
+from spikesight.graph.vocabulary import Node
+
+INTEGER_VOCABULARY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class IntegerInput(Node):
+    """The normalised image or frames, as integers: clamp(round(x * 2^shift), low, high).
+
+    Half rounds to even. What follows is presented at every time step.
+
+    Attributes:
+        steps: Time steps T.
+        channels: Channels of the input.
+        stride: What height and width must be divisible by.
+        shift: Bits after the binary point.
+        low: Smallest integer.
+        high: Largest integer.
+    """
+
+    steps: int
+    channels: int
+    stride: int
+    shift: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class IntegerSynapse(Node):
+    """Accumulates weights: ((sum of weight * x) << left) + bias) >> right, floor.
+
+    One step per time step: bias and shift come once after the sum over the kernel and, in a spike
+    simulation, over the sub-steps.
+
+    Attributes:
+        weight: Kernel [C_out, C_in / groups, k_h, k_w] or matrix [C_out, C_in], int8.
+        bits: Bits of a weight, 2 to 8.
+        stride: Step of the kernel in pixels.
+        padding: Border of zeros in pixels.
+        groups: Groups of the convolution.
+        shift: [C_out], int64: left shift where positive, right shift where negative.
+        bias: [C_out], int64, on the finer of the accumulator's grid and the output's; a right
+            shift's half unit is part of it.
+    """
+
+    weight: Tensor
+    bits: int
+    stride: int
+    padding: int
+    groups: int
+    shift: Tensor
+    bias: Tensor
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the synapse is a matrix and not a convolution."""
+        return self.weight.ndim == 2
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What a membrane keeps from one time step to the next.
+
+    Attributes:
+        kind: "none" forgets everything, "all" keeps everything, "share" keeps V >> shift and
+            "rest" keeps V - (V >> shift); shifts round down.
+        shift: Bits.
+    """
+
+    kind: Literal["none", "all", "share", "rest"]
+    shift: int = 0
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """A multiplication that gives a neuron's counts too: n = clamp(round(gain * X + offset), 0, D).
+
+    Half rounds to even. Gains and offsets are so short that float32 computes this without any
+    rounding error, whatever the order of operations; runtimes without per-channel comparisons use
+    it. It serves T = 1 alone.
+
+    Attributes:
+        gain: [C] or [1], float32.
+        offset: [C] or [1], float32.
+    """
+
+    gain: Tensor
+    offset: Tensor
+
+
+@dataclass(frozen=True)
+class IntegerNeuron(Node):
+    """Compares the membrane with thresholds.
+
+    Per time step, with current X and membrane V (0 at rest)::
+
+        U = leak(V) + (X << shift) + bias
+        n = the number of thresholds that U reaches (U >= threshold), 0..D
+        V = U - step * n (soft), or U where n == 0 and 0 elsewhere (hard)
+
+    Attributes:
+        steps: Time steps T.
+        levels: Largest count D.
+        thresholds: [C, D] or [1, D] for all channels alike, int64, ascending along D.
+        step: [C] or [1], int64: membrane removed per spike.
+        bias: [C] or [1], int64, per time step.
+        shift: Bits by which the membrane's grid is finer than the current's.
+        leak: What remains of the membrane.
+        reset: "soft" or "hard".
+        per_pixel: Whether the current is a sum over pixels; thresholds, step and bias are then
+            those of one pixel and count as often as the sum has pixels.
+        rounding: An equal form for runtimes; None where float32 cannot hold it.
+    """
+
+    steps: int
+    levels: int
+    thresholds: Tensor
+    step: Tensor
+    bias: Tensor
+    shift: int
+    leak: Leak
+    reset: Literal["soft", "hard"]
+    per_pixel: bool
+    rounding: Rounding | None = None
+
+
+@dataclass(frozen=True)
+class IntegerAdd(Node):
+    """Sum of two currents on the same grid."""
+
+
+@dataclass(frozen=True)
+class IntegerAttention(Node):
+    """Q (K^T V) per head, inputs in the order query, key, value; its factor lies in thresholds.
+
+    Attributes:
+        heads: Number of heads.
+    """
+
+    heads: int
+
+
+@dataclass(frozen=True)
+class IntegerPool(Node):
+    """Sum over the pixels: [N, C, H, W] to [N, C]."""
+
+
+@dataclass(frozen=True)
+class IntegerOutput(Node):
+    """Sum of the output over time.
+
+    Attributes:
+        steps: Time steps T.
+        scale: Real value of one unit, the mean over time included.
+    """
+
+    steps: int
+    scale: float
+
+
+IntegerNode = (
+    IntegerInput
+    | IntegerSynapse
+    | IntegerNeuron
+    | IntegerAdd
+    | IntegerAttention
+    | IntegerPool
+    | IntegerOutput
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The integers that a value can reach, proved from the weights.
+
+    Attributes:
+        low: Smallest per channel, [C] int64.
+        high: Largest per channel, [C] int64.
+        magnitude: Bound of every partial sum in any order, and of the result.
+    """
+
+    low: Tensor
+    high: Tensor
+    magnitude: int
+
+    @property
+    def bits(self) -> int:
+        """Bits of a signed integer that holds every partial sum."""
+        return self.magnitude.bit_length() + 1
+
+
+@dataclass(frozen=True)
+class IntegerGraph:
+    """A deployed network as nodes in an order in which each follows what it reads.
+
+    Attributes:
+        nodes: The nodes.
+        max_size: Largest input, (height, width) in pixels, for which the ranges hold.
+        version: Version of the vocabulary.
+    """
+
+    nodes: tuple[IntegerNode, ...]
+    max_size: tuple[int, int]
+    version: int = INTEGER_VOCABULARY_VERSION
+
+    @cached_property
+    def by_name(self) -> dict[str, IntegerNode]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def input(self) -> IntegerInput:
+        """The input node."""
+        (first,) = (node for node in self.nodes if isinstance(node, IntegerInput))
+        return first
+
+    @property
+    def output(self) -> IntegerOutput:
+        """The output node."""
+        (last,) = (node for node in self.nodes if isinstance(node, IntegerOutput))
+        return last
+
+    @property
+    def neurons(self) -> list[IntegerNeuron]:
+        """All neurons, first to last."""
+        return [node for node in self.nodes if isinstance(node, IntegerNeuron)]

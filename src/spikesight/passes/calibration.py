@@ -1,0 +1,60 @@
+"""Calibration: what an integer network needs to know of real inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from spikesight.graph import Graph, Input, Neuron, Node, execute
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics of a network on real inputs.
+
+    Attributes:
+        peak: Largest magnitude of a normalised input value.
+        mean_inputs: Mean [C] of the input and of every neuron's output, by name.
+    """
+
+    peak: float
+    mean_inputs: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
+    """Measures a network on real inputs.
+
+    Args:
+        graph: The folded network.
+        batches: Batches of normalised inputs [B, C, H, W] (frames [B, T, C, H, W]), or of
+            (inputs, labels), such as a loader.
+
+    Returns:
+        The statistics over all batches.
+
+    Raises:
+        ValueError: If there is no batch, or one holds no tensor.
+    """
+    dtype = next(node.factors[0].weight.dtype for node in graph.nodes if hasattr(node, "factors"))
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def record(node: Node, _: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(node, Input | Neuron):
+            by_channel = output.double().transpose(0, 1).flatten(1)
+            sums[node.name] = sums.get(node.name, torch.zeros(())) + by_channel.sum(1)
+            counts[node.name] = counts.get(node.name, 0) + by_channel.shape[1]
+
+    peak = 0.0
+    for batch in batches:
+        inputs = batch[0] if isinstance(batch, tuple | list) else batch
+        if not isinstance(inputs, Tensor):
+            raise ValueError(f"calibration yields {type(inputs).__name__}; pass batches of tensors")
+        peak = max(peak, float(inputs.abs().max()))
+        execute(graph, inputs.cpu().to(dtype), record)
+    if not counts:
+        raise ValueError("there is no batch to calibrate on; pass a tensor's chunks or a loader")
+    return Calibration(peak, {name: sums[name] / counts[name] for name in sums})

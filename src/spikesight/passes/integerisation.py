@@ -1,0 +1,445 @@
+"""Integerise: a folded network with integers for weights, currents, thresholds and membranes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from spikesight.graph import (
+    Add,
+    Affine,
+    AttentionProduct,
+    Graph,
+    Input,
+    Neuron,
+    Node,
+    Output,
+    Pool,
+    Synapse,
+)
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerAttention,
+    IntegerGraph,
+    IntegerInput,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Interval,
+    Leak,
+    Rounding,
+)
+from spikesight.neurons.dynamics import Dynamics
+from spikesight.passes.calibration import Calibration
+from spikesight.passes.folding import fold
+from spikesight.passes.ranges import (
+    EXACT_IN_FLOAT32,
+    Reach,
+    accumulator,
+    prove_ranges,
+    reach_of,
+)
+
+_GAIN_BITS = 8
+_MEMBRANE_BITS = 10
+_INTERMEDIATE_BITS = 11
+_IMAGE_HIGH = 127
+_LEAST_PEAK = 2.0**-16
+
+
+class NotDeployableError(ValueError):
+    """A network holds something that has no integer form."""
+
+
+@dataclass(frozen=True)
+class IntegerSettings:
+    """How fine an integer network is.
+
+    Attributes:
+        max_size: Largest height and width of an input; ranges are proved up to it.
+        weight_bits: Bits of a weight, 2 to 8.
+        stream_bits: Bits after the binary point of a residual stream, 1 to 16.
+    """
+
+    max_size: tuple[int, int]
+    weight_bits: int = 8
+    stream_bits: int = 10
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.weight_bits <= 8:
+            raise ValueError(f"weight_bits is {self.weight_bits}; pass 2 to 8")
+        if not 1 <= self.stream_bits <= 16:
+            raise ValueError(f"stream_bits is {self.stream_bits}; pass 1 to 16")
+        if min(self.max_size) < 1:
+            raise ValueError(f"max_size is {self.max_size}; pass a height and a width in pixels")
+
+
+def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration) -> IntegerGraph:
+    """Gives every value of a network an integer form.
+
+    - A synapse that only neurons read keeps a scale per channel; with its bias it folds into D
+      integer thresholds per channel, and nothing is left to multiply.
+    - A synapse into a residual stream has power-of-two scales per channel, so that its current
+      lands on the stream's fixed-point grid by a shift.
+    - Over T > 1 steps the current lands on a finer membrane grid by a shift; the leak is a
+      shift that rounds down, and the soft reset subtracts an integer.
+    - A mean over pixels is a sum, and its neuron's thresholds count pixels.
+
+    Args:
+        graph: As `trace` or `fold` returns it.
+        settings: Bits and the largest size.
+        calibration: The image's range, and mean inputs by which the mean error of rounding a
+            weight is taken out of the bias.
+
+    Returns:
+        The integer network.
+
+    Raises:
+        NotDeployableError: If a neuron or value has no integer form; names it and the remedy.
+        RangeError: If 32 bits do not suffice for a value; names it and the bits.
+    """
+    integers = _Integeriser(fold(graph).to(torch.float64), settings, calibration).run()
+    prove_ranges(integers)
+    return integers
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What one integer of a value stands for.
+
+    Attributes:
+        scale: Real value of one unit, [C] or [1] float64.
+        offset: Real value of zero, [C] or [1] float64.
+        summed: Whether the value is a sum over pixels instead of their mean.
+    """
+
+    scale: Tensor
+    offset: Tensor
+    summed: bool = False
+
+
+def _plain(scale: float) -> _Meaning:
+    return _Meaning(torch.tensor([scale], dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+
+
+class _Integeriser:
+    def __init__(self, graph: Graph, settings: IntegerSettings, calibration: Calibration) -> None:
+        self.graph = graph
+        self.max_size = settings.max_size
+        self.bits = settings.weight_bits
+        self.stream_bits = settings.stream_bits
+        self.mean_inputs = calibration.mean_inputs
+        self.image_shift = math.floor(math.log2(_IMAGE_HIGH / max(calibration.peak, _LEAST_PEAK)))
+        self.nodes: list[IntegerNode] = []
+        self.meanings: dict[str, _Meaning] = {}
+        self.reaches: dict[str, Reach] = {}
+
+    def run(self) -> IntegerGraph:
+        for node in self.graph.nodes:
+            self._convert(node)
+        return IntegerGraph(tuple(self.nodes), self.max_size)
+
+    def _append(self, node: IntegerNode, meaning: _Meaning) -> None:
+        self.nodes.append(node)
+        self.meanings[node.name] = meaning
+        sources = [self.reaches[name] for name in node.inputs]
+        self.reaches |= reach_of(node, sources, self.max_size)
+
+    def _convert(self, node: Node) -> None:
+        name, inputs = node.name, node.inputs
+        match node:
+            case Input(steps=steps, channels=channels, stride=stride):
+                shift = self.image_shift
+                image = IntegerInput(
+                    name, (), steps, channels, stride, shift, -_IMAGE_HIGH - 1, _IMAGE_HIGH
+                )
+                self._append(image, _plain(2.0**-shift))
+            case Synapse():
+                self._convert_synapse(node)
+            case Neuron(dynamics=dynamics):
+                if dynamics is None:
+                    raise NotDeployableError(
+                        f"{name} is a ReLU and has no integer form; create the model with a "
+                        'spiking neuron such as neuron="i_lif"'
+                    )
+                self._append(self._neuron(node, dynamics), _plain(1.0))
+            case Add():
+                for source in inputs:
+                    self._require_grid(name, source)
+                self._append(IntegerAdd(name, inputs), self.meanings[inputs[0]])
+            case AttentionProduct(heads=heads, scale=scale):
+                self._append(IntegerAttention(name, inputs, heads), _plain(_nearest_short(scale)))
+            case Pool():
+                self._require_grid(name, inputs[0])
+                meaning = replace(self.meanings[inputs[0]], summed=True)
+                self._append(IntegerPool(name, inputs), meaning)
+            case Output(steps=steps):
+                meaning = self.meanings[inputs[0]]
+                scale = float(meaning.scale) / steps
+                self._append(IntegerOutput(name, inputs, steps, scale), _plain(scale))
+            case _:
+                raise AssertionError(f"unknown node {node}")
+
+    def _require_grid(self, name: str, source: str) -> None:
+        if float(self.meanings[source].scale.max()) != 2.0**-self.stream_bits:
+            raise NotDeployableError(
+                f"{name} adds or pools {source}, which is not a current on the residual stream; "
+                "let a synapse stand between the neuron and the sum"
+            )
+
+    def _convert_synapse(self, node: Synapse) -> None:
+        source = node.inputs[0]
+        for index, factor in enumerate(node.factors):
+            last = index == len(node.factors) - 1
+            name = node.name if last else f"{node.name}[{index}]"
+            if factor.border is not None and bool(factor.border.any()):
+                raise NotDeployableError(
+                    f"{name} pads with a value other than zero; only zero padding is deployable"
+                )
+            readers = self.graph.consumers[node.name] if last else ()
+            if readers and all(isinstance(reader, Neuron) for reader in readers):
+                self._append(*self._synapse_to_neuron(name, source, factor, readers))
+            else:
+                self._append(*self._synapse_to_stream(name, source, factor, last=last))
+            source = name
+
+    def _synapse_to_neuron(
+        self, name: str, source: str, factor: Affine, readers: tuple[Node, ...]
+    ) -> tuple[IntegerSynapse, _Meaning]:
+        """Scales are short multiples of a power of two, as float32 multiplies without error."""
+        unit = float(self.meanings[source].scale)
+        weight = factor.weight * unit
+        peak = _peaks(weight) / _largest(self.bits)
+        for gain_bits in range(_GAIN_BITS, 0, -1):
+            scale = _round_up_short(peak, gain_bits)
+            node = self._synapse(name, source, factor, _quantise(weight, scale, self.bits))
+            magnitude = accumulator(node, self.reaches[source].interval).magnitude
+            if magnitude << gain_bits < EXACT_IN_FLOAT32 // 4:
+                break
+        bias = self._bias(source, factor, node.weight, scale / unit)
+        # The scale's own grid is finer than one unit of the accumulator.
+        grid = _grid(scale)
+        return node, _Meaning(scale, (bias / grid).round() * grid)
+
+    def _synapse_to_stream(
+        self, name: str, source: str, factor: Affine, *, last: bool
+    ) -> tuple[IntegerSynapse, _Meaning]:
+        """Scales are powers of two and land on the grid by a shift."""
+        unit = float(self.meanings[source].scale)
+        peak = _peaks(factor.weight) / _largest(self.bits)
+        scale = torch.exp2(torch.log2(peak).ceil())
+        weight = _quantise(factor.weight, scale, self.bits)
+        grid = 2.0**-self.stream_bits
+        bare = self._synapse(name, source, factor, weight)
+        if not last:
+            reach = accumulator(bare, self.reaches[source].interval).magnitude
+            largest = float((scale * unit).max()) * max(reach, 1)
+            grid = 2.0 ** math.ceil(math.log2(largest) - _INTERMEDIATE_BITS)
+        shift = torch.log2(scale * unit / grid).round().to(torch.int64)
+        finer = torch.minimum(scale * unit, torch.full_like(scale, grid))
+        half = torch.where(shift < 0, torch.exp2(-shift.double() - 1), 0.0)
+        real = self._bias(source, factor, weight, scale)
+        bias = ((real / finer).round() + half).to(torch.int64)
+        node = replace(bare, shift=shift, bias=bias)
+        reach_out = reach_of(node, [self.reaches[source]], self.max_size)[name].interval
+        if bool((reach_out.low == reach_out.high).all()) and bool(factor.weight.any()):
+            raise NotDeployableError(
+                f"{name} is too small for the residual stream: every current rounds to a constant; "
+                "train its layer scale further, or pass more stream_bits"
+            )
+        return node, _plain(grid)
+
+    def _bias(self, source: str, factor: Affine, rounded: Tensor, scale: Tensor) -> Tensor:
+        """The real bias, and what rounding the weights takes from the mean current."""
+        weight = factor.weight
+        bias = weight.new_zeros(len(weight)) if factor.bias is None else factor.bias
+        mean = self.mean_inputs.get(source)
+        if mean is None:
+            return bias
+        error = weight - rounded * scale.view(-1, *[1] * (weight.ndim - 1))
+        per_input = error.flatten(2).sum(2) if weight.ndim > 2 else error
+        inputs = mean.to(weight).view(factor.groups, 1, -1)
+        lost: Tensor = (per_input.unflatten(0, (factor.groups, -1)) * inputs).sum(2)
+        return bias + lost.flatten()
+
+    def _synapse(self, name: str, source: str, factor: Affine, weight: Tensor) -> IntegerSynapse:
+        zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
+        return IntegerSynapse(
+            name,
+            (source,),
+            weight=weight,
+            bits=self.bits,
+            stride=factor.stride,
+            padding=factor.padding,
+            groups=factor.groups,
+            shift=zeros,
+            bias=zeros,
+        )
+
+    def _neuron(self, node: Neuron, dynamics: Dynamics) -> IntegerNeuron:
+        if dynamics.unit != 1.0:
+            raise NotDeployableError(
+                f"{node.name} is read by something else than synapses and attention; its unit "
+                f"{dynamics.unit} has no place in an integer network"
+            )
+        meaning = self.meanings[node.inputs[0]]
+        # A current scaled by 1 - retain is the same as a threshold divided by it.
+        reach = dynamics.threshold / ((1 - dynamics.retain) if dynamics.decay_input else 1)
+        if dynamics.steps > 1:
+            return self._neuron_over_time(node, dynamics, meaning, reach)
+        thresholds = _thresholds(meaning, dynamics, reach)
+        neuron = IntegerNeuron(
+            node.name,
+            node.inputs,
+            steps=1,
+            levels=dynamics.levels,
+            thresholds=thresholds,
+            step=torch.zeros(len(thresholds), dtype=torch.int64),
+            bias=torch.zeros(len(thresholds), dtype=torch.int64),
+            shift=0,
+            leak=Leak("none"),
+            reset=dynamics.reset,
+            per_pixel=meaning.summed,
+        )
+        interval = self.reaches[node.inputs[0]].interval
+        return replace(neuron, rounding=_rounding(neuron, meaning, dynamics, reach, interval))
+
+    def _neuron_over_time(
+        self, node: Neuron, dynamics: Dynamics, meaning: _Meaning, reach: float
+    ) -> IntegerNeuron:
+        units = reach / meaning.scale
+        shift = max(0, _MEMBRANE_BITS - math.floor(math.log2(float(units.min()))))
+        step = (units * 2.0**shift).round().to(torch.int64)
+        bias = (meaning.offset / meaning.scale * 2.0**shift).round().to(torch.int64)
+        offset = Fraction(dynamics.offset)
+        thresholds = [
+            [_first_integer(int(s) * (d + offset), d + 1, dynamics) for d in range(dynamics.levels)]
+            for s in step
+        ]
+        return IntegerNeuron(
+            node.name,
+            node.inputs,
+            steps=dynamics.steps,
+            levels=dynamics.levels,
+            thresholds=torch.tensor(thresholds, dtype=torch.int64),
+            step=step,
+            bias=bias.expand_as(step).clone(),
+            shift=shift,
+            leak=_leak(node.name, dynamics.retain),
+            reset=dynamics.reset,
+            per_pixel=meaning.summed,
+        )
+
+
+def _leak(name: str, retain: float) -> Leak:
+    if retain in (0.0, 1.0):
+        return Leak("all" if retain else "none")
+    for shift in range(1, 16):
+        if retain == 2.0**-shift:
+            return Leak("share", shift)
+        if retain == 1 - 2.0**-shift:
+            return Leak("rest", shift)
+    nearest = min(
+        (s * 2.0**-k + (s < 0) for k in range(1, 9) for s in (1, -1)), key=lambda r: abs(r - retain)
+    )
+    raise NotDeployableError(
+        f"{name} retains {retain:.4g} of its membrane, which no shift computes; train with "
+        f"{nearest:.4g} (deployable are 2^-k and 1 - 2^-k)"
+    )
+
+
+def _thresholds(meaning: _Meaning, dynamics: Dynamics, reach: float) -> Tensor:
+    """The smallest integers [C, D] that reach each level."""
+    scale, offset = torch.broadcast_tensors(meaning.scale, meaning.offset)
+    rows = []
+    for unit, zero in zip(scale.tolist(), offset.tolist(), strict=True):
+        row = []
+        for level in range(1, dynamics.levels + 1):
+            position = (level - 1 + Fraction(dynamics.offset)) * Fraction(reach)
+            row.append(
+                _first_integer((position - Fraction(zero)) / Fraction(unit), level, dynamics)
+            )
+        rows.append(row)
+    return torch.tensor(rows, dtype=torch.int64)
+
+
+def _first_integer(position: Fraction, level: int, dynamics: Dynamics) -> int:
+    """The smallest integer that reaches a position, by the neuron's rule for ties."""
+    tie_fires = dynamics.ties == "up" or level % 2 == 0
+    return math.ceil(position) if tie_fires else math.floor(position) + 1
+
+
+def _rounding(
+    neuron: IntegerNeuron, meaning: _Meaning, dynamics: Dynamics, reach: float, interval: Interval
+) -> Rounding | None:
+    """The neuron as a multiplication, if float32 computes it without error and agrees."""
+    if neuron.per_pixel:
+        return None
+    gain, offset = torch.broadcast_tensors(meaning.scale / reach, meaning.offset / reach)
+    grid = _grid(gain)
+    if dynamics.ties == "up":
+        offset = offset - dynamics.offset + 0.5 + grid / 2
+        grid = grid / 2
+    extent = (gain / grid).abs() * interval.magnitude + (offset / grid).abs() + 1 / grid
+    if bool((extent >= EXACT_IN_FLOAT32).any()):
+        return None
+    form = Rounding(gain.float(), offset.float())
+    return form if agrees(neuron, form) else None
+
+
+def agrees(neuron: IntegerNeuron, form: Rounding) -> bool:
+    """Whether a rounding form gives a neuron's counts for every integer.
+
+    Both rise with the current, so they agree everywhere if they agree on both sides of each
+    threshold.
+    """
+    gain, offset = form.gain.view(-1, 1), form.offset.view(-1, 1)
+    for below in (0, 1):
+        current = neuron.thresholds - below
+        counts = (current.float() * gain + offset).round().clamp(0, neuron.levels)
+        reached = (current[:, None, :] >= neuron.thresholds[:, :, None]).sum(1)
+        if not torch.equal(counts.long(), reached):
+            return False
+    return True
+
+
+def _grid(values: Tensor) -> Tensor:
+    """The largest powers of two of which the values are whole multiples."""
+    mantissa, exponent = torch.frexp(values)
+    whole = (mantissa * 2.0**53).to(torch.int64)
+    lowest = whole & -whole
+    return lowest.double() * torch.exp2(exponent.double() - 53)
+
+
+def _peaks(weight: Tensor) -> Tensor:
+    """Largest magnitude per output channel; 1 where a channel is zero and any scale will do."""
+    peaks = weight.abs().flatten(1).amax(1)
+    return torch.where(peaks == 0, 1.0, peaks.clamp(min=_LEAST_PEAK))
+
+
+def _largest(bits: int) -> int:
+    return int(2 ** (bits - 1) - 1)
+
+
+def _quantise(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
+    largest = _largest(bits)
+    steps = weight / scale.view(-1, *[1] * (weight.ndim - 1))
+    return steps.round().clamp(-largest, largest).to(torch.int8)
+
+
+def _round_up_short(values: Tensor, bits: int) -> Tensor:
+    """The next numbers that are a `bits`-bit integer times a power of two."""
+    _, exponent = torch.frexp(values)
+    grid = torch.exp2(exponent.double() - bits)
+    return (values / grid).ceil() * grid
+
+
+def _nearest_short(value: float) -> float:
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(mantissa * 2**_GAIN_BITS), exponent - _GAIN_BITS)

@@ -1,0 +1,175 @@
+"""Ranges: which integers each value of a deployed network can reach, proved from its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerAttention,
+    IntegerGraph,
+    IntegerInput,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Interval,
+)
+
+ACCUMULATOR_BITS = 32
+EXACT_IN_FLOAT32 = 2**24
+
+
+class RangeError(ValueError):
+    """A value of a network does not fit into the accumulator."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What is known of a value.
+
+    Attributes:
+        interval: The integers that it can reach.
+        size: Height and width of its map at the largest input, () without a map.
+        pixels: Pixels that it is the sum of.
+    """
+
+    interval: Interval
+    size: tuple[int, ...]
+    pixels: int = 1
+
+
+def prove_ranges(graph: IntegerGraph) -> dict[str, Reach]:
+    """Bounds every value of a network over all inputs up to its largest size.
+
+    Args:
+        graph: The network.
+
+    Returns:
+        The reach of every node's output, and under ``name + ".membrane"`` of a membrane.
+
+    Raises:
+        RangeError: If 32 bits do not suffice; names layer and bits.
+    """
+    reaches: dict[str, Reach] = {}
+    for node in graph.nodes:
+        inputs = [reaches[name] for name in node.inputs]
+        for name, reach in reach_of(node, inputs, graph.max_size).items():
+            _require_bits(name, reach.interval.magnitude, graph.max_size)
+            reaches[name] = reach
+    return reaches
+
+
+def _require_bits(name: str, magnitude: int, max_size: tuple[int, int]) -> None:
+    bits = magnitude.bit_length() + 1
+    if bits > ACCUMULATOR_BITS:
+        raise RangeError(
+            f"{name} needs {bits} bits for inputs of {max_size[0]}x{max_size[1]} pixels, more than "
+            f"{ACCUMULATOR_BITS}; pass a smaller max_size, fewer stream_bits or weight_bits"
+        )
+
+
+def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) -> dict[str, Reach]:
+    """The reach of one node's output and membrane from those of its inputs."""
+    match node:
+        case IntegerInput(channels=channels, low=low, high=high):
+            return {node.name: Reach(_constant(low, high, channels), max_size)}
+        case IntegerSynapse():
+            return {node.name: _synapse(node, inputs[0])}
+        case IntegerNeuron():
+            return _neuron(node, inputs[0])
+        case IntegerAdd():
+            first, second = (reach.interval for reach in inputs)
+            total = _interval(first.low + second.low, first.high + second.high)
+            return {node.name: Reach(total, inputs[0].size)}
+        case IntegerAttention(heads=heads):
+            query, key, value = (int(reach.interval.high.max()) for reach in inputs)
+            channels = inputs[0].interval.high.numel()
+            tokens = _pixels(inputs[0])
+            bound = query * key * value * tokens * (channels // heads)
+            _require_bits(node.name, bound, max_size)
+            return {node.name: Reach(_constant(0, bound, channels), inputs[0].size)}
+        case IntegerPool():
+            pixels = _pixels(inputs[0])
+            interval = inputs[0].interval
+            _require_bits(node.name, interval.magnitude * pixels, max_size)
+            # A smaller input sums fewer pixels, so zero is always within.
+            lowest = (interval.low * pixels).clamp(max=0)
+            highest = (interval.high * pixels).clamp(min=0)
+            return {node.name: Reach(_interval(lowest, highest), (), pixels)}
+        case IntegerOutput(steps=steps):
+            interval = inputs[0].interval
+            return {node.name: Reach(_interval(interval.low * steps, interval.high * steps), ())}
+    assert_never(node)
+
+
+def accumulator(node: IntegerSynapse, source: Interval) -> Interval:
+    """The reach of a synapse's bare sum of weights times inputs."""
+    group_in = node.weight.shape[1]
+    group_out = node.weight.shape[0] // node.groups
+    weight = (
+        node.weight.long().flatten(2) if node.weight.ndim > 2 else node.weight.long()[..., None]
+    )
+
+    def per_output(values: Tensor) -> Tensor:
+        return values.view(node.groups, 1, group_in).expand(-1, group_out, -1).flatten(0, 1)
+
+    low, high = per_output(source.low), per_output(source.high)
+    if node.padding:
+        low, high = low.clamp(max=0), high.clamp(min=0)
+    positive = weight.clamp(min=0).sum(-1)
+    negative = weight.clamp(max=0).sum(-1)
+    lowest = (positive * low + negative * high).sum(1)
+    highest = (positive * high + negative * low).sum(1)
+    size = torch.maximum(low.abs(), high.abs())
+    magnitude = int((weight.abs().sum(-1) * size).sum(1).max())
+    return Interval(lowest, highest, magnitude)
+
+
+def _synapse(node: IntegerSynapse, source: Reach) -> Reach:
+    total = accumulator(node, source.interval)
+    left, right = node.shift.long().clamp(min=0), (-node.shift.long()).clamp(min=0)
+    bias = node.bias.long()
+    low, high = (total.low << left) + bias, (total.high << left) + bias
+    magnitude = max(
+        (total.magnitude << int(left.max())) + int(bias.abs().max()), _magnitude(low, high)
+    )
+    kernel = 1 if node.is_linear else node.weight.shape[-1]
+    size = tuple((s + 2 * node.padding - kernel) // node.stride + 1 for s in source.size)
+    return Reach(Interval(low >> right, high >> right, magnitude), size)
+
+
+def _neuron(node: IntegerNeuron, source: Reach) -> dict[str, Reach]:
+    channels = source.interval.low.numel()
+    reaches = {node.name: Reach(_constant(0, node.levels, channels), source.size)}
+    if node.steps > 1:
+        bias = node.bias * source.pixels
+        low = (source.interval.low << node.shift) + bias
+        high = (source.interval.high << node.shift) + bias
+        # What a step adds, and what a leak or reset can leave, is within the sum over the steps.
+        step = int(node.step.abs().max()) * node.levels * source.pixels
+        bound = node.steps * (_magnitude(low, high) + step)
+        reaches[f"{node.name}.membrane"] = Reach(_constant(-bound, bound, channels), source.size)
+    return reaches
+
+
+def _pixels(reach: Reach) -> int:
+    height, width = reach.size
+    return height * width
+
+
+def _constant(low: int, high: int, channels: int) -> Interval:
+    return _interval(torch.full((channels,), low), torch.full((channels,), high))
+
+
+def _interval(low: Tensor, high: Tensor) -> Interval:
+    return Interval(low, high, _magnitude(low, high))
+
+
+def _magnitude(low: Tensor, high: Tensor) -> int:
+    return int(torch.maximum(low.abs(), high.abs()).max())
