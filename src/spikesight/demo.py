@@ -51,7 +51,7 @@ from spikesight.training import (
 
 MODEL = "metaspikformer_nano"
 IMAGE_SIZE = 16
-LEVELS = 4
+LEVELS = 8
 _EPOCHS = 12
 _MARK = "demo.json"
 _SHOWN_CHANNELS = 6
