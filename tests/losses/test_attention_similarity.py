@@ -29,7 +29,9 @@ def distance(x: Tensor, y: Tensor) -> float:
     rows = []
     for part in (x, y):
         tokens = part.flatten(1).T.tolist()
-        similarity = [[sum(a * b for a, b in zip(i, j, strict=True)) for j in tokens] for i in tokens]
+        similarity = [
+            [sum(a * b for a, b in zip(i, j, strict=True)) for j in tokens] for i in tokens
+        ]
         norm = math.sqrt(sum(value**2 for row in similarity for value in row))
         rows.append([value / norm if norm else 0.0 for row in similarity for value in row])
     return math.sqrt(sum((a - b) ** 2 for a, b in zip(*rows, strict=True)))

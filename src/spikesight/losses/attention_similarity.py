@@ -92,7 +92,7 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps [B, heads, d, H, W] at another size."""
     if tuple(x.shape[-2:]) == size:
         return x
-    resized = interpolate(x.flatten(1, 2), size, mode="bilinear", antialias=True)
+    resized: Tensor = interpolate(x.flatten(1, 2), size, mode="bilinear", antialias=True)
     return resized.unflatten(1, x.shape[1:3])
 
 
@@ -114,4 +114,5 @@ def _distance(x: Tensor, y: Tensor) -> Tensor:
 
 def _gram(x: Tensor, y: Tensor) -> Tensor:
     """||X^T Y|| per head, [B, heads]."""
-    return torch.linalg.vector_norm(x.transpose(-1, -2) @ y, dim=(-2, -1))
+    norm: Tensor = torch.linalg.vector_norm(x.transpose(-1, -2) @ y, dim=(-2, -1))
+    return norm

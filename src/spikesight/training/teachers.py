@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -46,6 +47,9 @@ class Teacher(nn.Module):
         size: Height and width that the model is given; those of the student's images if None.
     """
 
+    gain: Tensor
+    shift: Tensor
+
     def __init__(
         self,
         model: nn.Module,
@@ -60,8 +64,7 @@ class Teacher(nn.Module):
         self.size = size
         self._recorder = recorder
         self._same = (tuple(student.mean), tuple(student.std)) == (tuple(mean), tuple(std))
-        gain = _column(student.std) / _column(std)
-        self.register_buffer("gain", gain)
+        self.register_buffer("gain", _column(student.std) / _column(std))
         self.register_buffer("shift", (_column(student.mean) - _column(mean)) / _column(std))
 
     @torch.no_grad()
@@ -150,7 +153,7 @@ def _timm_teacher(
         )
     if config.teacher_weights is None:
         try:
-            model = timm.create_model(name, pretrained=True)
+            model: Any = timm.create_model(name, pretrained=True)
         except Exception as error:
             raise ValueError(
                 f"the published weights of {teacher} could not be had: {error}; pass a file as "
@@ -166,20 +169,19 @@ def _timm_teacher(
     return Teacher(model, recorder, preprocessing, tuple(own["mean"]), tuple(own["std"]), size)
 
 
-def _with_weights(name: str, file: Path) -> nn.Module:
+def _with_weights(name: str, file: Path) -> Any:
     """A timm model with weights from a file, whose classifier says the number of classes."""
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}; see distillation.teacher_weights")
     try:
-        classifier = timm.get_pretrained_cfg(name).classifier
-        head = load_state_dict(str(file)).get(f"{classifier}.weight")
-        classes = {} if head is None else {"num_classes": len(head)}
-        model: nn.Module = timm.create_model(name, checkpoint_path=str(file), **classes)
+        settings: Any = timm.get_pretrained_cfg(name)
+        head = load_state_dict(str(file)).get(f"{settings.classifier}.weight")
+        sizes: dict[str, Any] = {} if head is None else {"num_classes": len(head)}
+        return timm.create_model(name, checkpoint_path=str(file), **sizes)
     except Exception as error:
         raise ValueError(
             f"distillation.teacher_weights {file} does not fit timm:{name}: {error}"
         ) from error
-    return model
 
 
 def _check_outputs(teacher: str, own: int, outputs: int) -> None:
