@@ -3,7 +3,13 @@
 import pytest
 import timm
 import torch
-from timm.models.metaformer import Attention, MetaFormer
+from timm.models.metaformer import (
+    Attention,
+    LayerNorm2dNoBias,
+    LayerNormNoBias,
+    MetaFormer,
+    SepConv,
+)
 from torch import Tensor, nn
 
 from spikesight.interop.timm_attention import TimmAttentionRecorder
@@ -53,12 +59,11 @@ def test_vision_transformer_with_normalised_queries() -> None:
 
 
 def test_metaformer_with_attention_at_two_resolutions() -> None:
-    from timm.models.metaformer import SepConv
-
     model = MetaFormer(
         depths=(1, 1, 2, 1),
         dims=(8, 8, 32, 64),
         token_mixers=[SepConv, SepConv, Attention, Attention],
+        norm_layers=[LayerNorm2dNoBias, LayerNorm2dNoBias, LayerNormNoBias, LayerNormNoBias],
         num_classes=3,
     )
     layers = [module for module in model.modules() if isinstance(module, Attention)]

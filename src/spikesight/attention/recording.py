@@ -35,10 +35,10 @@ class AttentionTensors:
         """The same tensors averaged over the time steps: [B, heads, d, H, W]."""
         if self.steps == 1:
             return self
-        means = (
+        query, key, value = (
             x.unflatten(0, (self.steps, -1)).mean(0) for x in (self.query, self.key, self.value)
         )
-        return AttentionTensors(*means)
+        return AttentionTensors(query, key, value)
 
 
 class AttentionRecorder(Protocol):
@@ -85,10 +85,11 @@ class SpikingAttentionRecorder:
     def take(self) -> list[AttentionTensors]:
         """What was recorded since the last call, in the order of the layers, and forgets it."""
         recorded, self._recorded = self._recorded, []
-        return [
-            AttentionTensors(*(x.unflatten(1, (heads, -1)) for x in inputs), steps=self._steps)
-            for heads, inputs in recorded
-        ]
+        layers = []
+        for heads, inputs in recorded:
+            query, key, value = (x.unflatten(1, (heads, -1)) for x in inputs)
+            layers.append(AttentionTensors(query, key, value, self._steps))
+        return layers
 
     def close(self) -> None:
         """Stops recording and leaves the model as it was."""

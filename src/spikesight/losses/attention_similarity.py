@@ -92,8 +92,8 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps [B, heads, d, H, W] at another size."""
     if tuple(x.shape[-2:]) == size:
         return x
-    resized: Tensor = interpolate(x.flatten(1, 2), size, mode="bilinear", antialias=True)
-    return resized.unflatten(1, x.shape[1:3])
+    resized = interpolate(x.flatten(1, 2), size, mode="bilinear", antialias=True)
+    return resized.reshape(*x.shape[:3], *size)
 
 
 def _tokens(x: Tensor, joined: bool) -> Tensor:
