@@ -61,7 +61,7 @@ def test_vision_transformer_with_normalised_queries() -> None:
 def test_metaformer_with_attention_at_two_resolutions() -> None:
     model = MetaFormer(
         depths=(1, 1, 2, 1),
-        dims=(8, 8, 32, 64),
+        dims=(8, 16, 32, 64),
         token_mixers=[SepConv, SepConv, Attention, Attention],
         norm_layers=[LayerNorm2dNoBias, LayerNorm2dNoBias, LayerNormNoBias, LayerNormNoBias],
         num_classes=3,
