@@ -1,6 +1,12 @@
-"""Losses: classification with soft or hard targets, and the price of firing."""
+"""Losses: classification, distillation from a teacher, and the price of firing."""
 
+from spikesight.losses.attention_similarity import attention_similarity_loss, matching_layers
 from spikesight.losses.classification import build_classification_loss
+from spikesight.losses.distillation import (
+    DistillationConfig,
+    hard_label_loss,
+    soft_label_loss,
+)
 from spikesight.losses.firing_rate import (
     FiringRateConfig,
     FiringRates,
@@ -10,10 +16,15 @@ from spikesight.losses.firing_rate import (
 )
 
 __all__ = [
+    "DistillationConfig",
     "FiringRateConfig",
     "FiringRates",
+    "attention_similarity_loss",
     "build_classification_loss",
     "firing_rate_penalty",
+    "hard_label_loss",
+    "matching_layers",
     "recorded_firing_rates",
+    "soft_label_loss",
     "spiking_neurons",
 ]

@@ -1,5 +1,6 @@
 """Reports: self-contained HTML pages, and the parts that they are made of."""
 
+from spikesight.reports.analysis_pictures import draw_score_histograms, draw_sensitivity
 from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
 from spikesight.reports.demo_page import DemoContent, SpikeExample, demo_page
 from spikesight.reports.deployment_part import (
@@ -26,6 +27,8 @@ __all__ = [
     "demo_page",
     "deployment_details",
     "deployment_sentence",
+    "draw_score_histograms",
+    "draw_sensitivity",
     "energy_page",
     "guess_grid",
     "heat_map",

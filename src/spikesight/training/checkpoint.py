@@ -231,6 +231,8 @@ class RunState:
     def check_continues(self, config: TrainConfig, processes: int, folder: Path) -> None:
         """Refuses to go on with another configuration.
 
+        Fields that the run did not know yet when it was started had their defaults.
+
         Args:
             config: The configuration to go on with.
             processes: Number of processes to go on with.
@@ -239,7 +241,8 @@ class RunState:
         Raises:
             ValueError: If something differs that changes the figures.
         """
-        asked, started = _flatten(config.to_mapping()), _flatten(self.config)
+        before = from_mapping(TrainConfig, self.config)
+        asked, started = _flatten(config.to_mapping()), _flatten(before.to_mapping())
         different = sorted(
             name
             for name in asked.keys() | started.keys()

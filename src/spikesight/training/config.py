@@ -10,7 +10,7 @@ import jsonargparse
 import yaml
 
 from spikesight.data import DataConfig
-from spikesight.losses import FiringRateConfig
+from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 
@@ -64,6 +64,7 @@ class TrainConfig:
         mix: Mixup and cutmix.
         ema: A moving average of the weights.
         firing_rate: A price on firing.
+        distillation: Learning from a teacher.
         epochs: Passes over the training images.
         batch_size: Images per process and forward pass.
         accumulation: Batches whose gradients make one update.
@@ -89,6 +90,7 @@ class TrainConfig:
     mix: MixConfig = field(default_factory=MixConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     firing_rate: FiringRateConfig = field(default_factory=FiringRateConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     epochs: int = 10
     batch_size: int = 128
     accumulation: int = 1

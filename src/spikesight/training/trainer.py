@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from spikesight.losses import FiringRates, build_classification_loss, firing_rate_penalty
 from spikesight.training.checkpoint import Card, EpochSums, Position, RunState, save_model
 from spikesight.training.config import TrainConfig
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.interruption import StopRequest, TrainingInterrupted
 from spikesight.training.neuron_checks import find_silent_neurons, silence_warning
+from spikesight.training.objective import Objective
 from spikesight.training.preparation import (
     build_accelerator,
     build_model,
@@ -108,11 +108,7 @@ class Trainer:
         self.mixup = (
             config.mix.build(outputs, config.label_smoothing) if config.mix.active else None
         )
-        self.loss = build_classification_loss(config.label_smoothing, soft_targets=False)
-        self.mixed_loss = build_classification_loss(config.label_smoothing, soft_targets=True)
-        self.rates = (
-            FiringRates(self.model, only_in_training=True) if config.firing_rate.weight else None
-        )
+        self.objective = Objective(config, self.model, self.loaders.preprocessing, self.device)
 
         self.position = Position()
         self.sums = EpochSums()
@@ -189,6 +185,7 @@ class Trainer:
                         self._stop_if_asked()
         finally:
             self.report.stop()
+            self.objective.close()
             if self.log is not None:
                 self.log.close()
         assert self.best is not None
@@ -249,17 +246,14 @@ class Trainer:
                 silent = find_silent_neurons(self.model, images[:_PROBE_IMAGES])
             if silent:
                 self.report.message(silence_warning(silent))
-            if self.rates is not None:
-                self.rates.take()
+            self.objective.forget()
 
         updating = (batch + 1) % config.accumulation == 0
         self.accelerator.sync_gradients = updating
         with nullcontext() if updating else self.accelerator.no_sync(self.prepared):
             with self.accelerator.autocast():
                 logits = self.forward(images)
-                loss = (self.mixed_loss if mixing else self.loss)(logits, targets)
-                if self.rates is not None:
-                    loss = loss + firing_rate_penalty(self.rates.take(), config.firing_rate)
+                loss = self.objective(images, logits, targets)
             self.accelerator.backward(loss)
         self.loss_sum += loss.detach()
         self.sums.batches += 1

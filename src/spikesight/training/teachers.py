@@ -1,0 +1,197 @@
+"""Teachers: trained models of this library and models of timm, behind one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import load_state_dict
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from spikesight.attention import AttentionRecorder, AttentionTensors, SpikingAttentionRecorder
+from spikesight.data import Preprocessing
+from spikesight.interop.timm_attention import TimmAttentionRecorder
+from spikesight.losses import DistillationConfig
+from spikesight.pretrained import load
+from spikesight.training.checkpoint import Card, resolve_model_folder
+
+_TIMM = "timm:"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher says about a batch; nothing in it has a gradient.
+
+    Attributes:
+        logits: [B, K].
+        attention: Its attention layers in order, if they are read.
+    """
+
+    logits: Tensor
+    attention: list[AttentionTensors]
+
+
+class Teacher(nn.Module):
+    """A trained model that takes the student's images and never changes.
+
+    Args:
+        model: The model; its parameters stop asking for gradients.
+        recorder: Reads its attention, if wanted.
+        student: How the images of the student were normalised.
+        mean: What the model wants subtracted from images in 0..1, per channel.
+        std: What the model wants them divided by, per channel.
+        size: Height and width that the model is given; those of the student's images if None.
+    """
+
+    gain: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recorder: AttentionRecorder | None,
+        student: Preprocessing,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(False).eval()
+        self.size = size
+        self._recorder = recorder
+        self._same = (tuple(student.mean), tuple(student.std)) == (tuple(mean), tuple(std))
+        self.register_buffer("gain", _column(student.std) / _column(std))
+        self.register_buffer("shift", (_column(student.mean) - _column(mean)) / _column(std))
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Lesson:
+        """What the teacher says about a batch of the student.
+
+        Args:
+            images: The student's input, [B, C, H, W] or [B, T, C, H, W]; grey images become
+                colour where the teacher takes colour.
+        """
+        if not self._same:
+            images = images * self.gain + self.shift
+        if self.size is not None and tuple(images.shape[-2:]) != self.size:
+            images = interpolate(images, self.size, mode="bilinear", antialias=True)
+        logits = self.model(images)
+        return Lesson(logits, [] if self._recorder is None else self._recorder.take())
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+    def close(self) -> None:
+        """Takes the hooks off the model."""
+        if self._recorder is not None:
+            self._recorder.close()
+
+
+def build_teacher(
+    config: DistillationConfig, preprocessing: Preprocessing, outputs: int
+) -> Teacher | None:
+    """The teacher of a run.
+
+    Args:
+        config: Which one, and what is learned from it.
+        preprocessing: What makes the student's input, and its classes.
+        outputs: Classes K of the student.
+
+    Returns:
+        The teacher on the CPU; None if there is none.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+        ValueError: If the teacher cannot be had, has other classes while its logits are wanted, or
+            no attention that can be read while that is wanted.
+    """
+    if config.teacher is None:
+        return None
+    if config.teacher.startswith(_TIMM):
+        return _timm_teacher(config, preprocessing, outputs)
+    return _spiking_teacher(config, preprocessing, outputs)
+
+
+def _spiking_teacher(
+    config: DistillationConfig, preprocessing: Preprocessing, outputs: int
+) -> Teacher:
+    assert config.teacher is not None
+    folder = resolve_model_folder(config.teacher)
+    own = Card.read(folder).preprocessing
+    model = load(folder)
+    if own.channels != preprocessing.channels:
+        raise ValueError(
+            f"distillation.teacher {folder} takes {own.channels} channels but the student "
+            f"{preprocessing.channels}; pass a teacher trained on such images or data.channels"
+        )
+    if config.logits != "none":
+        if own.classes != preprocessing.classes:
+            raise ValueError(
+                f"distillation.teacher {folder} was trained on other classes than the data's, so "
+                "its logits mean something else; pass another teacher or distillation.logits=none"
+            )
+        _check_outputs(str(folder), model.recipe["arguments"]["num_classes"], outputs)
+    recorder = SpikingAttentionRecorder(model, model.steps) if config.attention else None
+    return Teacher(model, recorder, preprocessing, tuple(own.mean), tuple(own.std))
+
+
+def _timm_teacher(
+    config: DistillationConfig, preprocessing: Preprocessing, outputs: int
+) -> Teacher:
+    assert config.teacher is not None
+    name, teacher = config.teacher.removeprefix(_TIMM), config.teacher
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:10])
+        raise ValueError(
+            f"distillation.teacher is {teacher} but timm has no model {name!r}"
+            + (f"; near: {near}" if near else "; timm.list_models() lists them")
+        )
+    if config.teacher_weights is None:
+        try:
+            model: Any = timm.create_model(name, pretrained=True)
+        except Exception as error:
+            raise ValueError(
+                f"the published weights of {teacher} could not be had: {error}; pass a file as "
+                "distillation.teacher_weights, or try again with a network"
+            ) from error
+    else:
+        model = _with_weights(name, Path(config.teacher_weights))
+    if config.logits != "none":
+        _check_outputs(teacher, model.num_classes, outputs)
+    recorder = TimmAttentionRecorder(model, teacher) if config.attention else None
+    own = model.pretrained_cfg
+    size = (own["input_size"][1], own["input_size"][2])
+    return Teacher(model, recorder, preprocessing, tuple(own["mean"]), tuple(own["std"]), size)
+
+
+def _with_weights(name: str, file: Path) -> Any:
+    """A timm model with weights from a file, whose classifier says the number of classes."""
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}; see distillation.teacher_weights")
+    try:
+        settings: Any = timm.get_pretrained_cfg(name)
+        head = load_state_dict(str(file)).get(f"{settings.classifier}.weight")
+        sizes: dict[str, Any] = {} if head is None else {"num_classes": len(head)}
+        return timm.create_model(name, checkpoint_path=str(file), **sizes)
+    except Exception as error:
+        raise ValueError(
+            f"distillation.teacher_weights {file} does not fit timm:{name}: {error}"
+        ) from error
+
+
+def _check_outputs(teacher: str, own: int, outputs: int) -> None:
+    if own != outputs:
+        raise ValueError(
+            f"distillation.teacher {teacher} has {own} classes but the student {outputs}, so its "
+            "logits cannot be learned; pass a teacher with the same classes (for timm: "
+            "distillation.teacher_weights) or distillation.logits=none"
+        )
+
+
+def _column(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).view(-1, 1, 1)

@@ -1,0 +1,239 @@
+"""A run that learns from a teacher."""
+
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from spikesight.attention import SpikingAttentionRecorder
+from spikesight.losses import attention_similarity_loss, hard_label_loss, soft_label_loss
+from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train
+
+from .child import start_pair
+
+Build = Callable[..., TrainConfig]
+VIT = "timm:test_vit"
+
+
+@pytest.fixture
+def twin(tiny: Build) -> str:
+    """Folder of a trained ANN twin."""
+    return str(train(tiny("twin", epochs=1, model__neuron="relu")).folder)
+
+
+@pytest.fixture
+def vit_weights(tmp_path: Path) -> str:
+    """Weights of timm's smallest vision transformer, with ten classes."""
+    torch.manual_seed(3)
+    model = timm.create_model("test_vit", num_classes=10)
+    save_file(model.state_dict(), tmp_path / "vit.safetensors")
+    return str(tmp_path / "vit.safetensors")
+
+
+def first_batch(trainer: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
+    trainer.loaders.train.set_epoch(0)
+    images, labels = next(iter(trainer.loaders.train))
+    return trainer.loaders.batch_transform_eval(images, None), labels
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({"logits": "soft", "temperature": 2.0}, 0.5),
+        ({"logits": "hard", "logits_share": 0.3}, 0.3),
+        ({"attention": True, "attention_weight": 0.7}, 0.0),
+        ({"logits": "soft", "attention": True, "temperature": 2.0}, 0.5),
+    ],
+)
+def test_the_loss_is_the_sum_of_its_parts(
+    tiny: Build, twin: str, settings: dict[str, Any], share: float
+) -> None:
+    trainer = Trainer(tiny(distillation={"teacher": twin, **settings}, model__drop_path_rate=0.0))
+    images, labels = first_batch(trainer)
+    teacher = Trainer(tiny("t", model__weights=twin, model__neuron="relu")).model.eval()
+    theirs = SpikingAttentionRecorder(teacher, 1)
+    with torch.no_grad():
+        teacher_logits = teacher(images)
+    ours = SpikingAttentionRecorder(trainer.model, 1)
+    logits = trainer.model.train()(images)
+    expected = torch.nn.functional.cross_entropy(logits, labels)
+    if "logits" in settings:
+        learned = (
+            soft_label_loss(logits, teacher_logits, 2.0)
+            if settings["logits"] == "soft"
+            else hard_label_loss(logits, teacher_logits)
+        )
+        expected = (1 - share) * expected + share * learned
+    if settings.get("attention"):
+        weight = settings.get("attention_weight", 2.0)
+        expected = expected + weight * attention_similarity_loss(ours.take(), theirs.take())
+    torch.testing.assert_close(trainer.objective(images, logits, labels), expected)
+
+
+@pytest.mark.parametrize("settings", [{"logits": "soft"}, {"logits": "hard"}, {"attention": True}])
+def test_each_switch_trains(tiny: Build, twin: str, settings: dict[str, Any]) -> None:
+    trainer = Trainer(tiny(epochs=1, limit_batches=2, distillation={"teacher": twin, **settings}))
+    names = trainer.model.state_dict().keys()
+    before = trainer.model.head.linear.weight.clone()
+    assert math.isfinite(trainer.run().last.loss)
+    assert not torch.equal(trainer.model.head.linear.weight, before)
+    saved = load_file(trainer.folder / "last" / "model.safetensors")
+    assert saved.keys() == names, "the teacher is not saved"
+    for module in trainer.model.modules():
+        assert not module._forward_pre_hooks, "the hooks vanish with the run"
+
+
+def test_the_teacher_stays_as_it_is(tiny: Build, twin: str) -> None:
+    trainer = Trainer(
+        tiny(epochs=1, limit_batches=2, distillation={"teacher": twin, "attention": True})
+    )
+    distillation = trainer.objective._distillation
+    assert distillation is not None
+    teacher = distillation._teacher
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    trainer.run()
+    assert not teacher.model.training
+    for name, tensor in teacher.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_a_vision_transformer_teaches_in_bf16(tiny: Build, vit_weights: str) -> None:
+    """Grey 8x8 images, two layers of the student and six of the teacher, mixed in bf16."""
+    config = tiny(
+        epochs=1,
+        limit_batches=2,
+        batch_size=4,
+        accumulation=2,
+        precision="bf16",
+        channels_last=True,
+        mix__mixup=0.5,
+        ema__decay=0.9,
+        model__steps=2,
+        firing_rate__weight=0.1,
+        distillation={
+            "teacher": VIT,
+            "teacher_weights": vit_weights,
+            "logits": "soft",
+            "attention": True,
+        },
+    )
+    assert math.isfinite(train(config).last.loss)
+
+
+def test_the_teacher_sees_images_as_it_learned_them(tiny: Build, vit_weights: str) -> None:
+    trainer = Trainer(
+        tiny(distillation={"teacher": VIT, "teacher_weights": vit_weights, "logits": "hard"})
+    )
+    images, _ = first_batch(trainer)
+    distillation = trainer.objective._distillation
+    assert distillation is not None
+    seen: list[torch.Tensor] = []
+    teacher = distillation._teacher
+    teacher.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    teacher(images[:2])
+    preprocessing = trainer.loaders.preprocessing
+    raw = images[:2] * preprocessing.std[0] + preprocessing.mean[0]
+    expected = torch.nn.functional.interpolate(
+        (raw.expand(-1, 3, -1, -1) - 0.5) / 0.5, (160, 160), mode="bilinear"
+    )
+    torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_resume_equals_uninterrupted(
+    tiny: Build, twin: str, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    recipe = {
+        "distillation": {"teacher": twin, "logits": "soft", "attention": True},
+        "mix__mixup": 0.3,
+    }
+    straight = train(tiny("straight", **recipe))
+    broken = tiny("broken", resume=True, **recipe)
+    original = Trainer._update
+
+    def stopping(self: Trainer) -> None:
+        original(self)
+        if self.position.update == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_update", stopping)
+        with pytest.raises(TrainingInterrupted):
+            train(broken)
+    resumed = train(broken)
+    assert resumed.last.loss == straight.last.loss
+    for name in ("model", "training"):
+        expected = load_file(straight.folder / "last" / f"{name}.safetensors")
+        got = load_file(resumed.folder / "last" / f"{name}.safetensors")
+        assert all(torch.equal(tensor, got[key]) for key, tensor in expected.items())
+
+
+def test_runs_from_before_distillation_go_on(tiny: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapping = TrainConfig.to_mapping
+
+    def older(self: TrainConfig) -> dict[str, Any]:
+        return {k: v for k, v in mapping(self).items() if k != "distillation"}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainConfig, "to_mapping", older)
+        train(tiny(epochs=1))
+    train(tiny(epochs=2, resume=True))
+
+
+def test_two_processes_learn_from_a_teacher(tiny: Build, twin: str, tmp_path: Path) -> None:
+    config = tiny(epochs=1, distillation={"teacher": twin, "logits": "soft", "attention": True})
+    path = tmp_path / "config.yaml"
+    path.write_text(config.dump())
+    processes = start_pair(["train", str(path)], tmp_path / "log")
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0], (tmp_path / "log.0").read_text()
+    assert (Path(config.output) / "best" / "model.safetensors").exists()
+
+
+def test_teachers_that_do_not_fit(
+    tiny: Build, twin: str, vit_weights: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def build(**distillation: Any) -> Trainer:
+        return Trainer(tiny(distillation=distillation))
+
+    with pytest.raises(FileNotFoundError, match="no trained model in nowhere"):
+        build(teacher="nowhere", logits="soft")
+    with pytest.raises(ValueError, match=r"timm has no model 'vit_mini'; near: .*vit_"):
+        build(teacher="timm:vit_mini", attention=True)
+    with pytest.raises(FileNotFoundError, match="there is no file nothing"):
+        build(teacher=VIT, teacher_weights="nothing", attention=True)
+    with pytest.raises(ValueError, match=r"does not fit timm:test_resnet"):
+        build(teacher="timm:test_resnet", teacher_weights=vit_weights, logits="soft")
+    with pytest.raises(ValueError, match="takes 1 channels but the student 3"):
+        Trainer(tiny(distillation={"teacher": twin, "logits": "soft"}, data__channels=3))
+
+    resnet = tmp_path / "resnet.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), resnet)
+    with pytest.raises(ValueError, match=r"test_resnet has no attention that can be read"):
+        build(teacher="timm:test_resnet", teacher_weights=str(resnet), attention=True)
+    with pytest.raises(ValueError, match=r"has 1000 classes but the student 10"):
+        build(teacher="timm:test_resnet", teacher_weights=str(resnet), logits="hard")
+
+    def offline(*arguments: object, **options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ValueError, match=r"timm:test_vit could not be had: no network; pass a fil"):
+        build(teacher=VIT, attention=True)
+
+
+def test_a_twin_of_other_classes_teaches_no_logits(tiny: Build, twin: str) -> None:
+    card = Path(twin) / "best" / "run.json"
+    card.write_text(card.read_text().replace('"9"', '"nine"'))
+    with pytest.raises(ValueError, match=r"trained on other classes than the data's"):
+        Trainer(tiny(distillation={"teacher": twin, "logits": "soft"}))
+    Trainer(tiny(distillation={"teacher": twin, "attention": True}))
