@@ -152,7 +152,7 @@ class _Lowering:
                 )
         result = self.values[self.graph.output.name]
         self.nodes.append(helper.make_node("Identity", [result], [_LOGITS]))
-        model = helper.make_model(
+        model: onnx.ModelProto = helper.make_model(
             helper.make_graph(
                 self.nodes,
                 "spikesight",

@@ -197,7 +197,7 @@ class _Arithmetic:
         return self.op.subtract(x, y)
 
     def minus(self, x: _Value, count: _Float, values: Tensor) -> _Value:
-        """x - count * values, for counts of at most 255."""
+        """Subtracts count * values, for counts of at most 255."""
         if isinstance(x, _Pair):
             high, low = (self.op.multiply(count, digit) for digit in self._digits(values))
             return self._carried(self.op.subtract(x.high, high), self.op.subtract(x.low, low))
@@ -310,7 +310,8 @@ class _Lowering:
             image = self.op.reshape(image, _integers(-1, node.channels, *self.size), False)
         x = self.exact.shifted_left(image, torch.tensor(node.shift))
         x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
-        if self.fast:
+        readers = [reader for reader in self.graph.nodes if node.name in reader.inputs]
+        if all(isinstance(reader, IntegerSynapse) and self._is_int8(reader) for reader in readers):
             x = self._quantised(x, node.low, node.high)
         return x if self.frames or node.steps == 1 else self.op.concat([x] * node.steps, 0)
 
@@ -360,8 +361,7 @@ class _Lowering:
         scale = scale.double().expand(len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
         if node.groups > 1:
             weight, scale = (v.unflatten(0, (node.groups, -1)) for v in (weight, scale))
-        reads_counts = isinstance(self.graph.by_name[node.inputs[0]], IntegerNeuron | IntegerInput)
-        if self.fast and short and reads_counts:
+        if short and self._is_int8(node):
             integers = self.op.constant(weight.to(torch.int8).contiguous().numpy())
             kernel = self.op.multiply(self.op.convert(integers, "f32"), self.exact.constant(scale))
         else:
@@ -476,6 +476,21 @@ class _Lowering:
             return self.op.round(x, "half_to_even")
         ends = [self.exact.constant(float(end)) for end in (low, high)]
         return self.op.fake_quantize(x, *ends, *ends, 256)
+
+    def _is_int8(self, node: IntegerSynapse) -> bool:
+        """Whether the plugin may multiply in int8.
+
+        Without VNNI it adds pairs of products in 16 bits, which counts and weights must not fill.
+        """
+        match self.graph.by_name[node.inputs[0]]:
+            case IntegerNeuron(levels=peak):
+                pass
+            case IntegerInput(low=low, high=high):
+                # A signed input is read as an unsigned one.
+                peak = high - low
+            case _:
+                return False
+        return self.fast and 2 * peak * int(node.weight.long().abs().max()) < 2**15
 
     def _exceeds(self, node: IntegerNode) -> bool:
         return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32

@@ -1,0 +1,479 @@
+"""Exports compute every count and logit of the integer network, in their own runtimes."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import spikesight as ss
+from spikesight.deployment.exporting import (
+    Counts,
+    ExportError,
+    export,
+    random_images,
+    refuse_difference,
+)
+from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerGraph,
+    IntegerInput,
+    IntegerNeuron,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Leak,
+    Rounding,
+)
+from spikesight.passes.integerisation import agrees
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, prove_ranges
+from tests.conftest import wake
+
+onnx = pytest.importorskip("onnx")
+openvino = pytest.importorskip("openvino")
+nir = pytest.importorskip("nir")
+
+from spikesight.deployment.nir_export import from_nir, to_nir  # noqa: E402
+from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx  # noqa: E402
+from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino  # noqa: E402
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "i_lif D=4": {"neuron": "i_lif", "levels": 4},
+    "i_lif D=8 official": {"neuron": "i_lif", "levels": 8, "separable": "official"},
+    "lif T=4 official": {"neuron": "lif", "steps": 4, "separable": "official"},
+    "ni_lif T=2 D=3": {"neuron": "ni_lif", "steps": 2, "levels": 3},
+}
+CONVOLUTIONAL = {"depths": (1, 1, 1, 0, 0), "neuron": "i_lif", "levels": 4}
+RUNTIMES = ("onnx", "openvino", "openvino float32")
+
+
+@functools.cache
+def _network(size: int, options: tuple[tuple[str, Any], ...]) -> IntegerGraph:
+    torch.manual_seed(0)
+    model = ss.create_model("metaspikformer_nano", num_classes=5, **dict(options))
+    x = torch.rand(4, 3, size, size) * 4 - 1
+    return ss.deploy(wake(model, x), x).graph
+
+
+def _deployed(size: int, **options: Any) -> IntegerGraph:
+    return _network(size, tuple(options.items()))
+
+
+def _runtime(name: str, graph: IntegerGraph, size: tuple[int, int], **options: Any) -> Any:
+    if name == "onnx":
+        return OnnxRuntime(to_onnx(graph, size, observe=True, **options), threads=1)
+    fast = name == "openvino"
+    return OpenVinoRuntime(to_openvino(graph, size, observe=True, fast=fast, **options), threads=1)
+
+
+def _require_equal(graph: IntegerGraph, name: str, runtime: Any, x: Tensor) -> Counts:
+    counts, logits = runtime.observe(x)
+    assert set(counts) == {neuron.name for neuron in graph.neurons}
+    assert logits.dtype == torch.int32
+    refuse_difference(graph, x, name, counts, logits)
+    return dict(counts)
+
+
+@pytest.mark.parametrize(
+    ("size", "runtime"),
+    [(28, "onnx"), (28, "openvino"), (28, "openvino float32"), (32, "onnx"), (32, "openvino")],
+)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_count_and_logit_is_equal(name: str, size: int, runtime: str) -> None:
+    graph = _deployed(size, **NETWORKS[name])
+    exported = _runtime(runtime, graph, (size, size))
+    for batch in (1, 3):
+        x = torch.rand(batch, 3, size, size) * 4 - 1
+        counts = _require_equal(graph, runtime, exported, x)
+        assert all(bool(count.any()) for count in counts.values())
+    _require_equal(graph, runtime, exported, random_images(graph, (size, size)))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES[:2])
+def test_frames_and_sizes_that_are_not_square(runtime: str) -> None:
+    graph = _deployed(32, neuron="lif", steps=4)
+    exported = _runtime(runtime, graph, (16, 28), frames=True)
+    for batch in (1, 2):
+        x = torch.rand(batch, 4, 3, 16, 28) * 4 - 1
+        _require_equal(graph, runtime, exported, x)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_attention_whose_sums_exceed_float32(runtime: str) -> None:
+    """Its projection is also where OpenVINO 2026.4 spoils an int8 convolution that two read."""
+    graph = _deployed(28, neuron="i_lif", levels=32)
+    reach = prove_ranges(graph)["trunk.3.1.attention.product"].interval
+    assert reach.magnitude > EXACT_IN_FLOAT32
+    x = torch.rand(2, 3, 28, 28) * 4 - 1
+    _require_equal(graph, runtime, _runtime(runtime, graph, (28, 28)), x)
+
+
+def _neuron(name: str, source: str, **changes: Any) -> IntegerNeuron:
+    neuron = IntegerNeuron(
+        name,
+        (source,),
+        steps=1,
+        levels=1,
+        thresholds=torch.tensor([[1]]),
+        step=torch.tensor([0]),
+        bias=torch.tensor([0]),
+        shift=0,
+        leak=Leak("none"),
+        reset="soft",
+        per_pixel=False,
+    )
+    return replace(neuron, **changes)
+
+
+def _synapse(name: str, source: str, weight: Tensor, **changes: Any) -> IntegerSynapse:
+    zeros = torch.zeros(len(weight), dtype=torch.int64)
+    synapse = IntegerSynapse(
+        name,
+        (source,),
+        weight=weight.to(torch.int8),
+        bits=8,
+        stride=1,
+        padding=weight.shape[-1] // 2 if weight.ndim == 4 else 0,
+        groups=1,
+        shift=zeros,
+        bias=zeros,
+    )
+    return replace(synapse, **changes)
+
+
+def _wide_network(reset: str, leak: Leak) -> IntegerGraph:
+    """Two time steps whose currents, membranes and sums need 26 to 32 bits, and reach them."""
+    generator = torch.Generator().manual_seed(3)
+
+    def integers(low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high, shape, generator=generator)
+
+    levels = 1 if reset == "hard" else 3
+    first = _neuron(
+        "first",
+        "stem",
+        steps=2,
+        levels=100,
+        thresholds=(torch.arange(100) * 40 - 3900)[None],
+    )
+    second = _neuron(
+        "second",
+        "sum",
+        steps=2,
+        levels=levels,
+        thresholds=integers(2**22, 2**25, 4, levels).sort(1).values,
+        step=integers(2**22, 2**24, 4),
+        bias=integers(-(2**23), 2**23, 4),
+        shift=1,
+        leak=leak,
+        reset=reset,
+    )
+    head = replace(
+        second,
+        name="head_neuron",
+        inputs=("pool",),
+        step=integers(2**20, 2**21, 4),
+        shift=0,
+        per_pixel=True,
+    )
+    return IntegerGraph(
+        (
+            IntegerInput("image", (), 2, 2, 1, 5, -128, 127),
+            _synapse("stem", "image", integers(-20, 128, 2400, 2, 3, 3)),
+            first,
+            _synapse(
+                "wide",
+                "first",
+                integers(100, 128, 4, 2400, 1, 1),
+                shift=torch.tensor([-13, -1, 0, 1], dtype=torch.int8),
+                bias=torch.tensor([4096, -5, 2**22 + 1, 0], dtype=torch.int32),
+            ),
+            IntegerAdd("sum", ("wide", "wide")),
+            second,
+            IntegerPool("pool", ("sum",)),
+            head,
+            _synapse("head", "head_neuron", integers(-127, 128, 5, 4)),
+            IntegerOutput("logits!", ("head",), 2, 1.0),
+        ),
+        (3, 2),
+    )
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(
+    ("reset", "leak"),
+    [
+        ("soft", Leak("none")),
+        ("soft", Leak("all")),
+        ("soft", Leak("rest", 14)),
+        ("hard", Leak("share", 2)),
+        ("hard", Leak("rest", 1)),
+    ],
+)
+def test_values_beyond_float32(reset: str, leak: Leak, runtime: str) -> None:
+    graph = _wide_network(reset, leak)
+    exported = _runtime(runtime, graph, (3, 2))
+    largest: dict[str, float] = {}
+    counts: Counts = {}
+    for batch in (1, 3):
+        x = torch.rand(batch, 2, 3, 2) * 6 - 2
+        IntegerExecutor(graph)(
+            x, lambda node, y: largest.__setitem__(node.name, float(y.abs().max()))
+        )
+        assert min(largest[name] for name in ("wide", "sum", "pool")) > EXACT_IN_FLOAT32
+        counts = _require_equal(graph, runtime, exported, x)
+    assert all(len(count.unique()) > 1 for count in counts.values())
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_current_that_two_neurons_read(runtime: str) -> None:
+    """Their gains cannot enter its kernel, one of them is none at all."""
+    weight = torch.randint(-127, 128, (8, 2, 3, 3))
+    halves, ties = torch.tensor([[1, 3, 5, 7]]), torch.tensor([[1, 0, 1, 0]])
+    first, second = (
+        _neuron(
+            f"neuron{i}",
+            "stem",
+            levels=4,
+            # Half a level, and one more where a tie rounds down.
+            thresholds=halves * 2 ** (bits - 1) + ties,
+            rounding=Rounding(torch.tensor([2.0**-bits]), torch.tensor([0.0])),
+        )
+        for i, bits in enumerate((7, 10))
+    )
+    assert first.rounding is not None
+    assert agrees(first, first.rounding)
+    second = replace(second, rounding=None)
+    graph = IntegerGraph(
+        (
+            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            _synapse("to_counts", "image", weight),
+            _neuron(
+                "counts", "to_counts", levels=4, thresholds=torch.tensor([[1, 500, 900, 3000]])
+            ),
+            _synapse("stem", "counts", torch.randint(-127, 128, (8, 8, 3, 3))),
+            first,
+            second,
+            _synapse("branch0", "neuron0", torch.randint(-127, 128, (8, 8, 1, 1))),
+            _synapse("branch1", "neuron1", torch.randint(-127, 128, (8, 8, 1, 1))),
+            IntegerAdd("sum", ("branch0", "branch1")),
+            IntegerPool("pool", ("sum",)),
+            _neuron("last", "pool", per_pixel=True),
+            _synapse("head", "last", torch.randint(-127, 128, (5, 8))),
+            IntegerOutput("out", ("head",), 1, 1.0),
+        ),
+        (6, 6),
+    )
+    x = torch.randn(3, 2, 6, 6)
+    counts = _require_equal(graph, runtime, _runtime(runtime, graph, (6, 6)), x)
+    assert not torch.equal(counts["neuron0"], counts["neuron1"])
+
+
+def test_openvino_multiplies_in_int8() -> None:
+    graph = _deployed(28, neuron="i_lif", levels=4)
+    runtime = OpenVinoRuntime(to_openvino(graph, (28, 28)), threads=1)
+    operators = runtime.compiled.get_runtime_model().get_ordered_ops()
+    layers = [{k: str(v.astype(str)) for k, v in op.get_rt_info().items()} for op in operators]
+    products = [
+        layer["runtimePrecision"]
+        for layer in layers
+        if layer["layerType"] in ("Convolution", "FullyConnected")
+    ]
+    synapses = [node for node in graph.nodes if isinstance(node, IntegerSynapse)]
+    assert len(products) == len(synapses)
+    # Without VNNI the image and weights of 8 bits overflow 16-bit pair sums, so the stem is float.
+    assert products.count("u8") == len(synapses) - 1
+
+
+def test_openvino_refuses_logits_beyond_float32() -> None:
+    graph = _wide_network("soft", Leak("none"))
+    wide = graph.by_name["wide"]
+    assert isinstance(wide, IntegerSynapse)
+    output = IntegerOutput("out", ("pool",), 2, 1.0)
+    short = replace(graph, nodes=(*graph.nodes[:5], IntegerPool("pool", ("sum",)), output))
+    with pytest.raises(ExportError, match=r"out needs \d+ bits"):
+        to_openvino(short, (3, 2))
+    x = torch.rand(2, 2, 3, 2)
+    assert torch.equal(OnnxRuntime(to_onnx(short, (3, 2)))(x), IntegerExecutor(short)(x))
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_export_writes_what_the_runtime_reads(suffix: str, tmp_path: Path) -> None:
+    graph = _deployed(28, neuron="i_lif", levels=4)
+    path = export(graph, tmp_path / "new" / f"model{suffix}", (28, 28))
+    written = {file.name for file in path.parent.iterdir()}
+    assert written == {path.name} | ({"model.bin"} if suffix == ".xml" else set())
+    runtime = OnnxRuntime(path) if suffix == ".onnx" else OpenVinoRuntime(path)
+    x = torch.rand(2, 3, 28, 28) * 4 - 1
+    assert torch.equal(runtime(x), IntegerExecutor(graph)(x))
+
+
+def test_export_refuses_what_it_cannot_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = _deployed(28, neuron="i_lif", levels=4)
+    with pytest.raises(ValueError, match=r"model\.tflite.*\.onnx, \.xml, \.nir"):
+        export(graph, tmp_path / "model.tflite", (28, 28))
+    with pytest.raises(ValueError, match=r"30x28 is not divisible by .* 4"):
+        export(graph, tmp_path / "model.onnx", (30, 28))
+    with pytest.raises(ValueError, match="larger than the 28x28"):
+        export(graph, tmp_path / "model.xml", (32, 32))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "openvino", None)
+        with pytest.raises(ImportError, match=r"openvino; pip install spikesight\[deploy\]"):
+            export(graph, tmp_path / "model.xml", (28, 28))
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_export_writes_nothing_that_differs(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = _deployed(28, neuron="i_lif", levels=4)
+    name = "trunk.1.1.mixer.neuron2"
+    neuron = graph.by_name[name]
+    assert isinstance(neuron, IntegerNeuron)
+    assert neuron.rounding is not None
+    form = replace(neuron.rounding, offset=neuron.rounding.offset + 2.0**-6)
+    nodes = tuple(replace(n, rounding=form) if n is neuron else n for n in graph.nodes)
+    for target in ("onnx_export.to_onnx", "openvino_export.to_openvino"):
+        module, function = (f"spikesight.deployment.{target}").rsplit(".", 1)
+        original = getattr(sys.modules[module], function)
+
+        def wrong(_: IntegerGraph, *args: Any, original: Any = original, **options: Any) -> Any:
+            return original(replace(graph, nodes=nodes), *args, **options)
+
+        monkeypatch.setattr(sys.modules[module], function, wrong)
+    with pytest.raises(ExportError, match=rf"counts of {name} differently"):
+        export(graph, tmp_path / f"model{suffix}", (28, 28))
+    assert list(tmp_path.iterdir()) == []
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor):
+        return first.dtype == second.dtype and torch.equal(first, second)
+    if is_dataclass(first):
+        names = [field.name for field in fields(first)]
+        return type(first) is type(second) and all(
+            _same(getattr(first, name), getattr(second, name)) for name in names
+        )
+    if isinstance(first, tuple):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return bool(first == second)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        CONVOLUTIONAL,
+        {**CONVOLUTIONAL, "separable": "official"},
+        {"depths": (1, 1, 1, 0, 0), "neuron": "lif", "steps": 4},
+    ],
+)
+def test_nir_carries_a_convolutional_network(options: dict[str, Any], tmp_path: Path) -> None:
+    graph = _deployed(28, **options)
+    network, unsaid = to_nir(graph, (28, 28))
+    nir.write(tmp_path / "model.nir", network)
+    assert _same(graph, from_nir(nir.read(tmp_path / "model.nir")))
+    shifted = [
+        node.name
+        for node in graph.nodes
+        if isinstance(node, IntegerSynapse) and bool((node.shift < 0).any())
+    ]
+    over_time = [neuron.name for neuron in graph.neurons if neuron.steps > 1]
+    assert {line.split(":")[0] for line in unsaid} == {*shifted, *over_time}
+    with pytest.warns(UserWarning, match=r"come close to .*head: rounds down"):
+        export(graph, tmp_path / "exported.nir", (28, 28))
+    assert _same(graph, from_nir(nir.read(tmp_path / "exported.nir")))
+
+
+def test_nir_names_what_it_cannot_say(tmp_path: Path) -> None:
+    product = r"trunk\.3\.1\.attention\.product .*trunk\.4\.1\.attention\.product"
+    with pytest.raises(ExportError, match=product):
+        export(_deployed(28, neuron="i_lif", levels=4), tmp_path / "model.nir", (28, 28))
+    membrane = _deployed(28, **{**CONVOLUTIONAL, "neuron": "ni_lif", "levels": 3, "steps": 2})
+    with pytest.raises(ExportError, match=r"head_neuron \(a membrane .* up to 3 spikes"):
+        to_nir(membrane, (28, 28))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_or_damaged_nir_graph_is_refused() -> None:
+    foreign = nir.NIRGraph.from_list(nir.Linear(np.ones((2, 3))))
+    with pytest.raises(ValueError, match="carries no spikesight metadata"):
+        from_nir(foreign)
+    network, _ = to_nir(_deployed(28, **CONVOLUTIONAL), (28, 28))
+    network.nodes["head"].metadata = {"spikesight": '{"kind": "IntegerSynapse"}'}
+    with pytest.raises(ValueError, match="head has damaged"):
+        from_nir(network)
+    del network.nodes["head"]
+    with pytest.raises(ValueError, match="nodes"):
+        from_nir(network)
+
+
+def _run_nir(network: Any, name: str, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """NIR's equations for one time step, in float64."""
+    values: dict[str, Tensor] = {}
+    remaining = dict(network.nodes)
+    while remaining:
+        for key, node in list(remaining.items()):
+            sources = [a for a, b in network.edges if b == key]
+            if any(source not in values for source in sources):
+                continue
+            current = x if key == name else torch.stack([values[s] for s in sources]).sum(0)
+            values[key] = _apply(node, current)
+            yield key, values[key]
+            del remaining[key]
+
+
+def _apply(node: Any, x: Tensor) -> Tensor:
+    parameters = {k: torch.tensor(v).double() for k, v in vars(node).items() if _is_array(v)}
+    match type(node).__name__:
+        case "Conv2d":
+            weight, bias = parameters["weight"], parameters["bias"]
+            return F.conv2d(x, weight, bias, node.stride, node.padding, 1, node.groups)
+        case "Affine":
+            return F.linear(x, parameters["weight"], parameters["bias"])
+        case "Threshold":
+            return (x > parameters["threshold"]).double()
+        case "Scale":
+            return x * parameters["scale"]
+        case "SumPool2d":
+            return x.sum((-2, -1), keepdim=True)
+        case "Flatten":
+            return x.flatten(1)
+    return x
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def test_nir_equations_give_the_counts() -> None:
+    graph = _deployed(28, **CONVOLUTIONAL)
+    nodes = tuple(
+        replace(node, shift=node.shift.clamp(min=0)) if isinstance(node, IntegerSynapse) else node
+        for node in graph.nodes
+    )
+    graph = replace(graph, nodes=nodes)
+    network, unsaid = to_nir(graph, (28, 28))
+    assert unsaid == []
+    x = (torch.rand(2, 3, 28, 28) * 4 - 1).mul(2.0**graph.input.shift).round()
+    counts: Counts = {}
+    logits = torch.empty(0)
+    for name, value in _run_nir(network, graph.input.name, x.double()):
+        neuron = name.split("@")[0]
+        if isinstance(graph.by_name.get(neuron), IntegerNeuron):
+            counts[neuron] = counts.get(neuron, torch.zeros(())) + value
+        if name == graph.output.name:
+            logits = value
+    refuse_difference(graph, x * 2.0**-graph.input.shift, "NIR", counts, logits)
+    assert all(bool(count.any()) for count in counts.values())
