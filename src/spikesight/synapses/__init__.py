@@ -1,6 +1,7 @@
 """Synapses: affine maps that turn spikes into current."""
 
 from spikesight.synapses.layer_scale import LayerScale, PowerOfTwoLayerScale
+from spikesight.synapses.membrane_rectifier import MembraneRectifier
 from spikesight.synapses.quantized_synapse import QuantizedSynapse
 from spikesight.synapses.rep_conv import BorderNorm, RepConv
 from spikesight.synapses.synapse import ConvNorm, DepthwiseSeparableConvNorm, Linear, Synapse
@@ -16,6 +17,7 @@ __all__ = [
     "DepthwiseSeparableConvNorm",
     "LayerScale",
     "Linear",
+    "MembraneRectifier",
     "PowerOfTwoLayerScale",
     "QuantizedConv2d",
     "QuantizedLinear",
