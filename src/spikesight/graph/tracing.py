@@ -170,8 +170,7 @@ def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
             assert factor.bias is not None
             pending = (child.padding, factor.bias)
         elif isinstance(child, synapses.LayerScale):
-            rounded = isinstance(child, synapses.PowerOfTwoLayerScale)
-            scale = _copy(child.rounded() if rounded else child.factor)
+            scale = _copy(child.rounded())
             factor = Affine(scale.view(-1, 1, 1, 1), groups=scale.numel())
         else:
             raise UntraceableError(

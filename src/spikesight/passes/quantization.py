@@ -121,5 +121,5 @@ def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:
     dynamics = source.dynamics if isinstance(source, Neuron) else None
     levels = 2 ** (_BOUNDARY_BITS - 1) if dynamics is None else dynamics.levels
     inputs = math.prod(factor.weight[0].numel() for factor in node.factors)
-    largest = inputs * levels * 2 ** (bits - 1)
+    largest: int = inputs * levels * 2 ** (bits - 1)
     return max(1, min(_SCALE_BITS, _ACCUMULATOR_BITS - largest.bit_length()))

@@ -20,7 +20,11 @@ class LayerScale(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Scales current [T*B, C, H, W] channel by channel."""
-        return current * self.factor.view(1, -1, 1, 1)
+        return current * self.rounded().view(1, -1, 1, 1)
+
+    def rounded(self) -> Tensor:
+        """The factors [C] that are multiplied by."""
+        return self.factor
 
 
 class PowerOfTwoLayerScale(LayerScale):
@@ -42,7 +46,3 @@ class PowerOfTwoLayerScale(LayerScale):
         power = torch.exp2(torch.log2(magnitude).round())
         nearest = torch.where(self.factor < 0, -power, power)
         return self.factor + (nearest - self.factor).detach()
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Scales current [T*B, C, H, W] channel by channel."""
-        return current * self.rounded().view(1, -1, 1, 1)

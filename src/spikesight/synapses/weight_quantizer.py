@@ -85,7 +85,8 @@ class WeightQuantizer(nn.Module):
     def _round(self, weight: Tensor, step: Tensor) -> Tensor:
         step = step.view(-1, *[1] * (weight.ndim - 1))
         level = (weight / step).clamp(self.lowest, self.highest)
-        return (level + (level.round() - level).detach()) * step
+        rounded: Tensor = (level + (level.round() - level).detach()) * step
+        return rounded
 
     def _shorten(self, step: Tensor) -> Tensor:
         if self.scale_bits is None:
@@ -95,7 +96,7 @@ class WeightQuantizer(nn.Module):
         return step + ((step / grid).round() * grid - step).detach()
 
     def _lsq_start(self, weight: Tensor) -> Tensor:
-        step = 2 * weight.abs().mean() / math.sqrt(self.highest)
+        step: Tensor = 2 * weight.abs().mean() / math.sqrt(self.highest)
         return torch.where(step > 0, step, 1.0).expand(len(weight)).clone()
 
     def _least_error_start(self, weight: Tensor) -> Tensor:
