@@ -19,7 +19,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"mprf": True, "neuron": "ie_lif"},
     {"layer_scale": 0.3},
     {"separable": "official"},
-    {"neuron": "ni_lif", "levels": 3},
+    {"neuron": "ni_lif"},
     {"neuron": "lif", "steps": 2},
 ]
 
@@ -184,6 +184,10 @@ def test_mistakes_are_named() -> None:
         ss.quantize(model, 1)
     with pytest.raises(ValueError, match="recipe is 'best'"):
         ss.quantize(model, 4, "best")
+    thirds = ss.create_model("metaspikformer_nano", neuron="ni_lif", levels=3)
+    with pytest.raises(ValueError, match="levels of 1, 2, 4 or 8"):
+        ss.quantize(thirds, 4)
+    assert not any(isinstance(m, QuantizedSynapse) for m in thirds.modules())
     with torch.no_grad():
         model.head.linear.weight[0, 0] = torch.inf
     with pytest.raises(ValueError, match=r"head\.linear\.weight is not finite"):

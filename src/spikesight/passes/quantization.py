@@ -55,8 +55,8 @@ def quantize(
         The model itself. It remembers how it was quantised: `save_pretrained` and `load` work.
 
     Raises:
-        ValueError: If an argument is out of range, a weight is not finite, or the model is
-            quantised already.
+        ValueError: If an argument is out of range, a weight is not finite, the model is quantised
+            already, or a neuron's unit is no power of two under "deployable".
     """
     if not 2 <= bits <= 8:
         raise ValueError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
@@ -90,9 +90,10 @@ def _quantize_factors(model: nn.Module, bits: int, scale_bits: int | None) -> No
 
 def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
     graph = trace(model)
-    for node in graph.nodes:
-        if not isinstance(node, Synapse):
-            continue
+    nodes = [node for node in graph.nodes if isinstance(node, Synapse)]
+    kernel_bits = {n.name: _BOUNDARY_BITS if _at_boundary(graph, n) else bits for n in nodes}
+    scale_bits = {n.name: _scale_bits(graph, n, kernel_bits[n.name]) for n in nodes}
+    for node in nodes:
         synapse = model.get_submodule(node.name)
         assert isinstance(synapse, SynapseModule)
         children = list(synapse.named_children())
@@ -101,9 +102,9 @@ def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
                 assert isinstance(child, LayerScale)
                 setattr(synapse, name, PowerOfTwoLayerScale(child))
             continue
-        kernel_bits = _BOUNDARY_BITS if _at_boundary(graph, node) else bits
-        scale_bits = 1 if power_of_two else _scale_bits(graph, node, kernel_bits)
-        quantized = QuantizedSynapse(synapse, kernel_bits, scale_bits).train(synapse.training)
+        wanted = 1 if power_of_two else scale_bits[node.name]
+        quantized = QuantizedSynapse(synapse, kernel_bits[node.name], wanted)
+        quantized.train(synapse.training)
         parent, _, name = node.name.rpartition(".")
         setattr(model.get_submodule(parent), name, quantized)
 
@@ -115,10 +116,16 @@ def _at_boundary(graph: Graph, node: Synapse) -> bool:
 
 def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:
     """1 onto a residual stream; to a neuron so few that float32 computes the neuron exactly."""
-    if not all(isinstance(reader, Neuron) for reader in graph.consumers[node.name]):
-        return 1
     source = graph.by_name[node.inputs[0]]
     dynamics = source.dynamics if isinstance(source, Neuron) else None
+    if not all(isinstance(reader, Neuron) for reader in graph.consumers[node.name]):
+        if dynamics is not None and math.frexp(dynamics.unit)[0] != 0.5:
+            raise ValueError(
+                f"{node.name} reads counts worth {dynamics.unit:.3g} each, with which no step onto "
+                "the residual stream is a power of two; pass levels of 1, 2, 4 or 8, a neuron "
+                'such as "i_lif", or recipe="official"'
+            )
+        return 1
     levels = 2 ** (_BOUNDARY_BITS - 1) if dynamics is None else dynamics.levels
     inputs = math.prod(factor.weight[0].numel() for factor in node.factors)
     largest: int = inputs * levels * 2 ** (bits - 1)

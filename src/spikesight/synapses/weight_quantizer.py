@@ -97,7 +97,8 @@ class WeightQuantizer(nn.Module):
 
     def _lsq_start(self, weight: Tensor) -> Tensor:
         step: Tensor = 2 * weight.abs().mean() / math.sqrt(self.highest)
-        return torch.where(step > 0, step, 1.0).expand(len(weight)).clone()
+        start: Tensor = torch.where(step > 0, step, 1.0).expand(len(weight)).clone()
+        return start
 
     def _least_error_start(self, weight: Tensor) -> Tensor:
         flat = weight.flatten(1)
