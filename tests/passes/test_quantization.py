@@ -11,6 +11,8 @@ import spikesight as ss
 from spikesight.graph import Graph, Neuron, Synapse
 from spikesight.graph.integer_vocabulary import IntegerSynapse
 from spikesight.synapses import MembraneRectifier, QuantizedSynapse, WeightQuantizer
+from spikesight.training.config import ModelConfig, TrainConfig
+from spikesight.training.preparation import build_model
 from tests.conftest import wake
 
 IMAGE = (4, 3, 32, 32)
@@ -149,6 +151,22 @@ def test_a_fresh_model_is_finite_and_comes_back(recipe: str, tmp_path: Path) -> 
     assert torch.equal(ss.load(tmp_path)(x), model(x))
 
 
+def test_a_configuration_trains_from_plain_weights(tmp_path: Path) -> None:
+    plain = ss.create_model("metaspikformer_nano", num_classes=5)
+    plain.save_pretrained(tmp_path)
+    wanted = ModelConfig("metaspikformer_nano", weights=str(tmp_path), bits=4, power_of_two=True)
+    model, fresh = build_model(TrainConfig(wanted, output=str(tmp_path / "run")), 5, 3)
+    assert fresh == []
+    assert model.recipe["quantization"] == {
+        "bits": 4,
+        "recipe": "deployable",
+        "power_of_two": True,
+    }
+    assert torch.equal(model.head.linear.weight, plain.head.linear.weight)
+    with pytest.raises(ValueError, match=r"model\.bits is 1"):
+        ModelConfig("metaspikformer_nano", bits=1)
+
+
 def test_running_statistics_become_the_batch_s() -> None:
     model = ss.create_model("metaspikformer_nano", num_classes=5)
     x = torch.rand(IMAGE) * 3
@@ -160,7 +178,7 @@ def test_running_statistics_become_the_batch_s() -> None:
     for _ in range(20):
         trained = synapse.train()(spikes)
     # A weight at the edge of two integers may change sides with every update of the statistics.
-    assert float((synapse.eval()(spikes) - trained).abs().mean()) < 0.01
+    assert (synapse.eval()(spikes) - trained).abs().mean() < 0.01
 
 
 @pytest.mark.parametrize("recipe", ["deployable", "official"])

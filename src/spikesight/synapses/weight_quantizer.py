@@ -139,7 +139,8 @@ class QuantizedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Current [N, C_out, H', W'] from spikes [N, C_in, H, W]."""
-        return self._conv_forward(x, self.quantizer(self.weight), self.bias)
+        current: Tensor = self._conv_forward(x, self.quantizer(self.weight), self.bias)
+        return current
 
 
 class QuantizedLinear(nn.Linear):
