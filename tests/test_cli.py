@@ -131,6 +131,10 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert "metaspikformer_15m" in text
     assert "15.1" in text
     assert "nano" not in text
+    assert "equivalent" not in text
+    assert main(["models", "*m", "--sizes"]) == 0
+    text = capsys.readouterr().out
+    assert all(size in text for size in ("1.8", "3.9", "6.8"))
     assert main(["models", "resnet*"]) == 2
     assert "no model matches" in error_of(capsys)
 

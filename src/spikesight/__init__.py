@@ -7,7 +7,7 @@ from spikesight.graph import trace
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel
 from spikesight.neurons import create_neuron, run_with_state
-from spikesight.passes import energy, fold, unroll, verify
+from spikesight.passes import energy, fold, quantize, unroll, verify
 from spikesight.pretrained import load
 from spikesight.registry import create_model, list_models, register_model
 
@@ -25,6 +25,7 @@ __all__ = [
     "list_models",
     "load",
     "load_official",
+    "quantize",
     "register_model",
     "run_with_state",
     "trace",

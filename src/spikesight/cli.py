@@ -122,7 +122,7 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "spikesight.cli:models",
         "Lists the models that can be trained.",
-        ("spikesight models", "spikesight models '*15m*'"),
+        ("spikesight models", "spikesight models '*15m*'", "spikesight models --sizes"),
     ),
 }
 
@@ -163,11 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def models(pattern: str = "*") -> None:
+def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
     """Lists the models that can be trained.
 
     Args:
         pattern: Shell pattern that the names must match.
+        sizes: Also show the size that QSD-Transformer's paper calls parameters (those without the
+            head, times bits / 32) and the bytes of a saved float32 folder.
+        bits: Bits of a weight for that size.
     """
     import torch
     from rich.console import Console
@@ -178,15 +181,20 @@ def models(pattern: str = "*") -> None:
     names = spikesight.list_models(pattern)
     if not names:
         raise ValueError(f"no model matches {pattern!r}; pass '*' to see all")
-    table = Table("model", "parameters", "input", "neuron")
+    extra = (f"equivalent at {bits} bits", "bytes on disk, float32") if sizes else ()
+    table = Table("model", "parameters", *extra, "input", "neuron")
     for name in names:
         with torch.device("meta"):
             model = spikesight.create_model(name)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         arguments = model.recipe["arguments"]
+        trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
+        stored = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+        shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}") if sizes else ()
         table.add_row(
             name,
             f"{parameters / 1e6:.2f} M",
+            *shown,
             f"any number of channels, sides divisible by {model.stride}",
             str(arguments["neuron"] or "i_lif"),
         )

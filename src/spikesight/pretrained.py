@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import spikesight.models  # noqa: F401  registers the families
 from spikesight.models.base import SpikingModel
+from spikesight.passes.quantization import quantize
 from spikesight.registry import create_model
 
 
@@ -48,6 +49,8 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / 'config.json'} does not describe a model: {error}") from error
     model: SpikingModel = create_model(name, **arguments).to(dtype)
+    if "quantization" in recipe:
+        quantize(model, **recipe["quantization"])
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:

@@ -22,6 +22,7 @@ class SpikeDrivenSelfAttention(nn.Module):
         scale: Factor of the attention product (SDT-V2 0.125).
         neuron: Builds an ordinary neuron.
         attention_neuron: Builds the neuron after the product.
+        rectified: Whether the MPRF stands before the query, key and value neurons (eq. 12).
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class SpikeDrivenSelfAttention(nn.Module):
         scale: float,
         neuron: Callable[[], Neuron],
         attention_neuron: Callable[[], Neuron],
+        *,
+        rectified: bool = False,
     ) -> None:
         super().__init__()
         if channels % heads:
@@ -38,11 +41,11 @@ class SpikeDrivenSelfAttention(nn.Module):
                 f"heads={heads} does not divide the {channels} channels; pass a divisor"
             )
         self.neuron = neuron()
-        self.query = RepConv(channels, channels)
+        self.query = RepConv(channels, channels, rectified=rectified)
         self.query_neuron = neuron()
-        self.key = RepConv(channels, channels)
+        self.key = RepConv(channels, channels, rectified=rectified)
         self.key_neuron = neuron()
-        self.value = RepConv(channels, channels)
+        self.value = RepConv(channels, channels, rectified=rectified)
         self.value_neuron = neuron()
         self.product = AttentionProduct(heads, scale)
         self.attention_neuron = attention_neuron()

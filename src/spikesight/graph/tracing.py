@@ -137,6 +137,18 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
 
 
 def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
+    if isinstance(synapse, synapses.QuantizedSynapse):
+        return tuple(
+            Affine(
+                _copy(kernel.weight),
+                _copy(kernel.bias),
+                kernel.stride,
+                kernel.padding,
+                kernel.groups,
+                step=_copy(kernel.step),
+            )
+            for kernel in synapse.folded()
+        )
     factors: list[Affine] = []
     pending: tuple[int, Tensor] | None = None
     for child_name, child in synapse.named_children():
@@ -148,7 +160,9 @@ def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
                 factor = replace(factor, padding=padding, border=border)
                 pending = None
         elif isinstance(child, nn.Linear):
-            factor = Affine(_copy(child.weight), None if child.bias is None else _copy(child.bias))
+            weight, step = _weight(child)
+            bias = None if child.bias is None else _copy(child.bias)
+            factor = Affine(weight, bias, step=step)
         elif isinstance(child, nn.BatchNorm2d):
             factor = _normalisation(child)
         elif isinstance(child, synapses.BorderNorm):
@@ -156,7 +170,7 @@ def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
             assert factor.bias is not None
             pending = (child.padding, factor.bias)
         elif isinstance(child, synapses.LayerScale):
-            scale = _copy(child.factor)
+            scale = _copy(child.rounded())
             factor = Affine(scale.view(-1, 1, 1, 1), groups=scale.numel())
         else:
             raise UntraceableError(
@@ -181,7 +195,15 @@ def _convolution(name: str, conv: nn.Conv2d) -> Affine:
         )
     assert isinstance(padding, tuple)
     bias = None if conv.bias is None else _copy(conv.bias)
-    return Affine(_copy(conv.weight), bias, stride, int(padding[0]), conv.groups)
+    weight, step = _weight(conv)
+    return Affine(weight, bias, stride, int(padding[0]), conv.groups, step=step)
+
+
+def _weight(module: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor | None]:
+    if isinstance(module, synapses.QuantizedConv2d | synapses.QuantizedLinear):
+        quantizer = module.quantizer
+        return _copy(quantizer(module.weight)), _copy(quantizer.step())
+    return _copy(module.weight), None
 
 
 def _normalisation(norm: nn.BatchNorm2d) -> Affine:

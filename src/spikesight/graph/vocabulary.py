@@ -27,6 +27,8 @@ class Affine:
         padding: Border in pixels.
         groups: Groups of the convolution.
         border: Value [C_in] of the padding; None pads with zero.
+        step: [C_out], not negative, where training quantised the weights: they are whole multiples
+            of it. None where it did not.
     """
 
     weight: Tensor
@@ -35,6 +37,7 @@ class Affine:
     padding: int = 0
     groups: int = 1
     border: Tensor | None = None
+    step: Tensor | None = None
 
     @property
     def is_linear(self) -> bool:

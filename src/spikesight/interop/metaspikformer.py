@@ -50,6 +50,7 @@ _MLP = [
     (r"fc2_conv\.", "project.conv."),
     (r"fc2_bn\.", "project.norm."),
 ]
+_LAYER_SCALES = [(r"1$", "attention_scale.0.factor"), (r"2$", "mlp_scale.0.factor")]
 _CONV_BLOCK = [
     *((rf"Conv\.{official}", f"separable.{ours}") for official, ours in _SEPARABLE),
     (r"conv1\.", "mixer.expand.conv."),
@@ -67,6 +68,7 @@ _DOWN_SAMPLING_NAMES = (
 _CONV_BLOCK_GROUPS = (("ConvBlock1_1",), ("ConvBlock1_2",), ("ConvBlock2_1", "ConvBlock2_2"))
 _TRANSFORMER_GROUPS = ("block3", "block4")
 _STEM_KERNEL = 7
+_LAYER_SCALE = 1e-6
 
 
 def load_metaspikformer(
@@ -97,46 +99,66 @@ def load_metaspikformer(
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
     choice = NeuronChoice.resolve(neuron, steps, levels)
+    model, renamed = build_metaspikformer(
+        state, choice, num_heads, attention_scale, strides, stride
+    )
+    return fill(model, renamed)
+
+
+def build_metaspikformer(
+    state: StateDict,
+    choice: NeuronChoice,
+    num_heads: int,
+    attention_scale: float,
+    strides: tuple[int, int, int, int, int],
+    stride: int | None,
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The model, or block, of an official state dict, not yet filled, and its tensors renamed."""
     if "head.weight" in state:
         model: nn.Module = _model(state, choice, num_heads, attention_scale, strides)
-        renamed = _rename_model(state)
-    elif "q_conv.0.body.0.weight" in state:
+        return model, _rename_model(state)
+    if "q_conv.0.body.0.weight" in state:
         channels = state["q_conv.0.body.0.weight"].shape[0]
         attention = SpikeDrivenSelfAttention(
             channels, num_heads, attention_scale, choice.build, choice.build_attention
         )
-        model, renamed = attention, _rename(state, _ATTENTION)
-    elif "Conv.pwconv1.weight" in state:
+        return attention, _rename(state, _ATTENTION)
+    if "Conv.pwconv1.weight" in state:
         channels = state["conv1.weight"].shape[1]
         block = ConvBlock(channels, _block_sizes(state, "Conv.", "conv1", num_heads), choice, 0.0)
-        model, renamed = block, _rename(state, _CONV_BLOCK)
-    elif "pwconv1.weight" in state:
+        return block, _rename(state, _CONV_BLOCK)
+    if "pwconv1.weight" in state:
         channels = state["pwconv1.weight"].shape[1]
         separable = SepConv(channels, _block_sizes(state, "", None, num_heads), choice)
-        model, renamed = separable, _rename(state, _SEPARABLE)
-    elif "fc1_conv.weight" in state:
+        return separable, _rename(state, _SEPARABLE)
+    if "fc1_conv.weight" in state:
         hidden, channels = state["fc1_conv.weight"].shape[:2]
-        model = FeedForward(channels, hidden, 1, choice, bias=True)
-        renamed = _rename(state, _MLP)
-    elif "encode_conv.weight" in state:
+        return FeedForward(channels, hidden, 1, choice, bias=True), _rename(state, _MLP)
+    if "encode_conv.weight" in state:
         out_channels, channels, kernel, _ = state["encode_conv.weight"].shape
         first = kernel == _STEM_KERNEL
         step = stride or (2 if first else 1)
         down = DownSampling(channels, out_channels, kernel, step, None if first else choice)
-        model, renamed = down, _rename(state, _DOWN_SAMPLING)
-    elif "body.0.weight" in state:
+        return down, _rename(state, _DOWN_SAMPLING)
+    if "body.0.weight" in state:
         channels, out_channels = state["body.0.weight"].shape[1], state["body.2.1.weight"].shape[0]
-        model = RepConv(channels, out_channels, outer_norm=False)
-        renamed = _rename(state, _REP_CONV)
-    elif "bn.weight" in state:
-        model = BorderNorm(state["bn.weight"].shape[0], padding=1)
-        renamed = _rename(state, [(r"bn\.", "norm.")])
-    else:
-        raise ValueError(
-            "the state dict is not Meta-SpikeFormer's: neither head.weight nor the parameters of "
-            f"one of its blocks are in it (it has {', '.join(list(state)[:5])}, ...)"
-        )
-    model.to(next(iter(state.values())).dtype)
+        return RepConv(channels, out_channels, outer_norm=False), _rename(state, _REP_CONV)
+    if "bn.weight" in state:
+        norm = BorderNorm(state["bn.weight"].shape[0], padding=1)
+        return norm, _rename(state, [(r"bn\.", "norm.")])
+    raise ValueError(
+        "the state dict is not Meta-SpikeFormer's: neither head.weight nor the parameters of "
+        f"one of its blocks are in it (it has {', '.join(list(state)[:5])}, ...)"
+    )
+
+
+def fill(model: nn.Module, renamed: Mapping[str, Tensor]) -> nn.Module:
+    """Loads renamed tensors into a model or block and puts it into evaluation mode.
+
+    Raises:
+        ValueError: If a tensor is missing, left over or of another size; names it.
+    """
+    model.to(next(iter(renamed.values())).dtype)
     expected = model.state_dict()
     renamed = {
         name: tensor.view_as(expected[name]) if name in expected else tensor
@@ -205,6 +227,7 @@ def _rename_model(state: StateDict) -> dict[str, Tensor]:
         for i in _indices(state, group):
             take(f"{group}.{i}.attn.", f"trunk.{stage}.{i + 1}.attention.", _ATTENTION)
             take(f"{group}.{i}.mlp.", f"trunk.{stage}.{i + 1}.mlp.", _MLP)
+            take(f"{group}.{i}.layer_scale", f"trunk.{stage}.{i + 1}.", _LAYER_SCALES)
     take("head.", "head.linear.", [])
     return renamed
 
@@ -247,6 +270,7 @@ def _model(
         separable_ratio=state[f"{block}Conv.pwconv1.weight"].shape[0] // widths[0],
         separable_kernel=state[f"{block}Conv.dwconv.weight"].shape[-1],
         attention_scale=attention_scale,
+        layer_scale=_LAYER_SCALE if "block3.0.layer_scale1" in state else None,
     )
     classes = state["head.weight"].shape[0]
     model = MetaSpikFormer(sizes, choice, num_classes=classes, in_channels=stem.shape[1])

@@ -8,8 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikesight.interop.metaspikformer import load_metaspikformer
+from spikesight.interop.qsd import load_qsd
 
-_LOADERS: dict[str, Callable[..., nn.Module]] = {"metaspikformer": load_metaspikformer}
+_LOADERS: dict[str, Callable[..., nn.Module]] = {
+    "metaspikformer": load_metaspikformer,
+    "qsd": load_qsd,
+}
 
 
 def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration: Any) -> Any:
@@ -20,10 +24,13 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
     gives that block.
 
     Args:
-        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2).
+        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2) or "qsd"
+            (bollossom/QSD-Transformer).
         state_dict: The official parameters and buffers by their official names.
         **configuration: metaspikformer: num_heads=8, steps=4, neuron="lif", levels=None,
             attention_scale=0.125, strides=(2, 2, 2, 2, 1), stride of a lone down-sampling.
+            qsd: the same with steps=1, neuron="qsd_classification", attention_scale=0.25, and
+            bits=4, stride also that of a lone convolution.
 
     Returns:
         The model (or block) in evaluation mode, in the state dict's floating-point type.

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors.torch import save_file
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 
 class Recipe(TypedDict):
-    """What rebuilds a model: `create_model(**recipe)`, flattened."""
+    """What rebuilds a model: `create_model(name, **arguments)`, then `quantize(**quantization)`."""
 
     name: str
     arguments: dict[str, Any]
+    quantization: NotRequired[dict[str, Any]]
 
 
 class Presentation(nn.Module):

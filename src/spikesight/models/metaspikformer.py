@@ -36,6 +36,8 @@ class Sizes:
             then multiplies real values; "spike_driven" has one (Spike2Former's ESC, eqs. 1-3).
         attention_scale: Factor of the attention product (SDT-V2 0.125); None for one with which
             small images start with attention neurons neither silent nor saturated.
+        mprf: Whether QSD-Transformer's membrane potential rectify function (eq. 12) stands before
+            the query, key and value neurons; the authors' release lacks it.
         layer_scale: Initial layer scale of the attention blocks' branches; None for none.
         norm_gain: Initial gain of the normalisations, in thresholds per standard deviation of a
             current; None for D / 4, at least 1, with which neurons use their levels from the start.
@@ -52,6 +54,7 @@ class Sizes:
     separable_kernel: int = 7
     separable: SeparableForm = "official"
     attention_scale: float | None = 0.125
+    mprf: bool = False
     layer_scale: float | None = None
     norm_gain: float | None = 1.0
 
@@ -132,7 +135,12 @@ class TransformerBlock(nn.Module):
         super().__init__()
         assert sizes.attention_scale is not None
         self.attention = SpikeDrivenSelfAttention(
-            channels, sizes.heads, sizes.attention_scale, neuron.build, neuron.build_attention
+            channels,
+            sizes.heads,
+            sizes.attention_scale,
+            neuron.build,
+            neuron.build_attention,
+            rectified=sizes.mprf,
         )
         self.mlp = FeedForward(channels, sizes.mlp_ratio * channels, 1, neuron, bias=True)
         self.attention_scale = _scale(channels, sizes.layer_scale)

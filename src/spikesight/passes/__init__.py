@@ -2,6 +2,7 @@
 
 from spikesight.passes.energy_report import EnergyReport, energy
 from spikesight.passes.folding import fold
+from spikesight.passes.quantization import quantize
 from spikesight.passes.unrolling import SpikeNetwork, unroll
 from spikesight.passes.verification import Verification, verify
 
@@ -11,6 +12,7 @@ __all__ = [
     "Verification",
     "energy",
     "fold",
+    "quantize",
     "unroll",
     "verify",
 ]

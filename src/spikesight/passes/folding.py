@@ -17,7 +17,9 @@ def fold(graph: Graph) -> Graph:
     the convolution before them, and 1x1 -> depthwise -> 1x1 (RepConv) becomes one dense kernel
     with zero padding. A depthwise convolution followed by a pointwise one stays two factors:
     their product would be a dense kernel of many times the size. Every neuron's unit moves into
-    the synapses and attention products that read it, so that counts travel.
+    the synapses and attention products that read it, so that counts travel. A quantised kernel
+    keeps its step through all of this, except as a factor of RepConv's: products of low-bit
+    weights are not low-bit.
 
     Args:
         graph: As `trace` returns it.
@@ -49,16 +51,19 @@ def _merge(first: Affine, second: Affine) -> Affine | None:
     if second.is_diagonal:
         gain = second.weight.view(-1)
         weight = first.weight * gain.view(-1, 1, 1, 1)
-        return replace(first, weight=weight, bias=_sum(_times(first.bias, gain), second.bias))
+        bias = _sum(_times(first.bias, gain), second.bias)
+        return replace(first, weight=weight, bias=bias, step=_times(first.step, gain.abs()))
     if first.is_pointwise and second.is_depthwise and _pads_with_image_of_zero(first, second):
         kernel = second.weight
         bias = _sum(_times(first.bias, kernel.sum((1, 2, 3))), second.bias)
-        return replace(second, weight=kernel * first.weight, bias=bias, groups=1, border=None)
+        return replace(
+            second, weight=kernel * first.weight, bias=bias, groups=1, border=None, step=None
+        )
     if first.groups == 1 and second.is_pointwise:
         matrix = second.weight.flatten(1)
         bias = None if first.bias is None else matrix @ first.bias
         weight = torch.einsum("om,mihw->oihw", matrix, first.weight)
-        return replace(first, weight=weight, bias=_sum(bias, second.bias))
+        return replace(first, weight=weight, bias=_sum(bias, second.bias), step=None)
     return None
 
 
@@ -70,8 +75,8 @@ def _pads_with_image_of_zero(first: Affine, second: Affine) -> bool:
     return bool(((zero if first.bias is None else first.bias) == border).all())
 
 
-def _times(bias: Tensor | None, factor: Tensor) -> Tensor | None:
-    return None if bias is None else bias * factor
+def _times(values: Tensor | None, factor: Tensor | float) -> Tensor | None:
+    return None if values is None else values * factor
 
 
 def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -113,10 +118,9 @@ def _fold_units(graph: Graph) -> Graph:
             return replace(node, dynamics=replace(node.dynamics, unit=1.0))
         if isinstance(node, Synapse) and node.inputs[0] in unit_of:
             first, *rest = node.factors
-            return replace(
-                node,
-                factors=(replace(first, weight=first.weight * unit_of[node.inputs[0]]), *rest),
-            )
+            unit = unit_of[node.inputs[0]]
+            counted = replace(first, weight=first.weight * unit, step=_times(first.step, unit))
+            return replace(node, factors=(counted, *rest))
         if isinstance(node, AttentionProduct):
             scale = node.scale
             for name in node.inputs:

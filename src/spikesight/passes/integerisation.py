@@ -51,6 +51,7 @@ _MEMBRANE_BITS = 10
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
 _LEAST_PEAK = 2.0**-16
+_MOST_BITS = 8
 
 
 class NotDeployableError(ValueError):
@@ -87,6 +88,9 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
       integer thresholds per channel, and nothing is left to multiply.
     - A synapse into a residual stream has power-of-two scales per channel, so that its current
       lands on the stream's fixed-point grid by a shift.
+    - Weights that training quantised come out as the very integers of training, in as few bits as
+      they need; into a residual stream, where their steps are powers of two. Others are rounded to
+      `weight_bits`, with scales from their own range.
     - Over T > 1 steps the current lands on a finer membrane grid by a shift; the leak is a
       shift that rounds down, and the soft reset subtracts an integer.
     - A mean over pixels is a sum, and its neuron's thresholds count pixels.
@@ -214,14 +218,20 @@ class _Integeriser:
     ) -> tuple[IntegerSynapse, _Meaning]:
         """Scales are short multiples of a power of two, as float32 multiplies without error."""
         unit = float(self.meanings[source].scale)
-        weight = factor.weight * unit
-        peak = _peaks(weight) / _largest(self.bits)
-        for gain_bits in range(_GAIN_BITS, 0, -1):
-            scale = _round_up_short(peak, gain_bits)
-            node = self._synapse(name, source, factor, _quantise(weight, scale, self.bits))
-            magnitude = accumulator(node, self.reaches[source].interval).magnitude
-            if magnitude << gain_bits < EXACT_IN_FLOAT32 // 4:
-                break
+        trained = _trained(factor)
+        if trained is not None:
+            node = self._synapse(name, source, factor, trained.weight, trained.bits)
+            scale = trained.step * unit
+        else:
+            weight = factor.weight * unit
+            peak = _peaks(weight) / _largest(self.bits)
+            for gain_bits in range(_GAIN_BITS, 0, -1):
+                scale = _round_up_short(peak, gain_bits)
+                integers = _quantise(weight, scale, self.bits)
+                node = self._synapse(name, source, factor, integers, self.bits)
+                magnitude = accumulator(node, self.reaches[source].interval).magnitude
+                if magnitude << gain_bits < EXACT_IN_FLOAT32 // 4:
+                    break
         bias = self._bias(source, factor, node.weight, scale / unit)
         # The scale's own grid is finer than one unit of the accumulator.
         grid = _grid(scale)
@@ -232,11 +242,15 @@ class _Integeriser:
     ) -> tuple[IntegerSynapse, _Meaning]:
         """Scales are powers of two and land on the grid by a shift."""
         unit = float(self.meanings[source].scale)
-        peak = _peaks(factor.weight) / _largest(self.bits)
-        scale = torch.exp2(torch.log2(peak).ceil())
-        weight = _quantise(factor.weight, scale, self.bits)
+        trained = _trained(factor)
+        if trained is not None and _are_powers_of_two(trained.step):
+            scale, weight, bits = trained.step, trained.weight, trained.bits
+        else:
+            peak = _peaks(factor.weight) / _largest(self.bits)
+            scale, bits = torch.exp2(torch.log2(peak).ceil()), self.bits
+            weight = _quantise(factor.weight, scale, bits)
         grid = 2.0**-self.stream_bits
-        bare = self._synapse(name, source, factor, weight)
+        bare = self._synapse(name, source, factor, weight, bits)
         if not last:
             reach = accumulator(bare, self.reaches[source].interval).magnitude
             largest = float((scale * unit).max()) * max(reach, 1)
@@ -268,13 +282,15 @@ class _Integeriser:
         lost: Tensor = (per_input.unflatten(0, (factor.groups, -1)) * inputs).sum(2)
         return bias + lost.flatten()
 
-    def _synapse(self, name: str, source: str, factor: Affine, weight: Tensor) -> IntegerSynapse:
+    def _synapse(
+        self, name: str, source: str, factor: Affine, weight: Tensor, bits: int
+    ) -> IntegerSynapse:
         zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
         return IntegerSynapse(
             name,
             (source,),
             weight=weight,
-            bits=self.bits,
+            bits=bits,
             stride=factor.stride,
             padding=factor.padding,
             groups=factor.groups,
@@ -431,6 +447,31 @@ def _quantise(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
     largest = _largest(bits)
     steps = weight / scale.view(-1, *[1] * (weight.ndim - 1))
     return steps.round().clamp(-largest, largest).to(torch.int8)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Weights as training quantised them: integers, the bits that they need, and steps [C_out]."""
+
+    weight: Tensor
+    bits: int
+    step: Tensor
+
+
+def _trained(factor: Affine) -> _Trained | None:
+    if factor.step is None:
+        return None
+    step = torch.where(factor.step > 0, factor.step, 1.0)
+    integers = (factor.weight / step.view(-1, *[1] * (factor.weight.ndim - 1))).round()
+    # A negative gain turns -8 into 8, which takes a bit more.
+    largest = max(-int(integers.min()) - 1, int(integers.max()), 1)
+    bits = largest.bit_length() + 1
+    return _Trained(integers.to(torch.int8), bits, step) if bits <= _MOST_BITS else None
+
+
+def _are_powers_of_two(values: Tensor) -> bool:
+    mantissa, _ = torch.frexp(values)
+    return bool((mantissa == 0.5).all())
 
 
 def _round_up_short(values: Tensor, bits: int) -> Tensor:

@@ -1,8 +1,15 @@
 """Synapses: affine maps that turn spikes into current."""
 
-from spikesight.synapses.layer_scale import LayerScale
+from spikesight.synapses.layer_scale import LayerScale, PowerOfTwoLayerScale
+from spikesight.synapses.membrane_rectifier import MembraneRectifier
+from spikesight.synapses.quantized_synapse import QuantizedSynapse
 from spikesight.synapses.rep_conv import BorderNorm, RepConv
 from spikesight.synapses.synapse import ConvNorm, DepthwiseSeparableConvNorm, Linear, Synapse
+from spikesight.synapses.weight_quantizer import (
+    QuantizedConv2d,
+    QuantizedLinear,
+    WeightQuantizer,
+)
 
 __all__ = [
     "BorderNorm",
@@ -10,6 +17,12 @@ __all__ = [
     "DepthwiseSeparableConvNorm",
     "LayerScale",
     "Linear",
+    "MembraneRectifier",
+    "PowerOfTwoLayerScale",
+    "QuantizedConv2d",
+    "QuantizedLinear",
+    "QuantizedSynapse",
     "RepConv",
     "Synapse",
+    "WeightQuantizer",
 ]

@@ -20,4 +20,29 @@ class LayerScale(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Scales current [T*B, C, H, W] channel by channel."""
-        return current * self.factor.view(1, -1, 1, 1)
+        return current * self.rounded().view(1, -1, 1, 1)
+
+    def rounded(self) -> Tensor:
+        """The factors [C] that are multiplied by."""
+        return self.factor
+
+
+class PowerOfTwoLayerScale(LayerScale):
+    """A layer scale rounded to powers of two, straight through.
+
+    It scales a kernel whose steps are powers of two and leaves them powers of two.
+
+    Args:
+        scale: The layer scale that it replaces; the parameter is shared.
+    """
+
+    def __init__(self, scale: LayerScale) -> None:
+        super().__init__(len(scale.factor), 1.0)
+        self.factor = scale.factor
+
+    def rounded(self) -> Tensor:
+        """The factors [C]: plus or minus a power of two."""
+        magnitude = self.factor.detach().abs().clamp_min(torch.finfo(self.factor.dtype).tiny)
+        power = torch.exp2(torch.log2(magnitude).round())
+        nearest = torch.where(self.factor < 0, -power, power)
+        return self.factor + (nearest - self.factor).detach()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikesight.synapses.membrane_rectifier import MembraneRectifier
 from spikesight.synapses.synapse import Synapse
 
 
@@ -61,9 +62,17 @@ class RepConv(Synapse):
         in_channels: Channels of the spikes.
         out_channels: Channels of the current.
         outer_norm: Whether the second normalisation follows, as everywhere in the network.
+        rectified: Whether QSD-Transformer's MPRF comes last, before the neuron.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, outer_norm: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        outer_norm: bool = True,
+        rectified: bool = False,
+    ) -> None:
         super().__init__(
             OrderedDict(
                 reduce=nn.Conv2d(in_channels, in_channels, 1, bias=False),
@@ -75,3 +84,5 @@ class RepConv(Synapse):
         )
         if outer_norm:
             self.add_module("outer_norm", nn.BatchNorm2d(out_channels))
+        if rectified:
+            self.add_module("rectifier", MembraneRectifier(out_channels))

@@ -30,7 +30,12 @@ class ModelConfig:
         drop_path_rate: Stochastic depth of the last block, in [0, 1).
         num_classes: Classes K; those of the data if omitted.
         arguments: Further arguments of `create_model`, such as the family's sizes.
-        weights: Folder of a saved model to start from. A classifier of another size starts fresh.
+        weights: Folder of a saved model to start from, not quantised. A classifier of another size
+            starts fresh.
+        bits: Bits of a weight, 2 to 8, learned as `spikesight.quantize` says; not quantised if
+            omitted.
+        recipe: Which weights are quantised: "deployable" or "official".
+        power_of_two: Whether every quantisation step is a power of two.
     """
 
     name: str
@@ -41,12 +46,17 @@ class ModelConfig:
     num_classes: int | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    bits: int | None = None
+    recipe: Literal["deployable", "official"] = "deployable"
+    power_of_two: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "levels", "num_classes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"model.{name} is {value}; pass 1 or more")
+        if self.bits is not None and not 2 <= self.bits <= 8:
+            raise ValueError(f"model.bits is {self.bits}; pass 2 to 8, or leave it out")
         if not 0.0 <= self.drop_path_rate < 1.0:
             raise ValueError(f"model.drop_path_rate is {self.drop_path_rate}; pass one in [0, 1)")
 

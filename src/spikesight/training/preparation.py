@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from spikesight.data import Loaders, build_loaders
 from spikesight.models import SpikingModel
+from spikesight.passes import quantize
 from spikesight.registry import create_model
 from spikesight.training.checkpoint import load_weights, resolve_model_folder
 from spikesight.training.config import TrainConfig
@@ -88,6 +89,8 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
     if wanted.weights is not None:
         folder = resolve_model_folder(wanted.weights)
         fresh = load_weights(model, load_file(folder / "model.safetensors"), str(folder))
+    if wanted.bits is not None:
+        quantize(model, wanted.bits, wanted.recipe, wanted.power_of_two)
     return model, fresh
 
 

@@ -1,0 +1,132 @@
+"""Quantise: low-bit weights that are learned, so that what is trained is what is deployed."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeVar, get_args
+
+from torch import nn
+
+from spikesight.graph import Graph, Input, Neuron, Output, Synapse, trace
+from spikesight.synapses import (
+    LayerScale,
+    PowerOfTwoLayerScale,
+    QuantizedConv2d,
+    QuantizedLinear,
+    QuantizedSynapse,
+    WeightQuantizer,
+)
+from spikesight.synapses import Synapse as SynapseModule
+
+QuantizationRecipe = Literal["deployable", "official"]
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+_BOUNDARY_BITS = 8
+_SCALE_BITS = 8
+# What float32 can add without error, and room for the bias: see passes/integerisation.py.
+_ACCUMULATOR_BITS = 22
+
+
+def quantize(
+    model: ModelT,
+    bits: int,
+    recipe: QuantizationRecipe = "deployable",
+    power_of_two: bool = False,
+) -> ModelT:
+    """Gives a model low-bit weights with learned steps (LSQ), in place; train it on afterwards.
+
+    - "deployable" quantises each synapse's folded kernel, so that `fold` keeps at most 2^bits
+      values per channel and `deploy` ships the integers of training. What lands on a residual
+      stream has power-of-two steps, and layer scales become powers of two; other steps have few
+      significant bits. The first and the last layer have 8 bits.
+    - "official" is what QSD-Transformer's authors quantise: every convolution and linear map
+      before its normalisation, stem and head included. RepConv's three factors multiply to a
+      kernel that is not low-bit, and deploying rounds it again.
+
+    Biases, normalisations and layer scales stay in floating point under "official".
+
+    Args:
+        model: A model of this library; "deployable" needs a whole one, from image to output.
+        bits: Bits of a weight, 2 to 8.
+        recipe: Which weights are quantised, and how.
+        power_of_two: Whether every step is a power of two.
+
+    Returns:
+        The model itself. It remembers how it was quantised: `save_pretrained` and `load` work.
+
+    Raises:
+        ValueError: If an argument is out of range, a weight is not finite, the model is quantised
+            already, or a neuron's unit is no power of two under "deployable".
+    """
+    if not 2 <= bits <= 8:
+        raise ValueError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
+    if recipe not in get_args(QuantizationRecipe):
+        raise ValueError(f"recipe is {recipe!r}; pass one of {get_args(QuantizationRecipe)}")
+    if any(isinstance(module, WeightQuantizer) for module in model.modules()):
+        raise ValueError("the model is quantised already; quantise the unquantised one instead")
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise ValueError(f"{name} is not finite, so it has no scale; load weights that are")
+    if recipe == "official":
+        _quantize_factors(model, bits, 1 if power_of_two else None)
+    else:
+        _quantize_folded(model, bits, power_of_two)
+    described = getattr(model, "recipe", None)
+    if described is not None:
+        described["quantization"] = {"bits": bits, "recipe": recipe, "power_of_two": power_of_two}
+    return model
+
+
+def _quantize_factors(model: nn.Module, bits: int, scale_bits: int | None) -> None:
+    for synapse in model.modules():
+        if not isinstance(synapse, SynapseModule):
+            continue
+        for name, child in list(synapse.named_children()):
+            if isinstance(child, nn.Conv2d):
+                setattr(synapse, name, QuantizedConv2d(child, bits, scale_bits))
+            elif isinstance(child, nn.Linear):
+                setattr(synapse, name, QuantizedLinear(child, bits, scale_bits))
+
+
+def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
+    graph = trace(model)
+    nodes = [node for node in graph.nodes if isinstance(node, Synapse)]
+    kernel_bits = {n.name: _BOUNDARY_BITS if _at_boundary(graph, n) else bits for n in nodes}
+    scale_bits = {n.name: _scale_bits(graph, n, kernel_bits[n.name]) for n in nodes}
+    for node in nodes:
+        synapse = model.get_submodule(node.name)
+        assert isinstance(synapse, SynapseModule)
+        children = list(synapse.named_children())
+        if all(isinstance(child, LayerScale) for _, child in children):
+            for name, child in children:
+                assert isinstance(child, LayerScale)
+                setattr(synapse, name, PowerOfTwoLayerScale(child))
+            continue
+        wanted = 1 if power_of_two else scale_bits[node.name]
+        quantized = QuantizedSynapse(synapse, kernel_bits[node.name], wanted)
+        quantized.train(synapse.training)
+        parent, _, name = node.name.rpartition(".")
+        setattr(model.get_submodule(parent), name, quantized)
+
+
+def _at_boundary(graph: Graph, node: Synapse) -> bool:
+    reads_image = isinstance(graph.by_name[node.inputs[0]], Input)
+    return reads_image or any(isinstance(n, Output) for n in graph.consumers[node.name])
+
+
+def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:
+    """1 onto a residual stream; to a neuron so few that float32 computes the neuron exactly."""
+    source = graph.by_name[node.inputs[0]]
+    dynamics = source.dynamics if isinstance(source, Neuron) else None
+    if not all(isinstance(reader, Neuron) for reader in graph.consumers[node.name]):
+        if dynamics is not None and math.frexp(dynamics.unit)[0] != 0.5:
+            raise ValueError(
+                f"{node.name} reads counts worth {dynamics.unit:.3g} each, with which no step onto "
+                "the residual stream is a power of two; pass levels of 1, 2, 4 or 8, a neuron "
+                'such as "i_lif", or recipe="official"'
+            )
+        return 1
+    levels = 2 ** (_BOUNDARY_BITS - 1) if dynamics is None else dynamics.levels
+    inputs = math.prod(factor.weight[0].numel() for factor in node.factors)
+    largest: int = inputs * levels * 2 ** (bits - 1)
+    return max(1, min(_SCALE_BITS, _ACCUMULATOR_BITS - largest.bit_length()))

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import spikesight as ss
+from spikesight.graph import Graph, Neuron, Synapse
+from spikesight.graph.integer_vocabulary import IntegerSynapse
+from spikesight.synapses import MembraneRectifier, QuantizedSynapse, WeightQuantizer
+from spikesight.training.config import ModelConfig, TrainConfig
+from spikesight.training.preparation import build_model
+from tests.conftest import wake
+
+IMAGE = (4, 3, 32, 32)
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"mprf": True, "neuron": "ie_lif"},
+    {"layer_scale": 0.3},
+    {"separable": "official"},
+    {"neuron": "ni_lif"},
+    {"neuron": "lif", "steps": 2},
+]
+
+
+def _trained(bits: int, recipe: str, *, steps: int = 3, **options: Any) -> tuple[nn.Module, Tensor]:
+    """A nano model that fires, quantised and trained for a few steps."""
+    model = ss.create_model("metaspikformer_nano", num_classes=5, **options)
+    x = torch.rand(IMAGE) * 3
+    wake(model, x)
+    ss.quantize(model, bits, recipe)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    for _ in range(steps):
+        loss = nn.functional.cross_entropy(model(x), torch.arange(4))
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+    return model.eval(), x
+
+
+def _most_values(graph: Graph, *, skip: set[str]) -> int:
+    return max(
+        len(channel.unique())
+        for node in graph.nodes
+        if isinstance(node, Synapse) and node.name not in skip
+        for factor in node.factors
+        for channel in factor.weight.double().flatten(1)
+    )
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("name", [n for n in ss.list_models() if n.endswith(("nano", "tiny"))])
+def test_a_folded_channel_has_at_most_2_to_the_bits_values(name: str, bits: int) -> None:
+    model = ss.create_model(name, num_classes=5)
+    wake(model, torch.rand(2, 3, 32, 32))
+    ss.quantize(model, bits)
+    graph = ss.fold(ss.trace(model))
+    assert _most_values(graph, skip={"trunk.0.0.conv", "head"}) <= 2**bits
+    assert _most_values(graph, skip=set()) <= 2**8
+
+
+def test_a_full_size_folds_to_few_values_too() -> None:
+    narrow = {"depths": (0, 0, 0, 0, 1), "separable": "official", "num_classes": 5}
+    model = ss.quantize(ss.create_model("metaspikformer_15m", **narrow), 4)
+    graph = ss.fold(ss.trace(model))
+    assert _most_values(graph, skip={"trunk.0.0.conv", "head"}) <= 16
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_deploys_the_integers_of_training(options: dict[str, Any]) -> None:
+    model, x = _trained(4, "deployable", **options)
+    graph = ss.fold(ss.trace(model.double()))
+    net = ss.deploy(model, x)
+    report = net.verify(x, against=("spikes",))
+    assert report.equal, report.table()
+    assert report.silent == []
+    synapses = {n.name: n for n in net.graph.nodes if isinstance(n, IntegerSynapse)}
+    assert {n.bits for name, n in synapses.items() if name not in ("trunk.0.0.conv", "head")} <= {
+        2,
+        3,
+        4,
+    }
+    for node in graph.nodes:
+        if isinstance(node, Synapse):
+            factor = node.factors[-1]
+            assert factor.step is not None
+            step = factor.step.view(-1, *[1] * (factor.weight.ndim - 1))
+            error = (synapses[node.name].weight * step - factor.weight).abs().max()
+            assert error <= 1e-12 * factor.weight.abs().max()
+
+
+def test_a_4_bit_network_is_spike_driven_and_small(tmp_path: Path) -> None:
+    model, x = _trained(4, "deployable")
+    net = ss.deploy(model, x)
+    assert ss.audit(net, x).spike_driven
+    net.save(tmp_path / "four.spk")
+    torch.manual_seed(0)
+    plain = ss.create_model("metaspikformer_nano", num_classes=5)
+    ss.deploy(wake(plain, x), x).save(tmp_path / "eight.spk")
+    sizes = [(tmp_path / f"{name}.spk").stat().st_size for name in ("four", "eight")]
+    assert sizes[0] < 0.65 * sizes[1]
+    assert torch.equal(ss.Deployed.load(tmp_path / "four.spk")(x), net(x))
+
+
+def test_steps_onto_the_stream_are_powers_of_two() -> None:
+    for power_of_two in (False, True):
+        model = ss.create_model("metaspikformer_nano", layer_scale=0.3)
+        ss.quantize(model, 4, power_of_two=power_of_two)
+        graph = ss.fold(ss.trace(model))
+        for node in graph.nodes:
+            if isinstance(node, Synapse):
+                (factor,) = node.factors
+                assert factor.step is not None
+                mantissa, _ = torch.frexp(factor.step)
+                onto_neuron = all(isinstance(n, Neuron) for n in graph.consumers[node.name])
+                if power_of_two or not onto_neuron:
+                    assert (mantissa == 0.5).all(), node.name
+
+
+@pytest.mark.parametrize("recipe", ["deployable", "official"])
+def test_evaluation_is_the_graph(recipe: str) -> None:
+    model, x = _trained(4, recipe, mprf=True)
+    model.double()
+    x = x.double()
+    expected = ss.graph.execute(ss.trace(model), x)
+    torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_rectifier_folds_into_the_kernel() -> None:
+    model, _ = _trained(4, "deployable", mprf=True, neuron="ie_lif")
+    assert sum(isinstance(m, MembraneRectifier) for m in model.modules()) == 6
+    node = ss.fold(ss.trace(model)).by_name["trunk.3.1.attention.query"]
+    assert isinstance(node, Synapse)
+    assert len(node.factors) == 1
+
+
+@pytest.mark.parametrize("recipe", ["deployable", "official"])
+def test_a_fresh_model_is_finite_and_comes_back(recipe: str, tmp_path: Path) -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=5)
+    names = set(model.state_dict())
+    assert ss.quantize(model, 3, recipe, power_of_two=True) is model
+    assert names <= set(model.state_dict())
+    x = torch.rand(IMAGE)
+    assert model.eval()(x).isfinite().all()
+    model.save_pretrained(tmp_path)
+    assert torch.equal(ss.load(tmp_path)(x), model(x))
+
+
+def test_a_configuration_trains_from_plain_weights(tmp_path: Path) -> None:
+    plain = ss.create_model("metaspikformer_nano", num_classes=5)
+    plain.save_pretrained(tmp_path)
+    wanted = ModelConfig("metaspikformer_nano", weights=str(tmp_path), bits=4, power_of_two=True)
+    model, fresh = build_model(TrainConfig(wanted, output=str(tmp_path / "run")), 5, 3)
+    assert fresh == []
+    assert model.recipe["quantization"] == {
+        "bits": 4,
+        "recipe": "deployable",
+        "power_of_two": True,
+    }
+    assert torch.equal(model.head.linear.weight, plain.head.linear.weight)
+    with pytest.raises(ValueError, match=r"model\.bits is 1"):
+        ModelConfig("metaspikformer_nano", bits=1)
+
+
+def test_running_statistics_become_the_batch_s() -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=5)
+    x = torch.rand(IMAGE) * 3
+    wake(model, x)
+    ss.quantize(model, 8)
+    synapse = model.get_submodule("trunk.1.1.mixer.expand")
+    assert isinstance(synapse, QuantizedSynapse)
+    spikes = torch.randint(0, 5, (32, 32, 8, 8)).float()
+    for _ in range(20):
+        trained = synapse.train()(spikes)
+    # A weight at the edge of two integers may change sides with every update of the statistics.
+    assert (synapse.eval()(spikes) - trained).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("recipe", ["deployable", "official"])
+def test_compiled_and_autocast_training(recipe: str) -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=5, depths=(0, 0, 0, 0, 1))
+    ss.quantize(model, 4, recipe)
+    model.train()
+    x = torch.rand(IMAGE)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(x).float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    synapse = model.get_submodule("trunk.4.1.attention.query").double().eval()
+    x = torch.randint(0, 5, (2, 64, 4, 4)).double()
+    compiled = torch.compile(synapse, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), synapse(x))
+
+
+def test_mistakes_are_named() -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=5)
+    with pytest.raises(ValueError, match="bits is 1"):
+        ss.quantize(model, 1)
+    with pytest.raises(ValueError, match="recipe is 'best'"):
+        ss.quantize(model, 4, "best")
+    thirds = ss.create_model("metaspikformer_nano", neuron="ni_lif", levels=3)
+    with pytest.raises(ValueError, match="levels of 1, 2, 4 or 8"):
+        ss.quantize(thirds, 4)
+    assert not any(isinstance(m, QuantizedSynapse) for m in thirds.modules())
+    with torch.no_grad():
+        model.head.linear.weight[0, 0] = torch.inf
+    with pytest.raises(ValueError, match=r"head\.linear\.weight is not finite"):
+        ss.quantize(model, 4)
+    with torch.no_grad():
+        model.head.linear.weight.zero_()
+    with pytest.raises(ValueError, match="quantised already"):
+        ss.quantize(ss.quantize(model, 4), 4)
+
+
+def test_steps_stay_positive() -> None:
+    quantizer = WeightQuantizer(torch.zeros(3, 4), bits=2)
+    assert (quantizer.step() > 0).all()
+    with torch.no_grad():
+        quantizer.scale.copy_(torch.tensor([-0.5, 0.0, 2.0]))
+    assert quantizer.step()[0] == 0.5
+    assert (quantizer.step() > 0).all()
+    assert quantizer(torch.randn(3, 4)).isfinite().all()
