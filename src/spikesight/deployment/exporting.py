@@ -6,6 +6,7 @@ import importlib
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +154,17 @@ def folded_neurons(graph: IntegerGraph) -> dict[str, IntegerNeuron]:
         ):
             folded[name] = reader
     return folded
+
+
+def potential_of(node: IntegerNeuron, reaches: Mapping[str, Reach]) -> int:
+    """The largest magnitude that a neuron compares, of a potential or a threshold."""
+    source = reaches[node.inputs[0]]
+    bias = int(node.bias.abs().max()) * source.pixels
+    potential = (source.interval.magnitude << node.shift) + bias
+    membrane = reaches.get(f"{node.name}.membrane")
+    if membrane is not None:
+        potential = max(potential, membrane.interval.magnitude)
+    return max(potential, int(node.thresholds.abs().max()) * source.pixels)
 
 
 def random_images(graph: IntegerGraph, size: tuple[int, int], *, frames: bool = False) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from spikesight.deployment.exporting import (
     Counts,
     folded_neurons,
+    potential_of,
     prove_at,
     split_of,
 )
@@ -265,11 +266,9 @@ class _Lowering:
                 current = self._affine(current, form.gain, form.offset, rank)
             rounded = self._op("Round", current)
             return self._op("Clip", rounded, self._number(0.0), self._number(node.levels))
-        source = self.reaches[node.inputs[0]]
-        membrane = self.reaches.get(f"{node.name}.membrane", source)
-        largest = int(node.thresholds.abs().max()) * source.pixels
-        wide = max(membrane.interval.magnitude, largest) >= EXACT_IN_FLOAT32
-        return self._compare(node, self._cast(current, wide=wide), source.pixels)
+        wide = potential_of(node, self.reaches) >= EXACT_IN_FLOAT32
+        pixels = self.reaches[node.inputs[0]].pixels
+        return self._compare(node, self._cast(current, wide=wide), pixels)
 
     def _compare(self, node: IntegerNeuron, current: str, pixels: int) -> str:
         """Unrolls the time steps of a membrane."""

@@ -22,6 +22,7 @@ from spikesight.deployment.exporting import (
     Counts,
     ExportError,
     folded_neurons,
+    potential_of,
     prove_at,
     split_of,
 )
@@ -385,14 +386,10 @@ class _Lowering:
                 current = self.op.multiply(self._float(node, current), gain)
                 current = self.exact.plus(current, self._shaped(node.rounding.offset, node))
             return self._quantised(self.op.clamp(current, 0.0, float(node.levels)), 0, 255)
-        source = self.reaches[node.inputs[0]]
-        membrane = self.reaches.get(f"{node.name}.membrane", source)
-        largest = int(node.thresholds.abs().max()) * source.pixels
-        if max(membrane.interval.magnitude, largest) >= EXACT_IN_FLOAT32:
+        if potential_of(node, self.reaches) >= EXACT_IN_FLOAT32:
             current = self.exact.pair(current)
-        counts = self._compare(node, current, source.pixels)
-        joined = counts[0] if len(counts) == 1 else self.op.concat(counts, 0)
-        return self._quantised(joined, 0, 255) if self.fast else joined
+        counts = self._compare(node, current, self.reaches[node.inputs[0]].pixels)
+        return self._quantised(counts[0] if len(counts) == 1 else self.op.concat(counts, 0), 0, 255)
 
     def _compare(self, node: IntegerNeuron, current: _Value, pixels: int) -> list[_Float]:
         """Unrolls the time steps of a membrane."""
