@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 
 import spikesight as ss
 from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
-from spikesight.deployment_commands import time_alternating
+from spikesight.timing import time_alternating
 
 LEVELS = 4
 Form = Callable[[Tensor], object]
@@ -54,8 +55,9 @@ def main() -> None:
     forms = {name: build(Networks(options)) for name, build in FORMS.items()}
     x = _images(options)
     rounds = options.rounds or (31 if options.batch == 1 else 7)
-    seconds = time_alternating(forms, x, rounds)
-    milliseconds = {name: 1e3 * value for name, value in seconds.items()}
+    milliseconds = time_alternating(
+        {name: partial(form, x) for name, form in forms.items()}, rounds
+    )
     print(
         f"{options.model}, batch {options.batch}, {options.size} px, {options.threads} threads, "
         f"medians of {rounds} alternating rounds"

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -18,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikesight as ss
+from spikesight.timing import time_alternating
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     twin = ss.create_model(options.model, num_classes=10, neuron="relu")
     simulation = ss.unroll(ss.trace(counts.eval()))
 
-    milliseconds = _alternate(
+    milliseconds = time_alternating(
         {
             "ann_forward": _forward(twin, x),
             "counts_forward": _forward(counts, x),
@@ -77,17 +76,6 @@ def _training_step(model: nn.Module, x: Tensor) -> Callable[[], object]:
         model.zero_grad()
 
     return run
-
-
-def _alternate(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    for round_number in range(rounds + 1):
-        for name, run in variants.items():
-            start = time.perf_counter()
-            run()
-            if round_number:
-                times[name].append(time.perf_counter() - start)
-    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
 
 
 if __name__ == "__main__":

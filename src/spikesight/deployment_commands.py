@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from spikesight.deployment.deploying import deploy
 from spikesight.deployment.network import Deployed
 from spikesight.passes.text_table import text_table
 from spikesight.pretrained import load
+from spikesight.timing import time_alternating
 from spikesight.training.checkpoint import Card, resolve_model_folder
 from spikesight.training.validation import override, sample_images
 
@@ -124,28 +124,14 @@ def bench_command(
         torch.set_num_threads(threads)
     net = Deployed.load(model)
     x = torch.randn(batch, net.graph.input.channels, *net.graph.max_size)
-    times = time_alternating(_forms(net, threads), x, rounds)
+    forms = {name: partial(form, x) for name, form in _forms(net, threads).items()}
+    times = time_alternating(forms, rounds)
     slowest = max(times.values())
-    rows = [(name, f"{1e3 * s:.2f}", f"{slowest / s:.1f}") for name, s in times.items()]
+    rows = [(name, f"{ms:.2f}", f"{slowest / ms:.1f}") for name, ms in times.items()]
     print(text_table(("form", "ms", "times faster than the slowest"), rows))
     print(
         f"batch {batch}, medians of {rounds} alternating rounds, {torch.get_num_threads()} threads"
     )
-
-
-def time_alternating(
-    forms: dict[str, Callable[[Tensor], object]], x: Tensor, rounds: int
-) -> dict[str, float]:
-    """Medians in seconds of forms that take turns, so that a noisy machine hits all alike."""
-    for call in forms.values():
-        call(x)
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(rounds):
-        for name, call in forms.items():
-            began = time.perf_counter()
-            call(x)
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def network_and_images(

@@ -21,6 +21,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPool,
     IntegerSynapse,
 )
+from spikesight.passes.batches import inputs_of
 from spikesight.passes.energy_report import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
 from spikesight.passes.fan_out import accumulations
 from spikesight.passes.text_table import si_number, text_table
@@ -153,9 +154,7 @@ def audit(net: Deployed, data: Tensor | Iterable[object]) -> Audit:
     """
     meter = _Meter(net.graph)
     executor = IntegerExecutor(net.graph)
-    for batch in [data] if isinstance(data, Tensor) else data:
-        inputs = batch[0] if isinstance(batch, tuple | list) else batch
-        assert isinstance(inputs, Tensor)
+    for inputs in inputs_of(data):
         net.check(inputs)
         executor(inputs, meter.observe)
         meter.samples += len(inputs)

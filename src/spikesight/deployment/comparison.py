@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.integer_execution import Counts, IntegerExecutor
 from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.graph import Graph, Neuron, Node, execute
-from spikesight.graph.integer_vocabulary import IntegerGraph, IntegerNeuron, IntegerNode
+from spikesight.graph.integer_vocabulary import IntegerGraph, IntegerNeuron
 from spikesight.passes.text_table import text_table
 
-Counts = dict[str, Tensor]
 _TRAINING = "training"
 
 
@@ -144,7 +143,7 @@ def compare(
     unknown = [form for form in forms if form not in runs]
     if unknown:
         raise ValueError(f"cannot verify against {unknown[0]!r}; pass any of {', '.join(runs)}")
-    counts, logits = _run_integers(executor, x)
+    counts, logits = executor.observe(x)
     mismatches: dict[str, dict[str, int]] = {name: {} for name in counts}
     differing_logits: dict[str, int] = {}
     agreement: float | None = None
@@ -166,16 +165,6 @@ def compare(
         for node in graph.neurons
     )
     return Comparison(layers, tuple(forms), differing_logits, len(logits), agreement)
-
-
-def _run_integers(executor: IntegerExecutor, x: Tensor) -> tuple[Counts, Tensor]:
-    counts: Counts = {}
-
-    def record(node: IntegerNode, output: Tensor) -> None:
-        if isinstance(node, IntegerNeuron):
-            counts[node.name] = output.cpu()
-
-    return counts, executor(x, record).cpu()
 
 
 def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> tuple[Counts, Tensor]:

@@ -6,7 +6,6 @@ import importlib
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.integer_execution import Counts, IntegerExecutor
 from spikesight.graph.integer_vocabulary import (
     IntegerGraph,
     IntegerNeuron,
@@ -23,8 +22,6 @@ from spikesight.graph.integer_vocabulary import (
     Interval,
 )
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, Reach, accumulator, prove_ranges
-
-Counts = dict[str, Tensor]
 
 _PACKAGES = {
     ".onnx": ("onnx", "onnxruntime"),
@@ -156,17 +153,6 @@ def folded_neurons(graph: IntegerGraph) -> dict[str, IntegerNeuron]:
     return folded
 
 
-def potential_of(node: IntegerNeuron, reaches: Mapping[str, Reach]) -> int:
-    """The largest magnitude that a neuron compares, of a potential or a threshold."""
-    source = reaches[node.inputs[0]]
-    bias = int(node.bias.abs().max()) * source.pixels
-    potential = (source.interval.magnitude << node.shift) + bias
-    membrane = reaches.get(f"{node.name}.membrane")
-    if membrane is not None:
-        potential = max(potential, membrane.interval.magnitude)
-    return max(potential, int(node.thresholds.abs().max()) * source.pixels)
-
-
 def random_images(graph: IntegerGraph, size: tuple[int, int], *, frames: bool = False) -> Tensor:
     """Three seeded inputs of noise, fine to coarse, that fill the range of the image.
 
@@ -200,7 +186,7 @@ def refuse_difference(
         counts: The runtime's counts [T*B, ...] per neuron; those missing are not compared.
         logits: The runtime's logits [B, K].
     """
-    expected, expected_logits = _run_integers(graph, x)
+    expected, expected_logits = IntegerExecutor(graph).observe(x)
     for name, own in expected.items():
         differing = int((counts[name].to(own) != own).sum()) if name in counts else 0
         if differing:
@@ -258,16 +244,7 @@ def _write_nir(graph: IntegerGraph, path: Path, size: tuple[int, int], frames: b
         )
     nir.write(path, network)
     x = random_images(graph, size, frames=frames)
-    refuse_difference(graph, x, "the NIR file", *_run_integers(from_nir(nir.read(path)), x))
+    refuse_difference(
+        graph, x, "the NIR file", *IntegerExecutor(from_nir(nir.read(path))).observe(x)
+    )
     return [path]
-
-
-def _run_integers(graph: IntegerGraph, x: Tensor) -> tuple[Counts, Tensor]:
-    counts: Counts = {}
-
-    def record(node: IntegerNode, output: Tensor) -> None:
-        if isinstance(node, IntegerNeuron):
-            counts[node.name] = output
-
-    logits = IntegerExecutor(graph)(x, record)
-    return counts, logits

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment import arithmetic
-from spikesight.graph.execution import present
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -21,8 +20,10 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPool,
     IntegerSynapse,
 )
-from spikesight.passes.ranges import EXACT_IN_FLOAT32, accumulator, prove_ranges
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, accumulator, potential_of, prove_ranges
+from spikesight.presentation import present
 
+Counts = dict[str, Tensor]
 Observer = Callable[[IntegerNode, Tensor], None]
 
 
@@ -76,6 +77,25 @@ class IntegerExecutor:
                     values.pop(name, None)
         return result.to(torch.int32)
 
+    def observe(self, x: Tensor) -> tuple[Counts, Tensor]:
+        """Runs the network, as the runtimes' `observe` does.
+
+        Args:
+            x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
+
+        Returns:
+            The counts of every neuron, time-major [T*B, ...], by name; and the integer logits
+            [B, K], int32. All on the CPU.
+        """
+        counts: Counts = {}
+
+        def record(node: IntegerNode, output: Tensor) -> None:
+            if isinstance(node, IntegerNeuron):
+                counts[node.name] = output.cpu()
+
+        logits = self(x, record)
+        return counts, logits.cpu()
+
     def _dtype(self, node: IntegerNode) -> torch.dtype:
         """float32 where it is exact for the node's arithmetic."""
         magnitude = self._reaches[node.name].interval.magnitude
@@ -83,9 +103,7 @@ class IntegerExecutor:
         if isinstance(node, IntegerSynapse):
             magnitude = max(magnitude, accumulator(node, sources[0].interval).magnitude)
         elif isinstance(node, IntegerNeuron):
-            membrane = self._reaches.get(f"{node.name}.membrane", sources[0])
-            thresholds = int(node.thresholds.abs().max()) * sources[0].pixels
-            magnitude = max(membrane.interval.magnitude, thresholds)
+            magnitude = potential_of(node, self._reaches)
         elsewhere = self.device.type != "cpu" and isinstance(
             node, IntegerSynapse | IntegerAttention
         )

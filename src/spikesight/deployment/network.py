@@ -16,6 +16,7 @@ from spikesight.graph import Graph
 from spikesight.graph.integer_vocabulary import IntegerGraph
 from spikesight.passes.calibration import calibrate
 from spikesight.passes.integerisation import IntegerSettings, integerise
+from spikesight.presentation import check_input
 
 
 @dataclass(frozen=True)
@@ -173,24 +174,8 @@ class Deployed:
     def check(self, x: Tensor) -> None:
         """Raises ValueError when the network cannot take an input."""
         image = self.graph.input
-        shape = tuple(x.shape)
-        if len(shape) not in (4, 5):
-            raise ValueError(
-                f"input has shape {shape}; expected [B, C, H, W] or [B, T, C, H, W]: "
-                "add the batch dimension with x[None]"
-            )
-        if len(shape) == 5 and shape[1] != image.steps:
-            raise ValueError(f"input has {shape[1]} time steps but the network has {image.steps}")
-        channels, height, width = shape[-3:]
-        if channels != image.channels:
-            raise ValueError(
-                f"input has {channels} channels but the network takes {image.channels}"
-            )
-        if height % image.stride or width % image.stride:
-            raise ValueError(
-                f"input of {height}x{width} pixels is not divisible by the stride {image.stride}; "
-                "pad or resize it"
-            )
+        check_input(tuple(x.shape), image.steps, image.channels, image.stride)
+        height, width = x.shape[-2:]
         largest = self.graph.max_size
         if height > largest[0] or width > largest[1]:
             raise ValueError(

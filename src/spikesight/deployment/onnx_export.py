@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment.exporting import (
-    Counts,
     folded_neurons,
-    potential_of,
     prove_at,
     split_of,
 )
+from spikesight.deployment.integer_execution import Counts
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -33,7 +32,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPool,
     IntegerSynapse,
 )
-from spikesight.passes.ranges import EXACT_IN_FLOAT32
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of
 
 if TYPE_CHECKING:
     import onnx

@@ -9,22 +9,27 @@ compile it with ``INFERENCE_PRECISION_HINT=f32``: bfloat16 would round.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from spikesight.deployment.exporting import (
-    Counts,
     ExportError,
     folded_neurons,
-    potential_of,
     prove_at,
     split_of,
+)
+from spikesight.deployment.integer_execution import Counts
+from spikesight.deployment.openvino_arithmetic import (
+    DIGIT,
+    Arithmetic,
+    Float,
+    Pair,
+    Value,
+    integers,
 )
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
@@ -38,16 +43,12 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
     Interval,
 )
-from spikesight.passes.ranges import EXACT_IN_FLOAT32
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of
 
 _LOGITS = "logits"
-_DIGIT_BITS = 12
-_DIGIT = 2**_DIGIT_BITS
 _SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 
 _ONE, _ZERO = torch.ones(1), torch.zeros(1)
-_Float = Any  # An output of an OpenVINO operator, float32.
-_Array = npt.NDArray[np.generic]
 
 
 def to_openvino(
@@ -125,132 +126,11 @@ class OpenVinoRuntime:
         return outputs, logits
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """An integer of up to 32 bits, high * 2^12 + low with 0 <= low < 2^12."""
-
-    high: _Float
-    low: _Float
-
-
-_Value = _Float | _Pair
-
-
-class _Arithmetic:
-    """Exact operations on floats, which stay below 2^24, and on pairs.
-
-    Constants are integers, [1] or shaped like a channel of the value.
-    """
-
-    def __init__(self) -> None:
-        from openvino import opset13
-
-        self.op: Any = opset13
-
-    def constant(self, values: Tensor | float) -> _Float:
-        return self.op.constant(torch.as_tensor(values).to(torch.float32).contiguous().numpy())
-
-    def pair(self, x: _Value) -> _Pair:
-        return x if isinstance(x, _Pair) else self._carried(self.constant(0.0), x)
-
-    def number(self, x: _Pair) -> _Float:
-        """The float of a pair that is below 2^24."""
-        return self.op.add(self.op.multiply(x.high, self.constant(_DIGIT)), x.low)
-
-    def sum(self, x: _Value, y: _Value) -> _Value:
-        if isinstance(x, _Pair) or isinstance(y, _Pair):
-            x, y = self.pair(x), self.pair(y)
-            return self._carried(self.op.add(x.high, y.high), self.op.add(x.low, y.low))
-        return self.op.add(x, y)
-
-    def plus(self, x: _Value, values: Tensor) -> _Value:
-        if not bool(values.any()):
-            return x
-        if isinstance(x, _Pair):
-            high, low = self._digits(values)
-            return self._carried(self.op.add(x.high, high), self.op.add(x.low, low))
-        return self.op.add(x, self.constant(values))
-
-    def shifted_left(self, x: _Value, bits: Tensor) -> _Value:
-        if not bool(bits.any()):
-            return x
-        factor = self.constant(torch.exp2(bits.double()))
-        if isinstance(x, _Pair):
-            return self._carried(self.op.multiply(x.high, factor), self.op.multiply(x.low, factor))
-        return self.op.multiply(x, factor)
-
-    def shifted_right(self, x: _Value, bits: Tensor) -> _Value:
-        """Rounds down."""
-        if not bool(bits.any()):
-            return x
-        if not isinstance(x, _Pair):
-            return self._floor_of(x, bits)
-        now = bits.clamp(max=_DIGIT_BITS)
-        high = self._floor_of(x.high, now)
-        rest = self.op.subtract(x.high, self.shifted_left(high, now))
-        low = self.op.add(self.shifted_left(rest, _DIGIT_BITS - now), self._floor_of(x.low, now))
-        return self.shifted_right(_Pair(high, low), bits - now)
-
-    def difference(self, x: _Value, y: _Value) -> _Value:
-        if isinstance(x, _Pair) and isinstance(y, _Pair):
-            low = self.op.subtract(x.low, y.low)
-            return self._carried(self.op.subtract(x.high, y.high), low)
-        return self.op.subtract(x, y)
-
-    def minus(self, x: _Value, count: _Float, values: Tensor) -> _Value:
-        """Subtracts count * values, for counts of at most 255."""
-        if isinstance(x, _Pair):
-            high, low = (self.op.multiply(count, digit) for digit in self._digits(values))
-            return self._carried(self.op.subtract(x.high, high), self.op.subtract(x.low, low))
-        return self.op.subtract(x, self.op.multiply(count, self.constant(values)))
-
-    def reached(self, x: _Value, thresholds: Tensor) -> _Float:
-        """1 where x >= thresholds and 0 elsewhere."""
-        if isinstance(x, _Pair):
-            high, low = self._digits(thresholds - 1)
-            # Where the high digits differ they outweigh the low ones, whatever the sum rounds to.
-            above = self.op.multiply(self.op.subtract(x.high, high), self.constant(_DIGIT))
-            distance = self.op.add(above, self.op.subtract(x.low, low))
-        else:
-            distance = self.op.subtract(x, self.constant(thresholds - 1))
-        return self.op.clamp(distance, 0.0, 1.0)
-
-    def masked(self, x: _Value, mask: _Float) -> _Value:
-        if isinstance(x, _Pair):
-            return _Pair(self.op.multiply(x.high, mask), self.op.multiply(x.low, mask))
-        return self.op.multiply(x, mask)
-
-    def pooled(self, x: _Value) -> _Value:
-        """The sum over the pixels, of which there may be 2^12."""
-        if isinstance(x, _Pair):
-            return self._carried(self.pooled(x.high), self.pooled(x.low))
-        return self.op.reduce_sum(x, _integers(2, 3), False)
-
-    def split(self, x: _Value, parts: int) -> list[_Value]:
-        """Equal parts along the batch."""
-        if isinstance(x, _Pair):
-            digits = (self.split(x.high, parts), self.split(x.low, parts))
-            return [_Pair(high, low) for high, low in zip(*digits, strict=True)]
-        axis = self.op.constant(np.array(0, np.int64))
-        return list(self.op.split(x, axis, parts).outputs())
-
-    def _floor_of(self, x: _Float, bits: Tensor) -> _Float:
-        return self.op.floor(self.op.multiply(x, self.constant(torch.exp2(-bits.double()))))
-
-    def _carried(self, high: _Float, low: _Float) -> _Pair:
-        carry = self._floor_of(low, torch.tensor(_DIGIT_BITS))
-        rest = self.op.subtract(low, self.op.multiply(carry, self.constant(_DIGIT)))
-        return _Pair(self.op.add(high, carry), rest)
-
-    def _digits(self, values: Tensor) -> tuple[_Float, _Float]:
-        return self.constant(values >> _DIGIT_BITS), self.constant(values & (_DIGIT - 1))
-
-
 class _Lowering:
     def __init__(
         self, graph: IntegerGraph, size: tuple[int, int], *, frames: bool, fast: bool
     ) -> None:
-        self.exact = _Arithmetic()
+        self.exact = Arithmetic()
         self.op = self.exact.op
         self.graph = graph
         self.size = size
@@ -258,7 +138,7 @@ class _Lowering:
         self.fast = fast
         self.reaches = prove_at(graph, size)
         self.folded = folded_neurons(graph)
-        self.values: dict[str, _Value] = {}
+        self.values: dict[str, Value] = {}
 
     def run(self, *, observe: bool) -> Any:
         import openvino
@@ -270,9 +150,9 @@ class _Lowering:
         for node in self.graph.nodes:
             value = self._lower(node, [self.values[name] for name in node.inputs] or [image])
             reach = self.reaches[node.name].interval
-            if isinstance(value, _Pair) and _largest(reach) < EXACT_IN_FLOAT32:
+            if isinstance(value, Pair) and _largest(reach) < EXACT_IN_FLOAT32:
                 value = self.exact.number(value)
-            if not isinstance(value, _Pair):
+            if not isinstance(value, Pair):
                 value.set_friendly_name(node.name)
             self.values[node.name] = value
         sources = {_LOGITS: self.graph.output.name}
@@ -286,7 +166,7 @@ class _Lowering:
         model.set_rt_info(repr(self.graph.output.scale), ["spikesight", "scale"])
         return model
 
-    def _lower(self, node: IntegerNode, inputs: list[_Value]) -> _Value:
+    def _lower(self, node: IntegerNode, inputs: list[Value]) -> Value:
         match node:
             case IntegerInput():
                 return self._input(node, inputs[0])
@@ -305,10 +185,10 @@ class _Lowering:
                 return self._output(node, inputs[0])
         assert_never(node)
 
-    def _input(self, node: IntegerInput, image: _Float) -> _Float:
+    def _input(self, node: IntegerInput, image: Float) -> Float:
         if self.frames:
-            image = self.op.transpose(image, _integers(1, 0, 2, 3, 4))
-            image = self.op.reshape(image, _integers(-1, node.channels, *self.size), False)
+            image = self.op.transpose(image, integers(1, 0, 2, 3, 4))
+            image = self.op.reshape(image, integers(-1, node.channels, *self.size), False)
         x = self.exact.shifted_left(image, torch.tensor(node.shift))
         x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
         readers = [reader for reader in self.graph.nodes if node.name in reader.inputs]
@@ -316,7 +196,7 @@ class _Lowering:
             x = self._quantised(x, node.low, node.high)
         return x if self.frames or node.steps == 1 else self.op.concat([x] * node.steps, 0)
 
-    def _synapse(self, node: IntegerSynapse, source: _Value) -> _Value:
+    def _synapse(self, node: IntegerSynapse, source: Value) -> Value:
         neuron = self.folded.get(node.name)
         if neuron is not None and neuron.rounding is not None:
             return self._accumulate(node, source, neuron.rounding.gain, neuron.rounding.offset)
@@ -331,7 +211,7 @@ class _Lowering:
         total = self.exact.plus(self.exact.shifted_left(total, left), bias.long())
         return self.exact.shifted_right(total, right)
 
-    def _accumulate_in_parts(self, node: IntegerSynapse, source: _Float, bits: Tensor) -> _Value:
+    def _accumulate_in_parts(self, node: IntegerSynapse, source: Float, bits: Tensor) -> Value:
         if not bool(bits):
             return self.exact.pair(self._accumulate(node, source))
         quotient = self.exact.shifted_right(source, bits)
@@ -343,12 +223,12 @@ class _Lowering:
     def _accumulate(
         self,
         node: IntegerSynapse,
-        source: _Value,
+        source: Value,
         scale: Tensor = _ONE,
         offset: Tensor = _ZERO,
         *,
         short: bool = True,
-    ) -> _Float:
+    ) -> Float:
         """Scale and offset enter kernel and bias; float32 holds their products.
 
         Args:
@@ -363,8 +243,10 @@ class _Lowering:
         if node.groups > 1:
             weight, scale = (v.unflatten(0, (node.groups, -1)) for v in (weight, scale))
         if short and self._is_int8(node):
-            integers = self.op.constant(weight.to(torch.int8).contiguous().numpy())
-            kernel = self.op.multiply(self.op.convert(integers, "f32"), self.exact.constant(scale))
+            short_weight = self.op.constant(weight.to(torch.int8).contiguous().numpy())
+            kernel = self.op.multiply(
+                self.op.convert(short_weight, "f32"), self.exact.constant(scale)
+            )
         else:
             kernel = self.exact.constant(weight.double() * scale)
         if node.is_linear:
@@ -379,7 +261,7 @@ class _Lowering:
         # others read the convolution too. An operator between them forbids that.
         return total if node.name in self.folded else self.op.floor(total)
 
-    def _neuron(self, node: IntegerNeuron, current: _Value) -> _Float:
+    def _neuron(self, node: IntegerNeuron, current: Value) -> Float:
         if node.rounding is not None:
             if node.inputs[0] not in self.folded:
                 gain = self.exact.constant(self._shaped(node.rounding.gain, node))
@@ -391,12 +273,12 @@ class _Lowering:
         counts = self._compare(node, current, self.reaches[node.inputs[0]].pixels)
         return self._quantised(counts[0] if len(counts) == 1 else self.op.concat(counts, 0), 0, 255)
 
-    def _compare(self, node: IntegerNeuron, current: _Value, pixels: int) -> list[_Float]:
+    def _compare(self, node: IntegerNeuron, current: Value, pixels: int) -> list[Float]:
         """Unrolls the time steps of a membrane."""
         shift = torch.tensor(node.shift)
         bias = self._shaped(node.bias * pixels, node)
-        counts: list[_Float] = []
-        membrane: _Value | None = None
+        counts: list[Float] = []
+        membrane: Value | None = None
         for x in self.exact.split(current, node.steps) if node.steps > 1 else [current]:
             potential = self.exact.plus(self.exact.shifted_left(x, shift), bias)
             if membrane is not None:
@@ -411,8 +293,8 @@ class _Lowering:
         return counts
 
     def _left(
-        self, node: IntegerNeuron, potential: _Value, count: _Float, pixels: int
-    ) -> _Value | None:
+        self, node: IntegerNeuron, potential: Value, count: Float, pixels: int
+    ) -> Value | None:
         """What reset and leak leave for the next time step."""
         if node.leak.kind == "none":
             return None
@@ -427,15 +309,15 @@ class _Lowering:
         shifted = self.exact.shifted_right(membrane, torch.tensor(node.leak.shift))
         return shifted if node.leak.kind == "share" else self.exact.difference(membrane, shifted)
 
-    def _attention(self, node: IntegerAttention, inputs: list[_Value]) -> _Value:
+    def _attention(self, node: IntegerAttention, inputs: list[Value]) -> Value:
         source = self.reaches[node.inputs[0]]
         channels, heads = source.interval.low.numel(), node.heads
-        shape = _integers(0, heads, channels // heads, source.size[0] * source.size[1])
+        shape = integers(0, heads, channels // heads, source.size[0] * source.size[1])
         query, key, value = (self.op.reshape(x, shape, True) for x in inputs)
-        context: _Value = self.op.matmul(value, key, False, True)
-        maps = _integers(0, channels, *source.size)
+        context: Value = self.op.matmul(value, key, False, True)
+        maps = integers(0, channels, *source.size)
 
-        def attend(part: _Float) -> _Float:
+        def attend(part: Float) -> Float:
             return self.op.reshape(self.op.matmul(part, query, False, False), maps, True)
 
         if not self._exceeds(node):
@@ -452,14 +334,14 @@ class _Lowering:
         high = self.exact.shifted_left(self.exact.pair(attend(quotient)), split)
         return self.exact.sum(high, attend(remainder))
 
-    def _pool(self, node: IntegerPool, source: _Value) -> _Value:
+    def _pool(self, node: IntegerPool, source: Value) -> Value:
         reach = self.reaches[node.name]
         pooled = self.exact.pair(source) if self._exceeds(node) else source
-        if isinstance(pooled, _Pair) and reach.pixels > _DIGIT:
+        if isinstance(pooled, Pair) and reach.pixels > DIGIT:
             raise self._too_wide(node, reach.interval.bits)
         return self.exact.pooled(pooled)
 
-    def _output(self, node: IntegerOutput, source: _Value) -> _Float:
+    def _output(self, node: IntegerOutput, source: Value) -> Float:
         if self._exceeds(node):
             raise self._too_wide(node, self.reaches[node.name].interval.bits)
         total = self._float(node, source)
@@ -467,7 +349,7 @@ class _Lowering:
             total = functools.reduce(self.op.add, self.exact.split(total, node.steps))
         return self.op.convert(total, "i32")
 
-    def _quantised(self, x: _Float, low: int, high: int) -> _Float:
+    def _quantised(self, x: Float, low: int, high: int) -> Float:
         """Marks integers of 8 bits; x is clamped already, and halves round to even."""
         if not self.fast:
             return self.op.round(x, "half_to_even")
@@ -492,8 +374,8 @@ class _Lowering:
     def _exceeds(self, node: IntegerNode) -> bool:
         return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32
 
-    def _float(self, node: IntegerNode, value: _Value) -> _Float:
-        if isinstance(value, _Pair):
+    def _float(self, node: IntegerNode, value: Value) -> Float:
+        if isinstance(value, Pair):
             raise self._too_wide(node, self.reaches[node.inputs[0]].interval.bits)
         return value
 
@@ -510,7 +392,3 @@ class _Lowering:
 
 def _largest(reach: Interval) -> int:
     return int(torch.maximum(reach.low.abs(), reach.high.abs()).max())
-
-
-def _integers(*values: int) -> _Array:
-    return np.array(values, np.int64)

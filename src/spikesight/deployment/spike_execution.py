@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment import arithmetic
-from spikesight.graph.execution import present
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -20,6 +19,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPool,
     IntegerSynapse,
 )
+from spikesight.presentation import present
 
 Spikes = list[Tensor]
 SpikeObserver = Callable[[IntegerNeuron, int, Spikes], None]

@@ -22,6 +22,7 @@ from spikesight.graph.vocabulary import (
     Synapse,
 )
 from spikesight.neurons.dynamics import integrate
+from spikesight.presentation import present
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 
@@ -79,13 +80,6 @@ def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
             frames: Tensor = inputs[0].unflatten(0, (steps, -1))
             return frames.mean(0)
     raise AssertionError(f"unknown node {node}")
-
-
-def present(x: Tensor, steps: int) -> Tensor:
-    """Time-major input [T*B, C, H, W] from [B, C, H, W] or [B, T, C, H, W]."""
-    if x.ndim == 5:
-        return x.transpose(0, 1).flatten(0, 1)
-    return x.repeat(steps, 1, 1, 1)
 
 
 def apply_affine(factor: Affine, x: Tensor, *, linear_part: bool = False) -> Tensor:

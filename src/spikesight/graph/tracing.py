@@ -23,6 +23,7 @@ from spikesight.graph.vocabulary import (
     Synapse,
 )
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout
+from spikesight.synapses.normalisation import gain_and_shift
 
 _LEAVES = (
     neurons.Neuron,
@@ -207,8 +208,5 @@ def _weight(module: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor | None]:
 
 
 def _normalisation(norm: nn.BatchNorm2d) -> Affine:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    gain = norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()
-    shift = norm.bias.detach() - norm.running_mean * gain
-    return Affine(gain.view(-1, 1, 1, 1), shift, groups=gain.numel())
+    gain, shift = gain_and_shift(norm)
+    return Affine(_copy(gain).view(-1, 1, 1, 1), _copy(shift), groups=gain.numel())

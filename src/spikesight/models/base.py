@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from spikesight.presentation import check_input, present
+
 
 class Recipe(TypedDict):
     """What rebuilds a model: `create_model(name, **arguments)`, then `quantize(**quantization)`."""
@@ -43,34 +45,11 @@ class Presentation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] or [B, T, C, H, W] to time-major [T*B, C, H, W]."""
         self.check(tuple(x.shape))
-        if x.ndim == 5:
-            return x.transpose(0, 1).flatten(0, 1)
-        return x if self.steps == 1 else x.repeat(self.steps, 1, 1, 1)
+        return present(x, self.steps)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError when the network cannot take an input of this shape."""
-        if len(shape) not in (4, 5):
-            raise ValueError(
-                f"input has shape {shape}; expected [B, C, H, W] or [B, T, C, H, W]: "
-                "add the batch dimension with x[None]"
-            )
-        if len(shape) == 5 and shape[1] != self.steps:
-            raise ValueError(
-                f"input has {shape[1]} time steps but the model has {self.steps}; "
-                f"create the model with steps={shape[1]}"
-            )
-        channels, height, width = shape[-3:]
-        if channels != self.channels:
-            raise ValueError(
-                f"input has {channels} channels but the model takes {self.channels}; "
-                f"create the model with in_channels={channels}"
-            )
-        down, right = -height % self.stride, -width % self.stride
-        if down or right:
-            raise ValueError(
-                f"input of {height}x{width} pixels is not divisible by the stride {self.stride}; "
-                f"pad it with torch.nn.functional.pad(x, (0, {right}, 0, {down})) or resize it"
-            )
+        check_input(shape, self.steps, self.channels, self.stride)
 
 
 class GlobalPool(nn.Module):

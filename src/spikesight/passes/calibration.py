@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spikesight.graph import Graph, Input, Neuron, Node, execute
+from spikesight.passes.batches import inputs_of
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,7 @@ def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
             counts[node.name] = counts.get(node.name, 0) + by_channel.shape[1]
 
     peak = 0.0
-    for batch in batches:
-        inputs = batch[0] if isinstance(batch, tuple | list) else batch
-        if not isinstance(inputs, Tensor):
-            raise ValueError(f"calibration yields {type(inputs).__name__}; pass batches of tensors")
+    for inputs in inputs_of(batches):
         peak = max(peak, float(inputs.abs().max()))
         execute(graph, inputs.cpu().to(dtype), record)
     if not counts:

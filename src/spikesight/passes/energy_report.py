@@ -23,6 +23,7 @@ from spikesight.graph import (
     trace,
 )
 from spikesight.neurons.dynamics import Dynamics
+from spikesight.passes.batches import inputs_of
 from spikesight.passes.fan_out import accumulations
 from spikesight.passes.folding import fold
 from spikesight.passes.text_table import si_number, text_table
@@ -168,10 +169,8 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
     graph = unfolded if is_ann else fold(unfolded)
     meter = _Meter(graph)
     twin_macs: dict[str, list[float]] = {}
-    for batch in [data] if isinstance(data, Tensor) else data:
-        inputs = batch[0] if isinstance(batch, tuple | list) else batch
-        assert isinstance(inputs, Tensor)
-        inputs = inputs.to(parameter.device, parameter.dtype)
+    for batch in inputs_of(data):
+        inputs = batch.to(parameter.device, parameter.dtype)
         if not twin_macs:
             twin_macs = _dense_macs(unfolded, inputs[:1])
         execute(graph, inputs, meter.observe)

@@ -42,11 +42,13 @@ from spikesight.passes.ranges import (
     EXACT_IN_FLOAT32,
     Reach,
     accumulator,
-    prove_ranges,
+    prove_node,
     reach_of,
 )
 
-_GAIN_BITS = 8
+# A gain has so many significant bits, and leaves an accumulator so much room in float32.
+GAIN_BITS = 8
+GAIN_ROOM = EXACT_IN_FLOAT32 // 4
 _MEMBRANE_BITS = 10
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
@@ -108,9 +110,7 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
         NotDeployableError: If a neuron or value has no integer form; names it and the remedy.
         RangeError: If 32 bits do not suffice for a value; names it and the bits.
     """
-    integers = _Integeriser(fold(graph).to(torch.float64), settings, calibration).run()
-    prove_ranges(integers)
-    return integers
+    return _Integeriser(fold(graph).to(torch.float64), settings, calibration).run()
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,7 @@ class _Integeriser:
     def _append(self, node: IntegerNode, meaning: _Meaning) -> None:
         self.nodes.append(node)
         self.meanings[node.name] = meaning
-        sources = [self.reaches[name] for name in node.inputs]
-        self.reaches |= reach_of(node, sources, self.max_size)
+        self.reaches |= prove_node(node, self.reaches, self.max_size)
 
     def _convert(self, node: Node) -> None:
         name, inputs = node.name, node.inputs
@@ -208,13 +207,13 @@ class _Integeriser:
                 )
             readers = self.graph.consumers[node.name] if last else ()
             if readers and all(isinstance(reader, Neuron) for reader in readers):
-                self._append(*self._synapse_to_neuron(name, source, factor, readers))
+                self._append(*self._synapse_to_neuron(name, source, factor))
             else:
                 self._append(*self._synapse_to_stream(name, source, factor, last=last))
             source = name
 
     def _synapse_to_neuron(
-        self, name: str, source: str, factor: Affine, readers: tuple[Node, ...]
+        self, name: str, source: str, factor: Affine
     ) -> tuple[IntegerSynapse, _Meaning]:
         """Scales are short multiples of a power of two, as float32 multiplies without error."""
         unit = float(self.meanings[source].scale)
@@ -225,12 +224,12 @@ class _Integeriser:
         else:
             weight = factor.weight * unit
             peak = _peaks(weight) / _largest(self.bits)
-            for gain_bits in range(_GAIN_BITS, 0, -1):
+            for gain_bits in range(GAIN_BITS, 0, -1):
                 scale = _round_up_short(peak, gain_bits)
                 integers = _quantise(weight, scale, self.bits)
                 node = self._synapse(name, source, factor, integers, self.bits)
                 magnitude = accumulator(node, self.reaches[source].interval).magnitude
-                if magnitude << gain_bits < EXACT_IN_FLOAT32 // 4:
+                if magnitude << gain_bits < GAIN_ROOM:
                     break
         bias = self._bias(source, factor, node.weight, scale / unit)
         # The scale's own grid is finer than one unit of the accumulator.
@@ -483,4 +482,4 @@ def _round_up_short(values: Tensor, bits: int) -> Tensor:
 
 def _nearest_short(value: float) -> float:
     mantissa, exponent = math.frexp(value)
-    return math.ldexp(round(mantissa * 2**_GAIN_BITS), exponent - _GAIN_BITS)
+    return math.ldexp(round(mantissa * 2**GAIN_BITS), exponent - GAIN_BITS)

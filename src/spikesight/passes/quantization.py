@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, get_args
 from torch import nn
 
 from spikesight.graph import Graph, Input, Neuron, Output, Synapse, trace
+from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM
 from spikesight.synapses import (
     LayerScale,
     PowerOfTwoLayerScale,
@@ -22,9 +23,6 @@ QuantizationRecipe = Literal["deployable", "official"]
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 _BOUNDARY_BITS = 8
-_SCALE_BITS = 8
-# What float32 can add without error, and room for the bias: see passes/integerisation.py.
-_ACCUMULATOR_BITS = 22
 
 
 def quantize(
@@ -129,4 +127,4 @@ def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:
     levels = 2 ** (_BOUNDARY_BITS - 1) if dynamics is None else dynamics.levels
     inputs = math.prod(factor.weight[0].numel() for factor in node.factors)
     largest: int = inputs * levels * 2 ** (bits - 1)
-    return max(1, min(_SCALE_BITS, _ACCUMULATOR_BITS - largest.bit_length()))
+    return max(1, min(GAIN_BITS, GAIN_ROOM.bit_length() - 1 - largest.bit_length()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -58,11 +59,30 @@ def prove_ranges(graph: IntegerGraph) -> dict[str, Reach]:
     """
     reaches: dict[str, Reach] = {}
     for node in graph.nodes:
-        inputs = [reaches[name] for name in node.inputs]
-        for name, reach in reach_of(node, inputs, graph.max_size).items():
-            _require_bits(name, reach.interval.magnitude, graph.max_size)
-            reaches[name] = reach
+        reaches |= prove_node(node, reaches, graph.max_size)
     return reaches
+
+
+def prove_node(
+    node: IntegerNode, reaches: Mapping[str, Reach], max_size: tuple[int, int]
+) -> dict[str, Reach]:
+    """Bounds one node's output and membrane.
+
+    Args:
+        node: The node.
+        reaches: The reach of everything that it reads, by name.
+        max_size: Largest height and width of an input.
+
+    Returns:
+        As `prove_ranges` does, for this node.
+
+    Raises:
+        RangeError: If 32 bits do not suffice.
+    """
+    proved = reach_of(node, [reaches[name] for name in node.inputs], max_size)
+    for name, reach in proved.items():
+        _require_bits(name, reach.interval.magnitude, max_size)
+    return proved
 
 
 def _require_bits(name: str, magnitude: int, max_size: tuple[int, int]) -> None:
@@ -129,6 +149,17 @@ def accumulator(node: IntegerSynapse, source: Interval) -> Interval:
     size = torch.maximum(low.abs(), high.abs())
     magnitude = int((weight.abs().sum(-1) * size).sum(1).max())
     return Interval(lowest, highest, magnitude)
+
+
+def potential_of(node: IntegerNeuron, reaches: Mapping[str, Reach]) -> int:
+    """The largest magnitude that a neuron compares, of a potential or a threshold."""
+    source = reaches[node.inputs[0]]
+    bias = int(node.bias.abs().max()) * source.pixels
+    potential = (source.interval.magnitude << node.shift) + bias
+    membrane = reaches.get(f"{node.name}.membrane")
+    if membrane is not None:
+        potential = max(potential, membrane.interval.magnitude)
+    return max(potential, int(node.thresholds.abs().max()) * source.pixels)
 
 
 def _synapse(node: IntegerSynapse, source: Reach) -> Reach:

@@ -19,9 +19,10 @@ from spikesight.graph import (
     Pool,
     Synapse,
 )
-from spikesight.graph.execution import apply_affine, present
+from spikesight.graph.execution import apply_affine
 from spikesight.neurons.dynamics import binary_spikes, charge, reset
 from spikesight.passes.folding import fold
+from spikesight.presentation import present
 
 Spikes = list[Tensor]
 SpikeObserver = Callable[[Neuron, int, Spikes], None]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikesight.synapses.layer_scale import LayerScale
+from spikesight.synapses.normalisation import gain_and_shift
 from spikesight.synapses.rep_conv import BorderNorm
 from spikesight.synapses.synapse import Synapse
 from spikesight.synapses.weight_quantizer import WeightQuantizer
@@ -142,7 +143,7 @@ def _kernel(part: _Part) -> tuple[Tensor, Tensor]:
     assert isinstance(border, BorderNorm)
     assert isinstance(depthwise, nn.Conv2d)
     assert isinstance(expand, nn.Conv2d)
-    gain, shift = _normalisation(border.norm)
+    gain, shift = gain_and_shift(border.norm)
     matrix = expand.weight.flatten(1)
     middle = depthwise.weight * (reduce.weight * gain.view(-1, 1, 1, 1))
     return torch.einsum("om,mihw->oihw", matrix, middle), matrix @ (
@@ -160,18 +161,11 @@ def _gain(part: _Part) -> tuple[Tensor, Tensor]:
             gain, shift = gain * scaling.factor, shift * scaling.factor
         else:
             assert isinstance(scaling, nn.BatchNorm2d)
-            factor, offset = _normalisation(scaling)
+            factor, offset = gain_and_shift(scaling)
             gain, shift = gain * factor, shift * factor + offset
     # Training divides by the gain.
     least = torch.where(gain < 0, -_LEAST_GAIN, _LEAST_GAIN).to(gain.dtype)
     return torch.where(gain.abs() < _LEAST_GAIN, least, gain), shift
-
-
-def _normalisation(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    return gain, norm.bias - norm.running_mean * gain
 
 
 def _column(gain: Tensor, part: _Part) -> Tensor:
