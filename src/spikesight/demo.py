@@ -40,6 +40,7 @@ from spikesight.reports import (
 from spikesight.reports.energy_page import energy_text, mean_firing_rate, ratio_text
 from spikesight.reports.page import percent
 from spikesight.training import (
+    BackgroundRun,
     Card,
     ModelConfig,
     OptimizerConfig,
@@ -115,22 +116,17 @@ def demo(
 
     _say(
         console,
-        "1/8  Real handwriting",
+        "1/7  Real handwriting",
         f"scikit-learn brings {images:,} digits that people wrote. A fifth of each class is held "
         f"out: the models never learn from it. A digit is {IMAGE_SIZE} x {IMAGE_SIZE} pixels here.",
     )
     _say(
         console,
-        "2/8  A spiking transformer learns",
-        f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers.",
+        "2/7  A spiking transformer learns, and its ANN twin beside it",
+        f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers. The twin "
+        "has the same layers, first weights, digits and recipe; only its neurons are ReLUs.",
     )
-    _train(configs[0], console)
-    _say(
-        console,
-        "3/8  Its ANN twin learns",
-        "The same layers, first weights, digits and recipe. Only the neurons are ReLUs.",
-    )
-    _train(configs[1], console)
+    _train_both(*configs, console)
 
     digits = _read_held_out(output / "run" / "last")
     model = spikesight.load(output / "run" / "last")
@@ -140,7 +136,7 @@ def demo(
     twin_accuracy = _accuracy(_guess(twin, digits))
     _say(
         console,
-        "4/8  Who reads better?",
+        "3/7  Who reads better?",
         f"Of {len(guesses)} held-out digits the spiking transformer reads {accuracy:.2f} % and "
         f"the twin {twin_accuracy:.2f} % right, each after its last epoch.",
     )
@@ -148,7 +144,7 @@ def demo(
     verification = verify(model, digits.inputs)
     _say(
         console,
-        "5/8  Are the counts really spikes?",
+        "4/7  Are the counts really spikes?",
         f"Each count becomes {LEVELS} sub-steps of zeros and ones, which synapses read one by one. "
         + verification_sentence(verification),
     )
@@ -156,7 +152,7 @@ def demo(
     report = energy(model, digits.inputs)
     _say(
         console,
-        "6/8  What does it cost?",
+        "5/7  What does it cost?",
         "A spike adds a weight (0.9 pJ). An ANN multiplies as well (4.6 pJ).",
     )
     console.print(_energy_table(report))
@@ -169,7 +165,7 @@ def demo(
     deployment = _deploy(model, digits, output / "digits.spk")
     _say(
         console,
-        "7/8  One integer network",
+        "6/7  One integer network",
         "Counts are whole numbers, so the network runs once, in integers, and fires the very same "
         f"spikes. {deployment_sentence(deployment)}",
     )
@@ -198,7 +194,7 @@ def demo(
     )
     result.report.write_text(demo_page(content), encoding="utf-8")
     _mark(output, result)
-    _say(console, "8/8  All of it with pictures", f"Open {result.report} in a browser.")
+    _say(console, "7/7  All of it with pictures", f"Open {result.report} in a browser.")
     return result
 
 
@@ -226,12 +222,21 @@ def _config(folder: Path, neuron: str, epochs: int, seed: int) -> TrainConfig:
     )
 
 
-def _train(config: TrainConfig, console: Console) -> None:
+def _train_both(config: TrainConfig, twin: TrainConfig, console: Console) -> None:
+    """Trains side by side, each with half of the threads: so small a model gains little by more."""
+    threads = torch.get_num_threads()
+    share = max(1, threads // 2)
+    torch.set_num_threads(share)
     try:
-        train(config)
+        with BackgroundRun(twin, share) as beside:
+            train(config)
+            with console.status("the twin ends too"):
+                beside.wait()
     except TrainingInterrupted:
         console.print("The demo does not go on in the middle: run it again to start over.")
         raise
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _clear(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Training, validation and prediction."""
 
+from spikesight.training.background import BackgroundRun
 from spikesight.training.checkpoint import Card, resolve_model_folder
 from spikesight.training.config import ModelConfig, TrainConfig, from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
@@ -14,6 +15,7 @@ from spikesight.training.optimization import (
 from spikesight.training.trainer import Trainer, TrainResult, train
 
 __all__ = [
+    "BackgroundRun",
     "Card",
     "EmaConfig",
     "Evaluation",

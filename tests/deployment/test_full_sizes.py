@@ -1,0 +1,43 @@
+"""Networks of the papers' sizes: integers, spikes and runtimes agree in every count."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import spikesight as ss
+from tests.conftest import wake
+
+
+def _deployed(name: str, x: torch.Tensor, **options: Any) -> ss.Deployed:
+    torch.manual_seed(0)
+    model = ss.create_model(name, num_classes=1000, separable="spike_driven", **options)
+    return ss.deploy(wake(model, x), x[:1])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("name", "neuron", "steps", "levels", "size"),
+    [
+        ("metaspikformer_15m", "i_lif", 1, 4, 224),
+        ("metaspikformer_15m", "lif", 4, 1, 64),
+        ("metaspikformer_15m", "i_lif", 2, 8, 96),
+        ("metaspikformer_31m", "ni_lif", 1, 4, 96),
+        ("metaspikformer_55m", "ie_lif", 1, 4, 96),
+    ],
+)
+def test_integers_equal_spikes(name: str, neuron: str, steps: int, levels: int, size: int) -> None:
+    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2
+    net = _deployed(name, x, neuron=neuron, steps=steps, levels=levels)
+    result = net.verify(x, against=("spikes",))
+    assert result.equal, result.table()
+    assert result.silent == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_runtimes_equal_integers(runtime: Any) -> None:
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1)) * 2
+    result = _deployed("metaspikformer_15m", x).verify(x, against=(runtime,))
+    assert result.equal, result.table()
+    assert result.silent == []
