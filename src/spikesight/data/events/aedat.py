@@ -130,4 +130,3 @@ def _parse_3(
         (words >> 1 & 1).astype(np.bool_),
         sensor,
     )
-

@@ -78,16 +78,18 @@ def sum_pool(frames: Tensor, factor: int) -> Tensor:
             "size to event_frames instead"
         )
     blocks = frames.unflatten(-1, (-1, factor)).unflatten(-3, (-1, factor))
-    return blocks.sum((-3, -1), dtype=frames.dtype)
+    pooled: Tensor = blocks.sum((-3, -1), dtype=frames.dtype)
+    return pooled
 
 
-def _slice_numbers(t: NDArray[np.int64], frames: int, slicing: Slicing) -> NDArray[np.int64]:
+def _slice_numbers(t: NDArray[np.int64], frames: int, slicing: Slicing) -> NDArray[Any]:
     if not len(t):
         return np.zeros(0, np.int64)
     if slicing == "count":
         return np.arange(len(t), dtype=np.int64) * frames // len(t)
     if slicing == "time":
-        return (t - t[0]) * frames // (t[-1] - t[0] + 1)
+        numbers: NDArray[Any] = (t - t[0]) * frames // (t[-1] - t[0] + 1)
+        return numbers
     raise DataError(f"slicing is {slicing!r}; pass 'count' or 'time'")
 
 
@@ -108,9 +110,7 @@ def _place(
     for given, wanted in ((events.height, height), (events.width, width)):
         if wanted * down < given * up:
             up, down = wanted, given
-    used_height, used_width = (
-        -(-side * up // down) for side in (events.height, events.width)
-    )
+    used_height, used_width = (-(-side * up // down) for side in (events.height, events.width))
     columns = columns * up // down + (width - used_width) // 2
     rows = rows * up // down + (height - used_height) // 2
     return columns, rows, height, width

@@ -7,6 +7,8 @@ threshold since it fired last, at the time of the crossing.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -62,7 +64,7 @@ def _shifted(brightness: Tensor) -> Tensor:
     share = torch.arange(1, _STEPS + 1, dtype=torch.float64) / _STEPS
     smooth = (3 * share**2 - 2 * share**3)[:, None]
     corners = torch.tensor(_CORNERS, dtype=torch.float64)
-    sides = [start + (stop - start) * smooth for start, stop in zip(corners, corners[1:])]
+    sides = [start + (stop - start) * smooth for start, stop in pairwise(corners)]
     # Grid coordinates run from -1 to 1, so the sensor's side is 2.
     offsets = torch.cat([corners[:1], *sides]) * (2 * _AMPLITUDE)
     centres = (torch.arange(size, dtype=torch.float64) + 0.5) * (2 / size) - 1
@@ -78,7 +80,7 @@ def _shifted(brightness: Tensor) -> Tensor:
 
 
 def _cross(
-    levels: NDArray[np.float64], times: NDArray[np.float64], threshold: float, size: int
+    levels: NDArray[np.floating], times: NDArray[np.floating], threshold: float, size: int
 ) -> Events:
     """Events wherever a pixel's level has moved by the threshold; levels are [moments, pixels]."""
     # In thresholds from the first moment; a pixel's reference is a whole number of them.
@@ -100,4 +102,5 @@ def _cross(
     t = (times[moments] + share.clip(0, 1) * np.diff(times)[moments]).astype(np.int64)
     order = np.argsort(t, kind="stable")
     pixels, positive = pixels[order], signs[order] > 0
-    return Events(t[order], pixels % size, pixels // size, positive, size, size)
+    rows, columns = (v.astype(np.int32) for v in np.divmod(pixels, size))
+    return Events(t[order], columns, rows, positive, size, size)
