@@ -69,6 +69,23 @@ COMMANDS: dict[str, Command] = {
         (
             "spikesight predict runs/cifar10/best cat.jpg dog.jpg",
             "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
+            "spikesight predict runs/digits_events_nano/best recording.es --output=guesses.png",
+        ),
+    ),
+    "events": Command(
+        "spikesight.event_commands:events_command",
+        "Says what an event camera recorded; draws it as a GIF.",
+        (
+            "spikesight events recording.es",
+            "spikesight events recording.raw --gif=recording.gif --frames=24",
+        ),
+    ),
+    "saccades": Command(
+        "spikesight.event_commands:saccades_command",
+        "Turns photos into recordings by small saccades.",
+        (
+            "spikesight saccades digits_events",
+            "spikesight saccades fashion_events --data.format=idx --data.path=fashion --size=32",
         ),
     ),
     "verify": Command(

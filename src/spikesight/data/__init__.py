@@ -6,15 +6,17 @@
         generator = loaders.train.generator(batch)
         images = loaders.batch_transform_train(images.to(device), generator)
 
-A loader gives uint8 images `[B, C, H, W]` and int64 labels `[B]`; the batch transform augments
-and normalises them on the device where they are. Everything random is a pure function of the
-seed, the epoch and the batch, so that a resumed run sees the same images.
+A loader gives uint8 images `[B, C, H, W]` (frames of events: `[B, T, C, H, W]`) and int64 labels
+`[B]`; the batch transform augments and normalises them on the device where they are. Everything
+random is a pure function of the seed, the epoch and the batch, so that a resumed run sees the
+same images.
 """
 
 from spikesight.data.augmentation import EvaluationTransform, TrainingTransform
 from spikesight.data.batches import BatchLoader
 from spikesight.data.config import DataConfig
-from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.errors import CorruptImageError, CorruptRecordingError, DataError
+from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.loaders import Loaders, build_evaluation_loader, build_loaders
 from spikesight.data.prediction import PredictionImages
 from spikesight.data.preprocessing import Preprocessing
@@ -23,11 +25,13 @@ from spikesight.data.sampling import EpochSampler, EvaluationSampler
 __all__ = [
     "BatchLoader",
     "CorruptImageError",
+    "CorruptRecordingError",
     "DataConfig",
     "DataError",
     "EpochSampler",
     "EvaluationSampler",
     "EvaluationTransform",
+    "EventPreprocessing",
     "Loaders",
     "PredictionImages",
     "Preprocessing",

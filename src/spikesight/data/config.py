@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from spikesight.data.errors import DataError
+from spikesight.data.events.config import EVENT_FORMATS, PHOTO_FIELDS, EventConfig
 
-Format = Literal["folder", "tar", "idx", "cifar10", "cifar100", "digits"]
+Format = Literal[
+    "folder",
+    "tar",
+    "idx",
+    "cifar10",
+    "cifar100",
+    "digits",
+    "cifar10_dvs",
+    "nmnist",
+    "dvs128_gesture",
+    "event_folders",
+]
 OnCorrupt = Literal["stop", "skip"]
 
 
@@ -20,11 +32,14 @@ class DataConfig:
             directly or below `train/`, `val/` and `test/`; `idx` are the four files of MNIST and
             Fashion-MNIST, plain or gzipped; `cifar10` and `cifar100` are the python batches in
             torchvision's layout; `digits` comes with scikit-learn and needs no path.
+            `cifar10_dvs`, `nmnist` and `dvs128_gesture` are recordings of event cameras in their
+            published layouts, `event_folders` any recordings in one folder per class.
         path: Folder or tar file to read; not used by `digits`.
         image_size: Height and width of the images that the model sees, in pixels. Other sizes
             are resized (bicubic, antialiased) on the shorter side and cropped in the centre.
         channels: 3 reads colour and repeats a grey image three times; 1 reads grey and turns
-            colour into luma (ITU-R 601).
+            colour into luma (ITU-R 601). Of events, 2 counts (negative, positive) and 3
+            (positive, negative, all).
         class_names: Names of the classes of `idx` files, which carry none; by default the
             numbers of the labels. Other formats name their classes themselves.
         validation_fraction: Share of each class of the training images that is set aside for
@@ -49,12 +64,13 @@ class DataConfig:
             as bytes; the augmentation then works on whole batches. The other formats always do.
         on_corrupt: What an image that cannot be decoded does: `stop` with an error that names
             it, or `skip` it and count it.
+        events: How events become frames; for recordings, and photos with `events.saccades`.
     """
 
     format: Format = "digits"
     path: str = ""
     image_size: int = 32
-    channels: Literal[1, 3] = 3
+    channels: Literal[1, 2, 3] = 3
     class_names: list[str] | None = None
     validation_fraction: float = 0.2
     split_seed: int = 0
@@ -69,11 +85,14 @@ class DataConfig:
     workers: int | None = None
     in_memory: bool = False
     on_corrupt: OnCorrupt = "stop"
+    events: EventConfig = field(default_factory=EventConfig)
 
     def __post_init__(self) -> None:
         if self.format != "digits" and not self.path:
             raise DataError(f"format {self.format!r} needs data.path; pass the folder or tar file")
-        if self.channels not in (1, 3):
+        if self.holds_events:
+            self._check_events()
+        elif self.channels not in (1, 3):
             raise DataError(f"data.channels is {self.channels}; pass 1 (grey) or 3 (colour)")
         if self.image_size < 1:
             raise DataError(f"data.image_size is {self.image_size}; pass at least 1 pixel")
@@ -104,3 +123,22 @@ class DataConfig:
                 )
         if self.std is not None and min(self.std) <= 0:
             raise DataError(f"data.std is {self.std}; pass values above 0")
+
+    @property
+    def holds_events(self) -> bool:
+        """Whether a sample is a sequence of frames of events, not an image."""
+        return self.format in EVENT_FORMATS or self.events.saccades
+
+    def _check_events(self) -> None:
+        if self.format in EVENT_FORMATS and self.events.saccades:
+            raise DataError(
+                f"data.events.saccades moves photos but data.format is {self.format}; leave it out"
+            )
+        if self.channels not in (2, 3):
+            raise DataError(
+                f"data.channels is {self.channels}; for events pass 2 (negative, positive) or 3 "
+                "(positive, negative, all)"
+            )
+        for name, (neutral, remedy) in PHOTO_FIELDS.items():
+            if getattr(self, name) != neutral:
+                raise DataError(f"data.{name} is for photos and the data are events; {remedy}")

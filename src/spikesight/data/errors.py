@@ -9,3 +9,7 @@ class DataError(ValueError):
 
 class CorruptImageError(DataError):
     """One image cannot be decoded; `on_corrupt="skip"` leaves it out and counts it."""
+
+
+class CorruptRecordingError(CorruptImageError):
+    """One recording of an event camera cannot be read; it is skipped as a corrupt image is."""

@@ -20,6 +20,17 @@ from spikesight.data.batches import (
 )
 from spikesight.data.config import DataConfig
 from spikesight.data.errors import DataError
+from spikesight.data.events.augmentation import EventEvaluationTransform, EventTrainingTransform
+from spikesight.data.events.loading import (
+    RecordedFrames,
+    event_preprocessing,
+    event_training_transform,
+    keep_if_small,
+    match_config,
+    move_photos,
+)
+from spikesight.data.events.preprocessing import EventPreprocessing
+from spikesight.data.events.sources import EventSource
 from spikesight.data.preprocessing import Preprocessing, fit
 from spikesight.data.randaugment import ImageAugmentation
 from spikesight.data.sampling import EpochSampler, EvaluationSampler
@@ -50,9 +61,9 @@ class Loaders:
     validation: BatchLoader
     test: BatchLoader | None
     classes: list[str]
-    batch_transform_train: TrainingTransform
-    batch_transform_eval: EvaluationTransform
-    preprocessing: Preprocessing
+    batch_transform_train: TrainingTransform | EventTrainingTransform
+    batch_transform_eval: EvaluationTransform | EventEvaluationTransform
+    preprocessing: Preprocessing | EventPreprocessing
     config: DataConfig
 
 
@@ -92,11 +103,16 @@ def build_loaders(
         skipped.append(failed)
     ready = sources[0]
     assert ready is not None
-    mean, std = _normalization(ready, config)
-    config = replace(config, mean=list(mean), std=list(std))
-    preprocessing = _preprocessing(config, classes)
-
     in_memory = isinstance(ready, ArraySource)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    if config.holds_events:
+        preprocessing: Preprocessing | EventPreprocessing = event_preprocessing(config, classes)
+    else:
+        assert not isinstance(ready, EventSource)
+        mean, std = _normalization(ready, config)
+        config = replace(config, mean=list(mean), std=list(std))
+        preprocessing = _preprocessing(config, classes)
     augmentation = None
     if config.rand_augment is not None or (config.random_resized_crop and not in_memory):
         augmentation = ImageAugmentation(
@@ -135,7 +151,9 @@ def build_loaders(
         validation=evaluation[0],
         test=evaluation[1],
         classes=classes,
-        batch_transform_train=TrainingTransform(
+        batch_transform_train=event_training_transform(config)
+        if config.holds_events
+        else TrainingTransform(
             mean,
             std,
             config.random_resized_crop if in_memory else None,
@@ -152,7 +170,7 @@ def build_loaders(
 def build_evaluation_loader(
     config: DataConfig,
     batch_size: int,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | EventPreprocessing,
     split: Literal["validation", "test", "all"] = "validation",
     rank: int = 0,
     world_size: int = 1,
@@ -174,6 +192,12 @@ def build_evaluation_loader(
     Raises:
         DataError: There are no such images, or they are of other classes than the model's.
     """
+    if config.holds_events != isinstance(preprocessing, EventPreprocessing):
+        kinds = ("photos", "events") if config.holds_events else ("events", "photos")
+        raise DataError(
+            f"the model was trained on {kinds[0]} but the data are {kinds[1]}; pass another "
+            "data.format or data.events.saccades"
+        )
     if config.format == "idx" and config.class_names is None and preprocessing.classes:
         config = replace(config, class_names=list(preprocessing.classes))
     parts = find_parts(config)
@@ -203,7 +227,17 @@ def build_evaluation_loader(
     source = reader()
     if preprocessing.classes:
         source = relabel(source, preprocessing.classes)
-    config = replace(
+    config = _matched(config, preprocessing)
+    failed: dict[str, str] = {}
+    source = _prepare(source, config, failed)
+    return _evaluation_loader(source, preprocessing, batch_size, config, failed, rank, world_size)
+
+
+def _matched(config: DataConfig, preprocessing: Preprocessing | EventPreprocessing) -> DataConfig:
+    """The configuration that prepares samples as a trained model expects them."""
+    if isinstance(preprocessing, EventPreprocessing):
+        return match_config(config, preprocessing)
+    return replace(
         config,
         image_size=preprocessing.image_size,
         channels=1 if preprocessing.channels == 1 else 3,
@@ -211,9 +245,6 @@ def build_evaluation_loader(
         mean=list(preprocessing.mean),
         std=list(preprocessing.std),
     )
-    failed: dict[str, str] = {}
-    source = _prepare(source, config, failed)
-    return _evaluation_loader(source, preprocessing, batch_size, config, failed, rank, world_size)
 
 
 def _preprocessing(config: DataConfig, classes: list[str]) -> Preprocessing:
@@ -231,6 +262,14 @@ def _preprocessing(config: DataConfig, classes: list[str]) -> Preprocessing:
 
 def _prepare(source: Source, config: DataConfig, failed: dict[str, str]) -> Source:
     """Brings images that are or shall be in memory to the model's size and channels."""
+    if config.events.saccades:
+        if isinstance(source, EncodedSource):
+            source = _decode_all(source, replace(config, channels=3), failed)
+        assert isinstance(source, ArraySource)
+        source = move_photos(source, config)
+    if isinstance(source, EventSource):
+        cheap = len(source.labels) <= 8 * DECODING_BATCH
+        return keep_if_small(source, config, _workers(config, cheap), failed)
     if isinstance(source, EncodedSource):
         return _decode_all(source, config, failed) if config.in_memory else source
     count, size, channels = len(source.labels), config.image_size, config.channels
@@ -268,7 +307,7 @@ def _decode_all(source: EncodedSource, config: DataConfig, failed: dict[str, str
 
 
 def _normalization(
-    source: Source, config: DataConfig
+    source: ArraySource | EncodedSource, config: DataConfig
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if config.mean is not None and config.std is not None:
         return tuple(config.mean), tuple(config.std)
@@ -311,16 +350,22 @@ def measure(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _dataset(
-    source: Source, preprocessing: Preprocessing, augmentation: ImageAugmentation | None = None
+    source: Source,
+    preprocessing: Preprocessing | EventPreprocessing,
+    augmentation: ImageAugmentation | None = None,
 ) -> BatchDataset:
     if isinstance(source, ArraySource):
         return MemoryImages(source, augmentation)
+    if isinstance(source, EventSource):
+        assert isinstance(preprocessing, EventPreprocessing)
+        return RecordedFrames(source, preprocessing)
+    assert isinstance(preprocessing, Preprocessing)
     return EncodedImages(source, preprocessing, augmentation)
 
 
 def _evaluation_loader(
     source: Source,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | EventPreprocessing,
     batch_size: int,
     config: DataConfig,
     skipped: dict[str, str],

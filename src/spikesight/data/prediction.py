@@ -1,4 +1,4 @@
-"""Pictures without labels, read as a trained model expects them."""
+"""Pictures and recordings without labels, read as a trained model expects them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from spikesight.data.batches import report_skipped
 from spikesight.data.config import OnCorrupt
 from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.preprocessing import Preprocessing
 
 
 class PredictionImages:
     """Iterates over image files in batches, `(files, images)`.
 
-    `images` is normalised, float32 `[B, C, image_size, image_size]`; `files` are the B paths.
+    `images` is normalised, float32 `[B, C, image_size, image_size]` (frames of events:
+    `[B, T, C, ...]`); `files` are the B paths.
 
     Attributes:
         files: All files, in the order in which they come.
         skipped: Name and reason of every image that was skipped so far.
 
     Args:
-        paths: Image files, and folders that are searched for image files at any depth.
+        paths: Image files (or recordings, as the model learned from), and folders that are
+            searched for them at any depth.
         preprocessing: That of the model.
         batch_size: Images per batch.
         on_corrupt: What an image that cannot be decoded does.
@@ -38,13 +41,13 @@ class PredictionImages:
     def __init__(
         self,
         paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | EventPreprocessing,
         batch_size: int = 32,
         on_corrupt: OnCorrupt = "stop",
     ) -> None:
         if isinstance(paths, (str, os.PathLike)):
             paths = [paths]
-        self.files = [file for path in paths for file in find_images(path)]
+        self.files = [file for path in paths for file in find_images(path, preprocessing.suffixes)]
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.on_corrupt = on_corrupt
@@ -72,27 +75,30 @@ class PredictionImages:
             report_skipped(self.skipped)
 
 
-def find_images(path: str | os.PathLike[str]) -> list[Path]:
-    """Finds image files.
+def find_images(
+    path: str | os.PathLike[str], suffixes: frozenset[str] = IMAGE_SUFFIXES
+) -> list[Path]:
+    """Finds image files or recordings.
 
     Args:
         path: A file, whatever its suffix, or a folder that is searched at any depth for files
-            with an image's suffix.
+            with one of the suffixes.
+        suffixes: Those of the files, in lower case.
 
     Returns:
         The files, sorted.
 
     Raises:
-        DataError: There is no such path, or no image below it.
+        DataError: There is no such path, or no such file below it.
     """
     path = Path(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder; pass image files or a folder of them")
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
     if not found:
         raise DataError(
-            f"{path}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); pass another folder"
+            f"{path}: holds no image ({', '.join(sorted(suffixes))}); pass another folder"
         )
     return found

@@ -18,7 +18,7 @@ from torchvision.transforms.functional import (
 )
 
 from spikesight.data.augmentation import EvaluationTransform
-from spikesight.data.decoding import decode
+from spikesight.data.decoding import IMAGE_SUFFIXES, decode
 from spikesight.data.errors import CorruptImageError
 
 
@@ -78,6 +78,11 @@ class Preprocessing:
     def read_file(self, path: str | Path) -> Tensor:
         """Reads one image file; see `read`."""
         return self.read(read_bytes(path), str(path))
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Suffixes of the files that `read_file` takes."""
+        return IMAGE_SUFFIXES
 
     @property
     def fitting(self) -> tuple[int, float]:

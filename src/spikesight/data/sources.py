@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from spikesight.data.errors import DataError
+from spikesight.data.events.sources import EventSource
 
 Part = Literal["train", "validation", "test"]
 
@@ -38,7 +39,7 @@ class ArraySource:
     """Images that are decoded already.
 
     Attributes:
-        images: uint8 `[N, 1 or 3, H, W]`.
+        images: uint8 `[N, 1 or 3, H, W]`, or frames of events `[N, T, 2 or 3, H, W]`.
         labels: int64 `[N]`.
         classes: Names of the classes, in the order of the labels.
         name: What messages call the images.
@@ -79,7 +80,7 @@ class EncodedSource:
         )
 
 
-Source = ArraySource | EncodedSource
+Source = ArraySource | EncodedSource | EventSource
 Parts = Mapping[Part, Callable[[], Source]]
 
 
@@ -128,7 +129,4 @@ def relabel(source: Source, classes: Sequence[str]) -> Source:
             f"training images ({', '.join(list(classes)[:10])}, ...); rename or remove it"
         )
     table = torch.tensor([numbers.get(name, -1) for name in source.classes])
-    labels = table[source.labels]
-    if isinstance(source, ArraySource):
-        return ArraySource(source.images, labels, list(classes), source.name)
-    return EncodedSource(source.archive, source.positions, labels, list(classes), source.name)
+    return replace(source, labels=table[source.labels], classes=list(classes))

@@ -10,6 +10,7 @@ from spikesight.data.archives import FolderArchive, TarArchive
 from spikesight.data.config import DataConfig
 from spikesight.data.digits import read_digits
 from spikesight.data.errors import DataError
+from spikesight.data.events.layouts import find_event_parts
 from spikesight.data.sampling import derive_generator
 from spikesight.data.sources import Parts, Source
 
@@ -35,6 +36,11 @@ def find_parts(config: DataConfig) -> Parts:
             return idx.find_parts(config.path, config.class_names)
         case "digits":
             return {"train": read_digits}
+        case "cifar10_dvs" | "nmnist" | "dvs128_gesture" | "event_folders":
+            sensor = config.events.sensor
+            return find_event_parts(
+                config.format, config.path, None if sensor is None else (sensor[0], sensor[1])
+            )
         case _:
             return cifar.find_parts(config.path, config.format)
 

@@ -2,5 +2,6 @@
 
 from spikesight.models import metaspikformer
 from spikesight.models.base import Recipe, SpikingModel
+from spikesight.models.streaming import Stream, stream
 
-__all__ = ["Recipe", "SpikingModel", "metaspikformer"]
+__all__ = ["Recipe", "SpikingModel", "Stream", "metaspikformer", "stream"]

@@ -58,6 +58,12 @@ class IntegerLIF(Neuron):
         if eval_levels is not None:
             self._eval_rule = replace(self._rule, dynamics=replace(dynamics, levels=eval_levels))
 
+    def set_steps(self, steps: int) -> None:
+        """Changes T, the time steps per call; everything else stays as it is."""
+        super().set_steps(steps)
+        dynamics = replace(self._eval_rule.dynamics, steps=steps)
+        self._eval_rule = replace(self._eval_rule, dynamics=dynamics)
+
     @property
     def rule(self) -> Rule:
         """The neuron's equations and gradients, as they hold in the present mode."""

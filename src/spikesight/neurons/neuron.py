@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from spikesight.neurons.dynamics import Dynamics
@@ -51,6 +53,10 @@ class Neuron(nn.Module):
     def threshold(self) -> float:
         """The membrane that one spike stands for."""
         return self.rule.dynamics.threshold
+
+    def set_steps(self, steps: int) -> None:
+        """Changes T, the time steps per call; everything else stays as it is."""
+        self._rule = replace(self._rule, dynamics=replace(self._rule.dynamics, steps=steps))
 
     def learned_retain(self) -> Tensor | None:
         """Returns the share of the membrane kept per time step where it is learned, else None."""

@@ -29,6 +29,10 @@ class ReLU(Neuron):
     def dynamics(self) -> None:
         """None: there are no spikes."""
 
+    def set_steps(self, steps: int) -> None:
+        """Changes T, the time steps per call."""
+        self._steps = steps
+
     @property
     def steps(self) -> int:
         """T, the time steps per call."""

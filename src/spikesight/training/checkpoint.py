@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from spikesight.data import DataConfig, Preprocessing
+from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig, from_mapping
 from spikesight.training.evaluation import Evaluation
@@ -79,7 +79,7 @@ class Card:
     """
 
     data: DataConfig
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | EventPreprocessing
     epoch: int
     weights: str
     metrics: Evaluation | None
@@ -110,10 +110,11 @@ class Card:
             )
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            metrics = content["metrics"]
+            metrics, steps = content["metrics"], content["preprocessing"]
+            kind = EventPreprocessing if EventPreprocessing.describes(steps) else Preprocessing
             return cls(
                 data=from_mapping(DataConfig, content["data"]),
-                preprocessing=Preprocessing.from_dict(content["preprocessing"]),
+                preprocessing=kind.from_dict(steps),
                 epoch=content["epoch"],
                 weights=content["weights"],
                 metrics=None if metrics is None else Evaluation(**metrics),

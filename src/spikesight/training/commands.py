@@ -9,6 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from spikesight.data.events import save_gif
 from spikesight.training.config import TrainConfig
 from spikesight.training.prediction import draw_contact_sheet, predict
 from spikesight.training.trainer import train
@@ -63,11 +64,12 @@ def predict_command(
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
 ) -> None:
-    """Guesses what pictures show: a table, and a contact sheet as PNG.
+    """Guesses what pictures or recordings show: a table, and a contact sheet as PNG.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
-        images: Image files, and folders that are searched for them.
+        images: Image files (recordings, if the model learned from events; each also becomes a GIF
+            beside the sheet), and folders that are searched for them.
         output: PNG file to write.
         batch_size: Images per forward pass.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
@@ -84,3 +86,7 @@ def predict_command(
     Console().print(table)
     draw_contact_sheet(predictions, output)
     print(f"pictures in {output}")
+    for prediction in predictions:
+        if prediction.frames is not None:
+            name = f"{output.stem}_{prediction.file.stem}.gif"
+            print(f"frames in {save_gif(prediction.frames, output.with_name(name))}")

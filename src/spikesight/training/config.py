@@ -143,6 +143,11 @@ class TrainConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; pass one of {', '.join(allowed)}"
                 )
+        if self.data.holds_events and self.model.steps != self.data.events.frames:
+            raise ValueError(
+                f"model.steps is {self.model.steps} but data.events.frames is "
+                f"{self.data.events.frames}; pass the same number"
+            )
         if self.mix.active and self.batch_size % 2:
             raise ValueError(
                 f"batch_size is {self.batch_size} but mixing pairs images; pass an even batch_size"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikesight.data import Preprocessing
+from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.losses import FiringRates, build_classification_loss, firing_rate_penalty
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
@@ -34,7 +34,7 @@ class Objective:
         self,
         config: TrainConfig,
         model: SpikingModel,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | EventPreprocessing,
         device: torch.device,
     ) -> None:
         self._firing_rate = config.firing_rate

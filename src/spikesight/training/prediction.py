@@ -1,4 +1,4 @@
-"""What a trained model sees in pictures."""
+"""What a trained model sees in pictures and recordings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Literal
 
 import torch
 from PIL import Image
+from torch import Tensor
 
-from spikesight.data import PredictionImages
+from spikesight.data import EventPreprocessing, PredictionImages
+from spikesight.data.events import draw_frames
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card, resolve_model_folder
 from spikesight.training.preparation import build_accelerator
@@ -22,15 +24,17 @@ _THUMBNAIL = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model sees in one picture.
+    """What a model sees in one picture or recording.
 
     Attributes:
-        file: The picture.
+        file: The picture or recording.
         guesses: Up to five pairs of class name and probability, the most probable first.
+        frames: Of a recording the counts [T, C, H, W] that the model saw.
     """
 
     file: Path
     guesses: list[tuple[str, float]]
+    frames: Tensor | None = None
 
 
 @torch.no_grad()
@@ -41,11 +45,12 @@ def predict(
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
 ) -> list[Prediction]:
-    """Guesses what pictures show.
+    """Guesses what pictures or recordings show.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
-        images: Image files, and folders that are searched for them.
+        images: Image files (recordings, if the model learned from events), and folders that are
+            searched for them.
         batch_size: Images per forward pass.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable image ends the call or is left out.
@@ -66,17 +71,29 @@ def predict(
     for files, batch in reader:
         probabilities = model(batch.to(accelerator.device)).float().softmax(1).cpu()
         best = probabilities.topk(min(_GUESSES, probabilities.shape[1]), dim=1)
-        for file, values, indices in zip(files, best.values, best.indices, strict=True):
+        frames = batch if isinstance(preprocessing, EventPreprocessing) else [None] * len(files)
+        for file, shown, values, indices in zip(
+            files, frames, best.values, best.indices, strict=True
+        ):
             guesses = [
                 (_class_name(preprocessing.classes, int(index)), float(value))
                 for value, index in zip(values, indices, strict=True)
             ]
-            predictions.append(Prediction(file, guesses))
+            predictions.append(Prediction(file, guesses, shown))
     return predictions
 
 
 def _class_name(classes: Sequence[str], index: int) -> str:
     return classes[index] if index < len(classes) else str(index)
+
+
+def _thumbnail(prediction: Prediction) -> Image.Image:
+    """The picture, or all frames of a recording in one."""
+    if prediction.frames is not None:
+        return draw_frames(prediction.frames.sum(0, keepdim=True))[0]
+    with Image.open(prediction.file) as image:
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        return image.convert("RGB")
 
 
 def draw_contact_sheet(predictions: Sequence[Prediction], path: Path, limit: int = 40) -> None:
@@ -99,9 +116,7 @@ def draw_contact_sheet(predictions: Sequence[Prediction], path: Path, limit: int
     for position, prediction in enumerate(shown):
         row, column = divmod(position, columns)
         picture, bars = grid[2 * row, column], grid[2 * row + 1, column]
-        with Image.open(prediction.file) as image:
-            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-            rgb = image.convert("RGB")
+        rgb = _thumbnail(prediction)
         picture.imshow(rgb, interpolation="nearest" if max(rgb.size) < 64 else None)
         name, probability = prediction.guesses[0]
         picture.set_title(f"{name}  {probability:.0%}", fontsize=11, fontweight="bold")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from spikesight.attention import AttentionRecorder, AttentionTensors, SpikingAttentionRecorder
-from spikesight.data import Preprocessing
+from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.interop.timm_attention import TimmAttentionRecorder
 from spikesight.losses import DistillationConfig
 from spikesight.pretrained import load
@@ -54,7 +54,7 @@ class Teacher(nn.Module):
         self,
         model: nn.Module,
         recorder: AttentionRecorder | None,
-        student: Preprocessing,
+        student: Preprocessing | EventPreprocessing,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         size: tuple[int, int] | None = None,
@@ -93,7 +93,7 @@ class Teacher(nn.Module):
 
 
 def build_teacher(
-    config: DistillationConfig, preprocessing: Preprocessing, outputs: int
+    config: DistillationConfig, preprocessing: Preprocessing | EventPreprocessing, outputs: int
 ) -> Teacher | None:
     """The teacher of a run.
 
@@ -118,12 +118,18 @@ def build_teacher(
 
 
 def _spiking_teacher(
-    config: DistillationConfig, preprocessing: Preprocessing, outputs: int
+    config: DistillationConfig, preprocessing: Preprocessing | EventPreprocessing, outputs: int
 ) -> Teacher:
     assert config.teacher is not None
     folder = resolve_model_folder(config.teacher)
     own = Card.read(folder).preprocessing
     model = load(folder)
+    if _frames(own) != _frames(preprocessing):
+        raise ValueError(
+            f"distillation.teacher {folder} learned from {_frames(own)} frames of events per "
+            f"sample and the student from {_frames(preprocessing)} (0: from photos); pass a "
+            "teacher trained on such data"
+        )
     if own.channels != preprocessing.channels:
         raise ValueError(
             f"distillation.teacher {folder} takes {own.channels} channels but the student "
@@ -141,9 +147,14 @@ def _spiking_teacher(
 
 
 def _timm_teacher(
-    config: DistillationConfig, preprocessing: Preprocessing, outputs: int
+    config: DistillationConfig, preprocessing: Preprocessing | EventPreprocessing, outputs: int
 ) -> Teacher:
     assert config.teacher is not None
+    if isinstance(preprocessing, EventPreprocessing):
+        raise ValueError(
+            f"distillation.teacher {config.teacher} takes photos and the data are events; pass "
+            "the folder of a run on such data"
+        )
     name, teacher = config.teacher.removeprefix(_TIMM), config.teacher
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:10])
@@ -167,6 +178,10 @@ def _timm_teacher(
     own = model.pretrained_cfg
     size = (own["input_size"][1], own["input_size"][2])
     return Teacher(model, recorder, preprocessing, tuple(own["mean"]), tuple(own["std"]), size)
+
+
+def _frames(preprocessing: Preprocessing | EventPreprocessing) -> int:
+    return preprocessing.frames if isinstance(preprocessing, EventPreprocessing) else 0
 
 
 def _with_weights(name: str, file: Path) -> Any:

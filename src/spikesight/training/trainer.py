@@ -238,7 +238,9 @@ class Trainer:
             assert self.mixup is not None
             if count % 2:  # images of this batch were skipped as corrupt; mixing needs pairs
                 images, targets = _append_first(images), _append_first(targets)
-            images, targets = self.mixup(images, targets)
+            # Mixing knows images only, so the frames of a sequence become channels of one.
+            mixed, targets = self.mixup(images.flatten(1, -3), targets)
+            images = mixed.view_as(images)
         if config.channels_last and images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         if self.position.update == 0 and batch == 0 and self.accelerator.is_main_process:

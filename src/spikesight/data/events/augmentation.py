@@ -1,0 +1,219 @@
+"""Augmentation of frames of events, whole batches at once, on the device where the batch is.
+
+Everything keeps counts whole numbers and treats the frames of a sequence alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from spikesight.data.augmentation import draw
+
+DROPPED_TIME = (0.1, 0.9)
+DROPPED_AREA = (0.05, 0.25)
+DROPPED_EVENTS = (0.1, 0.9)
+
+
+@dataclass(frozen=True)
+class EventEvaluationTransform:
+    """Hands counts to the model as they are."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Converts a batch.
+
+        Args:
+            images: Counts `[B, T, C, H, W]`.
+            generator: Not used; there so that all transforms are called alike.
+
+        Returns:
+            float32 of the same shape.
+        """
+        return images.to(torch.float32)
+
+
+@dataclass(frozen=True)
+class EventTrainingTransform:
+    """Augments a batch of frames, every sequence by its own draw.
+
+    The steps, in this order: horizontal flip; one of roll, rotation, shear and cutout (of those
+    that are not 0) or none; one kind of EventDrop or none.
+
+    Attributes:
+        horizontal_flip: Mirror a sequence with probability 1/2.
+        roll: Largest shift in pixels, around the border.
+        rotation: Largest rotation, in degrees.
+        shear: Largest horizontal shear, in degrees.
+        cutout: Largest side of an emptied square, in pixels.
+        drop: Whether events are dropped.
+    """
+
+    horizontal_flip: bool = False
+    roll: int = 0
+    rotation: float = 0.0
+    shear: float = 0.0
+    cutout: int = 0
+    drop: bool = False
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Augments a batch.
+
+        Args:
+            images: Counts `[B, T, C, H, W]`, on any device.
+            generator: Source of all randomness. One on the CPU gives the same augmentation
+                whatever device the frames are on.
+
+        Returns:
+            float32 `[B, T, C, H, W]`, whole numbers.
+        """
+        frames = images.to(torch.float32)
+        count = len(frames)
+        if self.horizontal_flip:
+            mirrored = (draw(count, generator) < 0.5).to(frames.device)
+            frames = torch.where(mirrored.view(-1, 1, 1, 1, 1), frames.flip(-1), frames)
+        operations = [name for name in ("roll", "rotation", "shear", "cutout") if vars(self)[name]]
+        if operations:
+            choice = (draw(count, generator) * (len(operations) + 1)).long()
+            chosen = {name: choice == number for number, name in enumerate(operations)}
+            frames = self._move(frames, chosen, generator)
+            if "cutout" in chosen:
+                frames = cut_out(frames, self.cutout, chosen["cutout"], generator)
+        if self.drop:
+            frames = drop_events(frames, generator)
+        return frames
+
+    def _move(
+        self, frames: Tensor, chosen: dict[str, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        count = len(frames)
+        if "roll" in chosen:
+            shifts = [
+                torch.randint(-self.roll, self.roll + 1, (count,), generator=generator)
+                * chosen["roll"]
+                for _ in range(2)
+            ]
+            frames = roll_frames(frames, *shifts)
+        if "rotation" in chosen or "shear" in chosen:
+            angles = [
+                (
+                    draw(count, generator, -limit, limit) * chosen[name]
+                    if name in chosen
+                    else torch.zeros(count)
+                )
+                * (math.pi / 180)
+                for name, limit in (("rotation", self.rotation), ("shear", self.shear))
+            ]
+            frames = turn_frames(frames, *angles)
+        return frames
+
+
+def roll_frames(frames: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Shifts each sequence around the border.
+
+    Args:
+        frames: `[B, T, C, H, W]`.
+        down: Rows, int64 `[B]`.
+        right: Columns, int64 `[B]`.
+
+    Returns:
+        The same shape and type.
+    """
+    height, width = frames.shape[-2:]
+    device = frames.device
+    rows = (torch.arange(height, device=device) - down.to(device)[:, None]) % height
+    columns = (torch.arange(width, device=device) - right.to(device)[:, None]) % width
+    places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    flat = frames.flatten(1, 2).flatten(2)
+    return flat.gather(2, places[:, None].expand_as(flat)).view(frames.shape)
+
+
+def turn_frames(frames: Tensor, rotation: Tensor, shear: Tensor) -> Tensor:
+    """Rotates and shears each sequence around its centre, to the nearest pixel.
+
+    Args:
+        frames: `[B, T, C, H, W]`.
+        rotation: Angles in radians `[B]`.
+        shear: Angles in radians `[B]`.
+
+    Returns:
+        The same shape and type; what comes from outside is empty.
+    """
+    height, width = frames.shape[-2:]
+    sine, cosine = rotation.sin(), rotation.cos()
+    theta = torch.zeros(len(frames), 2, 3)
+    theta[:, 0, 0] = cosine
+    theta[:, 0, 1] = (shear.tan() - sine) * height / width
+    theta[:, 1, 0] = sine * width / height
+    theta[:, 1, 1] = cosine
+    flat = frames.flatten(1, 2)
+    grid = F.affine_grid(theta.to(frames), list(flat.shape), align_corners=False)
+    return F.grid_sample(flat, grid, mode="nearest", align_corners=False).view(frames.shape)
+
+
+def cut_out(frames: Tensor, largest: int, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    """Empties a random square of chosen sequences in all frames.
+
+    Args:
+        frames: `[B, T, C, H, W]`.
+        largest: Largest side in pixels; at least 1.
+        chosen: Which sequences, bool `[B]`.
+        generator: Source of randomness.
+
+    Returns:
+        The same shape and type.
+    """
+    count = len(frames)
+    side = torch.randint(1, largest + 1, (count,), generator=generator) * chosen
+    return frames.masked_fill(_box(frames, side, side, generator), 0)
+
+
+def drop_events(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """EventDrop (Gu et al., 2021): of each sequence a stretch of time, an area or random events.
+
+    Each event falls out alone, so a count is thinned by a binomial draw; a stretch of time is a
+    run of frames. The fourth possibility, as likely as each other, drops nothing.
+
+    Args:
+        frames: Whole numbers, float32 `[B, T, C, H, W]`; C = 3 is (positive, negative, all).
+        generator: Source of randomness.
+
+    Returns:
+        The same shape and type.
+    """
+    count, steps, channels = frames.shape[:3]
+    height, width = frames.shape[-2:]
+    choice = (draw(count, generator) * 4).long()
+
+    length = (draw(count, generator, *DROPPED_TIME) * steps).round() * (choice == 1)
+    first = (draw(count, generator) * (steps - length + 1)).floor()
+    moments = torch.arange(steps)
+    gone = (moments >= first[:, None]) & (moments < (first + length)[:, None])
+    frames = frames.masked_fill(gone.to(frames.device)[:, :, None, None, None], 0)
+
+    share = draw(count, generator, *DROPPED_AREA).sqrt() * (choice == 2)
+    box = _box(frames, (share * height).round(), (share * width).round(), generator)
+    frames = frames.masked_fill(box, 0)
+
+    kept = 1 - draw(count, generator, *DROPPED_EVENTS) * (choice == 3)
+    single = frames[:, :, :2].to(generator.device)
+    odds = kept.to(single)[:, None, None, None, None].expand_as(single)
+    thinned = torch.binomial(single, odds, generator=generator).to(frames.device)
+    if channels == 3:
+        thinned = torch.cat([thinned, thinned.sum(2, keepdim=True)], 2)
+    return thinned
+
+
+def _box(frames: Tensor, heights: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
+    """A mask of a random box of given size per sequence, bool `[B, 1, 1, H, W]`."""
+    inside = []
+    for size, sides in zip(frames.shape[-2:], (heights, widths), strict=True):
+        sides = sides.clamp(max=size)
+        first = (draw(len(frames), generator) * (size - sides + 1)).floor()
+        places = torch.arange(size)
+        inside.append((places >= first[:, None]) & (places < (first + sides)[:, None]))
+    mask = inside[0][:, :, None] & inside[1][:, None, :]
+    return mask.to(frames.device)[:, None, None]

@@ -1,0 +1,83 @@
+"""The description of event data, as it stands in a YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikesight.data.errors import DataError
+from spikesight.data.events.frames import Slicing
+
+EVENT_FORMATS = ("cifar10_dvs", "nmnist", "dvs128_gesture", "event_folders")
+
+# Fields of the data configuration that mean something for photos only: their neutral value, and
+# what to do instead.
+PHOTO_FIELDS = {
+    "mean": (None, "counts are fed as they are; leave it out"),
+    "std": (None, "counts are fed as they are; leave it out"),
+    "crop_fraction": (1.0, "frames keep the whole sensor; leave it out"),
+    "random_crop_padding": (0, "pass data.events.roll instead"),
+    "random_resized_crop": (None, "pass data.events.roll and data.events.rotation instead"),
+    "rand_augment": (None, "pass data.events.roll, .rotation, .shear and .cutout instead"),
+    "random_erasing": (0.0, "pass data.events.cutout instead"),
+}
+
+
+@dataclass
+class EventConfig:
+    """How recordings become frames, and how frames are augmented.
+
+    An augmented sequence of frames first gets one of the operations that are switched on among
+    roll, rotation, shear and cutout, or none, each as likely (NDA: Li et al., Neuromorphic Data
+    Augmentation, 2022); `data.horizontal_flip` mirrors half of the sequences.
+
+    Attributes:
+        frames: Slices T of a recording; the model's `steps` must be the same.
+        slicing: `count` cuts into slices of equally many events, `time` into equal durations.
+        saccades: Turns the photos of another format into events by three small saccades.
+        threshold: Step of the log brightness that makes an event of a saccade.
+        sensor: Width and height of the sensor, where recordings do not state them.
+        max_count: Largest count of a pixel, channel and slice; larger ones saturate. Up to 127
+            the integer network reads counts without rounding.
+        cache_mb: Frames are made once and kept in memory if all of a split need no more MiB.
+        roll: Largest shift in pixels, in both directions, around the border.
+        rotation: Largest rotation, in degrees.
+        shear: Largest horizontal shear, in degrees.
+        cutout: Largest side in pixels of a square that is emptied.
+        drop: Also drops events by EventDrop (Gu et al., 2021): a stretch of time, an area or
+            random events, or none, each as likely.
+    """
+
+    frames: int = 8
+    slicing: Slicing = "count"
+    saccades: bool = False
+    threshold: float = 0.25
+    sensor: list[int] | None = None
+    max_count: int = 127
+    cache_mb: int = 1024
+    roll: int = 0
+    rotation: float = 0.0
+    shear: float = 0.0
+    cutout: int = 0
+    drop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise DataError(f"data.events.frames is {self.frames}; pass 1 or more")
+        if self.slicing not in ("count", "time"):
+            raise DataError(f"data.events.slicing is {self.slicing!r}; pass count or time")
+        if self.threshold <= 0:
+            raise DataError(f"data.events.threshold is {self.threshold}; pass more than 0")
+        if not 1 <= self.max_count <= 255:
+            raise DataError(f"data.events.max_count is {self.max_count}; pass 1 to 255")
+        if self.sensor is not None and (len(self.sensor) != 2 or min(self.sensor) < 1):
+            raise DataError(
+                f"data.events.sensor is {self.sensor}; pass two numbers, width and height"
+            )
+        for name in ("cache_mb", "roll", "cutout"):
+            if getattr(self, name) < 0:
+                raise DataError(f"data.events.{name} is {getattr(self, name)}; pass 0 or more")
+        for name in ("rotation", "shear"):
+            if not 0 <= getattr(self, name) < 90:
+                raise DataError(
+                    f"data.events.{name} is {getattr(self, name)}; pass degrees from 0, below 90"
+                )

@@ -1,0 +1,80 @@
+"""Photo data sets as folders of recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spikesight.data.config import DataConfig
+from spikesight.data.decoding import decode
+from spikesight.data.errors import DataError
+from spikesight.data.events.saccades import saccade_events
+from spikesight.data.events.sources import EventSource
+from spikesight.data.events.stored import save_events
+from spikesight.data.preprocessing import to_tensor
+from spikesight.data.sources import ArraySource, EncodedSource, Part
+from spikesight.data.splits import find_parts
+
+_FOLDERS: dict[Part, str] = {"train": "train", "validation": "val", "test": "test"}
+
+
+def convert_photos(
+    config: DataConfig,
+    output: str | Path,
+    size: int = 34,
+    threshold: float = 0.25,
+    limit: int | None = None,
+) -> tuple[int, int]:
+    """Writes the events of every photo as a .npz file, in one folder per class.
+
+    Args:
+        config: Which photos; only its format, path and class names are looked at.
+        output: A folder that does not exist yet; below it `train/`, `val/` and `test/` if the
+            photos are divided.
+        size: Height and width of the sensor, in pixels.
+        threshold: Step of the log brightness that makes an event; see `saccade_events`.
+        limit: Most photos of each part, spread evenly over it.
+
+    Returns:
+        Number of recordings and of events.
+
+    Raises:
+        DataError: If the photos cannot be read or the folder is not empty.
+    """
+    output = Path(output)
+    if output.exists() and any(output.iterdir()):
+        raise DataError(f"{output}: is not empty; pass a folder that does not exist yet")
+    if limit is not None and limit < 1:
+        raise DataError(f"limit is {limit}; pass 1 or more")
+    parts = find_parts(config)
+    recordings = events = 0
+    for part, read in parts.items():
+        source = read()
+        if isinstance(source, EventSource):
+            raise DataError(f"{config.path}: holds recordings already; pass the format of photos")
+        folder = output / _FOLDERS[part] if len(parts) > 1 else output
+        chosen = torch.arange(0, len(source.labels), _stride(len(source.labels), limit))
+        for number, (photo, label) in zip(
+            chosen[:limit].tolist(), _photos(source.select(chosen[:limit])), strict=True
+        ):
+            made = saccade_events(photo, size, threshold)
+            save_events(made, folder / source.classes[label] / f"{number:06}.npz")
+            recordings, events = recordings + 1, events + len(made)
+    return recordings, events
+
+
+def _stride(count: int, limit: int | None) -> int:
+    return 1 if limit is None else max(count // limit, 1)
+
+
+def _photos(source: ArraySource | EncodedSource) -> Iterator[tuple[Tensor, int]]:
+    for index, label in enumerate(source.labels.tolist()):
+        if isinstance(source, ArraySource):
+            yield source.images[index], label
+            continue
+        position = int(source.positions[index])
+        name = source.archive.describe(position)
+        yield to_tensor(decode(source.archive.read(position), name, 1)), label

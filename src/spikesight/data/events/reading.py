@@ -1,0 +1,54 @@
+"""Recordings of event cameras from files, whatever their format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spikesight.data.errors import DataError
+from spikesight.data.events.aedat import parse_aedat
+from spikesight.data.events.event_stream import parse_event_stream
+from spikesight.data.events.evt2 import parse_evt2
+from spikesight.data.events.n_mnist import parse_n_mnist
+from spikesight.data.events.recording import Events
+from spikesight.data.events.stored import parse_npz
+from spikesight.data.preprocessing import read_bytes
+
+RECORDING_SUFFIXES = frozenset({".es", ".raw", ".aedat", ".bin", ".npz"})
+
+
+def read_events(path: str | Path, sensor: tuple[int, int] | None = None) -> Events:
+    """Reads a recording of an event camera.
+
+    `.es` is Event Stream 2 (DVS), `.raw` Prophesee's EVT 2.0, `.aedat` AEDAT 2.0 of a DVS128
+    (CIFAR10-DVS) or 3.1 (DVS128 Gesture), `.bin` N-MNIST and N-Caltech101, `.npz` what
+    `save_events` wrote.
+
+    Args:
+        path: The file; its suffix says the format.
+        sensor: Width and height where the file does not state them (`.raw`, `.aedat`, `.bin`).
+
+    Returns:
+        All its events.
+
+    Raises:
+        CorruptRecordingError: If the file cannot be read, is damaged or of an unknown version.
+        DataError: If the suffix is unknown.
+    """
+    name, suffix = str(path), Path(path).suffix.lower()
+    if suffix not in RECORDING_SUFFIXES:
+        raise DataError(
+            f"{path}: is no recording by its suffix; pass a file ending in "
+            f"{', '.join(sorted(RECORDING_SUFFIXES))}"
+        )
+    content = read_bytes(path)
+    match suffix:
+        case ".es":
+            return parse_event_stream(content, name)
+        case ".raw":
+            return parse_evt2(content, name, sensor)
+        case ".aedat":
+            return parse_aedat(content, name, sensor)
+        case ".bin":
+            return parse_n_mnist(content, name, sensor)
+        case _:
+            return parse_npz(content, name)

@@ -1,0 +1,161 @@
+"""What an event camera recorded: times, places and polarities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesight.data.errors import CorruptRecordingError, DataError
+
+Origin = Literal["upper left", "lower left"]
+
+SKIPPING = "or pass --on-corrupt skip (data.on_corrupt: skip) to leave such recordings out"
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Events in the order of their times.
+
+    Attributes:
+        t: Times in microseconds, int64 `[N]`, never decreasing.
+        x: Columns, int32 `[N]`.
+        y: Rows, int32 `[N]`, counted from `origin`.
+        polarity: True where it became brighter, bool `[N]`.
+        width: Columns of the sensor.
+        height: Rows of the sensor.
+        origin: The corner of pixel (0, 0); frames are drawn upright.
+
+    Raises:
+        DataError: If lengths differ, times run backwards or a pixel lies outside of the sensor.
+    """
+
+    t: NDArray[np.int64]
+    x: NDArray[np.int32]
+    y: NDArray[np.int32]
+    polarity: NDArray[np.bool_]
+    width: int
+    height: int
+    origin: Origin = "upper left"
+
+    def __post_init__(self) -> None:
+        kinds = {"t": np.int64, "x": np.int32, "y": np.int32, "polarity": np.bool_}
+        for name, kind in kinds.items():
+            values = np.asarray(getattr(self, name))
+            if values.shape != (np.size(self.t),):
+                raise DataError(
+                    f"events: {name} has shape {values.shape} beside {np.size(self.t)} times; "
+                    "pass four arrays of one length"
+                )
+            object.__setattr__(self, name, values.astype(kind, copy=False))
+        if self.width < 1 or self.height < 1:
+            raise DataError(f"events: a sensor of {self.width} x {self.height} pixels has none")
+        problem = find_problem(self.t, self.x, self.y, self.width, self.height)
+        if problem is not None:
+            raise DataError(f"events: event {problem[0]} {problem[1]}; correct the arrays")
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.t)
+
+    @property
+    def duration(self) -> int:
+        """Microseconds from the first to the last event; 0 without events."""
+        return int(self.t[-1] - self.t[0]) if len(self) else 0
+
+    def select(self, chosen: NDArray[Any] | slice) -> Events:
+        """The events that a mask, a slice or ascending positions choose."""
+        return Events(
+            self.t[chosen],
+            self.x[chosen],
+            self.y[chosen],
+            self.polarity[chosen],
+            self.width,
+            self.height,
+            self.origin,
+        )
+
+    def between(self, start: int, stop: int) -> Events:
+        """The events with start <= t < stop, in microseconds."""
+        first, last = np.searchsorted(self.t, [start, stop])
+        return self.select(slice(int(first), int(last)))
+
+
+def find_problem(
+    t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], width: int, height: int
+) -> tuple[int, str] | None:
+    """The first event that cannot be, and what is wrong with it; None if all can.
+
+    Args:
+        t: Times `[N]`.
+        x: Columns `[N]`.
+        y: Rows `[N]`.
+        width: Columns of the sensor.
+        height: Rows of the sensor.
+    """
+    if not len(t):
+        return None
+    problems = []
+    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    if outside.any():
+        first = int(outside.argmax())
+        problems.append(
+            (
+                first,
+                f"lies at column {int(x[first])}, row {int(y[first])}, outside of the sensor of "
+                f"{width} x {height} pixels",
+            )
+        )
+    backwards = t[1:] < t[:-1]
+    if backwards.any():
+        first = int(backwards.argmax()) + 1
+        problems.append((first, f"runs back in time, from {int(t[first - 1])} to {int(t[first])}"))
+    return min(problems, default=None)
+
+
+def build_events(
+    name: str,
+    byte_of: Callable[[int], int],
+    t: NDArray[Any],
+    x: NDArray[Any],
+    y: NDArray[Any],
+    polarity: NDArray[Any],
+    sensor: tuple[int, int],
+    origin: Origin = "upper left",
+) -> Events:
+    """Puts together what a reader parsed, or says which event of the file is wrong.
+
+    Args:
+        name: The file.
+        byte_of: Position in the file of an event, by its number.
+        t: Times in microseconds `[N]`.
+        x: Columns `[N]`.
+        y: Rows `[N]`.
+        polarity: True where it became brighter `[N]`.
+        sensor: Its width and height.
+        origin: The corner of pixel (0, 0).
+
+    Raises:
+        CorruptRecordingError: If times run backwards or a pixel lies outside of the sensor.
+    """
+    problem = find_problem(t, x, y, *sensor)
+    if problem is not None:
+        number, text = problem
+        raise CorruptRecordingError(
+            f"{name}: event {number} (byte {byte_of(number)}) {text}; record or fetch the file "
+            f"again, pass the sensor's size if it is another one, {SKIPPING}"
+        )
+    return Events(t, x, y, polarity, *sensor, origin)
+
+
+def corrupt(name: str, problem: str) -> CorruptRecordingError:
+    """The error of a file that is damaged or of another kind.
+
+    Args:
+        name: The file.
+        problem: What is wrong, and where.
+    """
+    return CorruptRecordingError(f"{name}: {problem}; record or fetch the file again, {SKIPPING}")

@@ -1,0 +1,98 @@
+"""Models on streams of event frames that never end, a piece at a time."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.neurons import Neuron, run_with_state
+
+
+class Stream:
+    """A model that goes on where its last call ended.
+
+    Pieces of any number of time steps, one after the other, give what one call over all of them
+    gives: `average` equals the model's logits, and every spike is the same. The model itself keeps
+    no state and no other number of time steps.
+
+    Attributes:
+        state: Membranes by the neuron's name; None before the first piece.
+        steps: Time steps since the start.
+
+    Args:
+        model: A model whose time steps are spread over its neurons and its input and output only,
+            as in every model of this library. Weights are shared, not copied; it runs in
+            evaluation mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._by_steps: dict[int, nn.Module] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts again from rest."""
+        self.state: dict[str, Tensor] | None = None
+        self.steps = 0
+        self._sum: Tensor | None = None
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor) -> Any:
+        """Runs the model on the next frames.
+
+        Args:
+            frames: [B, t, C, H, W], or one frame [B, C, H, W]; B stays the same until `reset`.
+
+        Returns:
+            The model's output for these frames alone; logits are the mean over their t steps.
+
+        Raises:
+            ValueError: If the frames do not fit the model or the batch has another size.
+        """
+        if frames.ndim == 4:
+            frames = frames[:, None]
+        if frames.ndim != 5 or frames.shape[1] == 0:
+            raise ValueError(
+                f"frames have shape {tuple(frames.shape)}; pass [B, t, C, H, W] with t of 1 or "
+                "more, or one frame [B, C, H, W]"
+            )
+        steps = frames.shape[1]
+        if steps not in self._by_steps:
+            self._by_steps[steps] = _with_steps(self._model, steps)
+        output, self.state = run_with_state(self._by_steps[steps], frames, self.state)
+        self.steps += steps
+        if isinstance(output, Tensor):
+            part = output * steps
+            self._sum = part if self._sum is None else self._sum + part
+        return output
+
+    @property
+    def average(self) -> Tensor:
+        """The mean of the output over all steps since the start, for models that return logits.
+
+        Raises:
+            ValueError: Before the first piece, or if the model returns something else.
+        """
+        if self._sum is None:
+            raise ValueError("there is no average; call the stream on frames of a model of logits")
+        return self._sum / self.steps
+
+
+def stream(model: nn.Module) -> Stream:
+    """Lets a model run on a stream, piece by piece, with the state carried along; see `Stream`."""
+    return Stream(model)
+
+
+def _with_steps(model: nn.Module, steps: int) -> nn.Module:
+    """The same model for another number of time steps, with the very same tensors."""
+    tensors = [*model.parameters(), *model.buffers()]
+    twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    for module in twin.modules():
+        if isinstance(module, Neuron):
+            module.set_steps(steps)
+        elif isinstance(getattr(module, "steps", None), int):
+            module.steps = steps  # type: ignore[assignment]
+    return twin.eval()
