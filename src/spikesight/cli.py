@@ -80,6 +80,16 @@ COMMANDS: dict[str, Command] = {
             "spikesight verify fashion.spk --run=runs/fashion_mnist_nano --against=spikes,onnx",
         ),
     ),
+    "quantize": Command(
+        "spikesight.commands:quantize_command",
+        "Makes a low-bit model of a trained one, to be trained on.",
+        (
+            "spikesight quantize runs/fashion_mnist_nano runs/fashion4_start --bits=4",
+            "spikesight train configs/fashion_mnist_nano.yaml --model.weights=runs/fashion4_start "
+            "--model.bits=4 --output=runs/fashion4",
+            "spikesight quantize weights/cifar10_tiny runs/cifar4_start --rep-conv=spike_driven",
+        ),
+    ),
     "deploy": Command(
         "spikesight.deployment_commands:deploy_command",
         "Makes a trained model one integer network, equal to its spikes.",
