@@ -179,19 +179,23 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
     Args:
         pattern: Shell pattern that the names must match.
         sizes: Also show the size that QSD-Transformer's paper calls parameters (those without the
-            head, times bits / 32) and the bytes of a saved float32 folder.
-        bits: Bits of a weight for that size.
+            head, times bits / 32), the bytes of a saved float32 folder, and those of one that is
+            quantised and packed. RepConv is packed as it is deployed, as one folded kernel.
+        bits: Bits of a weight for these sizes.
     """
     import torch
     from rich.console import Console
     from rich.table import Table
 
     import spikesight
+    from spikesight.passes.quantization import packed_bytes
 
     names = spikesight.list_models(pattern)
     if not names:
         raise ValueError(f"no model matches {pattern!r}; pass '*' to see all")
-    extra = (f"equivalent at {bits} bits", "bytes on disk, float32") if sizes else ()
+    extra: tuple[str, ...] = ()
+    if sizes:
+        extra = (f"equivalent at {bits} bits", "bytes, float32", f"bytes, packed {bits} bits")
     table = Table("model", "parameters", *extra, "input", "neuron")
     for name in names:
         with torch.device("meta"):
@@ -200,7 +204,10 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
         arguments = model.recipe["arguments"]
         trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
         stored = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-        shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}") if sizes else ()
+        shown: tuple[str, ...] = ()
+        if sizes:
+            packed = packed_bytes(model, bits)
+            shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", f"{packed:,}")
         table.add_row(
             name,
             f"{parameters / 1e6:.2f} M",

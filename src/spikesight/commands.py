@@ -91,7 +91,7 @@ def quantize_command(
     images: int = 1024,
     accuracy: bool = True,
 ) -> None:
-    """Makes a low-bit model of a trained one, for `spikesight train --model.weights=…` to fine-tune.
+    """Makes a low-bit model of a trained one, for training to go on from with --model.weights.
 
     Weights become integers times a step per channel, the steps of least squared error to start
     with; then the normalisations' statistics are measured anew on training images.
@@ -137,6 +137,7 @@ def convert_command(
     family: str | None = None,
     configuration: dict[str, Any] | None = None,
     half: bool = False,
+    packed: bool = False,
 ) -> None:
     """Writes a model as a folder that spikesight loads: an authors' checkpoint, or a trained run.
 
@@ -147,16 +148,17 @@ def convert_command(
         family: Family of an authors' checkpoint: "metaspikformer" or "qsd".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
         half: Store the weights in half precision.
+        packed: Store a quantised run as it is shipped, 4-bit weights in 4 bits.
     """
     if family is None:
         folder = resolve_model_folder(source)
         model = load(folder)
-        model.save_pretrained(output, half=half)
+        model.save_pretrained(output, half=half, packed=packed)
         if (folder / "run.json").is_file():
             shutil.copyfile(folder / "run.json", output / "run.json")
     else:
         model = _official(family, source, configuration or {})
-        model.save_pretrained(output, half=half)
+        model.save_pretrained(output, half=half, packed=packed)
     size = (output / "model.safetensors").stat().st_size
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {size:,} bytes in {output}")
 

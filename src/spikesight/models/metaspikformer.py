@@ -34,9 +34,9 @@ class Sizes:
         separable_kernel: Side of SepConv's depthwise kernel.
         separable: "official" has no neuron before SepConv's second pointwise convolution, which
             then multiplies real values; "spike_driven" has one (Spike2Former's ESC, eqs. 1-3).
-        rep_conv: "official" has no neuron between the factors of the attention's RepConv, which fold
-            into one dense 3x3 kernel; "spike_driven" has, and nothing folds: a quarter of the
-            operations, and low-bit factors stay low-bit.
+        rep_conv: "official" has no neuron between the factors of the attention's RepConv, which
+            fold into one dense 3x3 kernel; "spike_driven" has, and nothing folds: a quarter of
+            the operations, and low-bit factors stay low-bit.
         attention_scale: Factor of the attention product (SDT-V2 0.125); None for one with which
             small images start with attention neurons neither silent nor saturated.
         mprf: Whether QSD-Transformer's membrane potential rectify function (eq. 12) stands before

@@ -104,6 +104,11 @@ def _saved_quantization(folder: Path) -> dict[str, Any] | None:
     """How the model in a folder is quantised; None if it is not."""
     file = folder / "config.json"
     described = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if described.get("packed"):
+        raise ValueError(
+            f"model.weights={folder} holds packed weights, which cannot be trained on; pass the "
+            "folder of the run that they were packed from"
+        )
     saved: dict[str, Any] | None = described.get("quantization")
     return saved
 
@@ -113,8 +118,8 @@ def _check_quantization(wanted: ModelConfig, saved: dict[str, Any]) -> None:
     if asked != saved:
         options = " ".join(f"model.{name}={value}" for name, value in saved.items())
         raise ValueError(
-            f"model.weights={wanted.weights} is quantised otherwise than asked for; pass {options}, "
-            "or the folder of the unquantised model"
+            f"model.weights={wanted.weights} is quantised otherwise than asked for; pass {options}"
+            ", or the folder of the unquantised model"
         )
 
 
