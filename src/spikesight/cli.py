@@ -119,7 +119,10 @@ COMMANDS: dict[str, Command] = {
     "energy": Command(
         "spikesight.commands:energy_command",
         "Counts synaptic operations on real images, and their energy.",
-        ("spikesight energy runs/fashion_mnist_nano/best --html=energy.html",),
+        (
+            "spikesight energy runs/fashion_mnist_nano/best --html=energy.html",
+            "spikesight energy fashion.spk --run=runs/fashion_mnist_nano",
+        ),
     ),
     "convert": Command(
         "spikesight.commands:convert_command",
@@ -195,8 +198,9 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
         raise ValueError(f"no model matches {pattern!r}; pass '*' to see all")
     extra: tuple[str, ...] = ()
     if sizes:
-        extra = (f"equivalent at {bits} bits", "bytes, float32", f"bytes, packed {bits} bits")
-    table = Table("model", "parameters", *extra, "input", "neuron")
+        extra = (f"equivalent at {bits} bits", "bytes float32", f"bytes packed, {bits} bits")
+    about = () if sizes else ("input", "neuron")
+    table = Table("model", "parameters", *extra, *about)
     for name in names:
         with torch.device("meta"):
             model = spikesight.create_model(name)
@@ -208,13 +212,11 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
         if sizes:
             packed = packed_bytes(model, bits)
             shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", f"{packed:,}")
-        table.add_row(
-            name,
-            f"{parameters / 1e6:.2f} M",
-            *shown,
-            f"any number of channels, sides divisible by {model.stride}",
-            str(arguments["neuron"] or "i_lif"),
-        )
+        described: tuple[str, ...] = ()
+        if not sizes:
+            input_ = f"any number of channels, sides divisible by {model.stride}"
+            described = (input_, str(arguments["neuron"] or "i_lif"))
+        table.add_row(name, f"{parameters / 1e6:.2f} M", *shown, *described)
     Console().print(table)
 
 

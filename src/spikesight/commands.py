@@ -11,10 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from spikesight.deployment.network import Deployed
+from spikesight.deployment.network_energy import energy
 from spikesight.deployment_commands import network_and_images, verify_deployed
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel
-from spikesight.passes import QuantizationRecipe, energy, quantize, verify
+from spikesight.passes import QuantizationRecipe, quantize, verify
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card, resolve_model_folder, save_model
 from spikesight.training.validation import sample_images, training_batches, validate_model
@@ -56,24 +58,33 @@ def verify_command(
 
 
 def energy_command(
-    folder: Path,
+    model: Path,
+    run: Path | None = None,
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     images: int = 256,
     html: Path | None = None,
 ) -> None:
-    """Counts the synaptic operations of a trained model on real images, and their energy.
+    """Counts the synaptic operations of a network on real images, and their energy.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        model: Folder of a run, or its best/ or last/; or a .spk file.
+        run: Folder of the run whose images are used; needed with a .spk file.
         data: Fields of the data configuration that differ from training: --data.path=… and so on.
         split: Which images to average over.
         images: Number of images.
         html: Also write the report as one self-contained page.
     """
-    x = sample_images(folder, data, images, split)
-    report = energy(load(resolve_model_folder(folder)), x.split(64))
+    network: SpikingModel | Deployed
+    if model.is_file():
+        network, x = network_and_images(model, run, data, split, images)
+    else:
+        x = sample_images(run or model, data, images, split)
+        network = load(resolve_model_folder(model))
+    report = energy(network, x.split(64))
     print(report.table())
+    if any(layer.attention is not None for layer in report.layers):
+        print(report.attention_table())
     if html is not None:
         report.to_html(html)
         print(f"report in {html}")

@@ -21,6 +21,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"mprf": True, "neuron": "ie_lif"},
     {"layer_scale": 0.3},
     {"separable": "official"},
+    {"rep_conv": "spike_driven", "mprf": True, "neuron": "ie_lif"},
     {"neuron": "ni_lif"},
     {"neuron": "lif", "steps": 2},
 ]
@@ -54,9 +55,16 @@ def _most_values(graph: Graph, *, skip: set[str]) -> int:
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("name", [n for n in ss.list_models() if n.endswith(("nano", "tiny"))])
-def test_a_folded_channel_has_at_most_2_to_the_bits_values(name: str, bits: int) -> None:
-    model = ss.create_model(name, num_classes=5)
+@pytest.mark.parametrize("rep_conv", ["official", "spike_driven"])
+@pytest.mark.parametrize("name", ss.list_models("metaspikformer*"))
+def test_a_folded_channel_has_at_most_2_to_the_bits_values(
+    name: str, rep_conv: str, bits: int
+) -> None:
+    """Of the full sizes the last block alone, narrowed: the kinds of layers are the same."""
+    options: dict[str, Any] = {"num_classes": 5, "rep_conv": rep_conv}
+    if not name.endswith(("nano", "tiny")):
+        options |= {"depths": (0, 1, 0, 0, 1), "widths": (8, 16, 16, 16, 24)}
+    model = ss.create_model(name, **options)
     wake(model, torch.rand(2, 3, 32, 32))
     ss.quantize(model, bits)
     graph = ss.fold(ss.trace(model))
@@ -64,11 +72,28 @@ def test_a_folded_channel_has_at_most_2_to_the_bits_values(name: str, bits: int)
     assert _most_values(graph, skip=set()) <= 2**8
 
 
-def test_a_full_size_folds_to_few_values_too() -> None:
-    narrow = {"depths": (0, 0, 0, 0, 1), "separable": "official", "num_classes": 5}
-    model = ss.quantize(ss.create_model("metaspikformer_15m", **narrow), 4)
-    graph = ss.fold(ss.trace(model))
-    assert _most_values(graph, skip={"trunk.0.0.conv", "head"}) <= 16
+def test_neurons_inside_rep_conv_are_a_quarter_of_the_folded_kernel() -> None:
+    """2 C^2 + 9 C weights instead of 9 C^2, and every one of them read by spikes."""
+    nets = {}
+    for form in ("official", "spike_driven"):
+        model = ss.create_model("metaspikformer_tiny", num_classes=5, rep_conv=form)
+        x = torch.rand(2, 3, 32, 32) * 3
+        wake(model, x)
+        nets[form] = ss.fold(ss.trace(model))
+        if form == "spike_driven":
+            assert ss.audit(ss.deploy(ss.quantize(model, 4), x), x).spike_driven
+    channels, projections = 128, 8
+    weights = {
+        form: sum(
+            factor.weight.numel()
+            for node in graph.nodes
+            if isinstance(node, Synapse) and ".attention." in node.name
+            for factor in node.factors
+        )
+        for form, graph in nets.items()
+    }
+    assert weights["official"] == projections * 9 * channels**2
+    assert weights["spike_driven"] == projections * (2 * channels**2 + 9 * channels)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -1,0 +1,46 @@
+"""Attention's energy beside that of softmax attention, as the papers compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikesight.passes.operation_energy import (
+    ACCUMULATE_PJ,
+    MULTIPLY_ACCUMULATE_PJ,
+    MULTIPLY_PJ,
+)
+
+
+@dataclass(frozen=True)
+class AttentionEnergy:
+    """The products of one attention layer, per sample (QSD-Transformer table 7).
+
+    The table's formulas did not survive in the text that we have; these are a reconstruction from
+    its rows (function, scale, softmax). Its linear projections are synapses of the energy report.
+
+    Attributes:
+        tokens: Pixels N that attend to each other.
+        channels: Channels C of all heads together.
+        heads: Number of heads h.
+        accumulates: Additions over all T x D steps: each spike of K and of Q adds C / h integers.
+    """
+
+    tokens: float
+    channels: int
+    heads: int
+    accumulates: float
+
+    @property
+    def picojoules(self) -> float:
+        """Energy of the spike-driven products, E_AC T (R_Q + R_K) N C^2 / h, R being mean counts.
+
+        The factor of the product lies in thresholds and costs nothing.
+        """
+        return ACCUMULATE_PJ * self.accumulates
+
+    @property
+    def softmax_picojoules(self) -> float:
+        """Energy of softmax attention of the same size: E_MAC 2 N^2 C, scale, softmax."""
+        scores = self.heads * self.tokens**2
+        products = MULTIPLY_ACCUMULATE_PJ * 2 * self.tokens**2 * self.channels
+        return products + MULTIPLY_PJ * scores + MULTIPLY_ACCUMULATE_PJ * 2 * scores
