@@ -22,6 +22,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import torch
+
+import spikesight as ss
+from spikesight.graph import Synapse
+from spikesight.passes.quantization import packed_bytes
 from spikesight.training import TrainConfig, from_mapping, train
 
 # Two-sided 95 % quantiles of Student's t by degrees of freedom.
@@ -130,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.table:
         run_all(options, results)
     print(table(read(results)))
+    print(f"\n{forms()}")
 
 
 def run_all(options: argparse.Namespace, results: Path) -> None:
@@ -229,6 +235,29 @@ def table(rows: list[dict[str, str]]) -> str:
                 accuracies[row["row"]][int(row["seed"])] = float(row["top1"])
         parts.append(f"`{chosen}`\n\n{_accuracies(accuracies)}\n\n{_answers(accuracies)}")
     return "\n\n".join(parts)
+
+
+def forms() -> str:
+    """What neurons inside RepConv save, as Markdown: operations at 32 px, bytes at 4 bits."""
+    lines = [
+        "| model | RepConv | weights, folded | operations, dense | bytes, packed at 4 bits |",
+        "|---|---|---|---|---|",
+    ]
+    for name in ("metaspikformer_nano", "metaspikformer_tiny"):
+        for form in ("official", "spike_driven"):
+            model = ss.create_model(name, num_classes=10, rep_conv=form).eval()
+            layers = ss.energy(model, torch.rand(1, 3, 32, 32)).layers
+            operations = sum(layer.macs for layer in layers)
+            graph = ss.fold(ss.trace(model))
+            weights = sum(
+                factor.weight.numel()
+                for node in graph.nodes
+                if isinstance(node, Synapse)
+                for factor in node.factors
+            )
+            packed = packed_bytes(model, 4)
+            lines.append(f"| {name} | {form} | {weights:,} | {operations:,.0f} | {packed:,} |")
+    return "\n".join(lines)
 
 
 def _accuracies(accuracies: dict[str, dict[int, float]]) -> str:

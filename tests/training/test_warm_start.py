@@ -113,6 +113,11 @@ def test_quantize_then_train_on(
     assert model.recipe["quantization"]["bits"] == 4
     x = torch.cat(training_batches(run, count=4))
     assert ss.deploy(model, x).verify(x).equal
+    packed = tmp_path / "packed"
+    assert main(["convert", str(again.folder / "last"), str(packed), "--packed"]) == 0
+    assert torch.equal(ss.load(packed)(x), model(x))
+    with pytest.raises(ValueError, match="packed weights, which cannot be trained on"):
+        train(tiny("other", **options | {"model__weights": str(packed), "model__bits": 4}))
     for change in ({"model__bits": 3}, {"model__bits": 4, "model__power_of_two": True}, {}):
         with pytest.raises(ValueError, match=r"pass model\.bits=4 model\.recipe=deployable"):
             train(tiny("other", **options, **change))

@@ -57,7 +57,7 @@ class LayerEnergy:
             outputs that it really reaches.
         multiplies: Multiply-accumulates over all time steps.
         paper_accumulates: The papers' estimate of `accumulates`, mean count * T * MACs
-            (QSD-Transformer eqs. 28-30); it ignores the border.
+            (QSD-Transformer eqs. 28-30); it ignores the border. Attention products count K and Q.
         twin_macs: Dense multiply-accumulates of the same layer of the ANN twin, RepConv unfolded,
             one time step.
         weight_bits: Bits of the weights, where they are quantised.
