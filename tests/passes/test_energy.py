@@ -138,7 +138,7 @@ def test_attention_costs_what_table_7_says() -> None:
     layer = next(layer for layer in report.layers if layer.name == "trunk.3.1.attention.product")
     part = layer.attention
     assert part is not None
-    assert (part.tokens, part.channels, part.heads) == (7 * 7, 64, 4)
+    assert (part.queries, part.keys, part.channels, part.heads) == (7 * 7, 7 * 7, 64, 4)
     rates = report.firing_rates
     counts = 4 * sum(rates[f"trunk.3.1.attention.{name}_neuron"] for name in ("query", "key"))
     assert part.accumulates == pytest.approx(counts * 49 * 64 * 64 / 4)

@@ -7,21 +7,20 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from spikesight.deployment.audit_report import LayerAudit, audit
 from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
-    IntegerInput,
     IntegerNeuron,
     IntegerNode,
     IntegerSynapse,
 )
-from spikesight.passes.attention_energy import AttentionEnergy
+from spikesight.passes.attention_energy import attention_energy
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.energy_report import EnergyReport, LayerEnergy
 from spikesight.passes.energy_report import energy as model_energy
-from spikesight.passes.fan_out import accumulations
 
 
 def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
@@ -49,88 +48,81 @@ def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> En
 
 @torch.no_grad()
 def _deployed_energy(net: Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
+    batches = list(inputs_of(data))
+    audited = audit(net, batches)
     meter = _Meter(net.graph)
     executor = IntegerExecutor(net.graph)
-    for inputs in inputs_of(data):
-        net.check(inputs)
+    for inputs in batches:
         executor(inputs, meter.observe)
-        meter.samples += len(inputs)
-    if meter.samples == 0:
-        raise ValueError("there is no input to measure on; pass a tensor or a loader with batches")
-    return meter.report()
+    layers = [
+        meter.layer(layer, audited.samples)
+        for layer in audited.layers
+        if layer.operations.accumulates or layer.operations.multiplies or layer.name in meter.macs
+    ]
+    return EnergyReport(tuple(layers), audited.samples, meter.firing_rates())
 
 
 class _Meter:
-    """Sums operations over batches."""
+    """What the audit does not say: mean counts, and operations if the network were dense."""
 
     def __init__(self, graph: IntegerGraph) -> None:
         self.graph = graph
-        self.samples = 0
-        self._counts: dict[str, Tensor] = {}
+        self.macs: dict[str, float] = {}
         self._spikes: dict[str, float] = {}
         self._elements: dict[str, int] = {}
-        self._pixels: dict[str, float] = {}
-        self._macs: dict[str, float] = {}
-        self._accumulates: dict[str, float] = {}
+        self._shapes: dict[str, torch.Size] = {}
 
     def observe(self, node: IntegerNode, output: Tensor) -> None:
         """Takes part in the execution."""
         name = node.name
         if isinstance(node, IntegerNeuron):
-            self._counts[name] = output
             total = float(output.sum(dtype=torch.float64))
             self._spikes[name] = self._spikes.get(name, 0.0) + total
             self._elements[name] = self._elements.get(name, 0) + output.numel()
+            self._shapes[name] = output.shape
         elif isinstance(node, IntegerSynapse):
             macs = float(output.numel() * node.weight[0].numel())
-            self._macs[name] = self._macs.get(name, 0.0) + macs
-            if (counts := self._counts.get(node.inputs[0])) is not None:
-                reached = accumulations(counts, node.weight, node.stride, node.padding, node.groups)
-                self._accumulates[name] = self._accumulates.get(name, 0.0) + reached
+            self.macs[name] = self.macs.get(name, 0.0) + macs
         elif isinstance(node, IntegerAttention):
-            head_dim = output.shape[1] // node.heads
-            self._macs[name] = self._macs.get(name, 0.0) + 2.0 * output.numel() * head_dim
-            spikes = sum(float(self._counts[key].double().sum()) for key in node.inputs[:2])
-            self._accumulates[name] = self._accumulates.get(name, 0.0) + spikes * head_dim
-            pixels = float(output.numel() / output.shape[1])
-            self._pixels[name] = self._pixels.get(name, 0.0) + pixels
+            query, key = (self._shapes[source] for source in node.inputs[:2])
+            macs = float((query.numel() + key.numel()) * (query[1] // node.heads))
+            self.macs[name] = self.macs.get(name, 0.0) + macs
 
-    def report(self) -> EnergyReport:
-        """Means per sample."""
-        layers = [self._layer(self.graph.by_name[name]) for name in self._macs]
-        rates = {
+    def firing_rates(self) -> dict[str, float]:
+        """Mean spike of every neuron in [0, 1]."""
+        return {
             neuron.name: self._spikes[neuron.name] / self._elements[neuron.name] / neuron.levels
             for neuron in self.graph.neurons
         }
-        return EnergyReport(tuple(layers), self.samples, rates)
 
-    def _layer(self, node: IntegerNode) -> LayerEnergy:
-        name, source = node.name, self.graph.by_name[node.inputs[0]]
-        per_sample = self._macs[name] / self.samples
-        steps = self.graph.input.steps
-        accumulates = self._accumulates.get(name, 0.0) / self.samples
-        neuron = source if isinstance(source, IntegerNeuron) else None
-        mean = None if neuron is None else self._spikes[source.name] / self._elements[source.name]
+    def layer(self, audited: LayerAudit, samples: int) -> LayerEnergy:
+        """One layer of the report."""
+        name, operations = audited.name, audited.operations
+        node = self.graph.by_name[name]
+        source = self.graph.by_name[node.inputs[0]]
+        mean, rate = None, None
+        if isinstance(source, IntegerNeuron):
+            mean = self._spikes[source.name] / self._elements[source.name]
+            rate = mean / source.levels
+        per_sample = self.macs.get(name, 0.0) / samples
+        dense = per_sample / self.graph.input.steps
+        synapse = isinstance(node, IntegerSynapse)
         attention = None
         if isinstance(node, IntegerAttention):
-            kind, estimate = "attention product", accumulates
-            tokens = self._pixels[name] / self.samples / steps
-            channels = self._counts[node.inputs[0]].shape[1]
-            attention = AttentionEnergy(tokens, channels, node.heads, accumulates)
-        else:
-            first = isinstance(source, IntegerInput)
-            kind = "synapse" if neuron else "first layer" if first else "real-valued synapse"
-            estimate = 0.0 if mean is None else mean * per_sample
+            query, key = (self._shapes[key] for key in node.inputs[:2])
+            attention = attention_energy(query, key, node.heads, operations.accumulates)
         return LayerEnergy(
             name=name,
-            kind=kind,
-            macs=per_sample / steps,
-            firing_rate=None if neuron is None or mean is None else mean / neuron.levels,
+            kind="attention product" if attention is not None else audited.kind,
+            macs=dense,
+            firing_rate=rate,
             mean_count=mean,
-            accumulates=accumulates,
-            multiplies=0.0 if neuron else per_sample,
-            paper_accumulates=estimate,
-            twin_macs=per_sample / steps,
+            accumulates=operations.accumulates,
+            multiplies=operations.multiplies,
+            paper_accumulates=(
+                operations.accumulates if mean is None or not synapse else mean * per_sample
+            ),
+            twin_macs=dense,
             weight_bits=node.bits if isinstance(node, IntegerSynapse) else None,
             attention=attention,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from spikesight.passes.operation_energy import (
     ACCUMULATE_PJ,
     MULTIPLY_ACCUMULATE_PJ,
@@ -19,13 +21,15 @@ class AttentionEnergy:
     its rows (function, scale, softmax). Its linear projections are synapses of the energy report.
 
     Attributes:
-        tokens: Pixels N that attend to each other.
+        queries: Pixels N that attend.
+        keys: Pixels that they attend to; as many as the queries in self-attention.
         channels: Channels C of all heads together.
         heads: Number of heads h.
         accumulates: Additions over all T x D steps: each spike of K and of Q adds C / h integers.
     """
 
-    tokens: float
+    queries: int
+    keys: int
     channels: int
     heads: int
     accumulates: float
@@ -41,6 +45,21 @@ class AttentionEnergy:
     @property
     def softmax_picojoules(self) -> float:
         """Energy of softmax attention of the same size: E_MAC 2 N^2 C, scale, softmax."""
-        scores = self.heads * self.tokens**2
-        products = MULTIPLY_ACCUMULATE_PJ * 2 * self.tokens**2 * self.channels
+        pairs = self.queries * self.keys
+        scores = self.heads * pairs
+        products = MULTIPLY_ACCUMULATE_PJ * 2 * pairs * self.channels
         return products + MULTIPLY_PJ * scores + MULTIPLY_ACCUMULATE_PJ * 2 * scores
+
+
+def attention_energy(
+    query: torch.Size, key: torch.Size, heads: int, accumulates: float
+) -> AttentionEnergy:
+    """The energy of a layer by the shapes [N, C, H, W] of its queries and keys.
+
+    Args:
+        query: Shape of the queries.
+        key: Shape of the keys.
+        heads: Number of heads.
+        accumulates: Additions per sample over all T x D steps.
+    """
+    return AttentionEnergy(query[2:].numel(), key[2:].numel(), query[1], heads, accumulates)

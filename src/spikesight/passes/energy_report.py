@@ -23,7 +23,7 @@ from spikesight.graph import (
     trace,
 )
 from spikesight.neurons.dynamics import Dynamics
-from spikesight.passes.attention_energy import AttentionEnergy
+from spikesight.passes.attention_energy import AttentionEnergy, attention_energy
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.fan_out import accumulations
 from spikesight.passes.folding import fold
@@ -167,11 +167,11 @@ class EnergyReport:
 
     def attention_table(self) -> str:
         """The attention products beside softmax attention of the same size, as text."""
-        header = ("attention", "tokens", "channels", "heads", "nJ", "softmax attention nJ")
+        header = ("attention", "queries", "channels", "heads", "nJ", "softmax attention nJ")
         rows = [
             (
                 layer.name,
-                f"{part.tokens:g}",
+                str(part.queries),
                 str(part.channels),
                 str(part.heads),
                 f"{part.picojoules / 1e3:,.2f}",
@@ -284,7 +284,7 @@ class _Meter:
         self.elements: dict[str, float] = {}
         self.accumulates: dict[tuple[str, int], float] = {}
         self.macs: dict[tuple[str, int], float] = {}
-        self.channels: dict[str, int] = {}
+        self.attention: dict[str, tuple[torch.Size, torch.Size]] = {}
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Takes part in `execute`."""
@@ -306,7 +306,7 @@ class _Meter:
                 _add(self.accumulates, (node.name, 0), reached)
         elif isinstance(node, AttentionProduct):
             _add(self.macs, (node.name, 0), _attention_macs(node, inputs[0]))
-            self.channels[node.name] = inputs[0].shape[1]
+            self.attention[node.name] = (inputs[0].shape, inputs[1].shape)
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
 
@@ -340,11 +340,9 @@ class _Meter:
             first = isinstance(self.graph.by_name[source], Input) and index == 0
             if isinstance(node, AttentionProduct):
                 kind = "attention product"
-                channels = self.channels[name]
-                tokens = per_sample / steps * node.heads / (2 * channels**2)
                 estimate = accumulates
                 if neuron is not None:
-                    attention = AttentionEnergy(tokens, channels, node.heads, accumulates)
+                    attention = attention_energy(*self.attention[name], node.heads, accumulates)
             else:
                 assert isinstance(node, Synapse)
                 bits = node.factors[index].bits
