@@ -103,6 +103,13 @@ def test_deploy_verify_audit_export_bench(
     assert main(["audit", str(run), "--images=8"]) == 0
     assert "mean of 8" in capsys.readouterr().out
 
+    assert main(["energy", str(file), f"--run={run}", "--images=8"]) == 0
+    costs = capsys.readouterr().out
+    assert "eq. 30" in costs
+    assert "softmax attention nJ" in costs
+    assert main(["energy", str(file)]) == 2
+    assert "--run=FOLDER" in error_of(capsys)
+
     assert main(["export", str(file), str(tmp_path / "net.onnx")]) == 0
     assert "net.onnx" in capsys.readouterr().out
     assert main(["export", str(file), str(tmp_path / "net.tflite")]) == 2

@@ -55,6 +55,20 @@ def test_the_integer_network_is_the_same_spikes(result: DemoResult) -> None:
     assert abs(deployment.accuracy - result.accuracy) < 3
 
 
+def test_four_bits_are_smaller_and_the_same_spikes(result: DemoResult) -> None:
+    low_bit = result.low_bit
+    assert low_bit.mismatches == 0
+    assert low_bit.size == (result.folder / "digits4.spk").stat().st_size
+    assert low_bit.eight_bit_size == result.deployment.size
+    assert low_bit.size < low_bit.eight_bit_size < low_bit.trained_size
+    assert abs(low_bit.accuracy - result.accuracy) < 10
+    text = result.report.read_text(encoding="utf-8")
+    assert f"{low_bit.trained_size:,} for the trained weights" in text
+    assert f"{low_bit.size:,} at 4" in text
+    figures = json.loads((result.folder / "demo.json").read_text())
+    assert figures["low_bit_bytes"] == low_bit.size
+
+
 def test_the_twin_differs_in_its_neurons_alone(result: DemoResult) -> None:
     configs = [TrainConfig.load(result.folder / n / "config.yaml") for n in ("run", "twin")]
     spiking, twin = (config.to_mapping() for config in configs)

@@ -4,11 +4,12 @@ from spikesight.data.events import Events, event_frames, read_events, save_gif
 from spikesight.deployment.audit_report import audit
 from spikesight.deployment.deploying import deploy
 from spikesight.deployment.network import Deployed
+from spikesight.deployment.network_energy import energy
 from spikesight.graph import trace
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel, Stream, stream
 from spikesight.neurons import create_neuron, run_with_state
-from spikesight.passes import energy, fold, quantize, unroll, verify
+from spikesight.passes import fold, quantize, unroll, verify
 from spikesight.pretrained import load
 from spikesight.registry import create_model, list_models, register_model
 

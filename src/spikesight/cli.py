@@ -97,6 +97,16 @@ COMMANDS: dict[str, Command] = {
             "spikesight verify fashion.spk --run=runs/fashion_mnist_nano --against=spikes,onnx",
         ),
     ),
+    "quantize": Command(
+        "spikesight.commands:quantize_command",
+        "Makes a low-bit model of a trained one, to be trained on.",
+        (
+            "spikesight quantize runs/fashion_mnist_nano runs/fashion4_start --bits=4",
+            "spikesight train configs/fashion_mnist_nano.yaml --model.weights=runs/fashion4_start "
+            "--model.bits=4 --output=runs/fashion4",
+            "spikesight quantize weights/cifar10_tiny runs/cifar4_start --rep-conv=spike_driven",
+        ),
+    ),
     "deploy": Command(
         "spikesight.deployment_commands:deploy_command",
         "Makes a trained model one integer network, equal to its spikes.",
@@ -126,7 +136,10 @@ COMMANDS: dict[str, Command] = {
     "energy": Command(
         "spikesight.commands:energy_command",
         "Counts synaptic operations on real images, and their energy.",
-        ("spikesight energy runs/fashion_mnist_nano/best --html=energy.html",),
+        (
+            "spikesight energy runs/fashion_mnist_nano/best --html=energy.html",
+            "spikesight energy fashion.spk --run=runs/fashion_mnist_nano",
+        ),
     ),
     "convert": Command(
         "spikesight.commands:convert_command",
@@ -186,20 +199,25 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
     Args:
         pattern: Shell pattern that the names must match.
         sizes: Also show the size that QSD-Transformer's paper calls parameters (those without the
-            head, times bits / 32) and the bytes of a saved float32 folder.
-        bits: Bits of a weight for that size.
+            head, times bits / 32), the bytes of a saved float32 folder, and those of one that is
+            quantised and packed. RepConv is packed as it is deployed, as one folded kernel.
+        bits: Bits of a weight for these sizes.
     """
     import torch
     from rich.console import Console
     from rich.table import Table
 
     import spikesight
+    from spikesight.passes.quantization import packed_bytes
 
     names = spikesight.list_models(pattern)
     if not names:
         raise ValueError(f"no model matches {pattern!r}; pass '*' to see all")
-    extra = (f"equivalent at {bits} bits", "bytes on disk, float32") if sizes else ()
-    table = Table("model", "parameters", *extra, "input", "neuron")
+    extra: tuple[str, ...] = ()
+    if sizes:
+        extra = (f"equivalent at {bits} bits", "bytes float32", f"bytes packed, {bits} bits")
+    about = () if sizes else ("input", "neuron")
+    table = Table("model", "parameters", *extra, *about)
     for name in names:
         with torch.device("meta"):
             model = spikesight.create_model(name)
@@ -207,14 +225,15 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
         arguments = model.recipe["arguments"]
         trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
         stored = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-        shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}") if sizes else ()
-        table.add_row(
-            name,
-            f"{parameters / 1e6:.2f} M",
-            *shown,
-            f"any number of channels, sides divisible by {model.stride}",
-            str(arguments["neuron"] or "i_lif"),
-        )
+        shown: tuple[str, ...] = ()
+        if sizes:
+            packed = packed_bytes(model, bits)
+            shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", f"{packed:,}")
+        described: tuple[str, ...] = ()
+        if not sizes:
+            input_ = f"any number of channels, sides divisible by {model.stride}"
+            described = (input_, str(arguments["neuron"] or "i_lif"))
+        table.add_row(name, f"{parameters / 1e6:.2f} M", *shown, *described)
     Console().print(table)
 
 

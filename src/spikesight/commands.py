@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from spikesight.deployment.network import Deployed
+from spikesight.deployment.network_energy import energy
 from spikesight.deployment_commands import network_and_images, verify_deployed
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel
-from spikesight.passes import energy, verify
+from spikesight.passes import QuantizationRecipe, quantize, verify
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import resolve_model_folder
-from spikesight.training.validation import sample_images
+from spikesight.training.checkpoint import Card, resolve_model_folder, save_model
+from spikesight.training.validation import sample_images, training_batches, validate_model
+from spikesight.training.warm_start import change_form, settle_statistics
 
 Split = Literal["validation", "test", "all"]
 
@@ -53,27 +58,88 @@ def verify_command(
 
 
 def energy_command(
-    folder: Path,
+    model: Path,
+    run: Path | None = None,
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     images: int = 256,
     html: Path | None = None,
 ) -> None:
-    """Counts the synaptic operations of a trained model on real images, and their energy.
+    """Counts the synaptic operations of a network on real images, and their energy.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        model: Folder of a run, or its best/ or last/; or a .spk file.
+        run: Folder of the run whose images are used; needed with a .spk file.
         data: Fields of the data configuration that differ from training: --data.path=… and so on.
         split: Which images to average over.
         images: Number of images.
         html: Also write the report as one self-contained page.
     """
-    x = sample_images(folder, data, images, split)
-    report = energy(load(resolve_model_folder(folder)), x.split(64))
+    network: SpikingModel | Deployed
+    if model.is_file():
+        network, x = network_and_images(model, run, data, split, images)
+    else:
+        x = sample_images(run or model, data, images, split)
+        network = load(resolve_model_folder(model))
+    report = energy(network, x.split(64))
     print(report.table())
+    if any(layer.attention is not None for layer in report.layers):
+        print(report.attention_table())
     if html is not None:
         report.to_html(html)
         print(f"report in {html}")
+
+
+def quantize_command(
+    source: Path,
+    output: Path,
+    bits: int = 4,
+    recipe: QuantizationRecipe = "deployable",
+    power_of_two: bool = False,
+    rep_conv: Literal["official", "spike_driven"] | None = None,
+    mprf: bool | None = None,
+    data: dict[str, Any] | None = None,
+    images: int = 1024,
+    accuracy: bool = True,
+) -> None:
+    """Makes a low-bit model of a trained one, for training to go on from with --model.weights.
+
+    Weights become integers times a step per channel, the steps of least squared error to start
+    with; then the normalisations' statistics are measured anew on training images.
+
+    Args:
+        source: Folder of a run, or its best/ or last/.
+        output: Folder to write.
+        bits: Bits of a weight, 2 to 8.
+        recipe: "deployable" quantises folded kernels, as they will be deployed; "official" what
+            QSD-Transformer's authors quantise.
+        power_of_two: Whether every quantisation step is a power of two.
+        rep_conv: "spike_driven" puts neurons between RepConv's factors first: a quarter of the
+            weights and operations of the folded kernel. As it is if omitted.
+        mprf: Whether QSD-Transformer's MPRF is put before the query, key and value neurons first.
+        data: Fields of the data configuration that differ from training: --data.path=… and so on.
+        images: Number of training images for the statistics.
+        accuracy: Whether to measure both models on the validation images.
+    """
+    folder = resolve_model_folder(source)
+    model = load(folder)
+    batches = training_batches(folder, data, images)
+    changed = change_form(model, batches, rep_conv=rep_conv, mprf=mprf)
+    quantized = quantize(copy.deepcopy(changed), bits, recipe, power_of_two)
+    settle_statistics(quantized, batches)
+    metrics = None
+    if accuracy:
+        forms = {"trained": model, "quantised": quantized}
+        if changed is not model:
+            forms["in the new form"] = changed
+        measured = {name: validate_model(form, folder, data) for name, form in forms.items()}
+        metrics = measured["quantised"]
+        parts = ", ".join(f"{name} {result.top1:.2f} %" for name, result in measured.items())
+        print(f"top-1 on {metrics.images:,} validation images: {parts}")
+    card = replace(Card.read(folder), weights="model", metrics=metrics)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_model(output, quantized, card)
+    print(f"{bits} bits ({recipe}) in {output}; train it on with --model.weights={output}")
 
 
 def convert_command(
@@ -82,6 +148,7 @@ def convert_command(
     family: str | None = None,
     configuration: dict[str, Any] | None = None,
     half: bool = False,
+    packed: bool = False,
 ) -> None:
     """Writes a model as a folder that spikesight loads: an authors' checkpoint, or a trained run.
 
@@ -92,16 +159,17 @@ def convert_command(
         family: Family of an authors' checkpoint: "metaspikformer" or "qsd".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
         half: Store the weights in half precision.
+        packed: Store a quantised run as it is shipped, 4-bit weights in 4 bits.
     """
     if family is None:
         folder = resolve_model_folder(source)
         model = load(folder)
-        model.save_pretrained(output, half=half)
+        model.save_pretrained(output, half=half, packed=packed)
         if (folder / "run.json").is_file():
             shutil.copyfile(folder / "run.json", output / "run.json")
     else:
         model = _official(family, source, configuration or {})
-        model.save_pretrained(output, half=half)
+        model.save_pretrained(output, half=half, packed=packed)
     size = (output / "model.safetensors").stat().st_size
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {size:,} bytes in {output}")
 

@@ -26,15 +26,17 @@ from spikesight.data import DataConfig, build_evaluation_loader
 from spikesight.data.digits import read_digits
 from spikesight.graph import Neuron, trace
 from spikesight.models import SpikingModel
-from spikesight.passes import EnergyReport, Verification, energy, unroll, verify
+from spikesight.passes import EnergyReport, Verification, energy, quantize, unroll, verify
 from spikesight.reports import (
     DemoContent,
     Deployment,
     Guess,
+    LowBit,
     Run,
     SpikeExample,
     demo_page,
     deployment_sentence,
+    low_bit_sentence,
     verification_sentence,
 )
 from spikesight.reports.energy_page import energy_text, mean_firing_rate, ratio_text
@@ -49,6 +51,8 @@ from spikesight.training import (
     TrainingInterrupted,
     train,
 )
+from spikesight.training.validation import training_batches
+from spikesight.training.warm_start import settle_statistics
 
 MODEL = "metaspikformer_nano"
 IMAGE_SIZE = 16
@@ -56,6 +60,8 @@ LEVELS = 8
 _EPOCHS = 12
 _MARK = "demo.json"
 _SHOWN_CHANNELS = 6
+_LOW_BITS = 4
+_SETTLING_IMAGES = 512
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,14 @@ class DemoResult:
     """What a demo found.
 
     Attributes:
-        folder: Folder with run/, twin/, digits.spk, report.html and demo.json.
+        folder: Folder with run/, twin/, digits.spk, digits4.spk, report.html and demo.json.
         accuracy: Share of held-out digits that the spiking model gets right, in percent.
         twin_accuracy: The same of its ANN twin.
         images: Number of held-out digits.
         verification: The model against its binary spikes.
         energy: Energy on the held-out digits.
         deployment: The integer network.
+        low_bit: The integer network with 4-bit weights.
         seconds: Duration of the demo.
     """
 
@@ -80,6 +87,7 @@ class DemoResult:
     verification: Verification
     energy: EnergyReport
     deployment: Deployment
+    low_bit: LowBit
     seconds: float
 
     @property
@@ -170,10 +178,20 @@ def demo(
         f"spikes. {deployment_sentence(deployment)}",
     )
     console.print(deployment.comparison.table(), highlight=False, soft_wrap=True)
+    low_bit = _low_bit(model, digits, output, deployment)
+    console.print(low_bit_sentence(low_bit), markup=False)
 
     seconds = time.monotonic() - began
     result = DemoResult(
-        output, accuracy, twin_accuracy, len(guesses), verification, report, deployment, seconds
+        folder=output,
+        accuracy=accuracy,
+        twin_accuracy=twin_accuracy,
+        images=len(guesses),
+        verification=verification,
+        energy=report,
+        deployment=deployment,
+        low_bit=low_bit,
+        seconds=seconds,
     )
     content = DemoContent(
         accuracy=accuracy,
@@ -189,6 +207,7 @@ def demo(
         verification=verification,
         energy=report,
         deployment=deployment,
+        low_bit=low_bit,
         seconds=seconds,
         facts=_facts(configs[0], seconds),
     )
@@ -254,7 +273,7 @@ def _clear(folder: Path) -> None:
             part.unlink()
         elif part.exists():
             shutil.rmtree(part)
-    for name in ("report.html", "digits.spk"):
+    for name in ("report.html", "digits.spk", "digits4.spk"):
         (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     _mark(folder, None)
@@ -281,6 +300,10 @@ def _mark(folder: Path, result: DemoResult | None) -> None:
             "integer_accuracy": result.deployment.accuracy,
             "integer_mismatches": result.deployment.comparison.mismatches,
             "integer_bytes": result.deployment.size,
+            "low_bit_accuracy": result.low_bit.accuracy,
+            "low_bit_mismatches": result.low_bit.mismatches,
+            "low_bit_bytes": result.low_bit.size,
+            "trained_bytes": result.low_bit.trained_size,
             "firing_rate": mean_firing_rate(result.energy),
             "seconds": result.seconds,
         }
@@ -317,6 +340,22 @@ def _deploy(model: SpikingModel, digits: _Digits, path: Path) -> Deployment:
         accuracy=100 * float(right.double().mean()),
         size=path.stat().st_size,
         spike_driven=spikesight.audit(made, digits.inputs[:1]).spike_driven,
+    )
+
+
+def _low_bit(model: SpikingModel, digits: _Digits, output: Path, eight_bit: Deployment) -> LowBit:
+    """The same with 4-bit weights, quantised after training."""
+    trained = output / "run" / "last"
+    quantized = quantize(copy.deepcopy(model), _LOW_BITS)
+    settle_statistics(quantized, training_batches(trained, count=_SETTLING_IMAGES))
+    deployment = _deploy(quantized, digits, output / "digits4.spk")
+    return LowBit(
+        bits=_LOW_BITS,
+        accuracy=deployment.accuracy,
+        mismatches=deployment.comparison.mismatches,
+        size=deployment.size,
+        eight_bit_size=eight_bit.size,
+        trained_size=(trained / "model.safetensors").stat().st_size,
     )
 
 

@@ -13,6 +13,8 @@ import spikesight.models  # noqa: F401  registers the families
 from spikesight.models.base import SpikingModel
 from spikesight.passes.quantization import quantize
 from spikesight.registry import create_model
+from spikesight.synapses import pack_synapses
+from spikesight.synapses.packed_synapse import load_packed_tensors
 
 
 def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingModel:
@@ -51,8 +53,14 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
     model: SpikingModel = create_model(name, **arguments).to(dtype)
     if "quantization" in recipe:
         quantize(model, **recipe["quantization"])
+    tensors = load_file(folder / "model.safetensors")
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except RuntimeError as error:
+        if recipe.get("packed"):
+            pack_synapses(model)
+            model.recipe["packed"] = True
+            load_packed_tensors(model, tensors)
+        else:
+            model.load_state_dict(tensors)
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{folder / 'model.safetensors'} does not fit {name}: {error}") from error
     return model.eval()

@@ -50,6 +50,11 @@ from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino  
 NETWORKS: dict[str, dict[str, Any]] = {
     "i_lif D=4": {"neuron": "i_lif", "levels": 4},
     "i_lif D=8 official": {"neuron": "i_lif", "levels": 8, "separable": "official"},
+    "ie_lif D=4 neurons in RepConv": {
+        "neuron": "ie_lif",
+        "rep_conv": "spike_driven",
+        "mprf": True,
+    },
     "lif T=4 official": {"neuron": "lif", "steps": 4, "separable": "official"},
     "ni_lif T=2 D=3": {"neuron": "ni_lif", "steps": 2, "levels": 3},
 }

@@ -22,7 +22,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 import spikesight as ss
-from spikesight.deployment.bit_packing import packed_length
 from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.deployment.spk_file import SpkError, read_spk, write_spk
@@ -34,6 +33,7 @@ from spikesight.graph.integer_vocabulary import (
 )
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.integerisation import IntegerSettings, integerise
+from spikesight.synapses.bit_packing import packed_length
 from tests.conftest import wake
 
 SMALL = {"widths": (4, 8, 8, 12, 16), "depths": (0, 0, 1, 1, 0), "heads": 1}

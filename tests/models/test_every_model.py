@@ -36,10 +36,11 @@ def test_learns_from_every_parameter(name: str, neuron: str) -> None:
     assert still == []
 
 
+@pytest.mark.parametrize("rep_conv", ["official", "spike_driven"])
 @pytest.mark.parametrize("neuron", ["i_lif", "ni_lif", "ie_lif"])
 @pytest.mark.parametrize("name", SMALL)
-def test_every_neuron_fires_at_the_start(name: str, neuron: str) -> None:
-    model = ss.create_model(name, num_classes=10, neuron=neuron).train()
+def test_every_neuron_fires_at_the_start(name: str, neuron: str, rep_conv: str) -> None:
+    model = ss.create_model(name, num_classes=10, neuron=neuron, rep_conv=rep_conv).train()
     rates = firing_rates(model, torch.rand(32, 3, 32, 32))
     assert all(0.001 < rate < 0.9 for rate in rates.values()), rates
 
@@ -75,6 +76,8 @@ def test_unfit_inputs_say_what_to_do() -> None:
         ss.create_model("metaspikformer_small")
     with pytest.raises(ValueError, match="widht"):
         ss.create_model("metaspikformer_nano", widht=3)
+    with pytest.raises(ValueError, match="rep_conv='folded'; pass 'official' or 'spike_driven'"):
+        ss.create_model("metaspikformer_nano", rep_conv="folded")
     with pytest.raises(ValueError, match="5 entries"):
         ss.create_model("metaspikformer_nano", widths=(8, 8))
 

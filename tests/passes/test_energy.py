@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import spikesight as ss
+from spikesight.graph import Neuron
 from spikesight.passes.fan_out import accumulations
 from tests.conftest import wake
 
@@ -102,3 +104,94 @@ def test_tables(tmp_path: Path) -> None:
 def test_no_input_is_an_error() -> None:
     with pytest.raises(ValueError, match="no input"):
         ss.energy(ss.create_model("metaspikformer_nano"), [])
+
+
+def test_low_bit_additions_have_their_share() -> None:
+    """QSD-Transformer eq. 30: the first layer and the attention products keep their price."""
+    model = ss.create_model("metaspikformer_nano", num_classes=10)
+    x = torch.rand(4, 3, 28, 28) * 3
+    wake(model, x)
+    assert ss.energy(model, x).low_bit_picojoules is None
+    for bits, share in ((4, 1 / 8), (3, 1 / 16), (2, 1 / 32)):
+        report = ss.energy(ss.quantize(copy.deepcopy(model), bits), x)
+        by_hand = 0.0
+        for layer in report.layers:
+            if layer.kind == "first layer":
+                assert layer.weight_bits == 8
+                by_hand += 4.6 * layer.multiplies
+            elif layer.kind == "attention product":
+                assert layer.weight_bits is None
+                by_hand += 0.9 * layer.accumulates
+            else:
+                assert layer.weight_bits == (8 if layer.name == "head" else bits)
+                by_hand += 0.9 * layer.accumulates * (1 if layer.name == "head" else share)
+        assert report.low_bit_picojoules == pytest.approx(by_hand)
+        assert by_hand < report.picojoules
+        assert "eq. 30" in report.table()
+
+
+def test_attention_costs_what_table_7_says() -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=10)
+    x = torch.rand(4, 3, 28, 28) * 3
+    wake(model, x)
+    report = ss.energy(model, x)
+    layer = next(layer for layer in report.layers if layer.name == "trunk.3.1.attention.product")
+    part = layer.attention
+    assert part is not None
+    assert (part.queries, part.keys, part.channels, part.heads) == (7 * 7, 7 * 7, 64, 4)
+    rates = report.firing_rates
+    counts = 4 * sum(rates[f"trunk.3.1.attention.{name}_neuron"] for name in ("query", "key"))
+    assert part.accumulates == pytest.approx(counts * 49 * 64 * 64 / 4)
+    assert part.picojoules == pytest.approx(layer.picojoules)
+    assert part.softmax_picojoules == 4.6 * 2 * 49**2 * 64 + (3.7 + 2 * 4.6) * 4 * 49**2
+    assert "trunk.4.1.attention.product" in report.attention_table()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_deployed_network_costs_what_its_integers_do(steps: int, tmp_path: Path) -> None:
+    model = ss.create_model(
+        "metaspikformer_nano", num_classes=10, steps=steps, rep_conv="spike_driven"
+    )
+    x = torch.rand(4, 3, 28, 28) * 3
+    wake(model, x)
+    ss.quantize(model, 4)
+    net = ss.deploy(model, x)
+    report = ss.energy(net, [(x[:2], None), (x[2:], None)])
+    assert report.samples == 4
+    audited = ss.audit(net, x).total
+    assert sum(layer.accumulates for layer in report.layers) == pytest.approx(audited.accumulates)
+    assert sum(layer.multiplies for layer in report.layers) == pytest.approx(audited.multiplies)
+    trained = ss.energy(model, x)
+    assert [layer.name for layer in report.layers] == [layer.name for layer in trained.layers]
+    assert [layer.kind for layer in report.layers] == [layer.kind for layer in trained.layers]
+    for ours, theirs in zip(report.layers, trained.layers, strict=True):
+        assert ours.macs == pytest.approx(theirs.macs)
+        # Trained weights may need fewer bits than they were allowed; the integers hold what is
+        # needed.
+        assert (ours.weight_bits is None) == (theirs.weight_bits is None)
+    # Integers round the image, the weights at the boundary and, over T > 1, the membranes.
+    assert report.picojoules == pytest.approx(trained.picojoules, rel=0.05)
+    assert report.low_bit_picojoules == pytest.approx(trained.low_bit_picojoules, rel=0.05)
+    net.save(tmp_path / "net.spk")
+    again = ss.energy(ss.Deployed.load(tmp_path / "net.spk"), x)
+    assert again.picojoules == pytest.approx(report.picojoules)
+    report.to_html(tmp_path / "energy.html")
+    with pytest.raises(ValueError, match="no input"):
+        ss.energy(net, [])
+
+
+def test_one_step_of_four_levels_runs_as_four_binary_steps() -> None:
+    """QSD-Transformer trains at T = 1, D = 4 and runs at T = 4 (appendix G)."""
+    model = ss.create_model("metaspikformer_nano", num_classes=5, neuron="ie_lif", levels=4)
+    x = torch.rand(2, 3, 32, 32) * 3
+    wake(model, x)
+    model.double()
+    sub_steps: dict[str, int] = {}
+
+    def observe(neuron: Neuron, _: int, spikes: list[torch.Tensor]) -> None:
+        sub_steps[neuron.name] = len(spikes)
+        assert all(((s == 0) | (s == 1)).all() for s in spikes)
+
+    output = ss.unroll(ss.trace(model))(x.double(), observe)
+    assert set(sub_steps.values()) == {4}
+    torch.testing.assert_close(output, model(x.double()), rtol=1e-9, atol=1e-9)

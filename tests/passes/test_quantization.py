@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.graph import Graph, Neuron, Synapse
 from spikesight.graph.integer_vocabulary import IntegerSynapse
+from spikesight.passes.quantization import _at_boundary
 from spikesight.synapses import MembraneRectifier, QuantizedSynapse, WeightQuantizer
 from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.preparation import build_model
@@ -21,8 +22,16 @@ OPTIONS: list[dict[str, Any]] = [
     {"mprf": True, "neuron": "ie_lif"},
     {"layer_scale": 0.3},
     {"separable": "official"},
+    {"rep_conv": "spike_driven", "mprf": True, "neuron": "ie_lif"},
     {"neuron": "ni_lif"},
     {"neuron": "lif", "steps": 2},
+]
+
+# Every small model that is registered; of the full sizes the same layers, narrowed.
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in ss.list_models() if name.endswith(("nano", "tiny"))),
+    ("metaspikformer_tiny", {"rep_conv": "spike_driven"}),
+    ("metaspikformer_15m", {"depths": (0, 1, 0, 0, 1), "widths": (8, 16, 16, 16, 24)}),
 ]
 
 
@@ -54,21 +63,42 @@ def _most_values(graph: Graph, *, skip: set[str]) -> int:
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("name", [n for n in ss.list_models() if n.endswith(("nano", "tiny"))])
-def test_a_folded_channel_has_at_most_2_to_the_bits_values(name: str, bits: int) -> None:
-    model = ss.create_model(name, num_classes=5)
+@pytest.mark.parametrize(("name", "options"), FORMS, ids=str)
+def test_a_folded_channel_has_at_most_2_to_the_bits_values(
+    name: str, options: dict[str, Any], bits: int
+) -> None:
+    model = ss.create_model(name, num_classes=5, **options)
     wake(model, torch.rand(2, 3, 32, 32))
     ss.quantize(model, bits)
     graph = ss.fold(ss.trace(model))
-    assert _most_values(graph, skip={"trunk.0.0.conv", "head"}) <= 2**bits
+    boundary = {n.name for n in graph.nodes if isinstance(n, Synapse) and _at_boundary(graph, n)}
+    assert len(boundary) == 2
+    assert _most_values(graph, skip=boundary) <= 2**bits
     assert _most_values(graph, skip=set()) <= 2**8
 
 
-def test_a_full_size_folds_to_few_values_too() -> None:
-    narrow = {"depths": (0, 0, 0, 0, 1), "separable": "official", "num_classes": 5}
-    model = ss.quantize(ss.create_model("metaspikformer_15m", **narrow), 4)
-    graph = ss.fold(ss.trace(model))
-    assert _most_values(graph, skip={"trunk.0.0.conv", "head"}) <= 16
+def test_neurons_inside_rep_conv_are_a_quarter_of_the_folded_kernel() -> None:
+    """2 C^2 + 9 C weights instead of 9 C^2, and every one of them read by spikes."""
+    nets = {}
+    for form in ("official", "spike_driven"):
+        model = ss.create_model("metaspikformer_tiny", num_classes=5, rep_conv=form)
+        x = torch.rand(2, 3, 32, 32) * 3
+        wake(model, x)
+        nets[form] = ss.fold(ss.trace(model))
+        if form == "spike_driven":
+            assert ss.audit(ss.deploy(ss.quantize(model, 4), x), x).spike_driven
+    channels, projections = 128, 8
+    weights = {
+        form: sum(
+            factor.weight.numel()
+            for node in graph.nodes
+            if isinstance(node, Synapse) and ".attention." in node.name
+            for factor in node.factors
+        )
+        for form, graph in nets.items()
+    }
+    assert weights["official"] == projections * 9 * channels**2
+    assert weights["spike_driven"] == projections * (2 * channels**2 + 9 * channels)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

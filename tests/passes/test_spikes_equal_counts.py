@@ -21,6 +21,7 @@ SIZES = st.fixed_dictionaries(
         "stem_kernel": st.sampled_from([3, 7]),
         "heads": st.sampled_from([1, 4]),
         "separable": st.sampled_from(["official", "spike_driven"]),
+        "rep_conv": st.sampled_from(["official", "spike_driven"]),
         "layer_scale": st.sampled_from([None, 0.7]),
         "attention_scale": st.sampled_from([0.125, None]),
     }

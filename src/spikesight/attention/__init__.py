@@ -6,12 +6,15 @@ from spikesight.attention.recording import (
     AttentionTensors,
     SpikingAttentionRecorder,
 )
-from spikesight.attention.sdsa import SpikeDrivenSelfAttention
+from spikesight.attention.sdsa import RepConvForm, SpikeDrivenSelfAttention
+from spikesight.attention.spike_driven_rep_conv import SpikeDrivenRepConv
 
 __all__ = [
     "AttentionProduct",
     "AttentionRecorder",
     "AttentionTensors",
+    "RepConvForm",
+    "SpikeDrivenRepConv",
     "SpikeDrivenSelfAttention",
     "SpikingAttentionRecorder",
 ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor, nn
 
 from spikesight.attention.product import AttentionProduct
+from spikesight.attention.spike_driven_rep_conv import SpikeDrivenRepConv
 from spikesight.neurons import Neuron
 from spikesight.synapses import RepConv
+
+RepConvForm = Literal["official", "spike_driven"]
 
 
 class SpikeDrivenSelfAttention(nn.Module):
@@ -23,6 +27,8 @@ class SpikeDrivenSelfAttention(nn.Module):
         neuron: Builds an ordinary neuron.
         attention_neuron: Builds the neuron after the product.
         rectified: Whether the MPRF stands before the query, key and value neurons (eq. 12).
+        rep_conv: "official" folds RepConv's three factors into one dense kernel; "spike_driven" has
+            a neuron between each two of them.
     """
 
     def __init__(
@@ -34,22 +40,29 @@ class SpikeDrivenSelfAttention(nn.Module):
         attention_neuron: Callable[[], Neuron],
         *,
         rectified: bool = False,
+        rep_conv: RepConvForm = "official",
     ) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(
                 f"heads={heads} does not divide the {channels} channels; pass a divisor"
             )
+
+        def projection(*, rectified: bool) -> nn.Module:
+            if rep_conv == "official":
+                return RepConv(channels, channels, rectified=rectified)
+            return SpikeDrivenRepConv(channels, channels, neuron, rectified=rectified)
+
         self.neuron = neuron()
-        self.query = RepConv(channels, channels, rectified=rectified)
+        self.query = projection(rectified=rectified)
         self.query_neuron = neuron()
-        self.key = RepConv(channels, channels, rectified=rectified)
+        self.key = projection(rectified=rectified)
         self.key_neuron = neuron()
-        self.value = RepConv(channels, channels, rectified=rectified)
+        self.value = projection(rectified=rectified)
         self.value_neuron = neuron()
         self.product = AttentionProduct(heads, scale)
         self.attention_neuron = attention_neuron()
-        self.project = RepConv(channels, channels)
+        self.project = projection(rectified=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Current [T*B, C, H, W] of the branch from the stream [T*B, C, H, W]."""

@@ -22,8 +22,8 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
 )
 from spikesight.passes.batches import inputs_of
-from spikesight.passes.energy_report import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
 from spikesight.passes.fan_out import accumulations
+from spikesight.passes.operation_energy import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
 from spikesight.passes.text_table import si_number, text_table
 
 INTEGER_ADD_PJ = 0.1

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from spikesight.deployment.bit_packing import pack, packed_length, unpack
 from spikesight.graph.integer_vocabulary import (
     INTEGER_VOCABULARY_VERSION,
     IntegerAdd,
@@ -27,6 +26,7 @@ from spikesight.graph.integer_vocabulary import (
     Rounding,
 )
 from spikesight.passes.ranges import EXACT_IN_FLOAT32
+from spikesight.synapses.bit_packing import pack, packed_length, unpack
 
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 

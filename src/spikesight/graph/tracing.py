@@ -138,7 +138,7 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
 
 
 def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
-    if isinstance(synapse, synapses.QuantizedSynapse):
+    if isinstance(synapse, synapses.QuantizedSynapse | synapses.PackedSynapse):
         return tuple(
             Affine(
                 _copy(kernel.weight),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -66,6 +67,15 @@ class Affine:
             and self.weight.shape[-2:] == (1, 1)
             and (self.stride, self.padding) == (1, 0)
         )
+
+    @property
+    def bits(self) -> int | None:
+        """Bits that hold the values of every channel; None where the weights are not quantised."""
+        if self.step is None:
+            return None
+        column = torch.where(self.step > 0, self.step, 1.0).view(-1, *[1] * (self.weight.ndim - 1))
+        integers = (self.weight / column).round()
+        return max(1, math.ceil(math.log2(int(integers.max() - integers.min()) + 1)))
 
     @property
     def in_channels(self) -> int:

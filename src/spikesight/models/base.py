@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -14,14 +15,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikesight.presentation import check_input, present
+from spikesight.synapses import pack_synapses
+from spikesight.synapses.packed_synapse import packed_tensors
 
 
 class Recipe(TypedDict):
-    """What rebuilds a model: `create_model(name, **arguments)`, then `quantize(**quantization)`."""
+    """What rebuilds a model: `create_model(name, **arguments)`, then `quantize(**quantization)`.
+
+    Where packed is true, `pack_synapses` comes last.
+    """
 
     name: str
     arguments: dict[str, Any]
     quantization: NotRequired[dict[str, Any]]
+    packed: NotRequired[bool]
 
 
 class Presentation(nn.Module):
@@ -126,20 +133,47 @@ class SpikingModel(nn.Module):
     def stages(self) -> list[nn.Module]:
         """The parts from input to output, for layer-wise learning rates."""
 
-    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, half: bool = False, packed: bool = False
+    ) -> None:
         """Writes model.safetensors and config.json, which `spikesight.load` reads.
 
         Args:
             folder: Made if it does not exist.
             half: Whether to store floating-point tensors in half precision.
+            packed: Whether to store a quantised model as it is shipped: the integers of its folded
+                kernels in their few bits. It evaluates and deploys as before, and cannot be
+                trained on.
+
+        Raises:
+            ValueError: If `packed` is asked of a model that is not quantised by the recipe
+                "deployable", or together with `half`.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        recipe = self.recipe
+        if packed or recipe.get("packed"):
+            if half:
+                raise ValueError("half=True would round the steps of packed weights; leave it out")
+            recipe, tensors = self._packed()
+        else:
+            tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         if half:
             tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+        folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "config.json").write_text(json.dumps(self.recipe, indent=2) + "\n")
+        (folder / "config.json").write_text(json.dumps(recipe, indent=2) + "\n")
+
+    def _packed(self) -> tuple[Recipe, dict[str, Tensor]]:
+        quantization = self.recipe.get("quantization")
+        if quantization is None or quantization["recipe"] != "deployable":
+            raise ValueError(
+                'only a model quantised by the recipe "deployable" can be packed: others have no '
+                "folded kernels of few bits; call spikesight.quantize first"
+            )
+        model = copy.deepcopy(self).eval()
+        pack_synapses(model)
+        recipe: Recipe = {**self.recipe, "packed": True}
+        return recipe, packed_tensors(model)
 
     @torch.no_grad()
     def initialise(self, norm_gain: float = 1.0) -> None:

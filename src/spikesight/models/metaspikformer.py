@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from spikesight.attention import SpikeDrivenSelfAttention
+from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
@@ -34,6 +34,9 @@ class Sizes:
         separable_kernel: Side of SepConv's depthwise kernel.
         separable: "official" has no neuron before SepConv's second pointwise convolution, which
             then multiplies real values; "spike_driven" has one (Spike2Former's ESC, eqs. 1-3).
+        rep_conv: "official" has no neuron between the factors of the attention's RepConv, which
+            fold into one dense 3x3 kernel; "spike_driven" has, and nothing folds: a quarter of
+            the operations, and low-bit factors stay low-bit.
         attention_scale: Factor of the attention product (SDT-V2 0.125); None for one with which
             small images start with attention neurons neither silent nor saturated.
         mprf: Whether QSD-Transformer's membrane potential rectify function (eq. 12) stands before
@@ -53,6 +56,7 @@ class Sizes:
     separable_ratio: int = 2
     separable_kernel: int = 7
     separable: SeparableForm = "official"
+    rep_conv: RepConvForm = "official"
     attention_scale: float | None = 0.125
     mprf: bool = False
     layer_scale: float | None = None
@@ -67,8 +71,11 @@ class Sizes:
         for width in self.widths[3:]:
             if width % self.heads:
                 raise ValueError(f"heads={self.heads} must divide the attention width {width}")
-        if self.separable not in ("official", "spike_driven"):
-            raise ValueError(f"separable={self.separable!r}; pass 'official' or 'spike_driven'")
+        for name in ("separable", "rep_conv"):
+            if getattr(self, name) not in ("official", "spike_driven"):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}; pass 'official' or 'spike_driven'"
+                )
 
 
 class SepConv(nn.Module):
@@ -141,6 +148,7 @@ class TransformerBlock(nn.Module):
             neuron.build,
             neuron.build_attention,
             rectified=sizes.mprf,
+            rep_conv=sizes.rep_conv,
         )
         self.mlp = FeedForward(channels, sizes.mlp_ratio * channels, 1, neuron, bias=True)
         self.attention_scale = _scale(channels, sizes.layer_scale)

@@ -23,13 +23,21 @@ from spikesight.graph import (
     trace,
 )
 from spikesight.neurons.dynamics import Dynamics
+from spikesight.passes.attention_energy import AttentionEnergy, attention_energy
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.fan_out import accumulations
 from spikesight.passes.folding import fold
+from spikesight.passes.operation_energy import (
+    ACCUMULATE_PJ,
+    MULTIPLY_ACCUMULATE_PJ,
+    low_bit_share,
+)
 from spikesight.passes.text_table import si_number, text_table
 
-MULTIPLY_ACCUMULATE_PJ = 4.6
-ACCUMULATE_PJ = 0.9
+LOW_BIT_NOTE = (
+    "additions of 4-, 3- and 2-bit weights at 1/8, 1/16 and 1/32 of the price (QSD-Transformer "
+    "eq. 30; shares reconstructed)"
+)
 
 _Key = TypeVar("_Key")
 
@@ -49,9 +57,11 @@ class LayerEnergy:
             outputs that it really reaches.
         multiplies: Multiply-accumulates over all time steps.
         paper_accumulates: The papers' estimate of `accumulates`, mean count * T * MACs
-            (QSD-Transformer eqs. 28-30); it ignores the border.
+            (QSD-Transformer eqs. 28-30); it ignores the border. Attention products count K and Q.
         twin_macs: Dense multiply-accumulates of the same layer of the ANN twin, RepConv unfolded,
             one time step.
+        weight_bits: Bits of the weights, where they are quantised.
+        attention: The products beside softmax attention, where the layer is an attention product.
     """
 
     name: str
@@ -63,6 +73,18 @@ class LayerEnergy:
     multiplies: float
     paper_accumulates: float
     twin_macs: float
+    weight_bits: int | None = None
+    attention: AttentionEnergy | None = None
+
+    @property
+    def low_bit_picojoules(self) -> float:
+        """Energy per sample with low-bit additions at their share (QSD-Transformer eq. 30).
+
+        An addition of a weight of 4, 3 or 2 bits counts 1/8, 1/16 or 1/32 of one in 32-bit floating
+        point (reconstructed shares). Multiplications and attention products keep their price.
+        """
+        added = ACCUMULATE_PJ * self.accumulates * low_bit_share(self.weight_bits)
+        return MULTIPLY_ACCUMULATE_PJ * self.multiplies + added
 
     @property
     def picojoules(self) -> float:
@@ -99,6 +121,13 @@ class EnergyReport:
         return sum(layer.picojoules for layer in self.layers)
 
     @property
+    def low_bit_picojoules(self) -> float | None:
+        """Energy per sample by QSD-Transformer's eq. 30; None where no weight has few bits."""
+        if all(low_bit_share(layer.weight_bits) == 1 for layer in self.layers):
+            return None
+        return sum(layer.low_bit_picojoules for layer in self.layers)
+
+    @property
     def twin_picojoules(self) -> float:
         """Energy per sample of the ANN twin."""
         return sum(layer.twin_picojoules for layer in self.layers)
@@ -126,12 +155,32 @@ class EnergyReport:
             f"{self.twin_picojoules / 1e3:,.1f}",
         )
         share = self.picojoules / self.twin_picojoules
+        few = self.low_bit_picojoules
+        low_bit = "" if few is None else f"\n{LOW_BIT_NOTE}: {few / 1e3:,.1f} nJ"
         return (
             text_table(header, [*rows, total])
             + f"\nper sample, mean of {self.samples}; {share:.3f} of the ANN twin's; by the "
             + f"papers' formula {self.paper_picojoules / 1e3:,.1f} nJ. 4.6 pJ per multiply, 0.9 pJ "
             + "per accumulate; memory, neuron updates and residual additions not counted"
+            + low_bit
         )
+
+    def attention_table(self) -> str:
+        """The attention products beside softmax attention of the same size, as text."""
+        header = ("attention", "queries", "channels", "heads", "nJ", "softmax attention nJ")
+        rows = [
+            (
+                layer.name,
+                str(part.queries),
+                str(part.channels),
+                str(part.heads),
+                f"{part.picojoules / 1e3:,.2f}",
+                f"{part.softmax_picojoules / 1e3:,.2f}",
+            )
+            for layer in self.layers
+            if (part := layer.attention) is not None
+        ]
+        return text_table(header, rows)
 
     def to_html(self, path: str | Path) -> None:
         """Writes the report as one self-contained page."""
@@ -235,6 +284,7 @@ class _Meter:
         self.elements: dict[str, float] = {}
         self.accumulates: dict[tuple[str, int], float] = {}
         self.macs: dict[tuple[str, int], float] = {}
+        self.attention: dict[str, tuple[torch.Size, torch.Size]] = {}
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Takes part in `execute`."""
@@ -256,6 +306,7 @@ class _Meter:
                 _add(self.accumulates, (node.name, 0), reached)
         elif isinstance(node, AttentionProduct):
             _add(self.macs, (node.name, 0), _attention_macs(node, inputs[0]))
+            self.attention[node.name] = (inputs[0].shape, inputs[1].shape)
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
 
@@ -283,10 +334,18 @@ class _Meter:
             neuron = self._spiking(source) if index == 0 else None
             per_sample = total / self.samples
             mean = None if neuron is None else self.spikes[source] / self.elements[source]
+            accumulates = self.accumulates.get((name, index), 0.0) / self.samples
+            estimate = 0.0 if mean is None else mean * per_sample
+            bits, attention = None, None
             first = isinstance(self.graph.by_name[source], Input) and index == 0
             if isinstance(node, AttentionProduct):
                 kind = "attention product"
+                estimate = accumulates
+                if neuron is not None:
+                    attention = attention_energy(*self.attention[name], node.heads, accumulates)
             else:
+                assert isinstance(node, Synapse)
+                bits = node.factors[index].bits
                 kind = "first layer" if first else "synapse" if neuron else "real-valued synapse"
             layers.append(
                 LayerEnergy(
@@ -295,10 +354,12 @@ class _Meter:
                     macs=per_sample / steps,
                     firing_rate=None if neuron is None or mean is None else mean / neuron.levels,
                     mean_count=mean,
-                    accumulates=self.accumulates.get((name, index), 0.0) / self.samples,
+                    accumulates=accumulates,
                     multiplies=0.0 if neuron else per_sample,
-                    paper_accumulates=0.0 if mean is None else mean * per_sample,
+                    paper_accumulates=estimate,
                     twin_macs=sum(twin_macs[name]) if index == 0 else 0.0,
+                    weight_bits=bits,
+                    attention=attention,
                 )
             )
         rates = {

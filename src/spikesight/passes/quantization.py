@@ -18,6 +18,8 @@ from spikesight.synapses import (
     WeightQuantizer,
 )
 from spikesight.synapses import Synapse as SynapseModule
+from spikesight.synapses.bit_packing import packed_length
+from spikesight.synapses.quantized_synapse import folded_shapes
 
 QuantizationRecipe = Literal["deployable", "official"]
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -105,6 +107,33 @@ def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
         quantized.train(synapse.training)
         parent, _, name = node.name.rpartition(".")
         setattr(model.get_submodule(parent), name, quantized)
+
+
+def packed_bytes(model: nn.Module, bits: int) -> int:
+    """Bytes of a model's tensors once it is quantised ("deployable") and saved packed.
+
+    Integers take their bits, boundary layers 8; steps, biases and layer scales are float32. The
+    file's header comes on top.
+
+    Args:
+        model: A whole, unquantised model; it may be on the meta device.
+        bits: Bits of a weight.
+    """
+    graph = trace(model)
+    total = 0
+    for node in graph.nodes:
+        if not isinstance(node, Synapse):
+            continue
+        synapse = model.get_submodule(node.name)
+        assert isinstance(synapse, SynapseModule)
+        scales = [child for child in synapse.children() if isinstance(child, LayerScale)]
+        if len(scales) == len(synapse):
+            total += sum(4 * len(scale.factor) for scale in scales)
+            continue
+        width = _BOUNDARY_BITS if _at_boundary(graph, node) else bits
+        for shape in folded_shapes(synapse):
+            total += packed_length(math.prod(shape), width) + 8 * shape[0]
+    return total
 
 
 def _at_boundary(graph: Graph, node: Synapse) -> bool:

@@ -5,8 +5,10 @@ from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
 from spikesight.reports.demo_page import DemoContent, SpikeExample, demo_page
 from spikesight.reports.deployment_part import (
     Deployment,
+    LowBit,
     deployment_details,
     deployment_sentence,
+    low_bit_sentence,
 )
 from spikesight.reports.energy_page import energy_page
 from spikesight.reports.page import Card, cards, page, paragraph, section, table
@@ -20,6 +22,7 @@ __all__ = [
     "DemoContent",
     "Deployment",
     "Guess",
+    "LowBit",
     "Run",
     "SpikeExample",
     "bar_chart",
@@ -34,6 +37,7 @@ __all__ = [
     "heat_map",
     "legend",
     "line_chart",
+    "low_bit_sentence",
     "page",
     "paragraph",
     "picture",

@@ -11,8 +11,10 @@ from torch import Tensor
 from spikesight.passes import EnergyReport, Verification
 from spikesight.reports.deployment_part import (
     Deployment,
+    LowBit,
     deployment_details,
     deployment_sentence,
+    low_bit_sentence,
 )
 from spikesight.reports.energy_page import (
     energy_chart,
@@ -63,6 +65,7 @@ class DemoContent:
         verification: The model against its binary spikes.
         energy: Its energy on the held-out images.
         deployment: Its integer network.
+        low_bit: Its integer network with low-bit weights.
         seconds: Duration of the whole demo.
         facts: Further names and values: machine, versions, seed, date.
     """
@@ -77,6 +80,7 @@ class DemoContent:
     verification: Verification
     energy: EnergyReport
     deployment: Deployment
+    low_bit: LowBit
     seconds: float
     facts: Sequence[tuple[str, str]]
 
@@ -141,6 +145,12 @@ def _headline(content: DemoContent) -> list[Card]:
             f"{content.deployment.accuracy:.1f} %, the same spikes bit for bit"
             if content.deployment.comparison.equal
             else "its spikes differ",
+        ),
+        Card(
+            f"{content.low_bit.size / 1000:,.0f} kB",
+            f"with {content.low_bit.bits}-bit weights",
+            f"{content.low_bit.accuracy:.1f} %; trained weights "
+            f"{content.low_bit.trained_size / 1000:,.0f} kB",
         ),
         Card(f"{content.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
     ]
@@ -247,4 +257,5 @@ def _integers(content: DemoContent) -> str:
             f"the same spikes. {deployment_sentence(content.deployment)}"
         ),
         deployment_details(content.deployment),
+        paragraph(low_bit_sentence(content.low_bit)),
     )

@@ -25,6 +25,37 @@ class Deployment:
     spike_driven: bool
 
 
+@dataclass(frozen=True)
+class LowBit:
+    """The same network with weights of few bits.
+
+    Attributes:
+        bits: Bits of a weight, boundary layers aside.
+        accuracy: Share of held-out images that its integer network gets right, in percent.
+        mismatches: Counts in which its integers and its spikes differ.
+        size: Bytes of its file.
+        eight_bit_size: Bytes of the file with 8-bit weights.
+        trained_size: Bytes of the trained model's weights in float32.
+    """
+
+    bits: int
+    accuracy: float
+    mismatches: int
+    size: int
+    eight_bit_size: int
+    trained_size: int
+
+
+def low_bit_sentence(low_bit: LowBit) -> str:
+    """The outcome in words."""
+    return (
+        f"With {low_bit.bits}-bit weights, quantised after training and without training on, it "
+        f"reads {low_bit.accuracy:.2f} %, with {low_bit.mismatches:,} mismatches. Bytes: "
+        f"{low_bit.trained_size:,} for the trained weights (float32), {low_bit.eight_bit_size:,} "
+        f"for the integer network at 8 bits, {low_bit.size:,} at {low_bit.bits}."
+    )
+
+
 def deployment_sentence(deployment: Deployment) -> str:
     """The outcome in words."""
     comparison = deployment.comparison

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spikesight.passes.energy_report import (
-    ACCUMULATE_PJ,
-    MULTIPLY_ACCUMULATE_PJ,
-    EnergyReport,
-)
+from spikesight.passes.energy_report import LOW_BIT_NOTE, EnergyReport
+from spikesight.passes.operation_energy import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
 from spikesight.reports.charts import bar_chart, legend
 from spikesight.reports.page import Card, bullets, cards, folded, page, percent, section, table
 
@@ -136,6 +133,9 @@ def energy_notes(report: EnergyReport) -> list[str]:
             "Where spikes need several factors folded into one kernel (RepConv), the twin keeps "
             "the factors, which is cheaper for it."
         )
+    few = report.low_bit_picojoules
+    if few is not None:
+        notes.append(f"With {LOW_BIT_NOTE}: {energy_text(few)}.")
     multiplying = [layer.name for layer in report.layers if layer.multiplies > 0]
     if report.firing_rates and multiplying:
         share = (

@@ -2,6 +2,7 @@
 
 from spikesight.synapses.layer_scale import LayerScale, PowerOfTwoLayerScale
 from spikesight.synapses.membrane_rectifier import MembraneRectifier
+from spikesight.synapses.packed_synapse import PackedSynapse, pack_synapses
 from spikesight.synapses.quantized_synapse import QuantizedSynapse
 from spikesight.synapses.rep_conv import BorderNorm, RepConv
 from spikesight.synapses.synapse import ConvNorm, DepthwiseSeparableConvNorm, Linear, Synapse
@@ -18,6 +19,7 @@ __all__ = [
     "LayerScale",
     "Linear",
     "MembraneRectifier",
+    "PackedSynapse",
     "PowerOfTwoLayerScale",
     "QuantizedConv2d",
     "QuantizedLinear",
@@ -25,4 +27,5 @@ __all__ = [
     "RepConv",
     "Synapse",
     "WeightQuantizer",
+    "pack_synapses",
 ]

@@ -112,8 +112,27 @@ class QuantizedSynapse(Synapse):
 
     def _quantized_parts(self) -> list[tuple[_Part, WeightQuantizer]]:
         children = [child for child in self.children() if child is not self.quantizers]
-        quantizers = [q for q in self.quantizers if isinstance(q, WeightQuantizer)]
-        return list(zip(_parts(children), quantizers, strict=True))
+        return list(zip(_parts(children), self.weight_quantizers(), strict=True))
+
+    def weight_quantizers(self) -> list[WeightQuantizer]:
+        """The quantisers of the folded kernels, first to last."""
+        return [q for q in self.quantizers if isinstance(q, WeightQuantizer)]
+
+
+def folded_shapes(synapse: Synapse) -> list[tuple[int, ...]]:
+    """Shapes of the kernels that `QuantizedSynapse` folds an unquantised synapse into."""
+    shapes = []
+    for part in _parts(list(synapse.children())):
+        first, last = part.kernel[0], part.kernel[-1]
+        assert isinstance(last, nn.Conv2d | nn.Linear)
+        shape = tuple(last.weight.shape)
+        if len(part.kernel) > 1:
+            depthwise = part.kernel[2]
+            assert isinstance(first, nn.Conv2d)
+            assert isinstance(depthwise, nn.Conv2d)
+            shape = (shape[0], first.in_channels, *depthwise.kernel_size)
+        shapes.append(shape)
+    return shapes
 
 
 def _parts(children: Sequence[nn.Module]) -> list[_Part]:

@@ -30,8 +30,9 @@ class ModelConfig:
         drop_path_rate: Stochastic depth of the last block, in [0, 1).
         num_classes: Classes K; those of the data if omitted.
         arguments: Further arguments of `create_model`, such as the family's sizes.
-        weights: Folder of a saved model to start from, not quantised. A classifier of another size
-            starts fresh.
+        weights: Folder of a saved model to start from; a quantised one, as `spikesight quantize`
+            writes it, wants the same bits, recipe and power_of_two here. A classifier of another
+            size starts fresh.
         bits: Bits of a weight, 2 to 8, learned as `spikesight.quantize` says; not quantised if
             omitted.
         recipe: Which weights are quantised: "deployable" or "official".

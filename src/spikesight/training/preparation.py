@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +16,7 @@ from spikesight.models import SpikingModel
 from spikesight.passes import quantize
 from spikesight.registry import create_model
 from spikesight.training.checkpoint import load_weights, resolve_model_folder
-from spikesight.training.config import TrainConfig
+from spikesight.training.config import ModelConfig, TrainConfig
 
 
 def build_accelerator(
@@ -86,12 +88,39 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
         **wanted.arguments,
     )
     fresh: list[str] = []
-    if wanted.weights is not None:
-        folder = resolve_model_folder(wanted.weights)
+    folder = None if wanted.weights is None else resolve_model_folder(wanted.weights)
+    saved = None if folder is None else _saved_quantization(folder)
+    if saved is not None:
+        _check_quantization(wanted, saved)
+        quantize(model, **saved)
+    if folder is not None:
         fresh = load_weights(model, load_file(folder / "model.safetensors"), str(folder))
-    if wanted.bits is not None:
+    if wanted.bits is not None and saved is None:
         quantize(model, wanted.bits, wanted.recipe, wanted.power_of_two)
     return model, fresh
+
+
+def _saved_quantization(folder: Path) -> dict[str, Any] | None:
+    """How the model in a folder is quantised; None if it is not."""
+    file = folder / "config.json"
+    described = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if described.get("packed"):
+        raise ValueError(
+            f"model.weights={folder} holds packed weights, which cannot be trained on; pass the "
+            "folder of the run that they were packed from"
+        )
+    saved: dict[str, Any] | None = described.get("quantization")
+    return saved
+
+
+def _check_quantization(wanted: ModelConfig, saved: dict[str, Any]) -> None:
+    asked = {name: getattr(wanted, name) for name in ("bits", "recipe", "power_of_two")}
+    if asked != saved:
+        options = " ".join(f"model.{name}={value}" for name, value in saved.items())
+        raise ValueError(
+            f"model.weights={wanted.weights} is quantised otherwise than asked for; pass {options}"
+            ", or the folder of the unquantised model"
+        )
 
 
 def count_batches(config: TrainConfig, available: int) -> int:

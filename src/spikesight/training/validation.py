@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from spikesight.data import DataConfig, build_evaluation_loader
+from spikesight.data import DataConfig, build_evaluation_loader, build_loaders
 from spikesight.data.sampling import EvaluationSampler
+from spikesight.models import SpikingModel
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card, resolve_model_folder
 from spikesight.training.config import from_mapping
@@ -48,7 +49,37 @@ def validate(
         ValueError: If the data cannot be used or does not fit the model.
     """
     model_folder = resolve_model_folder(folder)
-    card = Card.read(model_folder)
+    return validate_model(
+        load(model_folder), model_folder, data, split, batch_size, precision, device, limit_batches
+    )
+
+
+def validate_model(
+    model: SpikingModel,
+    folder: Path,
+    data: dict[str, Any] | None = None,
+    split: Literal["validation", "test", "all"] = "validation",
+    batch_size: int = 128,
+    precision: Literal["no", "bf16", "fp16"] = "no",
+    device: Literal["auto", "cpu"] = "auto",
+    limit_batches: int | None = None,
+) -> Evaluation:
+    """Measures a model on the images of a trained one; arguments and errors as of `validate`.
+
+    Args:
+        model: What is measured, such as a changed form of the trained model.
+        folder: Folder of the trained model, whose data and preprocessing are used.
+        data: Fields of the data configuration that differ from training.
+        split: Which images.
+        batch_size: Images per process and forward pass.
+        precision: Autocast type.
+        device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
+        limit_batches: Stop after so many batches.
+
+    Returns:
+        The figures.
+    """
+    card = Card.read(folder)
     config = override(card.data, data or {})
     accelerator = build_accelerator(precision, device)
     loader = build_evaluation_loader(
@@ -59,9 +90,8 @@ def validate(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    model = load(model_folder).to(accelerator.device)
     return evaluate(
-        model,
+        model.to(accelerator.device),
         loader,
         card.preprocessing.batch_transform,
         accelerator,
@@ -98,6 +128,38 @@ def sample_images(
     loader.sampler = EvaluationSampler(size, 0, max(size // count, 1))
     transform = card.preprocessing.batch_transform
     return torch.cat([transform(images) for images, _ in loader])[:count]
+
+
+def training_batches(
+    folder: Path, data: dict[str, Any] | None = None, count: int = 1024, batch_size: int = 128
+) -> list[Tensor]:
+    """Training images as a trained model takes them, drawn at random and augmented as in training.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/.
+        data: Fields of the data configuration that differ from training.
+        count: Number of images; those of one epoch if the set has fewer.
+        batch_size: Images per batch.
+
+    Returns:
+        Normalised batches [B, C, H, W].
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+        ValueError: If the data cannot be used or `count` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"images is {count}; pass 1 or more")
+    card = Card.read(resolve_model_folder(folder))
+    # Few images are needed: they are decoded one by one.
+    config = override(card.data, {**(data or {}), "in_memory": False})
+    loaders = build_loaders(config, min(batch_size, count), seed=0, drop_last=False)
+    batches: list[Tensor] = []
+    for index, (images, _) in enumerate(loaders.train):
+        batches.append(loaders.batch_transform_train(images, loaders.train.generator(index)))
+        if sum(map(len, batches)) >= count:
+            break
+    return batches
 
 
 def override(config: DataConfig, changes: dict[str, Any]) -> DataConfig:

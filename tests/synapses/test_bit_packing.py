@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikesight.deployment.bit_packing import pack, packed_length, unpack
+from spikesight.synapses.bit_packing import pack, packed_length, unpack
 
 BITS = st.integers(2, 8)
 

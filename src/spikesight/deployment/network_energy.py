@@ -1,0 +1,128 @@
+"""Energy of a deployed network, and of any network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.deployment.audit_report import LayerAudit, audit
+from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.network import Deployed
+from spikesight.graph.integer_vocabulary import (
+    IntegerAttention,
+    IntegerGraph,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerSynapse,
+)
+from spikesight.passes.attention_energy import attention_energy
+from spikesight.passes.batches import inputs_of
+from spikesight.passes.energy_report import EnergyReport, LayerEnergy
+from spikesight.passes.energy_report import energy as model_energy
+
+
+def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
+    """Counts synaptic operations on real inputs.
+
+    Of a deployed network the counts are those of its integers; its ANN twin is the same network,
+    dense, since the unfolded factors that training had are gone.
+
+    Args:
+        network: A spiking model, an ANN twin (every operation then multiplies) or a deployed
+            network.
+        data: Normalised inputs [B, C, H, W] (frames [B, T, C, H, W]), or batches of them or of
+            (inputs, labels), such as a loader.
+
+    Returns:
+        Energy per sample.
+
+    Raises:
+        ValueError: If there is no input or the model cannot be traced.
+    """
+    if isinstance(network, Deployed):
+        return _deployed_energy(network, data)
+    return model_energy(network, data)
+
+
+@torch.no_grad()
+def _deployed_energy(net: Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
+    batches = list(inputs_of(data))
+    audited = audit(net, batches)
+    meter = _Meter(net.graph)
+    executor = IntegerExecutor(net.graph)
+    for inputs in batches:
+        executor(inputs, meter.observe)
+    layers = [
+        meter.layer(layer, audited.samples)
+        for layer in audited.layers
+        if layer.operations.accumulates or layer.operations.multiplies or layer.name in meter.macs
+    ]
+    return EnergyReport(tuple(layers), audited.samples, meter.firing_rates())
+
+
+class _Meter:
+    """What the audit does not say: mean counts, and operations if the network were dense."""
+
+    def __init__(self, graph: IntegerGraph) -> None:
+        self.graph = graph
+        self.macs: dict[str, float] = {}
+        self._spikes: dict[str, float] = {}
+        self._elements: dict[str, int] = {}
+        self._shapes: dict[str, torch.Size] = {}
+
+    def observe(self, node: IntegerNode, output: Tensor) -> None:
+        """Takes part in the execution."""
+        name = node.name
+        if isinstance(node, IntegerNeuron):
+            total = float(output.sum(dtype=torch.float64))
+            self._spikes[name] = self._spikes.get(name, 0.0) + total
+            self._elements[name] = self._elements.get(name, 0) + output.numel()
+            self._shapes[name] = output.shape
+        elif isinstance(node, IntegerSynapse):
+            macs = float(output.numel() * node.weight[0].numel())
+            self.macs[name] = self.macs.get(name, 0.0) + macs
+        elif isinstance(node, IntegerAttention):
+            query, key = (self._shapes[source] for source in node.inputs[:2])
+            macs = float((query.numel() + key.numel()) * (query[1] // node.heads))
+            self.macs[name] = self.macs.get(name, 0.0) + macs
+
+    def firing_rates(self) -> dict[str, float]:
+        """Mean spike of every neuron in [0, 1]."""
+        return {
+            neuron.name: self._spikes[neuron.name] / self._elements[neuron.name] / neuron.levels
+            for neuron in self.graph.neurons
+        }
+
+    def layer(self, audited: LayerAudit, samples: int) -> LayerEnergy:
+        """One layer of the report."""
+        name, operations = audited.name, audited.operations
+        node = self.graph.by_name[name]
+        source = self.graph.by_name[node.inputs[0]]
+        mean, rate = None, None
+        if isinstance(source, IntegerNeuron):
+            mean = self._spikes[source.name] / self._elements[source.name]
+            rate = mean / source.levels
+        per_sample = self.macs.get(name, 0.0) / samples
+        dense = per_sample / self.graph.input.steps
+        synapse = isinstance(node, IntegerSynapse)
+        attention = None
+        if isinstance(node, IntegerAttention):
+            query, key = (self._shapes[key] for key in node.inputs[:2])
+            attention = attention_energy(query, key, node.heads, operations.accumulates)
+        return LayerEnergy(
+            name=name,
+            kind="attention product" if attention is not None else audited.kind,
+            macs=dense,
+            firing_rate=rate,
+            mean_count=mean,
+            accumulates=operations.accumulates,
+            multiplies=operations.multiplies,
+            paper_accumulates=(
+                operations.accumulates if mean is None or not synapse else mean * per_sample
+            ),
+            twin_macs=dense,
+            weight_bits=node.bits if isinstance(node, IntegerSynapse) else None,
+            attention=attention,
+        )
