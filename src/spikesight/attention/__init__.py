@@ -1,4 +1,4 @@
-"""Attention between spikes, without softmax."""
+"""Attention between spikes, without softmax; and with it, as a baseline."""
 
 from spikesight.attention.product import AttentionProduct
 from spikesight.attention.recording import (
@@ -7,11 +7,19 @@ from spikesight.attention.recording import (
     SpikingAttentionRecorder,
 )
 from spikesight.attention.sdsa import SpikeDrivenSelfAttention
+from spikesight.attention.spiking_self_attention import (
+    SoftmaxProduct,
+    SoftmaxSelfAttention,
+    SpikingSelfAttention,
+)
 
 __all__ = [
     "AttentionProduct",
     "AttentionRecorder",
     "AttentionTensors",
+    "SoftmaxProduct",
+    "SoftmaxSelfAttention",
     "SpikeDrivenSelfAttention",
     "SpikingAttentionRecorder",
+    "SpikingSelfAttention",
 ]
