@@ -37,6 +37,25 @@ def test_an_official_separable_convolution_is_named() -> None:
     assert f"Spike-driven: no: {', '.join(report.offenders)} multiply" in report.table()
 
 
+@pytest.mark.parametrize("name", ["spikformer_nano", "spikformer_v2_nano"])
+def test_spike_shortcuts_of_spikformer_are_named_and_cost_nothing(name: str) -> None:
+    x = torch.randn(2, 2, 16, 16) * 2
+    model = ss.create_model(name, num_classes=5, in_channels=2, neuron="lif", steps=2)
+    net = ss.deploy(wake(model, x), x)
+    report = ss.audit(net, x)
+    assert report.spike_driven
+    kinds = {layer.kind: layer.operations for layer in report.layers}
+    assert kinds["spike shortcut"] == Operations()
+    counted = {layer.name: layer for layer in report.layers}
+    assert counted["head"].kind == "synapse"
+    for layer in ss.energy(model, x).layers[1:]:
+        audited = counted[layer.name].operations.accumulates
+        assert audited == pytest.approx(layer.accumulates, rel=0.3), layer.name
+    if name == "spikformer_nano":
+        # A window of nine spikes takes eight comparisons.
+        assert kinds["maximum"].comparisons == 2 * 64 * 4 * 4 * 8
+
+
 def test_accumulates_are_the_spikes_of_the_network_times_their_fan_out() -> None:
     """The same counts as the energy report of the floating-point network, where spikes agree."""
     x = torch.randn(3, 2, 16, 16) * 2

@@ -25,11 +25,28 @@ SIZES = st.fixed_dictionaries(
         "attention_scale": st.sampled_from([0.125, None]),
     }
 )
+SPIKFORMERS = st.fixed_dictionaries(
+    {
+        "width": st.sampled_from([8, 16]),
+        "depth": st.sampled_from([1, 2]),
+        "heads": st.sampled_from([1, 4]),
+        "strides": st.sampled_from([(2, 2), (1, 2), (2, 1, 2)]),
+        "stem": st.sampled_from(["sps", "scs", "plain"]),
+        "expansion": st.sampled_from([1, 2]),
+        "pool_of": st.sampled_from(["spikes", "currents"]),
+        "attention_scale": st.sampled_from([0.125, None]),
+        "qkv_bias": st.booleans(),
+    }
+)
+FAMILIES = st.one_of(
+    st.tuples(st.just("metaspikformer_nano"), SIZES),
+    st.tuples(st.just("spikformer_nano"), SPIKFORMERS),
+)
 
 
-@settings(max_examples=25)
+@settings(max_examples=40)
 @given(
-    sizes=SIZES,
+    family=FAMILIES,
     neuron=st.sampled_from(
         ["lif", "i_lif", "ni_lif", "ie_lif", "qsd_classification", "spike2former"]
     ),
@@ -42,7 +59,7 @@ SIZES = st.fixed_dictionaries(
     seed=st.integers(0, 2**31),
 )
 def test_no_mismatch(
-    sizes: dict[str, Any],
+    family: tuple[str, dict[str, Any]],
     neuron: str,
     steps: int,
     levels: int,
@@ -54,8 +71,9 @@ def test_no_mismatch(
 ) -> None:
     torch.manual_seed(seed)
     levels = 1 if neuron == "lif" else levels
+    name, sizes = family
     model = ss.create_model(
-        "metaspikformer_nano",
+        name,
         num_classes=5,
         in_channels=2,
         neuron=neuron,
@@ -73,7 +91,9 @@ def test_no_mismatch(
 
 
 @pytest.mark.parametrize("neuron", ["lif", "i_lif", "ni_lif"])
-@pytest.mark.parametrize("name", ["metaspikformer_nano", "metaspikformer_tiny"])
+@pytest.mark.parametrize(
+    "name", ["metaspikformer_nano", "metaspikformer_tiny", "spikformer_nano", "spikformer_v2_nano"]
+)
 def test_no_mismatch_with_every_neuron_firing(name: str, neuron: str) -> None:
     model = ss.create_model(name, num_classes=10, neuron=neuron, steps=4, attention_scale=1.0)
     x = torch.rand(4, 3, 32, 32) * 3

@@ -79,7 +79,8 @@ class SoftmaxProduct(nn.Module):
         """Attends over real-valued maps [N, C, H, W]; returns one of that shape."""
         q, k, v = (x.unflatten(1, (self.heads, -1)).flatten(3) for x in (query, key, value))
         shares = (q.transpose(-1, -2) @ k * q.shape[2] ** -0.5).softmax(-1)
-        return (v @ shares.transpose(-1, -2)).reshape(query.shape)
+        attended: Tensor = (v @ shares.transpose(-1, -2)).reshape(query.shape)
+        return attended
 
 
 class SoftmaxSelfAttention(nn.Module):

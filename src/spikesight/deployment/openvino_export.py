@@ -36,6 +36,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -43,7 +44,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
     Interval,
 )
-from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 
 _LOGITS = "logits"
 _SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
@@ -163,7 +164,7 @@ class _Lowering:
             results.append(self.op.result(self.values[source]))
             results[-1].output(0).set_names({name})
         model = openvino.Model(results, [image], "spikesight")
-        model.set_rt_info(repr(self.graph.output.scale), ["spikesight", "scale"])
+        model.set_rt_info(repr(scale_at(self.graph, self.size)), ["spikesight", "scale"])
         return model
 
     def _lower(self, node: IntegerNode, inputs: list[Value]) -> Value:
@@ -181,6 +182,8 @@ class _Lowering:
                 return self._attention(node, inputs)
             case IntegerPool():
                 return self._pool(node, inputs[0])
+            case IntegerMaxPool():
+                return self._max_pool(node, inputs[0])
             case IntegerOutput():
                 return self._output(node, inputs[0])
         assert_never(node)
@@ -340,6 +343,13 @@ class _Lowering:
         if isinstance(pooled, Pair) and reach.pixels > DIGIT:
             raise self._too_wide(node, reach.interval.bits)
         return self.exact.pooled(pooled)
+
+    def _max_pool(self, node: IntegerMaxPool, source: Value) -> Float:
+        from openvino import opset1
+
+        window, sides = [node.kernel] * 2, [node.padding] * 2
+        x = self._float(node, source)
+        return opset1.max_pool(x, [node.stride] * 2, sides, sides, window, "floor")
 
     def _output(self, node: IntegerOutput, source: Value) -> Float:
         if self._exceeds(node):

@@ -152,6 +152,21 @@ class Pool(Node):
 
 
 @dataclass(frozen=True)
+class MaxPool(Node):
+    """Maximum over a window of pixels; the border does not take part.
+
+    Attributes:
+        kernel: Side of the window in pixels.
+        stride: Step of the window in pixels.
+        padding: Border in pixels.
+    """
+
+    kernel: int
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
 class Output(Node):
     """The network's output, averaged over time.
 

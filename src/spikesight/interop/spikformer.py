@@ -21,7 +21,10 @@ _RELEASED = [
     (r"patch_embed\.proj_bn(\d?)\.", "trunk.{stage}.conv.norm."),
     (r"block\.(\d+)\.norm([12])\.", "trunk.{block}.unread_norm{last}."),
     *(
-        (rf"block\.(\d+)\.attn\.{short}_(?:conv|linear)\.", f"trunk.{{block}}.attention.{ours}.conv.")
+        (
+            rf"block\.(\d+)\.attn\.{short}_(?:conv|linear)\.",
+            f"trunk.{{block}}.attention.{ours}.conv.",
+        )
         for short, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("proj", "project"))
     ),
     *(

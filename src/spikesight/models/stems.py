@@ -161,9 +161,7 @@ def build_stem(
         if stem == "sps":
             stages.append(PatchSplittingStage(in_channels, channels, stride, neuron, pool_of))
         elif stem == "scs":
-            stages.append(
-                SpikingConvolutionStage(in_channels, channels, stride, expansion, neuron)
-            )
+            stages.append(SpikingConvolutionStage(in_channels, channels, stride, expansion, neuron))
         else:
             stages.append(PlainStage(in_channels, channels, stride, neuron))
         in_channels = channels
