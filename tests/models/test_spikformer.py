@@ -66,9 +66,8 @@ def test_each_stem_takes_images_of_any_size_and_events(stem: str) -> None:
 @pytest.mark.parametrize("stem", ["sps", "scs", "plain"])
 @pytest.mark.parametrize("steps", [1, 2])
 def test_baseline_stems_prove_and_deploy(stem: str, steps: int) -> None:
-    model = ss.create_model(
-        "spikformer_nano", num_classes=3, width=16, stem=stem, neuron="lif", steps=steps
-    )
+    sizes = {"width": 16, "stem": stem, "attention_scale": 1.0}
+    model = ss.create_model("spikformer_nano", num_classes=3, neuron="lif", steps=steps, **sizes)
     x = torch.randn(2, 3, 16, 16) * 2
     wake(model, x)
     result = ss.verify(model, x)

