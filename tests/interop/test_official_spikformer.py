@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
+from tests.conftest import firing_rates
 from tests.interop.test_official_metaspikformer import relative_error
 
 CASES = ["cifar10_e64_h4_d2_T4", "cifar10dvs_e32_h4_d1_T3", "imagenet_e64_h4_d2"]
@@ -151,3 +152,96 @@ def test_missing_and_foreign_tensors_are_named(spikformer_oracles: Path) -> None
 def test_a_foreign_state_dict_is_refused() -> None:
     with pytest.raises(ValueError, match="not Spikformer's"):
         ss.load_official("spikformer", {"layer1.weight": torch.zeros(3, 3)})
+
+
+def _spikingjelly_state(
+    width: int, depth: int, classes: int, channels: int = 3
+) -> dict[str, Tensor]:
+    """Random tensors by the names and shapes of SpikingJelly's Spikformer."""
+    generator = torch.Generator().manual_seed(3)
+    state: dict[str, Tensor] = {}
+
+    def add(name: str, *shape: int) -> None:
+        scale = (2.0 / torch.Size(shape[1:]).numel()) ** 0.5
+        state[f"{name}.0.weight"] = torch.randn(shape, generator=generator).double() * scale
+        for leaf, low, high in (
+            ("weight", 1.5, 2.5),
+            ("bias", 0.0, 1.0),
+            ("running_mean", -0.1, 0.1),
+            ("running_var", 0.5, 1.0),
+        ):
+            span = torch.rand(shape[0], generator=generator).double() * (high - low)
+            state[f"{name}.1.{leaf}"] = span + low
+        state[f"{name}.1.num_batches_tracked"] = torch.tensor(7)
+
+    before = channels
+    for stage in range(4):
+        add(f"patch_embed.stages.{stage}.conv_bn.block", width >> (3 - stage), before, 3, 3)
+        before = width >> (3 - stage)
+    add("patch_embed.positional_encoding.conv_bn.block", width, width, 3, 3)
+    for block in range(depth):
+        add(f"blocks.{block}.attn.qkv_conv_bn", 3 * width, width, 1)
+        add(f"blocks.{block}.attn.proj_conv_bn", width, width, 1)
+        add(f"blocks.{block}.mlp.fc1", 4 * width, width, 1)
+        add(f"blocks.{block}.mlp.fc2", width, 4 * width, 1)
+    state["head.weight"] = torch.randn(classes, width, generator=generator).double()
+    state["head.bias"] = torch.randn(classes, generator=generator).double()
+    return state
+
+
+def _spikingjelly_logits(
+    state: dict[str, Tensor], x: Tensor, steps: int, depth: int, heads: int
+) -> Tensor:
+    """SpikingJelly's Spikformer step by step: maxima before the neurons, logits per time step."""
+
+    def synapse(name: str, value: Tensor) -> Tensor:
+        weight = state[f"{name}.0.weight"]
+        side = weight.shape[-1]
+        weight = weight.reshape(*weight.shape[:2], side, side)
+        value = nn.functional.conv2d(value, weight, padding=weight.shape[-1] // 2)
+        leaves = ("running_mean", "running_var", "weight", "bias")
+        return nn.functional.batch_norm(value, *(state[f"{name}.1.{leaf}"] for leaf in leaves))
+
+    membranes: dict[str, Tensor] = {}
+
+    def fire(name: str, current: Tensor, threshold: float = 1.0) -> Tensor:
+        potential = membranes.get(name, torch.zeros_like(current))
+        potential = potential + (current - potential) / 2
+        spikes = (potential >= threshold).double()
+        membranes[name] = potential * (1 - spikes)
+        return spikes
+
+    logits = []
+    for _ in range(steps):
+        y = x
+        for stage in range(4):
+            y = synapse(f"patch_embed.stages.{stage}.conv_bn.block", y)
+            y = fire(f"stage{stage}", nn.functional.max_pool2d(y, 3, 2, 1))
+        name = "patch_embed.positional_encoding.conv_bn.block"
+        y = y + fire("position", synapse(name, y))
+        for block in range(depth):
+            path = f"blocks.{block}"
+            current = synapse(f"{path}.attn.qkv_conv_bn", y)
+            q, k, v = fire(f"{path}.qkv", current).unflatten(1, (3, heads, -1)).unbind(1)
+            similar = q.flatten(3).transpose(-1, -2) @ k.flatten(3)
+            attended = v.flatten(3) @ similar.transpose(-1, -2) * 0.125
+            attended = fire(f"{path}.attn", attended.reshape(y.shape), 0.5)
+            y = y + fire(f"{path}.proj", synapse(f"{path}.attn.proj_conv_bn", attended))
+            hidden = fire(f"{path}.fc1", synapse(f"{path}.mlp.fc1", y))
+            y = y + fire(f"{path}.fc2", synapse(f"{path}.mlp.fc2", hidden))
+        logits.append(
+            nn.functional.linear(y.mean((-2, -1)), state["head.weight"], state["head.bias"])
+        )
+    return torch.stack(logits)
+
+
+@pytest.mark.parametrize(("width", "depth", "steps", "heads"), [(64, 2, 4, 2), (32, 1, 3, 4)])
+def test_spikingjelly_s_names_are_known(width: int, depth: int, steps: int, heads: int) -> None:
+    state = _spikingjelly_state(width, depth, classes=6)
+    x = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(5)).double()
+    model = ss.load_official("spikformer", state, num_heads=heads, steps=steps)
+    expected = _spikingjelly_logits(state, x, steps, depth, heads).mean(0)
+    with torch.no_grad():
+        assert relative_error(model(x), expected) < EXACT
+    rates = firing_rates(model, x)
+    assert all(0.01 < rate < 0.99 for rate in rates.values()), rates
