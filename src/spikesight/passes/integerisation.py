@@ -53,7 +53,7 @@ from spikesight.passes.ranges import (
 # A gain has so many significant bits, and leaves an accumulator so much room in float32.
 GAIN_BITS = 8
 GAIN_ROOM = EXACT_IN_FLOAT32 // 4
-_LOGIT_ROOM = EXACT_IN_FLOAT32 // 4
+_LOGIT_ROOM = EXACT_IN_FLOAT32 // 2
 _MEMBRANE_BITS = 10
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
