@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import spikesight as ss
 from spikesight.models.spikformer import Spikformer
@@ -126,3 +127,23 @@ def test_every_neuron_fires_at_the_start_over_time(name: str) -> None:
 def test_mistakes_are_named(sizes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ss.create_model("spikformer_nano", **sizes)
+
+
+@pytest.mark.parametrize(
+    ("name", "giga_macs"),
+    [
+        ("spikformer_v2_8_384", 11.28),
+        ("spikformer_v2_8_512", 20.05),
+        pytest.param("spikformer_v2_16_768", 56.20, marks=pytest.mark.nightly),
+    ],
+)
+def test_macs_of_the_reconstruction(name: str, giga_macs: float) -> None:
+    """Per time step at 224 px, without the attention products."""
+    with torch.device("meta"):
+        model = ss.create_model(name)
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, 224, 224))
+    sizes = model.sizes
+    products = 2 * 14**2 * sizes.width**2 // sizes.heads * sizes.depth
+    macs = counter.get_total_flops() / 2 - products
+    assert macs / 1e9 == pytest.approx(giga_macs, abs=0.005)
