@@ -133,6 +133,14 @@ def test_a_sample_does_not_depend_on_its_batch_mates(oracle: Oracle) -> None:
         torch.testing.assert_close(alone, model(x), rtol=1e-12, atol=1e-12)
 
 
+def test_the_released_forms_deploy(oracle: Oracle) -> None:
+    model, x = oracle.model(), oracle.io["x"].double()[:1]
+    assert ss.verify(model, x).equal
+    report = ss.deploy(model, x).verify(x)
+    assert report.equal, report.table()
+    assert report.silent == []
+
+
 def test_a_loaded_model_is_saved_and_loaded(oracle: Oracle, tmp_path: Path) -> None:
     model, x = oracle.model(), oracle.io["x"].double()
     model.save_pretrained(tmp_path)

@@ -94,6 +94,20 @@ def test_pooling_spikes_or_currents_is_one_at_a_single_step() -> None:
     assert not torch.equal(*often)
 
 
+def test_a_stream_in_pieces_is_the_whole_stream() -> None:
+    def model(steps: int) -> Spikformer:
+        torch.manual_seed(0)
+        built: Spikformer = ss.create_model(
+            "spikformer_v2_nano", num_classes=5, neuron="lif", steps=steps
+        )
+        return built.double().eval()
+
+    frames = torch.rand(2, 4, 3, 16, 16).double() * 3
+    first, state = ss.neurons.run_with_state(model(2), frames[:, :2])
+    second, _ = ss.neurons.run_with_state(model(2), frames[:, 2:], state)
+    torch.testing.assert_close((first + second) / 2, model(4)(frames), rtol=1e-12, atol=1e-12)
+
+
 def test_the_softmax_baseline_trains() -> None:
     model = ss.create_model("spikformer_nano", num_classes=4, attention="softmax")
     model(torch.rand(4, 3, 28, 28)).square().sum().backward()

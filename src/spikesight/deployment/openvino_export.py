@@ -177,7 +177,8 @@ class _Lowering:
                 return self._neuron(node, inputs[0])
             case IntegerAdd():
                 first = self.exact.pair(inputs[0]) if self._exceeds(node) else inputs[0]
-                return self.exact.sum(first, inputs[1])
+                total = self.exact.sum(first, inputs[1])
+                return self._quantised(total, 0, 255) if self._peak(node.name) else total
             case IntegerAttention():
                 return self._attention(node, inputs)
             case IntegerPool():
@@ -371,15 +372,18 @@ class _Lowering:
 
         Without VNNI it adds pairs of products in 16 bits, which counts and weights must not fill.
         """
-        match self.graph.by_name[node.inputs[0]]:
-            case IntegerNeuron(levels=peak):
-                pass
-            case IntegerInput(low=low, high=high):
-                # A signed input is read as an unsigned one.
-                peak = high - low
-            case _:
-                return False
-        return self.fast and 2 * peak * int(node.weight.long().abs().max()) < 2**15
+        source = self.graph.by_name[node.inputs[0]]
+        if isinstance(source, IntegerInput):
+            # A signed input is read as an unsigned one.
+            peak = source.high - source.low
+        else:
+            peak = self._peak(source.name)
+        return self.fast and peak > 0 and 2 * peak * int(node.weight.long().abs().max()) < 2**15
+
+    def _peak(self, name: str) -> int:
+        """The largest count of a value that has 8 bits; 0 if it is no count or has more."""
+        largest = self.reaches[name].interval.magnitude
+        return largest if name in self.graph.counts and largest <= 255 else 0
 
     def _exceeds(self, node: IntegerNode) -> bool:
         return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32
