@@ -221,6 +221,15 @@ class Graph:
         """All neurons, first to last."""
         return [node for node in self.nodes if isinstance(node, Neuron)]
 
+    def lands_on_neurons(self, name: str) -> bool:
+        """Whether neurons alone read a value, if only after a maximum over pixels."""
+        readers = self.consumers[name]
+        return bool(readers) and all(
+            isinstance(reader, Neuron)
+            or (isinstance(reader, MaxPool) and self.lands_on_neurons(reader.name))
+            for reader in readers
+        )
+
     def to(self, target: torch.dtype | torch.device | str) -> Graph:
         """The same graph with its tensors converted, as `Tensor.to`."""
         return replace(self, nodes=tuple(_convert(node, target) for node in self.nodes))

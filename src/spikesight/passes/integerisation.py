@@ -42,6 +42,7 @@ from spikesight.graph.integer_vocabulary import (
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.folding import fold
+from spikesight.passes.mean_of_counts import map_before_mean
 from spikesight.passes.ranges import (
     EXACT_IN_FLOAT32,
     Reach,
@@ -120,34 +121,6 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
     """
     folded = map_before_mean(fold(graph)).to(torch.float64)
     return _Integeriser(folded, settings, calibration).run()
-
-
-def map_before_mean(graph: Graph) -> Graph:
-    """Swaps the mean over pixels of counts with the linear map that reads it, which commute."""
-    counts = counts_of(graph)
-    pools = {
-        reader.name: node
-        for node in graph.nodes
-        if isinstance(node, Pool) and node.inputs[0] in counts
-        for reader in graph.consumers[node.name]
-        if isinstance(reader, Synapse) and len(graph.consumers[node.name]) == 1
-    }
-    swapped = {pool.name for pool in pools.values()}
-    renamed: dict[str, str] = {}
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        if node.name in swapped:
-            continue
-        inputs = tuple(renamed.get(name, name) for name in node.inputs)
-        if isinstance(node, Synapse) and node.name in pools:
-            pool = pools[node.name]
-            factors = tuple(replace(f, weight=f.weight[:, :, None, None]) for f in node.factors)
-            nodes.append(replace(node, inputs=pool.inputs, factors=factors))
-            nodes.append(replace(pool, inputs=(node.name,)))
-            renamed[node.name] = pool.name
-        else:
-            nodes.append(replace(node, inputs=inputs))
-    return replace(graph, nodes=tuple(nodes))
 
 
 @dataclass(frozen=True)
@@ -263,7 +236,7 @@ class _Integeriser:
                 raise NotDeployableError(
                     f"{name} pads with a value other than zero; only zero padding is deployable"
                 )
-            if last and lands_on_neurons(self.graph, node.name):
+            if last and self.graph.lands_on_neurons(node.name):
                 self._append(*self._synapse_to_neuron(name, source, factor))
             else:
                 self._append(*self._synapse_to_stream(name, source, factor, last=last))
@@ -419,16 +392,6 @@ class _Integeriser:
             reset=dynamics.reset,
             per_pixel=meaning.summed,
         )
-
-
-def lands_on_neurons(graph: Graph, name: str) -> bool:
-    """Whether neurons alone read a current, if only after a maximum over pixels."""
-    readers = graph.consumers[name]
-    return bool(readers) and all(
-        isinstance(reader, Neuron)
-        or (isinstance(reader, MaxPool) and lands_on_neurons(graph, reader.name))
-        for reader in readers
-    )
 
 
 def _leak(name: str, retain: float) -> Leak:

@@ -9,7 +9,7 @@ from torch import nn
 
 from spikesight.graph import Graph, Input, Output, Synapse, trace
 from spikesight.graph.counts import reading_counts
-from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM, lands_on_neurons
+from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM
 from spikesight.synapses import (
     LayerScale,
     PowerOfTwoLayerScale,
@@ -116,7 +116,7 @@ def _at_boundary(graph: Graph, node: Synapse) -> bool:
 def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:
     """1 onto a residual stream; to a neuron so few that float32 computes the neuron exactly."""
     counts = reading_counts(graph).get(node.inputs[0])
-    if not lands_on_neurons(graph, node.name):
+    if not graph.lands_on_neurons(node.name):
         if counts is not None and math.frexp(counts.unit)[0] != 0.5:
             raise ValueError(
                 f"{node.name} reads counts worth {counts.unit:.3g} each, with which no step onto "
