@@ -31,6 +31,15 @@ def metaspikformer_oracles() -> Path:
     return folder
 
 
+@pytest.fixture
+def spikformer_oracles() -> Path:
+    """Folder of the authors' Spikformer's outputs; not part of the repository."""
+    folder = ORACLES / "spikformer"
+    if not folder.is_dir():
+        pytest.skip("the authors' outputs are not beside this checkout")
+    return folder
+
+
 def wake(model: nn.Module, x: Tensor) -> nn.Module:
     """Gives a fresh model normalisations at which its neurons fire.
 

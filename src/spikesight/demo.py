@@ -134,7 +134,7 @@ def demo(
         f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers. The twin "
         "has the same layers, first weights, digits and recipe; only its neurons are ReLUs.",
     )
-    _train_both(*configs, console)
+    _train_both(configs[0], configs[1], console)
 
     digits = _read_held_out(output / "run" / "last")
     model = spikesight.load(output / "run" / "last")

@@ -5,6 +5,7 @@ import torch
 
 import spikesight as ss
 from spikesight.deployment.audit_report import Audit, Operations
+from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.graph.integer_vocabulary import IntegerNeuron
 from tests.conftest import wake
 
@@ -35,6 +36,30 @@ def test_an_official_separable_convolution_is_named() -> None:
     assert not report.spike_driven
     assert all(name.endswith("separable.project.0") for name in report.offenders)
     assert f"Spike-driven: no: {', '.join(report.offenders)} multiply" in report.table()
+
+
+@pytest.mark.parametrize("name", ["spikformer_nano", "spikformer_v2_nano"])
+def test_spike_shortcuts_of_spikformer_are_named_and_cost_nothing(name: str) -> None:
+    x = torch.randn(2, 2, 16, 16) * 2
+    model = ss.create_model(name, num_classes=5, in_channels=2, neuron="lif", steps=2)
+    net = ss.deploy(wake(model, x), x)
+    report = ss.audit(net, x)
+    assert report.spike_driven
+    kinds = {layer.kind: layer.operations for layer in report.layers}
+    assert kinds["spike shortcut"] == Operations()
+    counted = {layer.name: layer for layer in report.layers}
+    values: dict[str, torch.Tensor] = {}
+    IntegerExecutor(net.graph)(x, lambda node, output: values.update({node.name: output}))
+    head = net.graph.by_name["head"]
+    # Every spike at every pixel adds its five weights to the logits.
+    spikes = float(values[head.inputs[0]].sum()) / len(x)
+    assert counted["head"].kind == "synapse"
+    assert counted["head"].operations.accumulates == 5 * spikes
+    measured = {layer.name: layer.accumulates for layer in ss.energy(model, x).layers}
+    assert measured["head"] == pytest.approx(5 * spikes, rel=0.3)
+    if name == "spikformer_nano":
+        # A window of nine spikes takes eight comparisons.
+        assert kinds["maximum"].comparisons == 2 * 64 * 4 * 4 * 8
 
 
 def test_accumulates_are_the_spikes_of_the_network_times_their_fan_out() -> None:

@@ -57,6 +57,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
     "lif T=4 official": {"neuron": "lif", "steps": 4, "separable": "official"},
     "ni_lif T=2 D=3": {"neuron": "ni_lif", "steps": 2, "levels": 3},
+    "spikformer lif T=4": {"name": "spikformer_nano", "neuron": "lif", "steps": 4},
+    "spikformer_v2 D=4": {"name": "spikformer_v2_nano", "neuron": "i_lif", "levels": 4},
+    "spikformer D=3 pools currents": {
+        "name": "spikformer_nano",
+        "neuron": "ni_lif",
+        "levels": 3,
+        "pool_of": "currents",
+    },
 }
 CONVOLUTIONAL = {"depths": (1, 1, 1, 0, 0), "neuron": "i_lif", "levels": 4}
 RUNTIMES = ("onnx", "openvino", "openvino float32")
@@ -65,7 +73,8 @@ RUNTIMES = ("onnx", "openvino", "openvino float32")
 @functools.cache
 def _network(size: int, options: tuple[tuple[str, Any], ...]) -> IntegerGraph:
     torch.manual_seed(0)
-    model = ss.create_model("metaspikformer_nano", num_classes=5, **dict(options))
+    chosen = {"name": "metaspikformer_nano", **dict(options)}
+    model = ss.create_model(chosen.pop("name"), num_classes=5, **chosen)
     x = torch.rand(4, 3, size, size) * 4 - 1
     return ss.deploy(wake(model, x), x).graph
 
@@ -399,6 +408,12 @@ def test_nir_carries_a_convolutional_network(options: dict[str, Any], tmp_path: 
     with pytest.warns(UserWarning, match=r"come close to .*head: rounds down"):
         export(graph, tmp_path / "exported.nir", (28, 28))
     assert _same(graph, from_nir(nir.read(tmp_path / "exported.nir")))
+
+
+def test_nir_names_maxima(tmp_path: Path) -> None:
+    graph = _deployed(28, name="spikformer_nano", neuron="lif", steps=4)
+    with pytest.raises(ExportError, match=r"trunk\.0\.pool \(a maximum over pixels\)"):
+        export(graph, tmp_path / "net.nir", (28, 28))
 
 
 def test_nir_names_what_it_cannot_say(tmp_path: Path) -> None:

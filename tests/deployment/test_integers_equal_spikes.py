@@ -15,16 +15,17 @@ from spikesight.graph.integer_vocabulary import IntegerNeuron
 from spikesight.passes.integerisation import NotDeployableError, agrees
 from spikesight.passes.ranges import RangeError, prove_ranges
 from tests.conftest import wake
-from tests.passes.test_spikes_equal_counts import SIZES
+from tests.passes.test_spikes_equal_counts import FAMILIES, most_silent
 
 
-def _model(**options: Any) -> torch.nn.Module:
-    return ss.create_model("metaspikformer_nano", num_classes=5, in_channels=2, **options)
+def _model(name: str = "metaspikformer_nano", **options: Any) -> torch.nn.Module:
+    model: torch.nn.Module = ss.create_model(name, num_classes=5, in_channels=2, **options)
+    return model
 
 
-@settings(max_examples=40)
+@settings(max_examples=50)
 @given(
-    sizes=SIZES,
+    family=FAMILIES,
     neuron=st.sampled_from(
         ["lif", "i_lif", "ni_lif", "ie_lif", "qsd_classification", "spike2former"]
     ),
@@ -38,7 +39,7 @@ def _model(**options: Any) -> torch.nn.Module:
     seed=st.integers(0, 2**31),
 )
 def test_no_mismatch(
-    sizes: dict[str, Any],
+    family: tuple[str, dict[str, Any]],
     neuron: str,
     steps: int,
     levels: int,
@@ -51,20 +52,23 @@ def test_no_mismatch(
 ) -> None:
     torch.manual_seed(seed)
     levels = 1 if neuron == "lif" else levels
-    model = _model(neuron=neuron, steps=steps, levels=levels, **sizes)
+    name, sizes = family
+    model = _model(name, neuron=neuron, steps=steps, levels=levels, **sizes)
     shape = (batch, steps, 2, height, width) if frames else (batch, 2, height, width)
     x = torch.randn(shape) * 2
     wake(model, x)
     net = ss.deploy(model, x, weight_bits=weight_bits)
     result = net.verify(x, against=("spikes", "training"))
     assert result.mismatches == 0, result.table()
-    assert len(result.silent) <= len(result.layers) // 4, result.table()
+    assert len(result.silent) <= most_silent(neuron, len(result.layers)), result.table()
     assert torch.equal(net(x), net.spikes(x))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("levels", [1, 2, 4, 8])
-@pytest.mark.parametrize("name", ["metaspikformer_nano", "metaspikformer_tiny"])
+@pytest.mark.parametrize(
+    "name", ["metaspikformer_nano", "metaspikformer_tiny", "spikformer_nano", "spikformer_v2_nano"]
+)
 def test_no_mismatch_with_every_neuron_firing(name: str, levels: int, steps: int) -> None:
     model = ss.create_model(name, num_classes=10, neuron="i_lif", levels=levels, steps=steps)
     x = torch.rand(2, 3, 32, 32) * 3
@@ -74,6 +78,32 @@ def test_no_mismatch_with_every_neuron_firing(name: str, levels: int, steps: int
     assert result.silent == []
     assert result.equal, result.table()
     assert len(result.layers) == len(net.graph.neurons)
+
+
+@pytest.mark.parametrize("name", ["spikformer_tiny", "spikformer_v2_tiny"])
+def test_the_tiny_spikformers_too(name: str) -> None:
+    model = _model(name, neuron="lif", steps=2)
+    x = torch.randn(2, 2, 32, 32) * 2
+    wake(model, x)
+    result = ss.deploy(model, x).verify(x)
+    assert result.silent == []
+    assert result.equal, result.table()
+
+
+def test_logits_of_a_mean_over_pixels_have_the_scale_of_their_size() -> None:
+    model = _model("spikformer_nano").double()
+    x = torch.randn(4, 2, 16, 16).double()
+    wake(model, x)
+    net = ss.deploy(model, x, max_size=(32, 16))
+    small = ss.deploy(model, x)
+    assert net.scale_at((16, 16)) == 2 * net.scale
+    assert net.scale_at((32, 16)) == net.scale
+    # All spikes that the graph gives: a matter of rounding the classifier alone.
+    logits, real = small(x) * small.scale, model(x).detach()
+    assert float((logits - real).abs().mean()) < 0.2 * float(real.abs().mean())
+    other = ss.create_model("metaspikformer_nano", num_classes=5, in_channels=2)
+    net = ss.deploy(wake(other, x.float()), x.float(), max_size=(32, 16))
+    assert net.scale_at((16, 16)) == net.scale
 
 
 def test_a_sample_does_not_depend_on_its_batch_mates_or_on_the_largest_size() -> None:

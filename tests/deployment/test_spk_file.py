@@ -26,8 +26,11 @@ from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.deployment.spk_file import SpkError, read_spk, write_spk
 from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
     IntegerGraph,
+    IntegerMaxPool,
     IntegerNeuron,
+    IntegerNode,
     IntegerSynapse,
     Leak,
 )
@@ -103,6 +106,51 @@ def test_a_network_comes_back(options: dict[str, Any], bits: int, tmp_path: Path
     assert difference(graph, back) is None
     x = torch.rand(2, 3, 16, 16) * 3
     assert torch.equal(IntegerExecutor(graph)(x), IntegerExecutor(back)(x))
+
+
+def spikformer() -> IntegerGraph:
+    torch.manual_seed(0)
+    model = ss.create_model(
+        "spikformer_nano", num_classes=5, width=16, neuron="lif", steps=2, in_channels=2
+    )
+    x = torch.randn(2, 2, 16, 16) * 2
+    return ss.deploy(wake(model, x), x).graph
+
+
+def test_maxima_and_sums_of_spikes_come_back(tmp_path: Path) -> None:
+    graph = spikformer()
+    write_spk(graph, tmp_path / "net.spk")
+    back = read_spk(tmp_path / "net.spk")
+    assert difference(graph, back) is None
+    x = torch.randn(2, 2, 16, 16) * 2
+    assert torch.equal(SpikeExecutor(back)(x), IntegerExecutor(graph)(x))
+
+
+def test_maxima_that_are_none_are_refused(tmp_path: Path) -> None:
+    graph = spikformer()
+    nodes = graph.nodes
+    pool = next(node for node in nodes if isinstance(node, IntegerMaxPool))
+    total = next(n for n in nodes if isinstance(n, IntegerAdd))
+    position = nodes.index(total) + 1
+    of_sum = IntegerMaxPool("of_sum", (total.name,), 3, 1, 1)
+
+    def with_nodes(*changed: IntegerNode) -> IntegerGraph:
+        return replace(graph, nodes=changed)
+
+    wide = tuple(replace(n, padding=2) if n is pool else n for n in nodes)
+    vector = (*nodes[:-1], IntegerMaxPool("late", nodes[-1].inputs, 1, 1, 0), nodes[-1])
+    doubled: list[IntegerNode] = [*nodes[:position]]
+    for index in range(20):
+        last = doubled[-1].name
+        doubled.append(IntegerAdd(f"twice{index}", (last, last)))
+    for broken, message in (
+        (with_nodes(*wide), "padding exceeds half"),
+        (with_nodes(*nodes[:position], of_sum, *nodes[position:]), "maximum of sums"),
+        (with_nodes(*vector), "reads no map"),
+        (with_nodes(*doubled, *nodes[position:]), "more spikes per time step"),
+    ):
+        with pytest.raises(SpkError, match=message):
+            write_spk(broken, tmp_path / "net.spk")
 
 
 def test_unusual_fields_come_back(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.graph import Add, AttentionProduct, Input, Neuron, Output, Synapse, execute
+from spikesight.graph import Add, AttentionProduct, Input, MaxPool, Neuron, Output, Synapse, execute
 from spikesight.graph.tracing import UntraceableError
 
 
@@ -69,6 +69,21 @@ def test_what_cannot_be_said_is_named() -> None:
         ss.trace(model)
     model.trunk[0][0].conv.conv = nn.GroupNorm(1, 3)
     with pytest.raises(UntraceableError, match="GroupNorm"):
+        ss.trace(model)
+
+
+def test_maxima_that_cannot_be_said_are_named() -> None:
+    model = ss.create_model("spikformer_nano")
+    assert sum(isinstance(node, MaxPool) for node in ss.trace(model).nodes) == 2
+    for pool in (nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d((3, 2), 2, (1, 1))):
+        model.trunk[0].pool = pool
+        with pytest.raises(UntraceableError, match=r"trunk\.0\.pool: only square windows"):
+            ss.trace(model)
+
+
+def test_softmax_is_named() -> None:
+    model = ss.create_model("spikformer_nano", attention="softmax")
+    with pytest.raises(UntraceableError, match=r"trunk\.4\.attention\.product"):
         ss.trace(model)
 
 

@@ -9,11 +9,28 @@ import torch
 import spikesight as ss
 from tests.conftest import firing_rates
 
-SMALL = ["metaspikformer_nano", "metaspikformer_tiny"]
+SMALL = [
+    "metaspikformer_nano",
+    "metaspikformer_tiny",
+    "spikformer_nano",
+    "spikformer_tiny",
+    "spikformer_v2_nano",
+    "spikformer_v2_tiny",
+]
+FORMS = [(name, {}) for name in SMALL] + [
+    (name, {"rep_conv": "spike_driven"}) for name in SMALL if name.startswith("metaspikformer")
+]
 PARAMETERS = {
     "metaspikformer_15m": 15_112_208,
     "metaspikformer_31m": 31_333_864,
     "metaspikformer_55m": 55_350_248,
+    "spikformer_8_384": 16_816_024,
+    "spikformer_8_512": 29_689_384,
+    "spikformer_8_768": 66_338_632,
+    "spikformer_v2_8_384": 29_111_272,
+    "spikformer_v2_8_512": 51_545_064,
+    "spikformer_v2_8_768": 115_508_200,
+    "spikformer_v2_16_768": 172_278_760,
 }
 
 
@@ -36,11 +53,10 @@ def test_learns_from_every_parameter(name: str, neuron: str) -> None:
     assert still == []
 
 
-@pytest.mark.parametrize("rep_conv", ["official", "spike_driven"])
-@pytest.mark.parametrize("neuron", ["i_lif", "ni_lif", "ie_lif"])
-@pytest.mark.parametrize("name", SMALL)
-def test_every_neuron_fires_at_the_start(name: str, neuron: str, rep_conv: str) -> None:
-    model = ss.create_model(name, num_classes=10, neuron=neuron, rep_conv=rep_conv).train()
+@pytest.mark.parametrize("neuron", ["lif", "i_lif", "ni_lif", "ie_lif"])
+@pytest.mark.parametrize(("name", "options"), FORMS)
+def test_every_neuron_fires_at_the_start(name: str, options: dict[str, str], neuron: str) -> None:
+    model = ss.create_model(name, num_classes=10, neuron=neuron, **options).train()
     rates = firing_rates(model, torch.rand(32, 3, 32, 32))
     assert all(0.001 < rate < 0.9 for rate in rates.values()), rates
 

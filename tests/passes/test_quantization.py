@@ -124,6 +124,32 @@ def test_deploys_the_integers_of_training(options: dict[str, Any]) -> None:
             assert error <= 1e-12 * factor.weight.abs().max()
 
 
+@pytest.mark.parametrize("recipe", ["deployable", "official"])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_spikformer_learns_in_few_bits_and_deploys(bits: int, recipe: str) -> None:
+    """QSD-Transformer's table 5: Spikformer with IE-LIF at 4, 3 and 2 bits."""
+    model = ss.create_model("spikformer_nano", num_classes=5, neuron="ie_lif", mprf=True)
+    x = torch.rand(IMAGE) * 3
+    wake(model, x)
+    ss.quantize(model, bits, recipe).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(6):
+        loss = nn.functional.cross_entropy(model(x), torch.arange(4))
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    net = ss.deploy(model.eval().double(), x)
+    report = net.verify(x)
+    assert report.equal, report.table()
+    assert report.silent == []
+    inner = {n.bits for n in net.graph.nodes if isinstance(n, IntegerSynapse)}
+    assert bits in inner or recipe == "official"
+
+
 def test_a_4_bit_network_is_spike_driven_and_small(tmp_path: Path) -> None:
     model, x = _trained(4, "deployable")
     net = ss.deploy(model, x)

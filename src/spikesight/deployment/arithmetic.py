@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikesight.graph.integer_vocabulary import IntegerInput, IntegerNeuron, IntegerSynapse, Leak
+from spikesight.graph.integer_vocabulary import (
+    IntegerInput,
+    IntegerMaxPool,
+    IntegerNeuron,
+    IntegerSynapse,
+    Leak,
+)
 
 
 def quantise_image(node: IntegerInput, x: Tensor) -> Tensor:
@@ -33,6 +39,11 @@ def shift_and_bias(node: IntegerSynapse, accumulated: Tensor) -> Tensor:
     right = torch.exp2(node.shift.clamp(max=0).double())
     total = accumulated * per_channel(left, accumulated) + per_channel(node.bias, accumulated)
     return (total * per_channel(right, accumulated)).floor_()
+
+
+def maximum(node: IntegerMaxPool, x: Tensor) -> Tensor:
+    """The maxima over the windows of a map [N, C, H, W]."""
+    return F.max_pool2d(x, node.kernel, node.stride, node.padding)
 
 
 def attention_context(key: Tensor, value: Tensor, heads: int) -> Tensor:

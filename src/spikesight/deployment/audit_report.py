@@ -15,6 +15,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -24,6 +25,7 @@ from spikesight.graph.integer_vocabulary import (
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.fan_out import accumulations
 from spikesight.passes.operation_energy import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
+from spikesight.passes.ranges import prove_ranges
 from spikesight.passes.text_table import si_number, text_table
 
 INTEGER_ADD_PJ = 0.1
@@ -76,7 +78,8 @@ class LayerAudit:
     Attributes:
         name: The layer's path in the model.
         kind: "image", "first layer", "synapse", "real-valued synapse", "neuron", "shortcut",
-            "attention", "pool" or "output".
+            "spike shortcut" (its readers accumulate the spikes of both branches; nothing is
+            added), "attention", "pool", "maximum" or "output".
         operations: Per sample.
     """
 
@@ -173,17 +176,19 @@ def _kind(graph: IntegerGraph, node: IntegerNode) -> str:
             source = graph.by_name[node.inputs[0]]
             if isinstance(source, IntegerInput):
                 return "first layer"
-            return "synapse" if isinstance(source, IntegerNeuron) else "real-valued synapse"
+            return "synapse" if source.name in graph.counts else "real-valued synapse"
         case IntegerInput():
             return "image"
         case IntegerNeuron():
             return "neuron"
         case IntegerAdd():
-            return "shortcut"
+            return "spike shortcut" if node.name in graph.counts else "shortcut"
         case IntegerAttention():
             return "attention"
         case IntegerPool():
             return "pool"
+        case IntegerMaxPool():
+            return "maximum"
         case IntegerOutput():
             return "output"
 
@@ -195,12 +200,14 @@ class _Meter:
         self.graph = graph
         self.samples = 0
         self.sums: dict[str, Operations] = {}
+        reaches = prove_ranges(graph)
+        self._levels = {name: reaches[name].interval.magnitude for name in graph.counts}
         self._counts: dict[str, Tensor] = {}
         self._elements: dict[str, int] = {}
 
     def observe(self, node: IntegerNode, output: Tensor) -> None:
         """Takes part in the execution."""
-        if isinstance(node, IntegerNeuron):
+        if node.name in self.graph.counts:
             self._counts[node.name] = output
         self._elements[node.name] = output.numel()
         done = self._operations(node, output)
@@ -215,8 +222,11 @@ class _Meter:
                 return self._synapse(node, output)
             case IntegerNeuron():
                 return _neuron(node, elements)
-            case IntegerAdd():
-                return Operations(additions=elements)
+            case IntegerAdd(name=name):
+                return Operations(additions=0 if name in self._counts else elements)
+            case IntegerMaxPool(name=name, kernel=kernel):
+                levels = self._levels[name] if name in self._counts else 1
+                return Operations(comparisons=elements * (kernel**2 - 1) * levels)
             case IntegerAttention(heads=heads, inputs=(query, key, _)):
                 head_dim = output.shape[1] // heads
                 spikes = sum(float(self._counts[name].double().sum()) for name in (query, key))

@@ -14,6 +14,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -129,6 +130,8 @@ class IntegerExecutor:
                 return arithmetic.attend(context, query)
             case IntegerPool():
                 return inputs[0].to(dtype).sum((-2, -1))
+            case IntegerMaxPool():
+                return arithmetic.maximum(node, inputs[0].to(dtype))
             case IntegerOutput():
                 frames: Tensor = inputs[0].to(dtype).unflatten(0, (node.steps, -1))
                 return frames.sum(0)

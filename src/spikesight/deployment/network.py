@@ -16,6 +16,7 @@ from spikesight.graph import Graph
 from spikesight.graph.integer_vocabulary import IntegerGraph
 from spikesight.passes.calibration import calibrate
 from spikesight.passes.integerisation import IntegerSettings, integerise
+from spikesight.passes.ranges import scale_at
 from spikesight.presentation import check_input
 
 
@@ -50,8 +51,16 @@ class Deployed:
 
     @property
     def scale(self) -> float:
-        """Real value of one unit of the logits."""
+        """Real value of one unit of the logits, for inputs of the largest size."""
         return self.graph.output.scale
+
+    def scale_at(self, size: tuple[int, int]) -> float:
+        """Real value of one unit of the logits for inputs of a height and width.
+
+        It differs from `scale` only where a classifier reads the mean over pixels of spikes
+        (Spikformer): its logits are sums over pixels.
+        """
+        return scale_at(self.graph, size)
 
     @property
     def steps(self) -> int:

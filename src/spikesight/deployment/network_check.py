@@ -13,6 +13,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -25,6 +26,7 @@ from spikesight.passes.ranges import EXACT_IN_FLOAT32, RangeError, prove_ranges
 
 _MOST_CHANNELS_OF_ALL_NODES = 2**22
 _MOST_PIXELS = 2**31
+_MOST_SUB_STEPS = 2**16
 _MOST_COMPARISONS = 2**22
 
 
@@ -75,6 +77,9 @@ def check_network(graph: IntegerGraph) -> None:
     except (RangeError, OverflowError, RuntimeError) as error:
         # The latter two are torch's, for a bound beyond 64 bits.
         raise InvalidNetworkError(f"the ranges cannot be proved: {error}") from None
+    for name in graph.counts:
+        if reaches[name].interval.magnitude > _MOST_SUB_STEPS:
+            raise InvalidNetworkError(f"{name!r} sums more spikes per time step than any network")
     for neuron in graph.neurons:
         if neuron.rounding is not None:
             magnitude = reaches[neuron.inputs[0]].interval.magnitude
@@ -120,6 +125,14 @@ def _flow(node: IntegerNode, inputs: list[_Flow], graph: IntegerGraph, steps: in
         case IntegerPool():
             _require(node, inputs[0].size != (), "it reads no map")
             return _Flow(inputs[0].channels, ())
+        case IntegerMaxPool():
+            _require(node, inputs[0].size != (), "it reads no map")
+            _require(node, 2 * node.padding <= node.kernel, "its padding exceeds half its kernel")
+            summed = isinstance(graph.by_name[node.inputs[0]], IntegerAdd)
+            expanded = summed and node.inputs[0] in graph.counts
+            _require(node, not expanded, "no spikes are the maximum of sums of counts")
+            extents = [side + 2 * node.padding - node.kernel for side in inputs[0].size]
+            return _Flow(inputs[0].channels, tuple(e // node.stride + 1 for e in extents))
         case IntegerOutput():
             _require(node, node.steps == steps, "steps are not those of the input")
             _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")

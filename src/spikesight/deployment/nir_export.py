@@ -22,6 +22,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -136,7 +137,7 @@ class _Writer:
                 self._neuron(node, facts | _neuron_facts(node))
             case IntegerAdd():
                 self._add(node, facts, self.nir.Scale(np.ones(shape, np.float32)))
-            case IntegerAttention():
+            case IntegerAttention() | IntegerMaxPool():
                 raise AssertionError(f"{node.name} should have been refused")
             case IntegerPool():
                 kernel = np.array(self.reaches[node.inputs[0]].size)
@@ -236,6 +237,8 @@ def _dense(weight: _Array, groups: int) -> _Array:
 def _why_unsayable(node: IntegerNode) -> str | None:
     if isinstance(node, IntegerAttention):
         return "a product of spikes with spikes"
+    if isinstance(node, IntegerMaxPool):
+        return "a maximum over pixels"
     if (
         isinstance(node, IntegerNeuron)
         and node.steps > 1

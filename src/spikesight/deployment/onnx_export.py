@@ -26,13 +26,14 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
     IntegerPool,
     IntegerSynapse,
 )
-from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 
 if TYPE_CHECKING:
     import onnx
@@ -164,7 +165,7 @@ class _Lowering:
             ir_version=_IR_VERSION,
             producer_name="spikesight",
         )
-        helper.set_model_props(model, {"scale": repr(self.graph.output.scale)})
+        helper.set_model_props(model, {"scale": repr(scale_at(self.graph, self.size))})
         self.onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -185,6 +186,14 @@ class _Lowering:
             case IntegerPool():
                 axes = self._constant(np.array([2, 3]))
                 return self._op("ReduceSum", self._cast(inputs[0], wide=wide), axes, keepdims=0)
+            case IntegerMaxPool(kernel=kernel, stride=stride, padding=padding):
+                return self._op(
+                    "MaxPool",
+                    self._cast(inputs[0], wide=wide),
+                    kernel_shape=[kernel] * 2,
+                    strides=[stride] * 2,
+                    pads=[padding] * 4,
+                )
             case IntegerOutput(steps=steps):
                 total = self._cast(inputs[0], wide=wide)
                 if steps > 1:

@@ -36,6 +36,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -43,7 +44,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
     Interval,
 )
-from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 
 _LOGITS = "logits"
 _SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
@@ -163,7 +164,7 @@ class _Lowering:
             results.append(self.op.result(self.values[source]))
             results[-1].output(0).set_names({name})
         model = openvino.Model(results, [image], "spikesight")
-        model.set_rt_info(repr(self.graph.output.scale), ["spikesight", "scale"])
+        model.set_rt_info(repr(scale_at(self.graph, self.size)), ["spikesight", "scale"])
         return model
 
     def _lower(self, node: IntegerNode, inputs: list[Value]) -> Value:
@@ -176,11 +177,14 @@ class _Lowering:
                 return self._neuron(node, inputs[0])
             case IntegerAdd():
                 first = self.exact.pair(inputs[0]) if self._exceeds(node) else inputs[0]
-                return self.exact.sum(first, inputs[1])
+                total = self.exact.sum(first, inputs[1])
+                return self._quantised(total, 0, 255) if self._peak(node.name) else total
             case IntegerAttention():
                 return self._attention(node, inputs)
             case IntegerPool():
                 return self._pool(node, inputs[0])
+            case IntegerMaxPool():
+                return self._max_pool(node, inputs[0])
             case IntegerOutput():
                 return self._output(node, inputs[0])
         assert_never(node)
@@ -341,6 +345,13 @@ class _Lowering:
             raise self._too_wide(node, reach.interval.bits)
         return self.exact.pooled(pooled)
 
+    def _max_pool(self, node: IntegerMaxPool, source: Value) -> Float:
+        from openvino import opset1
+
+        window, sides = [node.kernel] * 2, [node.padding] * 2
+        x = self._float(node, source)
+        return opset1.max_pool(x, [node.stride] * 2, sides, sides, window, "floor")
+
     def _output(self, node: IntegerOutput, source: Value) -> Float:
         if self._exceeds(node):
             raise self._too_wide(node, self.reaches[node.name].interval.bits)
@@ -361,15 +372,18 @@ class _Lowering:
 
         Without VNNI it adds pairs of products in 16 bits, which counts and weights must not fill.
         """
-        match self.graph.by_name[node.inputs[0]]:
-            case IntegerNeuron(levels=peak):
-                pass
-            case IntegerInput(low=low, high=high):
-                # A signed input is read as an unsigned one.
-                peak = high - low
-            case _:
-                return False
-        return self.fast and 2 * peak * int(node.weight.long().abs().max()) < 2**15
+        source = self.graph.by_name[node.inputs[0]]
+        if isinstance(source, IntegerInput):
+            # A signed input is read as an unsigned one.
+            peak = source.high - source.low
+        else:
+            peak = self._peak(source.name)
+        return self.fast and peak > 0 and 2 * peak * int(node.weight.long().abs().max()) < 2**15
+
+    def _peak(self, name: str) -> int:
+        """The largest count of a value that has 8 bits; 0 if it is no count or has more."""
+        largest = self.reaches[name].interval.magnitude
+        return largest if name in self.graph.counts and largest <= 255 else 0
 
     def _exceeds(self, node: IntegerNode) -> bool:
         return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32

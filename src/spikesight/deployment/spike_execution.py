@@ -14,6 +14,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerOutput,
     IntegerPool,
@@ -30,8 +31,8 @@ class SpikeExecutor:
 
     Every synapse reads tensors of 0 and 1 and accumulates its weights over the sub-steps; shift
     and bias come once per time step. An attention product expands one operand into spikes and keeps
-    the other as accumulated integers. Only the first synapse, which reads the image, and a synapse
-    that reads another synapse multiply.
+    the other as accumulated integers. A sum of two counts is the sub-steps of both. Only the first
+    synapse, which reads the image, and a synapse that reads another synapse multiply.
 
     Args:
         graph: The network.
@@ -89,9 +90,10 @@ class SpikeExecutor:
         | IntegerAdd
         | IntegerAttention
         | IntegerPool
+        | IntegerMaxPool
         | IntegerOutput,
         inputs: list[Tensor | Spikes],
-    ) -> Tensor:
+    ) -> Tensor | Spikes:
         match node:
             case IntegerInput() | IntegerOutput():
                 return _total(inputs[0])
@@ -100,7 +102,14 @@ class SpikeExecutor:
                 parts = [arithmetic.accumulate(node, s, weight) for s in _list(inputs[0])]
                 return arithmetic.shift_and_bias(node, _total(parts))
             case IntegerAdd():
-                return _total(inputs[0]) + _total(inputs[1])
+                first, second = inputs
+                if isinstance(first, list) and isinstance(second, list):
+                    return first + second
+                return _total(first) + _total(second)
+            case IntegerMaxPool():
+                if isinstance(inputs[0], list):
+                    return [arithmetic.maximum(node, spikes) for spikes in inputs[0]]
+                return arithmetic.maximum(node, inputs[0])
             case IntegerAttention():
                 queries, keys, values = inputs
                 summed = _total(values)

@@ -17,6 +17,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -106,6 +107,12 @@ _KINDS = {
     "Add": _Kind(IntegerAdd, 2, {}, {}),
     "Attention": _Kind(IntegerAttention, 3, {"heads": _CHANNELS}, {}),
     "Pool": _Kind(IntegerPool, 1, {}, {}),
+    "MaxPool": _Kind(
+        IntegerMaxPool,
+        1,
+        {"kernel": (1, 255), "stride": _KERNEL_STEP, "padding": (0, 127)},
+        {},
+    ),
     "Output": _Kind(IntegerOutput, 1, {"steps": _STEPS}, {}),
 }
 

@@ -15,6 +15,7 @@ from spikesight.graph.vocabulary import (
     AttentionProduct,
     Graph,
     Input,
+    MaxPool,
     Neuron,
     Node,
     Output,
@@ -76,10 +77,17 @@ def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
             return attention_product(query, key, value, heads, scale)
         case Pool():
             return inputs[0].mean((-2, -1))
+        case MaxPool():
+            return max_pool(node, inputs[0])
         case Output(steps=steps):
             frames: Tensor = inputs[0].unflatten(0, (steps, -1))
             return frames.mean(0)
     raise AssertionError(f"unknown node {node}")
+
+
+def max_pool(node: MaxPool, x: Tensor) -> Tensor:
+    """The maxima [N, C, H', W'] of a map [N, C, H, W]."""
+    return F.max_pool2d(x, node.kernel, node.stride, node.padding)
 
 
 def apply_affine(factor: Affine, x: Tensor, *, linear_part: bool = False) -> Tensor:

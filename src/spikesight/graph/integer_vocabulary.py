@@ -141,7 +141,7 @@ class IntegerNeuron(Node):
 
 @dataclass(frozen=True)
 class IntegerAdd(Node):
-    """Sum of two currents on the same grid."""
+    """Sum of two currents on the same grid, or of two counts: the spikes of both."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,30 @@ class IntegerPool(Node):
 
 
 @dataclass(frozen=True)
+class IntegerMaxPool(Node):
+    """Maximum over a window of pixels; the border does not take part.
+
+    Over counts of a neuron it is the maximum of their spikes in each sub-step.
+
+    Attributes:
+        kernel: Side of the window in pixels.
+        stride: Step of the window in pixels.
+        padding: Border in pixels, at most half the kernel.
+    """
+
+    kernel: int
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
 class IntegerOutput(Node):
     """Sum of the output over time.
 
     Attributes:
         steps: Time steps T.
-        scale: Real value of one unit, the mean over time included.
+        scale: Real value of one unit, the mean over time included, and over pixels where the
+            logits are a sum over pixels: those of the largest input.
     """
 
     steps: int
@@ -180,6 +198,7 @@ IntegerNode = (
     | IntegerAdd
     | IntegerAttention
     | IntegerPool
+    | IntegerMaxPool
     | IntegerOutput
 )
 
@@ -222,6 +241,18 @@ class IntegerGraph:
     def by_name(self) -> dict[str, IntegerNode]:
         """Nodes by name."""
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def counts(self) -> frozenset[str]:
+        """Names of the values that are counts of spikes: of neurons, their maxima and sums."""
+        found: set[str] = set()
+        for node in self.nodes:
+            carries = isinstance(node, IntegerAdd | IntegerMaxPool) and found.issuperset(
+                node.inputs
+            )
+            if isinstance(node, IntegerNeuron) or carries:
+                found.add(node.name)
+        return frozenset(found)
 
     @property
     def input(self) -> IntegerInput:

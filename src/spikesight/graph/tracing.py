@@ -16,6 +16,7 @@ from spikesight.graph.vocabulary import (
     AttentionProduct,
     Graph,
     Input,
+    MaxPool,
     Neuron,
     Node,
     Output,
@@ -33,6 +34,7 @@ _LEAVES = (
     GlobalPool,
     Readout,
     DropPath,
+    nn.MaxPool2d,
     nn.Identity,
 )
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -133,8 +135,23 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
         return AttentionProduct(name, inputs, module.heads, module.scale)
     if isinstance(module, GlobalPool):
         return Pool(name, inputs)
+    if isinstance(module, nn.MaxPool2d):
+        return _max_pool(name, module, inputs)
     assert isinstance(module, Readout)
     return Output(name, inputs, module.steps)
+
+
+def _max_pool(name: str, pool: nn.MaxPool2d, inputs: tuple[str, ...]) -> MaxPool:
+    sides = [
+        {value, value} if isinstance(value, int) else set(value)
+        for value in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    ]
+    if any(len(side) != 1 for side in sides) or sides[3] != {1} or pool.ceil_mode:
+        raise UntraceableError(
+            f"{name}: only square windows without dilation and ceil_mode can be said, not {pool}"
+        )
+    kernel, stride, padding, _ = (side.pop() for side in sides)
+    return MaxPool(name, inputs, kernel, stride, padding)
 
 
 def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:

@@ -162,6 +162,21 @@ class Pool(Node):
 
 
 @dataclass(frozen=True)
+class MaxPool(Node):
+    """Maximum over a window of pixels; the border does not take part.
+
+    Attributes:
+        kernel: Side of the window in pixels.
+        stride: Step of the window in pixels.
+        padding: Border in pixels.
+    """
+
+    kernel: int
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
 class Output(Node):
     """The network's output, averaged over time.
 
@@ -215,6 +230,15 @@ class Graph:
     def neurons(self) -> list[Neuron]:
         """All neurons, first to last."""
         return [node for node in self.nodes if isinstance(node, Neuron)]
+
+    def lands_on_neurons(self, name: str) -> bool:
+        """Whether neurons alone read a value, if only after a maximum over pixels."""
+        readers = self.consumers[name]
+        return bool(readers) and all(
+            isinstance(reader, Neuron)
+            or (isinstance(reader, MaxPool) and self.lands_on_neurons(reader.name))
+            for reader in readers
+        )
 
     def to(self, target: torch.dtype | torch.device | str) -> Graph:
         """The same graph with its tensors converted, as `Tensor.to`."""

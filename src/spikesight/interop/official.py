@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.qsd import load_qsd
+from spikesight.interop.spikformer import load_spikformer
 
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "metaspikformer": load_metaspikformer,
     "qsd": load_qsd,
+    "spikformer": load_spikformer,
 }
 
 
@@ -24,13 +26,16 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
     gives that block.
 
     Args:
-        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2) or "qsd"
-            (bollossom/QSD-Transformer).
+        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
+            (bollossom/QSD-Transformer) or "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
+            CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names).
         state_dict: The official parameters and buffers by their official names.
         **configuration: metaspikformer: num_heads=8, steps=4, neuron="lif", levels=None,
             attention_scale=0.125, strides=(2, 2, 2, 2, 1), stride of a lone down-sampling.
             qsd: the same with steps=1, neuron="qsd_classification", attention_scale=0.25, and
             bits=4, stride also that of a lone convolution.
+            spikformer: num_heads, steps=4, neuron="lif", levels=None, attention_scale=0.125,
+            strides; defaults are those of the released form.
 
     Returns:
         The model (or block) in evaluation mode, in the state dict's floating-point type.

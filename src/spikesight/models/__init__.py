@@ -1,7 +1,15 @@
 """Model families; importing this package registers every one of them."""
 
-from spikesight.models import metaspikformer
+from spikesight.models import metaspikformer, spikformer, spikformer_v2
 from spikesight.models.base import Recipe, SpikingModel
 from spikesight.models.streaming import Stream, stream
 
-__all__ = ["Recipe", "SpikingModel", "Stream", "metaspikformer", "stream"]
+__all__ = [
+    "Recipe",
+    "SpikingModel",
+    "Stream",
+    "metaspikformer",
+    "spikformer",
+    "spikformer_v2",
+    "stream",
+]

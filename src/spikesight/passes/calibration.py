@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from spikesight.graph import Graph, Input, Neuron, Node, execute
+from spikesight.graph import Graph, Input, Neuron, Node, Pool, Synapse, execute
 from spikesight.passes.batches import inputs_of
 
 
@@ -18,7 +18,8 @@ class Calibration:
 
     Attributes:
         peak: Largest magnitude of a normalised input value.
-        mean_inputs: Mean [C] of the input and of every neuron's output, by name.
+        mean_inputs: Mean [C] of the input, of every neuron's output and of what else a synapse
+            reads, by name.
     """
 
     peak: float
@@ -43,8 +44,10 @@ def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
+    read = {node.inputs[0] for node in graph.nodes if isinstance(node, Synapse | Pool)}
+
     def record(node: Node, _: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(node, Input | Neuron):
+        if isinstance(node, Input | Neuron) or node.name in read:
             by_channel = output.double().transpose(0, 1).flatten(1)
             sums[node.name] = sums.get(node.name, torch.zeros(())) + by_channel.sum(1)
             counts[node.name] = counts.get(node.name, 0) + by_channel.shape[1]

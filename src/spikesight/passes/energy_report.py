@@ -16,13 +16,13 @@ from spikesight.graph import (
     AttentionProduct,
     Graph,
     Input,
-    Neuron,
     Node,
+    Pool,
     Synapse,
     execute,
     trace,
 )
-from spikesight.neurons.dynamics import Dynamics
+from spikesight.graph.counts import Counts, reading_counts
 from spikesight.passes.attention_energy import AttentionEnergy, attention_energy
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.fan_out import accumulations
@@ -279,6 +279,8 @@ class _Meter:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.counts = reading_counts(graph)
+        self.pixels: dict[str, int] = {}
         self.samples = 0
         self.spikes: dict[str, float] = {}
         self.elements: dict[str, float] = {}
@@ -288,17 +290,20 @@ class _Meter:
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Takes part in `execute`."""
-        if isinstance(node, Neuron) and node.dynamics is not None:
-            counts = output / node.dynamics.unit
+        if (counted := self.counts.get(node.name)) is not None:
+            counts = output / counted.unit
             _add(self.spikes, node.name, float(counts.sum(dtype=torch.float64)))
             _add(self.elements, node.name, float(counts.numel()))
+        if isinstance(node, Pool):
+            self.pixels[node.name] = inputs[0].shape[-1] * inputs[0].shape[-2]
         elif isinstance(node, Synapse):
             for index, shape in enumerate(_output_shapes(node, inputs[0])):
                 factor = node.factors[index]
                 if not factor.is_diagonal:
                     _add(self.macs, (node.name, index), _factor_macs(factor, shape))
             if (neuron := self._spiking(node.inputs[0])) is not None:
-                counts = inputs[0] / neuron.unit
+                # A mean over pixels is linear: every spike at every pixel adds its weights.
+                counts = inputs[0] / neuron.unit * self.pixels.get(node.inputs[0], 1)
                 first = node.factors[0]
                 reached = accumulations(
                     counts, first.weight, first.stride, first.padding, first.groups
@@ -310,9 +315,8 @@ class _Meter:
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
 
-    def _spiking(self, name: str) -> Dynamics | None:
-        node = self.graph.by_name[name]
-        return node.dynamics if isinstance(node, Neuron) else None
+    def _spiking(self, name: str) -> Counts | None:
+        return self.counts.get(name)
 
     def _attention(self, node: AttentionProduct, inputs: tuple[Tensor, ...]) -> float:
         """Spikes of K and of Q are expanded; each adds one row of head_dim integers."""

@@ -7,7 +7,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from spikesight.graph import Affine, AttentionProduct, Graph, Neuron, Node, Synapse
+from spikesight.graph import (
+    Add,
+    Affine,
+    AttentionProduct,
+    Graph,
+    MaxPool,
+    Neuron,
+    Node,
+    Pool,
+    Synapse,
+)
+from spikesight.graph.counts import reading_counts
 
 
 def fold(graph: Graph) -> Graph:
@@ -17,7 +28,8 @@ def fold(graph: Graph) -> Graph:
     the convolution before them, and 1x1 -> depthwise -> 1x1 (RepConv) becomes one dense kernel
     with zero padding. A depthwise convolution followed by a pointwise one stays two factors:
     their product would be a dense kernel of many times the size. Every neuron's unit moves into
-    the synapses and attention products that read it, so that counts travel. A quantised kernel
+    the synapses and attention products that read it, also through sums, maxima and means over
+    pixels of counts, so that counts travel. A quantised kernel
     keeps its step through all of this, except as a factor of RepConv's: products of low-bit
     weights are not low-bit.
 
@@ -104,13 +116,33 @@ def _merge_consecutive_synapses(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
+def _foldable_units(graph: Graph) -> dict[str, float]:
+    """The unit of every count that only synapses and attention products read in the end.
+
+    Sums, maxima and means of counts pass the unit on, so all that they join have to be foldable.
+    """
+    counts = reading_counts(graph)
+    joined = {
+        node.name: {node.name, *node.inputs}
+        for node in graph.nodes
+        if isinstance(node, Add | MaxPool | Pool) and node.name in counts
+    }
+
+    def folds(reader: Node) -> bool:
+        return isinstance(reader, Synapse | AttentionProduct) or reader.name in joined
+
+    kept = {
+        name
+        for name in counts
+        if not graph.consumers[name] or not all(map(folds, graph.consumers[name]))
+    }
+    while spreading := [names for names in joined.values() if names & kept and not names <= kept]:
+        kept = kept.union(*spreading)
+    return {name: count.unit for name, count in counts.items() if name not in kept}
+
+
 def _fold_units(graph: Graph) -> Graph:
-    unit_of: dict[str, float] = {}
-    for neuron in graph.neurons:
-        readers = graph.consumers[neuron.name]
-        foldable = readers and all(isinstance(n, Synapse | AttentionProduct) for n in readers)
-        if neuron.dynamics is not None and foldable:
-            unit_of[neuron.name] = neuron.dynamics.unit
+    unit_of = _foldable_units(graph)
 
     def rewrite(node: Node) -> Node:
         if isinstance(node, Neuron) and node.name in unit_of:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -15,17 +16,20 @@ from spikesight.graph import (
     AttentionProduct,
     Graph,
     Input,
+    MaxPool,
     Neuron,
     Node,
     Output,
     Pool,
     Synapse,
 )
+from spikesight.graph.counts import counts_of, unordered_maxima
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -38,6 +42,7 @@ from spikesight.graph.integer_vocabulary import (
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.folding import fold
+from spikesight.passes.mean_of_counts import map_before_mean
 from spikesight.passes.ranges import (
     EXACT_IN_FLOAT32,
     Reach,
@@ -49,6 +54,7 @@ from spikesight.passes.ranges import (
 # A gain has so many significant bits, and leaves an accumulator so much room in float32.
 GAIN_BITS = 8
 GAIN_ROOM = EXACT_IN_FLOAT32 // 4
+_LOGIT_ROOM = EXACT_IN_FLOAT32 // 2
 _MEMBRANE_BITS = 10
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
@@ -95,7 +101,10 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
       `weight_bits`, with scales from their own range.
     - Over T > 1 steps the current lands on a finer membrane grid by a shift; the leak is a
       shift that rounds down, and the soft reset subtracts an integer.
-    - A mean over pixels is a sum, and its neuron's thresholds count pixels.
+    - A mean over pixels is a sum, and its neuron's thresholds count pixels. A linear map of the
+      mean of counts (Spikformer's classifier) comes before the sum, so that it reads spikes; its
+      grid is so coarse that the logits stay below 2^24.
+    - A sum of counts is a count, of more levels.
 
     Args:
         graph: As `trace` or `fold` returns it.
@@ -110,7 +119,8 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
         NotDeployableError: If a neuron or value has no integer form; names it and the remedy.
         RangeError: If 32 bits do not suffice for a value; names it and the bits.
     """
-    return _Integeriser(fold(graph).to(torch.float64), settings, calibration).run()
+    folded = map_before_mean(fold(graph)).to(torch.float64)
+    return _Integeriser(folded, settings, calibration).run()
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,7 @@ def _plain(scale: float) -> _Meaning:
 class _Integeriser:
     def __init__(self, graph: Graph, settings: IntegerSettings, calibration: Calibration) -> None:
         self.graph = graph
+        self.counts = counts_of(graph)
         self.max_size = settings.max_size
         self.bits = settings.weight_bits
         self.stream_bits = settings.stream_bits
@@ -145,6 +156,11 @@ class _Integeriser:
         self.reaches: dict[str, Reach] = {}
 
     def run(self) -> IntegerGraph:
+        for name in unordered_maxima(self.graph):
+            raise NotDeployableError(
+                f"{name} takes the maximum of sums of counts, which binary spikes cannot give; "
+                "pool a neuron's spikes or the currents before it"
+            )
         for node in self.graph.nodes:
             self._convert(node)
         return IntegerGraph(tuple(self.nodes), self.max_size)
@@ -173,31 +189,46 @@ class _Integeriser:
                     )
                 self._append(self._neuron(node, dynamics), _plain(1.0))
             case Add():
-                for source in inputs:
-                    self._require_grid(name, source)
+                if not self.counts.keys() >= set(inputs):
+                    for source in inputs:
+                        self._require_grid(name, source)
                 self._append(IntegerAdd(name, inputs), self.meanings[inputs[0]])
             case AttentionProduct(heads=heads, scale=scale):
                 self._append(IntegerAttention(name, inputs, heads), _plain(_nearest_short(scale)))
             case Pool():
-                self._require_grid(name, inputs[0])
-                meaning = replace(self.meanings[inputs[0]], summed=True)
-                self._append(IntegerPool(name, inputs), meaning)
+                meaning = self.meanings[inputs[0]]
+                if meaning.scale.numel() != 1 or meaning.summed:
+                    self._refuse_stream(name, inputs[0])
+                self._append(IntegerPool(name, inputs), replace(meaning, summed=True))
+            case MaxPool(kernel=kernel, stride=stride, padding=padding):
+                # A scale is positive, so integers rise with what they mean.
+                maximum = IntegerMaxPool(name, inputs, kernel, stride, padding)
+                self._append(maximum, self.meanings[inputs[0]])
             case Output(steps=steps):
                 meaning = self.meanings[inputs[0]]
-                scale = float(meaning.scale) / steps
+                pixels = self.reaches[inputs[0]].pixels
+                scale = float(meaning.scale) / steps / pixels
                 self._append(IntegerOutput(name, inputs, steps, scale), _plain(scale))
             case _:
                 raise AssertionError(f"unknown node {node}")
 
     def _require_grid(self, name: str, source: str) -> None:
         if float(self.meanings[source].scale.max()) != 2.0**-self.stream_bits:
-            raise NotDeployableError(
-                f"{name} adds or pools {source}, which is not a current on the residual stream; "
-                "let a synapse stand between the neuron and the sum"
-            )
+            self._refuse_stream(name, source)
+
+    def _refuse_stream(self, name: str, source: str) -> NoReturn:
+        raise NotDeployableError(
+            f"{name} adds or pools {source}, which is not a current on the residual stream; "
+            "let a synapse stand between the neuron and the sum"
+        )
 
     def _convert_synapse(self, node: Synapse) -> None:
         source = node.inputs[0]
+        if self.meanings[source].summed:
+            raise NotDeployableError(
+                f"{node.name} reads {source}, a mean over pixels that is no spike; let a neuron "
+                "stand before it, or let it alone read the mean of spikes"
+            )
         for index, factor in enumerate(node.factors):
             last = index == len(node.factors) - 1
             name = node.name if last else f"{node.name}[{index}]"
@@ -205,8 +236,7 @@ class _Integeriser:
                 raise NotDeployableError(
                     f"{name} pads with a value other than zero; only zero padding is deployable"
                 )
-            readers = self.graph.consumers[node.name] if last else ()
-            if readers and all(isinstance(reader, Neuron) for reader in readers):
+            if last and self.graph.lands_on_neurons(node.name):
                 self._append(*self._synapse_to_neuron(name, source, factor))
             else:
                 self._append(*self._synapse_to_stream(name, source, factor, last=last))
@@ -250,10 +280,13 @@ class _Integeriser:
             weight = _quantise(factor.weight, scale, bits)
         grid = 2.0**-self.stream_bits
         bare = self._synapse(name, source, factor, weight, bits)
+        reach = accumulator(bare, self.reaches[source].interval).magnitude
+        largest = float((scale * unit).max()) * max(reach, 1)
         if not last:
-            reach = accumulator(bare, self.reaches[source].interval).magnitude
-            largest = float((scale * unit).max()) * max(reach, 1)
             grid = 2.0 ** math.ceil(math.log2(largest) - _INTERMEDIATE_BITS)
+        elif (summed := self._summed_logits(name, source)) > 1:
+            largest += float(0.0 if factor.bias is None else factor.bias.abs().max())
+            grid = max(grid, 2.0 ** math.ceil(math.log2(largest * summed / _LOGIT_ROOM)))
         shift = torch.log2(scale * unit / grid).round().to(torch.int64)
         finer = torch.minimum(scale * unit, torch.full_like(scale, grid))
         half = torch.where(shift < 0, torch.exp2(-shift.double() - 1), 0.0)
@@ -267,6 +300,15 @@ class _Integeriser:
                 "train its layer scale further, or pass more stream_bits"
             )
         return node, _plain(grid)
+
+    def _summed_logits(self, name: str, source: str) -> int:
+        """How many currents of a synapse the logits sum, over pixels and time; 1 elsewhere."""
+        (reader, *others) = self.graph.consumers[name]
+        pools = isinstance(reader, Pool) and not others
+        if not pools or not isinstance(self.graph.consumers[reader.name][0], Output):
+            return 1
+        height, width = self.reaches[source].size
+        return height * width * self.graph.input.steps
 
     def _bias(self, source: str, factor: Affine, rounded: Tensor, scale: Tensor) -> Tensor:
         """The real bias, and what rounding the weights takes from the mean current."""

@@ -7,7 +7,8 @@ from typing import Literal, TypeVar, get_args
 
 from torch import nn
 
-from spikesight.graph import Graph, Input, Neuron, Output, Synapse, trace
+from spikesight.graph import Graph, Input, Output, Synapse, trace
+from spikesight.graph.counts import reading_counts
 from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM
 from spikesight.synapses import (
     LayerScale,
@@ -143,17 +144,16 @@ def _at_boundary(graph: Graph, node: Synapse) -> bool:
 
 def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:
     """1 onto a residual stream; to a neuron so few that float32 computes the neuron exactly."""
-    source = graph.by_name[node.inputs[0]]
-    dynamics = source.dynamics if isinstance(source, Neuron) else None
-    if not all(isinstance(reader, Neuron) for reader in graph.consumers[node.name]):
-        if dynamics is not None and math.frexp(dynamics.unit)[0] != 0.5:
+    counts = reading_counts(graph).get(node.inputs[0])
+    if not graph.lands_on_neurons(node.name):
+        if counts is not None and math.frexp(counts.unit)[0] != 0.5:
             raise ValueError(
-                f"{node.name} reads counts worth {dynamics.unit:.3g} each, with which no step onto "
+                f"{node.name} reads counts worth {counts.unit:.3g} each, with which no step onto "
                 "the residual stream is a power of two; pass levels of 1, 2, 4 or 8, a neuron "
                 'such as "i_lif", or recipe="official"'
             )
         return 1
-    levels = 2 ** (_BOUNDARY_BITS - 1) if dynamics is None else dynamics.levels
+    levels = 2 ** (_BOUNDARY_BITS - 1) if counts is None else counts.levels
     inputs = math.prod(factor.weight[0].numel() for factor in node.factors)
     largest: int = inputs * levels * 2 ** (bits - 1)
     return max(1, min(GAIN_BITS, GAIN_ROOM.bit_length() - 1 - largest.bit_length()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
@@ -14,6 +14,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
+    IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
@@ -122,6 +123,9 @@ def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) 
             lowest = (interval.low * pixels).clamp(max=0)
             highest = (interval.high * pixels).clamp(min=0)
             return {node.name: Reach(_interval(lowest, highest), (), pixels)}
+        case IntegerMaxPool(kernel=kernel, stride=stride, padding=padding):
+            size = tuple((s + 2 * padding - kernel) // stride + 1 for s in inputs[0].size)
+            return {node.name: Reach(inputs[0].interval, size)}
         case IntegerOutput(steps=steps):
             interval = inputs[0].interval
             return {node.name: Reach(_interval(interval.low * steps, interval.high * steps), ())}
@@ -149,6 +153,27 @@ def accumulator(node: IntegerSynapse, source: Interval) -> Interval:
     size = torch.maximum(low.abs(), high.abs())
     magnitude = int((weight.abs().sum(-1) * size).sum(1).max())
     return Interval(lowest, highest, magnitude)
+
+
+def scale_at(graph: IntegerGraph, size: tuple[int, int]) -> float:
+    """Real value of one unit of the logits for inputs of one size.
+
+    Args:
+        graph: The network.
+        size: Height and width of the inputs.
+
+    Returns:
+        The output's scale; larger for smaller inputs where the logits are sums over pixels.
+    """
+    output = graph.output
+    pool = graph.by_name[output.inputs[0]]
+    if not isinstance(pool, IntegerPool):
+        return output.scale
+    largest, pixels = (
+        prove_ranges(replace(graph, max_size=each))[pool.name].pixels
+        for each in (graph.max_size, size)
+    )
+    return output.scale * largest / pixels
 
 
 def potential_of(node: IntegerNeuron, reaches: Mapping[str, Reach]) -> int:

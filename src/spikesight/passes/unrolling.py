@@ -13,13 +13,15 @@ from spikesight.graph import (
     AttentionProduct,
     Graph,
     Input,
+    MaxPool,
     Neuron,
     Node,
     Output,
     Pool,
     Synapse,
 )
-from spikesight.graph.execution import apply_affine
+from spikesight.graph.counts import unordered_maxima
+from spikesight.graph.execution import apply_affine, max_pool
 from spikesight.neurons.dynamics import binary_spikes, charge, reset
 from spikesight.passes.folding import fold
 from spikesight.presentation import present
@@ -38,7 +40,8 @@ def unroll(graph: Graph) -> SpikeNetwork:
         The simulation, called with an input.
 
     Raises:
-        ValueError: If a neuron is a ReLU: an ANN has no spikes.
+        ValueError: If a neuron is a ReLU: an ANN has no spikes; or a maximum is over sums of
+            counts, which no spikes give sub-step by sub-step.
     """
     for neuron in graph.neurons:
         if neuron.dynamics is None:
@@ -46,6 +49,11 @@ def unroll(graph: Graph) -> SpikeNetwork:
                 f"{neuron.name} is a ReLU and emits no spikes; create the model with a spiking "
                 'neuron such as neuron="i_lif"'
             )
+    for name in unordered_maxima(graph):
+        raise ValueError(
+            f"{name} takes the maximum of sums of counts, which binary spikes cannot give; pool "
+            "a neuron's spikes or the currents before it"
+        )
     return SpikeNetwork(fold(graph))
 
 
@@ -56,6 +64,7 @@ class SpikeNetwork:
     Every synapse reads tensors of 0 and 1. Per time step it sums its kernel over the sub-steps
     and adds its bias once. An attention product expands one operand into spikes and keeps the
     other as accumulated integers: K^T V = sum_d k_d^T V, then Q (K^T V) = sum_d q_d (K^T V).
+    A sum of two counts is the sub-steps of both, one after the other.
 
     Attributes:
         graph: The folded graph.
@@ -114,19 +123,28 @@ def _total(value: Tensor | Spikes) -> Tensor:
     return torch.stack(value).sum(0) if isinstance(value, list) else value
 
 
-def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor:
+def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
     match node:
         case Synapse():
             return _synapse(node, inputs[0])
         case AttentionProduct():
             return _attention(node, *inputs)
         case Add():
-            return _total(inputs[0]) + _total(inputs[1])
+            first, second = inputs
+            if isinstance(first, list) and isinstance(second, list):
+                return first + second
+            return _total(first) + _total(second)
+        case MaxPool():
+            return _each(inputs[0], lambda x: max_pool(node, x))
         case Pool():
-            return _total(inputs[0]).mean((-2, -1))
+            return _each(inputs[0], lambda x: x.mean((-2, -1)))
         case Output():
             return _total(inputs[0])
     raise AssertionError(f"unknown node {node}")
+
+
+def _each(value: Tensor | Spikes, apply: Callable[[Tensor], Tensor]) -> Tensor | Spikes:
+    return [apply(part) for part in value] if isinstance(value, list) else apply(value)
 
 
 def _synapse(node: Synapse, value: Tensor | Spikes) -> Tensor:

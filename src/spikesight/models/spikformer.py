@@ -1,0 +1,297 @@
+"""Spikformer V1 (ICLR 2023): spiking patch splitting, then blocks of spiking self-attention.
+
+The networks of ZK-Zhou/spikformer. Residuals add spikes after the neuron (SEW's ADD), so what
+travels between the blocks are counts above D; every synapse still reads spikes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.attention import SoftmaxSelfAttention, SpikingSelfAttention
+from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
+from spikesight.models.features import StageFeatures
+from spikesight.models.neuron_choice import NeuronChoice
+from spikesight.models.stems import PoolOf, Stem, build_stem
+from spikesight.registry import register_model
+from spikesight.synapses import ConvNorm, Linear
+
+_STEMS = ("sps", "scs", "plain")
+_ATTENTIONS = ("spiking", "softmax")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a Spikformer; a variant of the family is one of these.
+
+    Attributes:
+        width: Channels C of the tokens; the stem's stages have C / 8, C / 4, C / 2 and C.
+        depth: Transformer blocks.
+        heads: Attention heads; must divide `width`.
+        strides: Down-sampling of each stage of the stem, 1 or 2: (2, 2, 2, 2), CIFAR (1, 1, 2, 2).
+        stem: "sps" is V1's spiking patch splitting, "scs" V2's spiking convolutional stem, "plain"
+            strided 3x3 convolutions, a baseline for both.
+        expansion: Width of the 3x3 pair of "scs" over its channels.
+        mlp_ratio: Hidden width of the MLP over its input.
+        attention: "spiking" is SSA, "softmax" a baseline that has no spike form.
+        attention_scale: Factor of the attention product (released 0.125, CIFAR10-DVS 0.25); None
+            for one with which small images start with attention neurons neither silent nor
+            saturated.
+        qkv_bias: Whether the query, key and value maps have a bias (the released CIFAR form).
+        bias: Whether the other maps of a block have one.
+        pool_of: What "sps" pools: "spikes", as released, or "currents", as SpikingJelly does.
+        mprf: Whether QSD-Transformer's membrane potential rectify function (eq. 12) stands before
+            the query, key and value neurons.
+        norm_gain: Initial gain of the normalisations; None for one with which neurons use their
+            levels from the start.
+        layer_norms: Whether the two LayerNorms per block are there that the released modules hold
+            and never read. They are frozen, and make state dicts and parameter counts equal.
+        position_tokens: Tokens of the position embedding, with one more LayerNorm, that the
+            released CIFAR10-DVS module holds and never reads; 0 for none. Frozen too.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+    stem: Stem = "sps"
+    expansion: int = 4
+    mlp_ratio: int = 4
+    attention: Literal["spiking", "softmax"] = "spiking"
+    attention_scale: float | None = 0.125
+    qkv_bias: bool = False
+    bias: bool = True
+    pool_of: PoolOf = "spikes"
+    mprf: bool = False
+    norm_gain: float | None = 1.0
+    layer_norms: bool = False
+    position_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strides", tuple(self.strides))
+        stages = len(self.strides)
+        if not stages or not set(self.strides) <= {1, 2}:
+            raise ValueError(f"strides={self.strides}; pass 1 or 2 for each stage of the stem")
+        if self.width < 1 or self.width % 2 ** (stages - 1):
+            raise ValueError(
+                f"width={self.width} is not divisible by {2 ** (stages - 1)}, as {stages} stages "
+                "that double their channels need"
+            )
+        if self.heads < 1 or self.width % self.heads:
+            raise ValueError(f"heads={self.heads} must divide the width {self.width}")
+        for field, known in (
+            ("stem", _STEMS),
+            ("attention", _ATTENTIONS),
+            ("pool_of", ("spikes", "currents")),
+        ):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field}={getattr(self, field)!r}; pass one of {known}")
+
+
+class FeedForward(nn.Module):
+    """1x1, norm, neuron, 1x1, norm, neuron: the MLP of a block."""
+
+    def __init__(self, channels: int, hidden: int, neuron: NeuronChoice, *, bias: bool) -> None:
+        super().__init__()
+        self.expand = ConvNorm(channels, hidden, 1, bias=bias)
+        self.expand_neuron = neuron.build()
+        self.project = ConvNorm(hidden, channels, 1, bias=bias)
+        self.project_neuron = neuron.build()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T*B, C, H, W] of the branch from counts [T*B, C, H, W]."""
+        x = self.expand_neuron(self.expand(x))
+        spikes: Tensor = self.project_neuron(self.project(x))
+        return spikes
+
+
+class Block(nn.Module):
+    """x + attention(x), then x + MLP(x), both added after their last neuron."""
+
+    def __init__(self, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
+        super().__init__()
+        assert sizes.attention_scale is not None
+        self.attention: nn.Module
+        if sizes.attention == "softmax":
+            self.attention = SoftmaxSelfAttention(sizes.width, sizes.heads, neuron.build)
+        else:
+            self.attention = SpikingSelfAttention(
+                sizes.width,
+                sizes.heads,
+                sizes.attention_scale,
+                neuron.build,
+                neuron.build_attention,
+                bias=sizes.qkv_bias,
+                project_bias=sizes.bias,
+                rectified=sizes.mprf,
+            )
+        hidden = sizes.mlp_ratio * sizes.width
+        self.mlp = FeedForward(sizes.width, hidden, neuron, bias=sizes.bias)
+        self.drop_path = DropPath(drop_path, neuron.steps)
+        if sizes.layer_norms:
+            self.unread_norm1 = _unread_norm(sizes.width)
+            self.unread_norm2 = _unread_norm(sizes.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Counts [T*B, C, H, W]."""
+        x = x + self.drop_path(self.attention(x))
+        counts: Tensor = x + self.drop_path(self.mlp(x))
+        return counts
+
+
+def _unread_norm(width: int) -> nn.LayerNorm:
+    return nn.LayerNorm(width, eps=1e-6).requires_grad_(False)
+
+
+class Spikformer(SpikingModel):
+    """Spikformer V1, or V2 with `sizes.stem="scs"`.
+
+    The classifier reads the mean of the counts over tokens and time, as in the paper.
+
+    Args:
+        sizes: Width, depth and options.
+        neuron: Neurons of all layers (the paper's: LIF, T = 4).
+        num_classes: Classes K.
+        in_channels: Channels of the input.
+        drop_path_rate: Stochastic depth of the last block; earlier blocks linearly less. The
+            released V1 code builds it and never applies it.
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        neuron: NeuronChoice,
+        *,
+        num_classes: int,
+        in_channels: int,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.sizes = sizes = _resolve(sizes, neuron)
+        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
+        self.steps = neuron.steps
+        self.stride = 1
+        for stride in sizes.strides:
+            self.stride *= stride
+        self.presentation = Presentation(neuron.steps, in_channels, self.stride)
+        stem = build_stem(
+            sizes.stem,
+            in_channels,
+            sizes.width,
+            sizes.strides,
+            neuron.build,
+            expansion=sizes.expansion,
+            pool_of=sizes.pool_of,
+        )
+        last = max(sizes.depth - 1, 1)
+        blocks = [Block(sizes, neuron, drop_path_rate * i / last) for i in range(sizes.depth)]
+        self.trunk = nn.Sequential(*stem, *blocks)
+        self.pool = GlobalPool()
+        self.head = Linear(sizes.width, num_classes)
+        self.readout = Readout(neuron.steps)
+        if sizes.position_tokens:
+            position = torch.zeros(1, sizes.position_tokens, sizes.width)
+            self.unread_position = nn.Parameter(position, requires_grad=False)
+            self.unread_norm = _unread_norm(sizes.width)
+        assert sizes.norm_gain is not None
+        self.initialise(sizes.norm_gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, K] of images [B, C, H, W] or event frames [B, T, C, H, W]."""
+        x = self.trunk(self.presentation(x))
+        logits: Tensor = self.readout(self.head(self.pool(x)))
+        return logits
+
+    def stages(self) -> list[nn.Module]:
+        """Every stage of the stem and block in order, then the head."""
+        return [*self.trunk.children(), self.head]
+
+    def feature_stages(self) -> list[tuple[int, int, int]]:
+        """(Index in the trunk, channels, reduction) of the last map at each resolution."""
+        maps: list[tuple[int, int, int]] = []
+        reduction = 1
+        stages = len(self.sizes.strides)
+        for index in range(len(self.trunk)):
+            stage = min(index, stages - 1)
+            if index < stages:
+                reduction *= self.sizes.strides[index]
+            channels = self.sizes.width >> (stages - 1 - stage)
+            if maps and maps[-1][2] == reduction:
+                maps.pop()
+            maps.append((index, channels, reduction))
+        return maps
+
+
+def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
+    """Replaces every None by the number that suits the neuron.
+
+    A LIF whose input decays sees a part of its current, which the gain makes up for. The attention
+    product starts at a share of the product of counts, measured on 28-32 px images.
+    """
+    probe = neuron.build()
+    decays = probe.dynamics is not None and probe.dynamics.decay_input
+    gain = sizes.norm_gain or (2.0 if decays else max(1.0, probe.levels / 4))
+    scale = 0.125 if probe.levels == 1 else 0.03125 / gain**2 / probe.unit**3
+    return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)
+
+
+def build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
+    """A Spikformer from its sizes and what `create_model` takes."""
+    features_only = options.pop("features_only", False)
+    out_indices = options.pop("out_indices", None)
+    choice = NeuronChoice.resolve(
+        options.pop("neuron", None), options.pop("steps", 1), options.pop("levels", None)
+    )
+    changed = {k: options.pop(k) for k in list(options) if k in Sizes.__dataclass_fields__}
+    if changed:
+        sizes = Sizes(**{**vars(sizes), **changed})
+    model = Spikformer(sizes, choice, **options)
+    return StageFeatures(model, out_indices) if features_only else model
+
+
+@register_model
+def spikformer_nano(**options: Any) -> nn.Module:
+    """For 28-32 px images and 2 CPU cores."""
+    sizes = Sizes(64, 1, 4, strides=(2, 1, 2), attention_scale=None, norm_gain=None)
+    return build(sizes, **options)
+
+
+@register_model
+def spikformer_tiny(**options: Any) -> nn.Module:
+    """For 32-96 px images; the resolutions of the CIFAR form."""
+    sizes = Sizes(128, 2, 4, strides=(1, 1, 2, 2), attention_scale=None, norm_gain=None)
+    return build(sizes, **options)
+
+
+@register_model
+def spikformer_2_256(**options: Any) -> nn.Module:
+    """Spikformer-2-256 for CIFAR10-DVS, 128 px event frames: pass in_channels=2, steps=16."""
+    return build(Sizes(256, 2, 16, attention_scale=0.25), **options)
+
+
+@register_model
+def spikformer_4_384(**options: Any) -> nn.Module:
+    """Spikformer-4-384 for CIFAR-10 and CIFAR-100, 32 px."""
+    return build(Sizes(384, 4, 12, strides=(1, 1, 2, 2), qkv_bias=True), **options)
+
+
+@register_model
+def spikformer_8_384(**options: Any) -> nn.Module:
+    """Spikformer-8-384, 224 px."""
+    return build(Sizes(384, 8, 6), **options)
+
+
+@register_model
+def spikformer_8_512(**options: Any) -> nn.Module:
+    """Spikformer-8-512, 224 px."""
+    return build(Sizes(512, 8, 8), **options)
+
+
+@register_model
+def spikformer_8_768(**options: Any) -> nn.Module:
+    """Spikformer-8-768, 224 px."""
+    return build(Sizes(768, 8, 12), **options)

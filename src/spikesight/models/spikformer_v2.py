@@ -1,0 +1,75 @@
+"""Spikformer V2 (arXiv 2401.02020): Spikformer with a spiking convolutional stem.
+
+The authors never released V2's code. Published are: a spiking convolutional stem (SCS) in the place
+of V1's patch splitting, sizes 8-384, 8-512 and 16-768 and their parameters (29.11 M, 51.55 M,
+172 M), and spiking self-attention as in V1. Fitted to those counts, which it meets to the last
+parameter, is the stem: four stages at C / 8, C / 4, C / 2 and C, each a 2x2 convolution of stride 2
+and a residual pair of 3x3 convolutions of expansion 4, all without bias; no relative position, no
+learned position, no LayerNorm; heads C / 64; additions after the neuron as in V1. Where neurons
+stand within the stem is a choice, which no parameter tells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from spikesight.models.spikformer import Sizes, build
+from spikesight.registry import register_model
+
+
+@register_model
+def spikformer_v2_nano(**options: Any) -> nn.Module:
+    """For 28-32 px images and 2 CPU cores: two stages of stem, expansion 2."""
+    sizes = Sizes(
+        64,
+        1,
+        4,
+        strides=(2, 2),
+        stem="scs",
+        expansion=2,
+        attention_scale=None,
+        norm_gain=None,
+    )
+    return build(sizes, **options)
+
+
+@register_model
+def spikformer_v2_tiny(**options: Any) -> nn.Module:
+    """For 32-96 px images: two stages of stem, expansion 2."""
+    sizes = Sizes(
+        128,
+        2,
+        4,
+        strides=(2, 2),
+        stem="scs",
+        expansion=2,
+        attention_scale=None,
+        norm_gain=None,
+    )
+    return build(sizes, **options)
+
+
+@register_model
+def spikformer_v2_8_384(**options: Any) -> nn.Module:
+    """Spikformer V2-8-384, 224 px."""
+    return build(Sizes(384, 8, 6, stem="scs"), **options)
+
+
+@register_model
+def spikformer_v2_8_512(**options: Any) -> nn.Module:
+    """Spikformer V2-8-512, 224 px."""
+    return build(Sizes(512, 8, 8, stem="scs"), **options)
+
+
+@register_model
+def spikformer_v2_8_768(**options: Any) -> nn.Module:
+    """Spikformer V2-8-768, 224 px."""
+    return build(Sizes(768, 8, 12, stem="scs"), **options)
+
+
+@register_model
+def spikformer_v2_16_768(**options: Any) -> nn.Module:
+    """Spikformer V2-16-768, 224 px; published at T = 1."""
+    return build(Sizes(768, 16, 12, stem="scs"), **options)
