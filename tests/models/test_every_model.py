@@ -17,8 +17,13 @@ SMALL = [
     "spikformer_v2_nano",
     "spikformer_v2_tiny",
 ]
-FORMS = [(name, {}) for name in SMALL] + [
-    (name, {"rep_conv": "spike_driven"}) for name in SMALL if name.startswith("metaspikformer")
+FORMS = [
+    *((name, neuron, {}) for name in SMALL for neuron in ("lif", "i_lif", "ni_lif", "ie_lif")),
+    *(
+        (name, neuron, {"rep_conv": "spike_driven"})
+        for name in SMALL[:2]
+        for neuron in ("i_lif", "ni_lif", "ie_lif")
+    ),
 ]
 PARAMETERS = {
     "metaspikformer_15m": 15_112_208,
@@ -53,9 +58,8 @@ def test_learns_from_every_parameter(name: str, neuron: str) -> None:
     assert still == []
 
 
-@pytest.mark.parametrize("neuron", ["lif", "i_lif", "ni_lif", "ie_lif"])
-@pytest.mark.parametrize(("name", "options"), FORMS)
-def test_every_neuron_fires_at_the_start(name: str, options: dict[str, str], neuron: str) -> None:
+@pytest.mark.parametrize(("name", "neuron", "options"), FORMS)
+def test_every_neuron_fires_at_the_start(name: str, neuron: str, options: dict[str, str]) -> None:
     model = ss.create_model(name, num_classes=10, neuron=neuron, **options).train()
     rates = firing_rates(model, torch.rand(32, 3, 32, 32))
     assert all(0.001 < rate < 0.9 for rate in rates.values()), rates
