@@ -91,6 +91,8 @@ def test_what_cannot_be_packed_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="half=True"):
         model.save_pretrained(tmp_path / "plain", packed=True, half=True)
     model.save_pretrained(tmp_path / "packed", packed=True)
+    with pytest.raises(ValueError, match="quantised already"):
+        ss.quantize(ss.load(tmp_path / "packed"), 4)
     config = tmp_path / "packed" / "config.json"
     config.write_text(config.read_text().replace('"bits": 4', '"bits": 3'))
     with pytest.raises(ValueError, match="does not fit"):

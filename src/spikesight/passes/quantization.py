@@ -12,6 +12,7 @@ from spikesight.graph.counts import reading_counts
 from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM
 from spikesight.synapses import (
     LayerScale,
+    PackedSynapse,
     PowerOfTwoLayerScale,
     QuantizedConv2d,
     QuantizedLinear,
@@ -63,7 +64,7 @@ def quantize(
         raise ValueError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
     if recipe not in get_args(QuantizationRecipe):
         raise ValueError(f"recipe is {recipe!r}; pass one of {get_args(QuantizationRecipe)}")
-    if any(isinstance(module, WeightQuantizer) for module in model.modules()):
+    if any(isinstance(module, WeightQuantizer | PackedSynapse) for module in model.modules()):
         raise ValueError("the model is quantised already; quantise the unquantised one instead")
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
