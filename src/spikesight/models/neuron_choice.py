@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
 
 from spikesight.neurons import Neuron, create_neuron
 
 _ATTENTION_VARIANT = {"lif": "sdt_attention", "qsd_classification": "qsd_classification_attention"}
 _WITHOUT_LEVELS = ("lif", "relu", "sdt", "sdt_attention")
+
+
+class NeuronBuilder(Protocol):
+    """Builds the ordinary neurons of a model."""
+
+    def build(self) -> nn.Module:
+        """An ordinary neuron."""
+        ...
 
 
 @dataclass(frozen=True)
