@@ -25,7 +25,7 @@ class SigmoidNeuron(nn.Module):
 
     def __init__(self, neuron: NeuronBuilder) -> None:
         super().__init__()
-        self.neuron = neuron.build()
+        self.neuron = neuron.build_mask_embedding()
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes of current [N, C, H, W]."""
@@ -59,6 +59,35 @@ class QueryOutputs(NamedTuple):
     embeddings: Tensor
 
 
+class MaskMLP(nn.Module):
+    """Three linear maps with neurons between them, from spikes to current.
+
+    Args:
+        width: Channels C.
+        neuron: Builds the neurons.
+        norm: Whether the hidden maps have normalisations.
+    """
+
+    def __init__(self, width: int, neuron: NeuronBuilder, *, norm: bool) -> None:
+        super().__init__()
+
+        def hidden() -> Synapse:
+            layers: list[nn.Module] = [nn.Conv2d(width, width, 1, bias=False)]
+            return Synapse(*layers, *([nn.BatchNorm2d(width)] if norm else []))
+
+        self.hidden1 = hidden()
+        self.neuron1 = neuron.build_mask_embedding()
+        self.hidden2 = hidden()
+        self.neuron2 = neuron.build_mask_embedding()
+        self.output = Synapse(nn.Conv2d(width, width, 1))
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Current [N, C, 1, Q] from spikes [N, C, 1, Q]."""
+        current = self.neuron2(self.hidden2(self.neuron1(self.hidden1(spikes))))
+        output: Tensor = self.output(current)
+        return output
+
+
 class MaskEmbedding(nn.Module):
     """SN(MLP(SN(Q)) + w_s * BN(Conv(SN(Q)))) and the classes of SN(Q) (eq. 14).
 
@@ -73,18 +102,9 @@ class MaskEmbedding(nn.Module):
         width = sizes.width
         self.kind = sizes.mask_embedding
         sigmoid = sizes.query_gate == "sigmoid"
-        self.neuron = SigmoidNeuron(neuron) if sigmoid else neuron.build()
+        self.neuron = SigmoidNeuron(neuron) if sigmoid else neuron.build_mask_embedding()
         self.classes = Synapse(nn.Conv2d(width, num_classes + 1, 1))
-
-        def hidden() -> Synapse:
-            layers: list[nn.Module] = [nn.Conv2d(width, width, 1, bias=False)]
-            return Synapse(*layers, *([nn.BatchNorm2d(width)] if sizes.mlp_norm else []))
-
-        self.hidden1 = hidden()
-        self.neuron1 = neuron.build()
-        self.hidden2 = hidden()
-        self.neuron2 = neuron.build()
-        self.output = Synapse(nn.Conv2d(width, width, 1))
+        self.mlp = MaskMLP(width, neuron, norm=sizes.mlp_norm)
         if self.kind == "me_shortcut":
             self.shortcut = Synapse(
                 nn.Conv2d(width, width, 1, bias=False),
@@ -100,13 +120,12 @@ class MaskEmbedding(nn.Module):
             self.shortcut_scale = Synapse(SharedScale(width, 1.0))
         elif self.kind == "me_shortcut_without_conv":
             self.shortcut = Synapse(nn.BatchNorm2d(width), SharedScale(width, 1.0))
-        self.embedding_neuron = neuron.build()
+        self.embedding_neuron = neuron.build_mask_embedding()
 
     def forward(self, query: Tensor) -> QueryOutputs:
         """Classes and embeddings of queries [T*B, C, 1, Q]."""
         spikes = self.neuron(query)
-        current = self.neuron2(self.hidden2(self.neuron1(self.hidden1(spikes))))
-        current = self.output(current)
+        current = self.mlp(spikes)
         if self.kind == "membrane_shortcut":
             current = current + query
         elif self.kind == "me_shortcut_over_queries":
