@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from spikesight.attention import SpikeDrivenDeformableAttention
 from spikesight.models.base import Readout, SpikingModel
 from spikesight.models.features import StageFeatures
-from spikesight.models.neuron_choice import NeuronChoice, mean_attention_scale
+from spikesight.models.neuron_choice import (
+    NeuronBuilder,
+    NeuronChoice,
+    mean_attention_scale,
+)
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.embedding import LearnedEmbedding, SinePosition
 from spikesight.models.spike2former.mask_embedding import (
@@ -56,7 +60,7 @@ class Spike2Former(SpikingModel):
     ) -> None:
         super().__init__()
         choice = neurons.trunk
-        self.sizes = sizes = _resolve(sizes, choice)
+        self.sizes = sizes = _resolve(sizes, neurons)
         named = {} if sizes.normalisation else {"neuron": choice.name}
         self.resolved = {**vars(sizes), **named, "levels": choice.levels}
         self.steps = choice.steps
@@ -166,18 +170,26 @@ class Spike2Former(SpikingModel):
                 nn.init.constant_(module.weight.get_submodule("norm").bias, norm_gain)
 
 
-def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
-    """Replaces every None by the number that suits the neuron."""
-    gain = sizes.norm_gain or max(1.0, neuron.build().levels / 4)
-    scale = sizes.attention_scale
-    if scale is None:
+def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
+    """Replaces every None by the number that suits the neurons."""
+    gain = sizes.norm_gain or max(1.0, neurons.trunk.build().levels / 4)
+
+    def scale(neuron: NeuronBuilder) -> float:
+        if not sizes.attention_mean:
+            return float(sizes.width**-0.5)
         head_dim = sizes.width // sizes.heads
-        scale = (
-            mean_attention_scale(head_dim, neuron, gain)
-            if sizes.attention_mean
-            else sizes.width**-0.5
-        )
-    return replace(sizes, norm_gain=gain, attention_scale=scale)
+        if isinstance(neuron, NeuronChoice):
+            return mean_attention_scale(head_dim, neuron, gain)
+        # Outputs of norm 1, and half a unit of current lies between two counts of a sigmoid.
+        return float(0.5 / (head_dim * sizes.width**-1.5))
+
+    own = sizes.attention_scale
+    return replace(
+        sizes,
+        norm_gain=gain,
+        attention_scale=own or scale(neurons.head),
+        cross_attention_scale=sizes.cross_attention_scale or own or scale(neurons.cross),
+    )
 
 
 def _build(sizes: Sizes, **options: Any) -> Spike2Former:
