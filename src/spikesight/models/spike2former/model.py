@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikesight.attention import SpikeDrivenDeformableAttention
+from spikesight.attention import (
+    LearnedEmbedding,
+    MaskProduct,
+    SinePosition,
+    SpikeDrivenDeformableAttention,
+)
 from spikesight.models.base import Readout, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import (
@@ -17,12 +22,7 @@ from spikesight.models.neuron_choice import (
     mean_attention_scale,
 )
 from spikesight.models.spike2former.decoder import DecoderLayer
-from spikesight.models.spike2former.embedding import LearnedEmbedding, SinePosition
-from spikesight.models.spike2former.mask_embedding import (
-    MaskEmbedding,
-    MaskProduct,
-    QueryOutputs,
-)
+from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOutputs
 from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neurons
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike2former.pixel_decoder import PixelDecoder, memory_count
