@@ -68,12 +68,12 @@ def _gather(values: Tensor, row: Tensor, column: Tensor, size: tuple[int, int]) 
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     flat = index.long().flatten(2).unsqueeze(2).expand(-1, -1, values.shape[2], -1)
-    picked = values.gather(3, flat).unflatten(3, index.shape[2:])
+    picked: Tensor = values.gather(3, flat).unflatten(3, index.shape[2:])
     return picked * inside.unsqueeze(2)
 
 
 def weigh(interpolated: Tensor, weight: Tensor) -> Tensor:
     """Sums interpolated values [N, G, C / G, K, H, W] times counts [N, G * K, H, W] over K."""
     groups, points = interpolated.shape[1], interpolated.shape[3]
-    counts = weight.unflatten(1, (groups, points)).unsqueeze(2)
+    counts: Tensor = weight.unflatten(1, (groups, points)).unsqueeze(2)
     return (interpolated * counts).sum(3).flatten(1, 2)

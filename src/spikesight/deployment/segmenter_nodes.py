@@ -54,7 +54,8 @@ def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Te
             return value.to(like).expand(like.shape[0], -1, -1, -1)
         case IntegerPosition(channels=channels, shift=shift):
             like = _tensor(first)
-            return (sine_position(channels, *like.shape[-2:], like) * 2.0**shift).round()
+            height, width = like.shape[-2:]
+            return (sine_position(channels, height, width, like) * 2.0**shift).round()
 
 
 def _tensor(value: Tensor | Spikes) -> Tensor:

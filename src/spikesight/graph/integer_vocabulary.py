@@ -316,6 +316,15 @@ class IntegerGraph:
         return [node for node in self.nodes if isinstance(node, IntegerOutput)]
 
     @property
+    def segmenter_node(self) -> IntegerNode | None:
+        """The first node that only segmenters have, which no file or other runtime holds yet."""
+        for node in self.nodes:
+            mean = isinstance(node, IntegerAttention) and node.mean
+            if mean or isinstance(node, SEGMENTER_NODES):
+                return node
+        return None
+
+    @property
     def neurons(self) -> list[IntegerNeuron]:
         """All neurons, first to last."""
         return [node for node in self.nodes if isinstance(node, IntegerNeuron)]

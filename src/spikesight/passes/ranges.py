@@ -137,7 +137,9 @@ def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) 
             flat = value.flatten(2)[0]
             return {node.name: Reach(_interval(flat.amin(1), flat.amax(1)), size)}
         case IntegerPosition(channels=channels, shift=shift):
-            return {node.name: Reach(_constant(-(1 << shift), 1 << shift, channels), inputs[0].size)}
+            return {
+                node.name: Reach(_constant(-(1 << shift), 1 << shift, channels), inputs[0].size)
+            }
         case IntegerResize():
             interval = inputs[0].interval
             # The sum before it is rounded has sixteenths.
