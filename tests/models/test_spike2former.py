@@ -102,6 +102,13 @@ def test_masks_do_not_depend_on_batch_mates(options: dict[str, Any]) -> None:
     assert torch.equal(again.mask_logits, together.mask_logits)
 
 
+@pytest.mark.parametrize("name", ["spike2former_15m", "spike2former_31m", "spike2former_55m"])
+def test_full_sizes_are_built(name: str) -> None:
+    with torch.device("meta"):
+        model = ss.create_model(name, num_classes=150).eval()
+        assert model(torch.empty(1, 3, 64, 64)).mask_logits.shape == (1, 100, 32, 32)
+
+
 def test_any_trunk_carries_the_head() -> None:
     model = ss.create_model(
         "spike2former_15m",

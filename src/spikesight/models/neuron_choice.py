@@ -89,7 +89,7 @@ def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> fl
         gain: Standard deviation of the currents of queries, keys and values.
     """
     probe = choice.build()
-    quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64)[1:-1]
+    quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64, device="cpu")[1:-1]
     outputs: Tensor = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain)
     mean = float(outputs.mean())
     dynamics = probe.dynamics
