@@ -157,7 +157,7 @@ def convert_command(
             under "model" or "state_dict"; the file is read without executing code.
         output: Folder to write.
         family: Family of an authors' checkpoint: "metaspikformer", "qsd" or
-            "spikformer".
+            "spikformer" or "spike2former".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
         half: Store the weights in half precision.
         packed: Store a quantised run as it is shipped, 4-bit weights in 4 bits.

@@ -17,6 +17,13 @@ from spikesight.training.preparation import build_model
 from tests.conftest import wake
 
 IMAGE = (4, 3, 32, 32)
+BOUNDARY = {
+    "trunk.0.0.conv",
+    "head",
+    "trunk.trunk.0.0.conv",
+    "mask_embedding.classes",
+    "pixel_decoder.mask_features",
+}
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"mprf": True, "neuron": "ie_lif"},

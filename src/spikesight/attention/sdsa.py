@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from spikesight.attention.product import AttentionProduct
 from spikesight.attention.spike_driven_rep_conv import SpikeDrivenRepConv
-from spikesight.neurons import Neuron
 from spikesight.synapses import RepConv
 
 RepConvForm = Literal["official", "spike_driven"]
@@ -29,6 +28,7 @@ class SpikeDrivenSelfAttention(nn.Module):
         rectified: Whether the MPRF stands before the query, key and value neurons (eq. 12).
         rep_conv: "official" folds RepConv's three factors into one dense kernel; "spike_driven" has
             a neuron between each two of them.
+        mean: Whether the sum over the keys is a mean.
     """
 
     def __init__(
@@ -36,11 +36,12 @@ class SpikeDrivenSelfAttention(nn.Module):
         channels: int,
         heads: int,
         scale: float,
-        neuron: Callable[[], Neuron],
-        attention_neuron: Callable[[], Neuron],
+        neuron: Callable[[], nn.Module],
+        attention_neuron: Callable[[], nn.Module],
         *,
         rectified: bool = False,
         rep_conv: RepConvForm = "official",
+        mean: bool = False,
     ) -> None:
         super().__init__()
         if channels % heads:
@@ -60,7 +61,7 @@ class SpikeDrivenSelfAttention(nn.Module):
         self.key_neuron = neuron()
         self.value = projection(rectified=rectified)
         self.value_neuron = neuron()
-        self.product = AttentionProduct(heads, scale)
+        self.product = AttentionProduct(heads, scale, mean=mean)
         self.attention_neuron = attention_neuron()
         self.project = projection(rectified=False)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from spikesight.neurons import Neuron
 from spikesight.synapses import ConvNorm, MembraneRectifier
 
 
@@ -30,7 +29,7 @@ class SpikeDrivenRepConv(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        neuron: Callable[[], Neuron],
+        neuron: Callable[[], nn.Module],
         *,
         rectified: bool = False,
     ) -> None:

@@ -1,18 +1,24 @@
 """The graph of neurons and synapses that every pass works on."""
 
-from spikesight.graph.execution import execute
+from spikesight.graph.execution import execute, execute_all
 from spikesight.graph.tracing import trace
 from spikesight.graph.vocabulary import (
     Add,
     Affine,
     AttentionProduct,
+    Embedding,
     Graph,
     Input,
+    MaskProduct,
     MaxPool,
     Neuron,
     Node,
     Output,
     Pool,
+    Position,
+    Rearrange,
+    Resize,
+    Sample,
     Synapse,
 )
 
@@ -20,14 +26,21 @@ __all__ = [
     "Add",
     "Affine",
     "AttentionProduct",
+    "Embedding",
     "Graph",
     "Input",
+    "MaskProduct",
     "MaxPool",
     "Neuron",
     "Node",
     "Output",
     "Pool",
+    "Position",
+    "Rearrange",
+    "Resize",
+    "Sample",
     "Synapse",
     "execute",
+    "execute_all",
     "trace",
 ]

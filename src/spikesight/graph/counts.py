@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikesight.graph.vocabulary import Add, Graph, MaxPool, Neuron, Pool
+from spikesight.graph.vocabulary import Add, Graph, MaxPool, Neuron, Pool, Rearrange
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Counts:
 
 
 def counts_of(graph: Graph) -> dict[str, Counts]:
-    """Finds the values that are counts: of neurons, and of maxima and sums of counts.
+    """Finds the values that are counts: of neurons, and of maxima, sums and permutations of counts.
 
     Sums are those of SEW-style residuals, which add spikes after the neuron (Spikformer). A sum of
     counts with different units is not a count.
@@ -42,7 +42,7 @@ def counts_of(graph: Graph) -> dict[str, Counts]:
         match node:
             case Neuron(dynamics=dynamics) if dynamics is not None:
                 found[node.name] = Counts(dynamics.levels, dynamics.unit, ordered=True)
-            case MaxPool() if sources:
+            case MaxPool() | Rearrange() if sources:
                 found[node.name] = sources[0]
             case Add() if len(sources) == 2 and sources[0].unit == sources[1].unit:
                 levels = sources[0].levels + sources[1].levels

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.qsd import load_qsd
+from spikesight.interop.spike2former import load_spike2former
 from spikesight.interop.spikformer import load_spikformer
 
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "metaspikformer": load_metaspikformer,
     "qsd": load_qsd,
     "spikformer": load_spikformer,
+    "spike2former": load_spike2former,
 }
 
 
@@ -27,8 +29,9 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
 
     Args:
         family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
-            (bollossom/QSD-Transformer) or "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
-            CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names).
+            (bollossom/QSD-Transformer), "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
+            CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names) or "spike2former"
+            (BICLab/Spike2Former).
         state_dict: The official parameters and buffers by their official names.
         **configuration: metaspikformer: num_heads=8, steps=4, neuron="lif", levels=None,
             attention_scale=0.125, strides=(2, 2, 2, 2, 1), stride of a lone down-sampling.
@@ -36,6 +39,9 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             bits=4, stride also that of a lone convolution.
             spikformer: num_heads, steps=4, neuron="lif", levels=None, attention_scale=0.125,
             strides; defaults are those of the released form.
+            spike2former: num_heads=8, groups=None (one per 8 channels), levels=8, official=True,
+            steps=1, neuron="spike2former", order="cross_first", strides, stride, module (see
+            `interop.spike2former`).
 
     Returns:
         The model (or block) in evaluation mode, in the state dict's floating-point type.

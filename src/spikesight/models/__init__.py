@@ -1,6 +1,6 @@
 """Model families; importing this package registers every one of them."""
 
-from spikesight.models import metaspikformer, spikformer, spikformer_v2
+from spikesight.models import metaspikformer, spike2former, spikformer, spikformer_v2
 from spikesight.models.base import Recipe, SpikingModel
 from spikesight.models.streaming import Stream, stream
 
@@ -9,6 +9,7 @@ __all__ = [
     "SpikingModel",
     "Stream",
     "metaspikformer",
+    "spike2former",
     "spikformer",
     "spikformer_v2",
     "stream",

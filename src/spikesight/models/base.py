@@ -133,6 +133,10 @@ class SpikingModel(nn.Module):
     def stages(self) -> list[nn.Module]:
         """The parts from input to output, for layer-wise learning rates."""
 
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that weight decay spares, whatever their dimensions."""
+        return set()
+
     def save_pretrained(
         self, folder: str | Path, *, half: bool = False, packed: bool = False
     ) -> None:

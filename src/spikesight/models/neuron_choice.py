@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
 
 from spikesight.neurons import Neuron, create_neuron
 
 _ATTENTION_VARIANT = {"lif": "sdt_attention", "qsd_classification": "qsd_classification_attention"}
+_MASK_VARIANT = {"spike2former": "spike2former_mask_embedding"}
 _WITHOUT_LEVELS = ("lif", "relu", "sdt", "sdt_attention")
+
+
+class NeuronBuilder(Protocol):
+    """Builds the ordinary neurons of a model."""
+
+    def build(self) -> nn.Module:
+        """An ordinary neuron."""
+        ...
+
+    def build_mask_embedding(self) -> nn.Module:
+        """A neuron of the mask embedding."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,3 +67,32 @@ class NeuronChoice:
         """The neuron after the attention product (SDT-V2: threshold 0.5 instead of 1)."""
         name = _ATTENTION_VARIANT.get(self.name, self.name)
         return create_neuron(name, steps=self.steps, levels=self.levels)
+
+    def build_mask_embedding(self) -> nn.Module:
+        """A neuron of the mask embedding (official Spike2Former: counts worth 4 / D)."""
+        if (name := _MASK_VARIANT.get(self.name)) is None:
+            return self.build()
+        return create_neuron(name, steps=self.steps, levels=self.levels)
+
+
+@torch.no_grad()
+def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> float:
+    """A factor with which attention that averages over its keys starts neither silent nor full.
+
+    With independent queries, keys and values of mean output r, the mean over the keys of
+    (q . k) v is head_dim * r^3; the factor takes it to the current that fires the neuron about
+    once, times the gain.
+
+    Args:
+        head_dim: Channels per head.
+        choice: The neurons.
+        gain: Standard deviation of the currents of queries, keys and values.
+    """
+    probe = choice.build()
+    quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64, device="cpu")[1:-1]
+    outputs: Tensor = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain)
+    mean = float(outputs.mean())
+    dynamics = probe.dynamics
+    decays = dynamics is not None and dynamics.decay_input
+    charged = 1.0 - dynamics.retain if dynamics is not None and decays else 1.0
+    return gain * probe.threshold / charged / (head_dim * mean**3)

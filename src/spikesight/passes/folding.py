@@ -12,13 +12,18 @@ from spikesight.graph import (
     Affine,
     AttentionProduct,
     Graph,
+    MaskProduct,
     MaxPool,
     Neuron,
     Node,
     Pool,
+    Rearrange,
+    Sample,
     Synapse,
 )
 from spikesight.graph.counts import reading_counts
+
+_PRODUCTS = (AttentionProduct, MaskProduct, Sample)
 
 
 def fold(graph: Graph) -> Graph:
@@ -28,7 +33,7 @@ def fold(graph: Graph) -> Graph:
     the convolution before them, and 1x1 -> depthwise -> 1x1 (RepConv) becomes one dense kernel
     with zero padding. A depthwise convolution followed by a pointwise one stays two factors:
     their product would be a dense kernel of many times the size. Every neuron's unit moves into
-    the synapses and attention products that read it, also through sums, maxima and means over
+    the synapses and products that read it, also through sums, maxima, permutations and means over
     pixels of counts, so that counts travel. A quantised kernel
     keeps its step through all of this, except as a factor of RepConv's: products of low-bit
     weights are not low-bit.
@@ -117,19 +122,20 @@ def _merge_consecutive_synapses(graph: Graph) -> Graph:
 
 
 def _foldable_units(graph: Graph) -> dict[str, float]:
-    """The unit of every count that only synapses and attention products read in the end.
+    """The unit of every count that only synapses and products read in the end.
 
-    Sums, maxima and means of counts pass the unit on, so all that they join have to be foldable.
+    Sums, maxima, permutations and means of counts pass the unit on, so all that they join have to
+    be foldable.
     """
     counts = reading_counts(graph)
     joined = {
         node.name: {node.name, *node.inputs}
         for node in graph.nodes
-        if isinstance(node, Add | MaxPool | Pool) and node.name in counts
+        if isinstance(node, Add | MaxPool | Pool | Rearrange) and node.name in counts
     }
 
     def folds(reader: Node) -> bool:
-        return isinstance(reader, Synapse | AttentionProduct) or reader.name in joined
+        return isinstance(reader, (Synapse, *_PRODUCTS)) or reader.name in joined
 
     kept = {
         name
@@ -153,7 +159,7 @@ def _fold_units(graph: Graph) -> Graph:
             unit = unit_of[node.inputs[0]]
             counted = replace(first, weight=first.weight * unit, step=_times(first.step, unit))
             return replace(node, factors=(counted, *rest))
-        if isinstance(node, AttentionProduct):
+        if isinstance(node, _PRODUCTS):
             scale = node.scale
             for name in node.inputs:
                 scale *= unit_of.get(name, 1.0)

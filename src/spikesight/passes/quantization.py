@@ -7,7 +7,7 @@ from typing import Literal, TypeVar, get_args
 
 from torch import nn
 
-from spikesight.graph import Graph, Input, Output, Synapse, trace
+from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse, trace
 from spikesight.graph.counts import reading_counts
 from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM
 from spikesight.synapses import (
@@ -40,7 +40,8 @@ def quantize(
     - "deployable" quantises each synapse's folded kernel, so that `fold` keeps at most 2^bits
       values per channel and `deploy` ships the integers of training. What lands on a residual
       stream has power-of-two steps, and layer scales become powers of two; other steps have few
-      significant bits. The first and the last layer have 8 bits.
+      significant bits. The first and the last layers have 8 bits (of a segmenter the last are
+      the classes' and the mask features').
     - "official" is what QSD-Transformer's authors quantise: every convolution and linear map
       before its normalisation, stem and head included. RepConv's three factors multiply to a
       kernel that is not low-bit, and deploying rounds it again.
@@ -96,6 +97,8 @@ def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
     kernel_bits = {n.name: _BOUNDARY_BITS if _at_boundary(graph, n) else bits for n in nodes}
     scale_bits = {n.name: _scale_bits(graph, n, kernel_bits[n.name]) for n in nodes}
     for node in nodes:
+        if "#" in node.name:
+            continue  # Another call of a synapse.
         synapse = model.get_submodule(node.name)
         assert isinstance(synapse, SynapseModule)
         children = list(synapse.named_children())
@@ -140,7 +143,8 @@ def packed_bytes(model: nn.Module, bits: int) -> int:
 
 def _at_boundary(graph: Graph, node: Synapse) -> bool:
     reads_image = isinstance(graph.by_name[node.inputs[0]], Input)
-    return reads_image or any(isinstance(n, Output) for n in graph.consumers[node.name])
+    readers = graph.consumers[node.name]
+    return reads_image or any(isinstance(reader, Output | MaskProduct) for reader in readers)
 
 
 def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:

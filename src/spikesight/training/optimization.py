@@ -77,7 +77,8 @@ def parameter_groups(
 
     Args:
         model: A `SpikingModel`, or any module if `layer_decay` is 1.
-        weight_decay: Weight decay of parameters with two or more dimensions.
+        weight_decay: Weight decay of parameters with two or more dimensions, but for those that
+            a `SpikingModel`'s `no_weight_decay()` names.
         layer_decay: Factor on the learning rate per stage of distance from the output.
 
     Returns:
@@ -98,12 +99,13 @@ def parameter_groups(
         deepest = len(stages) - 1
         for depth, stage in enumerate(stages):
             depths.update({id(parameter): depth for parameter in stage.parameters()})
+    spared = model.no_weight_decay() if isinstance(model, SpikingModel) else set()
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         depth = depths.get(id(parameter), deepest)
-        decays = parameter.ndim > 1 and not name.endswith(".bias")
+        decays = parameter.ndim > 1 and not name.endswith(".bias") and name not in spared
         group = groups.setdefault(
             (depth, decays),
             {

@@ -1,0 +1,24 @@
+"""What a per-mask segmenter returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Q classified masks per image (MaskFormer's per-mask classification).
+
+    Attributes:
+        class_logits: [B, Q, K + 1]; the last class is "no object".
+        mask_logits: [B, Q, h, w], at the finest resolution of the trunk; sigmoid gives the
+            probability that a pixel belongs to the query's segment.
+        auxiliary: In training the outputs of the initial query and of every decoder layer but the
+            last, first to last, for deep supervision; empty in evaluation mode.
+    """
+
+    class_logits: Tensor
+    mask_logits: Tensor
+    auxiliary: tuple[Segmentation, ...] = ()
