@@ -14,7 +14,7 @@ from spikesight.interop import load_official
 from spikesight.models import SpikingModel
 from spikesight.passes import energy, verify
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import resolve_model_folder
+from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.validation import sample_images
 
 Split = Literal["validation", "test", "all"]

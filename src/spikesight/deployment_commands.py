@@ -17,7 +17,8 @@ from spikesight.deployment.network import Deployed
 from spikesight.passes.text_table import text_table
 from spikesight.pretrained import load
 from spikesight.timing import time_alternating
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
+from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.validation import override, sample_images
 
 Split = Literal["validation", "test", "all"]

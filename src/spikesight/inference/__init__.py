@@ -3,16 +3,25 @@
 from spikesight.inference.instances import Instance, instance_masks
 from spikesight.inference.panoptic import PanopticRules, fuse
 from spikesight.inference.semantic import semantic_scores
-from spikesight.inference.views import View, ViewConfig, panoptic_truth, photo_scores
+from spikesight.inference.views import (
+    View,
+    ViewConfig,
+    enlarged,
+    panoptic_truths,
+    photo_scores,
+    single_view,
+)
 
 __all__ = [
     "Instance",
     "PanopticRules",
     "View",
     "ViewConfig",
+    "enlarged",
     "fuse",
     "instance_masks",
-    "panoptic_truth",
+    "panoptic_truths",
     "photo_scores",
     "semantic_scores",
+    "single_view",
 ]

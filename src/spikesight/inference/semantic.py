@@ -21,9 +21,7 @@ def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(masks[None], size, mode="bilinear", align_corners=False)[0]
 
 
-def semantic_scores(
-    output: Segmentation | Tensor, size: tuple[int, int], crop: tuple[int, int]
-) -> Tensor:
+def semantic_scores(output: Segmentation, size: tuple[int, int], crop: tuple[int, int]) -> Tensor:
     """Scores of every class at every pixel.
 
     The masks are resized to the padded input's size, the padding is cut off, and what is left is
@@ -31,7 +29,7 @@ def semantic_scores(
     sigmoid(masks) and summed over the queries.
 
     Args:
-        output: Of a batch of one shape; or logits per pixel [B, K, h, w] of a per-pixel segmenter.
+        output: Of a batch.
         size: Height and width of the model's input, padding included.
         crop: Height and width of the input without padding.
 
@@ -39,9 +37,6 @@ def semantic_scores(
         Scores [B, K, *crop]; not normalised.
     """
     height, width = crop
-    if isinstance(output, Tensor):
-        logits = interpolate(output.float(), size, mode="bilinear", align_corners=False)
-        return logits[..., :height, :width].softmax(1)
     classes = output.class_logits.float().softmax(-1)[..., :-1]
     scores = []
     for weights, masks in zip(classes, output.mask_logits.float(), strict=True):

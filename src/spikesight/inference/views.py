@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,7 +14,7 @@ from spikesight.inference.panoptic import PanopticRules, fuse
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
 from spikesight.models.spike2former.output import Segmentation
 
-Segmenter = Callable[[Tensor], Segmentation | Tensor]
+Segmenter = Callable[[Tensor], Segmentation]
 
 
 @dataclass
@@ -143,34 +143,53 @@ def windows(
             yield slice(top, top + window[0]), slice(left, left + window[1])
 
 
-def panoptic_truth(
-    view: View, image: Tensor, size: tuple[int, int], things: tuple[int, ...]
-) -> Truth:
-    """Panoptic segments of one photo.
+def panoptic_truths(
+    view: View, images: Tensor, sizes: Sequence[tuple[int, int]], things: tuple[int, ...]
+) -> list[Truth]:
+    """Panoptic segments of photos.
 
     Args:
         view: Segmenter and views; queries of several views cannot be averaged.
-        image: Normalised photo [3, H, W].
-        size: Height and width of the result.
+        images: Normalised photos of one size [B, 3, H, W].
+        sizes: Height and width of each result.
         things: Numbers of the thing classes.
 
     Raises:
-        ValueError: If several views are asked for, or the segmenter has no queries.
+        ValueError: If several views are asked for.
+    """
+    output = single_view(view, images)
+    return [
+        fuse(classes, enlarged(masks, images, view.stride, size), things, view.config.panoptic)
+        for classes, masks, size in zip(
+            output.class_logits, output.mask_logits.float(), sizes, strict=True
+        )
+    ]
+
+
+def single_view(view: View, images: Tensor) -> Segmentation:
+    """What the segmenter says about whole photos [B, 3, H, W], padded to its stride.
+
+    Raises:
+        ValueError: If several views are asked for.
     """
     if not view.config.single:
         raise ValueError(
-            "panoptic segments come from one view of the whole photo; pass view.mode=whole, "
+            "objects and queries come from one view of the whole photo; pass view.mode=whole, "
             "view.scales=[1.0] and view.flip=false"
         )
-    shown = padded(image[None], view.stride)
-    output = view.model(shown)
-    if isinstance(output, Tensor):
-        raise ValueError(
-            "the model classifies pixels and tells no objects apart; pass task=semantic, or a "
-            "per-mask segmenter such as spike2former_nano"
-        )
-    masks = enlarge_masks(output.mask_logits[0].float(), (shown.shape[-2], shown.shape[-1]))
-    masks = masks[:, : image.shape[-2], : image.shape[-1]]
-    if tuple(masks.shape[1:]) != size:
-        masks = enlarge_masks(masks, size)
-    return fuse(output.class_logits[0], masks, things, view.config.panoptic)
+    return view.model(padded(images, view.stride))
+
+
+def enlarged(masks: Tensor, images: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Mask logits of a photo's queries at some size.
+
+    Args:
+        masks: [Q, h, w], of the padded photo.
+        images: Photos without padding, of which only the size is used.
+        stride: What they were padded to.
+        size: Height and width of the result [Q, *size].
+    """
+    height, width = images.shape[-2:]
+    shown = enlarge_masks(masks, (height + -height % stride, width + -width % stride))
+    shown = shown[:, :height, :width]
+    return shown if (height, width) == size else enlarge_masks(shown, size)

@@ -109,7 +109,7 @@ class PanopticCounts:
         self.counts[:, column].index_add_(0, classes, values)
 
     def per_class(self) -> Tensor:
-        """PQ, SQ and RQ per class in percent, float64 [K, 3]; NaN for a class that does not occur."""
+        """PQ, SQ and RQ per class in percent, float64 [K, 3]; NaN where a class is absent."""
         matched, invented, missed, iou = self.counts.unbind(1)
         size = matched + invented / 2 + missed / 2
         nothing = size == 0

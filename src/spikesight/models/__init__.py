@@ -2,5 +2,6 @@
 
 from spikesight.models import metaspikformer
 from spikesight.models.base import Recipe, SpikingModel
+from spikesight.models.features import StageFeatures
 
-__all__ = ["Recipe", "SpikingModel", "metaspikformer"]
+__all__ = ["Recipe", "SpikingModel", "StageFeatures", "metaspikformer"]

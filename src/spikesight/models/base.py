@@ -126,6 +126,10 @@ class SpikingModel(nn.Module):
     def stages(self) -> list[nn.Module]:
         """The parts from input to output, for layer-wise learning rates."""
 
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters with two or more dimensions that have no weight decay."""
+        return set()
+
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Writes model.safetensors and config.json, which `spikesight.load` reads.
 

@@ -1,6 +1,6 @@
 """Training, validation and prediction."""
 
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
 from spikesight.training.config import ModelConfig, TrainConfig, from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.interruption import TrainingInterrupted
@@ -11,6 +11,7 @@ from spikesight.training.optimization import (
     ScheduleConfig,
     parameter_groups,
 )
+from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.trainer import Trainer, TrainResult, train
 
 __all__ = [

@@ -10,11 +10,14 @@ import jsonargparse
 import yaml
 
 from spikesight.data import DataConfig
+from spikesight.data.segmentation import SceneConfig
+from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 
 T = TypeVar("T")
+TaskName = Literal["classification", "semantic", "panoptic"]
 
 
 @dataclass
@@ -31,7 +34,7 @@ class ModelConfig:
         num_classes: Classes K; those of the data if omitted.
         arguments: Further arguments of `create_model`, such as the family's sizes.
         weights: Folder of a saved model to start from, not quantised. A classifier of another size
-            starts fresh.
+            starts fresh; a segmenter also takes the trunk of a classifier's run.
         bits: Bits of a weight, 2 to 8, learned as `spikesight.quantize` says; not quantised if
             omitted.
         recipe: Which weights are quantised: "deployable" or "official".
@@ -62,13 +65,30 @@ class ModelConfig:
 
 
 @dataclass
+class SegmentationConfig:
+    """How a segmenter learns and is validated.
+
+    Args:
+        loss: Arguments of `SegmentationLoss`, such as its weights; see its documentation.
+        view: How photos are shown in validation, and which masks become segments.
+    """
+
+    loss: dict[str, Any] = field(default_factory=dict)
+    view: ViewConfig = field(default_factory=ViewConfig)
+
+
+@dataclass
 class TrainConfig:
     """A training run.
 
     Args:
         model: Which model to train.
         output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
-        data: Which images to read and how to augment them.
+        task: "classification" of images, "semantic" (a class for every pixel) or "panoptic"
+            (objects told apart) segmentation.
+        data: Which images a classifier reads and how they are augmented.
+        scenes: Which photos and masks a segmenter reads and how they are augmented.
+        segmentation: How a segmenter learns and is validated.
         optimizer: What moves the weights.
         schedule: How the learning rate changes.
         mix: Mixup and cutmix.
@@ -94,7 +114,10 @@ class TrainConfig:
 
     model: ModelConfig
     output: str
+    task: TaskName = "classification"
     data: DataConfig = field(default_factory=DataConfig)
+    scenes: SceneConfig = field(default_factory=SceneConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     mix: MixConfig = field(default_factory=MixConfig)
@@ -135,6 +158,7 @@ class TrainConfig:
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; pass 0 or more")
         for name, allowed in (
+            ("task", ("classification", "semantic", "panoptic")),
             ("precision", ("no", "bf16", "fp16")),
             ("compile", ("none", "model")),
             ("device", ("auto", "cpu")),
@@ -147,6 +171,16 @@ class TrainConfig:
             raise ValueError(
                 f"batch_size is {self.batch_size} but mixing pairs images; pass an even batch_size"
             )
+        if self.task != "classification":
+            for name, used in (
+                ("mix", self.mix.active),
+                ("label_smoothing", self.label_smoothing > 0),
+                ("distillation.teacher", self.distillation.teacher is not None),
+            ):
+                if used:
+                    raise ValueError(
+                        f"{name} is for classifiers and task is {self.task}; leave {name} out"
+                    )
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> TrainConfig:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from spikesight.data import PredictionImages
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
 from spikesight.training.preparation import build_accelerator
+from spikesight.training.run_folder import resolve_model_folder
 
 _GUESSES = 5
 _COLUMNS = 4

@@ -7,14 +7,12 @@ from typing import Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from safetensors.torch import load_file
 
-from spikesight.data import Loaders, build_loaders
 from spikesight.models import SpikingModel
 from spikesight.passes import quantize
 from spikesight.registry import create_model
-from spikesight.training.checkpoint import load_weights, resolve_model_folder
 from spikesight.training.config import TrainConfig
+from spikesight.training.starting_weights import start_from
 
 
 def build_accelerator(
@@ -43,18 +41,6 @@ def build_accelerator(
     return Accelerator(cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=accumulation)
 
 
-def build_run_loaders(config: TrainConfig, accelerator: Accelerator) -> Loaders:
-    """The loaders of this process."""
-    return build_loaders(
-        config.data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        drop_last=True,
-    )
-
-
 def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[SpikingModel, list[str]]:
     """The model before its first update.
 
@@ -64,7 +50,7 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
         channels: Channels of its images.
 
     Returns:
-        The model, and the names of the tensors that model.weights did not fill.
+        The model, and what model.weights left fresh, as sentences.
 
     Raises:
         ValueError: If the model has fewer classes than the data, or does not fit model.weights.
@@ -85,10 +71,7 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
         drop_path_rate=wanted.drop_path_rate,
         **wanted.arguments,
     )
-    fresh: list[str] = []
-    if wanted.weights is not None:
-        folder = resolve_model_folder(wanted.weights)
-        fresh = load_weights(model, load_file(folder / "model.safetensors"), str(folder))
+    fresh = [] if wanted.weights is None else start_from(model, wanted.weights)
     if wanted.bits is not None:
         quantize(model, wanted.bits, wanted.recipe, wanted.power_of_two)
     return model, fresh

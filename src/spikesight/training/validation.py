@@ -12,10 +12,11 @@ from torch import Tensor
 from spikesight.data import DataConfig, build_evaluation_loader
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
 from spikesight.training.config import from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.preparation import build_accelerator
+from spikesight.training.run_folder import resolve_model_folder
 
 
 def validate(

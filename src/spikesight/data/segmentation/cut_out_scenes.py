@@ -133,7 +133,7 @@ def _fill(photo: Path, height: int, width: int) -> NDArray[np.float32]:
     factor = max(height / image.shape[1], width / image.shape[2])
     size = [max(height, round(image.shape[1] * factor)), max(width, round(image.shape[2] * factor))]
     cut = center_crop(resize(image, size, antialias=True), [height, width])
-    filled: NDArray[np.float32] = cut.permute(1, 2, 0).float().numpy() / 255
+    filled: NDArray[np.float32] = (cut.permute(1, 2, 0).float() / 255).numpy()
     return filled
 
 

@@ -84,11 +84,8 @@ class DigitScenes:
         for _ in range(int(random.integers(self.digits[0], self.digits[1] + 1))):
             chosen = int(usable[int(random.integers(len(usable)))])
             side = max(round(shorter * random.uniform(*self.scale)), 8)
-            ink = resize(
-                pad(
-                    source.images[chosen], [1]
-                ),  # digits touch the edge of their 8 x 8 pixels [side, side], InterpolationMode.BICUBIC, antialias=True
-            )
+            framed = pad(source.images[chosen], [1])  # digits touch the edge of their pixels
+            ink = resize(framed, [side, side], InterpolationMode.BICUBIC, antialias=True)
             alpha = (ink[0].numpy().astype(np.float32) / 255 * 1.3).clip(0, 1)
             row = int(random.integers(height - side + 1))
             column = int(random.integers(width - side + 1))
