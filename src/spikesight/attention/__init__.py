@@ -1,17 +1,26 @@
 """Attention between spikes, without softmax."""
 
+from spikesight.attention.deformable_sampling import DeformableSampling
 from spikesight.attention.product import AttentionProduct
+from spikesight.attention.rearranging import Rearrange
 from spikesight.attention.recording import (
     AttentionRecorder,
     AttentionTensors,
     SpikingAttentionRecorder,
 )
+from spikesight.attention.sdca import SpikeDrivenCrossAttention
+from spikesight.attention.sdda import NeuronConvNorm, SpikeDrivenDeformableAttention
 from spikesight.attention.sdsa import SpikeDrivenSelfAttention
 
 __all__ = [
     "AttentionProduct",
     "AttentionRecorder",
     "AttentionTensors",
+    "DeformableSampling",
+    "NeuronConvNorm",
+    "Rearrange",
+    "SpikeDrivenCrossAttention",
+    "SpikeDrivenDeformableAttention",
     "SpikeDrivenSelfAttention",
     "SpikingAttentionRecorder",
 ]

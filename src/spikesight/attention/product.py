@@ -11,37 +11,44 @@ class AttentionProduct(nn.Module):
     Args:
         heads: Number of heads; must divide the channels.
         scale: Factor of the result.
+        mean: Whether the sum over the keys is a mean, so that the result does not grow with the
+            size of the map.
     """
 
-    def __init__(self, heads: int, scale: float) -> None:
+    def __init__(self, heads: int, scale: float, *, mean: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.scale = scale
+        self.mean = mean
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attends.
 
         Args:
             query: Spikes [N, C, H, W].
-            key: Spikes [N, C, H, W].
-            value: Spikes [N, C, H, W].
+            key: Spikes [N, C, H', W']; of another map in cross attention.
+            value: Spikes [N, C, H', W'].
 
         Returns:
             Current [N, C, H, W].
         """
-        return attention_product(query, key, value, self.heads, self.scale)
+        return attention_product(query, key, value, self.heads, self.scale, mean=self.mean)
 
     def extra_repr(self) -> str:
         """Heads and scale."""
-        return f"heads={self.heads}, scale={self.scale}"
+        return f"heads={self.heads}, scale={self.scale}, mean={self.mean}"
 
 
 def attention_product(
-    query: Tensor, key: Tensor, value: Tensor, heads: int, scale: float
+    query: Tensor, key: Tensor, value: Tensor, heads: int, scale: float, *, mean: bool = False
 ) -> Tensor:
-    """Q (K^T V) * scale on maps [N, C, H, W] with C = heads * head_dim."""
-    batch, channels, height, width = query.shape
-    shape = (batch, heads, channels // heads, height * width)
-    query, key, value = (x.reshape(shape) for x in (query, key, value))
-    context = value @ key.transpose(-1, -2)
-    return (context @ query * scale).reshape(batch, channels, height, width)
+    """Q (K^T V) * scale on maps with C = heads * head_dim; with `mean` over the number of keys."""
+    queries, keys, values = (split_heads(x, heads) for x in (query, key, value))
+    context = values @ keys.transpose(-1, -2)
+    factor = scale / keys.shape[-1] if mean else scale
+    return (context @ queries * factor).reshape(query.shape)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[N, C, H, W] to [N, heads, C / heads, H * W]."""
+    return x.unflatten(1, (heads, -1)).flatten(3)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from spikesight.attention.product import AttentionProduct
-from spikesight.neurons import Neuron
 from spikesight.synapses import RepConv
 
 
@@ -23,6 +22,7 @@ class SpikeDrivenSelfAttention(nn.Module):
         neuron: Builds an ordinary neuron.
         attention_neuron: Builds the neuron after the product.
         rectified: Whether the MPRF stands before the query, key and value neurons (eq. 12).
+        mean: Whether the sum over the keys is a mean.
     """
 
     def __init__(
@@ -30,10 +30,11 @@ class SpikeDrivenSelfAttention(nn.Module):
         channels: int,
         heads: int,
         scale: float,
-        neuron: Callable[[], Neuron],
-        attention_neuron: Callable[[], Neuron],
+        neuron: Callable[[], nn.Module],
+        attention_neuron: Callable[[], nn.Module],
         *,
         rectified: bool = False,
+        mean: bool = False,
     ) -> None:
         super().__init__()
         if channels % heads:
@@ -47,7 +48,7 @@ class SpikeDrivenSelfAttention(nn.Module):
         self.key_neuron = neuron()
         self.value = RepConv(channels, channels, rectified=rectified)
         self.value_neuron = neuron()
-        self.product = AttentionProduct(heads, scale)
+        self.product = AttentionProduct(heads, scale, mean=mean)
         self.attention_neuron = attention_neuron()
         self.project = RepConv(channels, channels)
 

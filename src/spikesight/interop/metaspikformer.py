@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from spikesight.models.metaspikformer import (
     MetaSpikFormer,
     SepConv,
     Sizes,
+    TransformerBlock,
 )
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.synapses import BorderNorm, RepConv
@@ -44,13 +46,18 @@ _SEPARABLE = [
     (r"bn2\.", "project.0.norm."),
 ]
 _DOWN_SAMPLING = [(r"encode_conv\.", "conv.conv."), (r"encode_bn\.", "conv.norm.")]
-_MLP = [
+MLP = [
     (r"fc1_conv\.", "expand.conv."),
     (r"fc1_bn\.", "expand.norm."),
     (r"fc2_conv\.", "project.conv."),
     (r"fc2_bn\.", "project.norm."),
 ]
 _LAYER_SCALES = [(r"1$", "attention_scale.0.factor"), (r"2$", "mlp_scale.0.factor")]
+TRANSFORMER_BLOCK = [
+    *((rf"attn\.{official}", f"attention.{ours}") for official, ours in _ATTENTION),
+    *((rf"mlp\.{official}", f"mlp.{ours}") for official, ours in MLP),
+    *((rf"layer_scale{official}", ours) for official, ours in _LAYER_SCALES),
+]
 _CONV_BLOCK = [
     *((rf"Conv\.{official}", f"separable.{ours}") for official, ours in _SEPARABLE),
     (r"conv1\.", "mixer.expand.conv."),
@@ -78,7 +85,7 @@ def load_metaspikformer(
     steps: int = 4,
     neuron: str = "lif",
     levels: int | None = None,
-    attention_scale: float = 0.125,
+    attention_scale: float | Literal["head_dim"] = 0.125,
     strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1),
     stride: int | None = None,
 ) -> nn.Module:
@@ -90,7 +97,7 @@ def load_metaspikformer(
         steps: Time steps T.
         neuron: Neuron of all layers.
         levels: Largest count D of integer neurons.
-        attention_scale: Factor of the attention product.
+        attention_scale: Factor of the attention product, or "head_dim" for head_dim^-0.5.
         strides: Down-sampling of the five stages.
         stride: Stride of a lone down-sampling block; official: 2 for the 7x7 stem, else 1.
 
@@ -109,43 +116,56 @@ def build_metaspikformer(
     state: StateDict,
     choice: NeuronChoice,
     num_heads: int,
-    attention_scale: float,
+    attention_scale: float | Literal["head_dim"],
     strides: tuple[int, int, int, int, int],
     stride: int | None,
 ) -> tuple[nn.Module, dict[str, Tensor]]:
     """The model, or block, of an official state dict, not yet filled, and its tensors renamed."""
     if "head.weight" in state:
         model: nn.Module = _model(state, choice, num_heads, attention_scale, strides)
-        return model, _rename_model(state)
+        return model, rename_model(state)
     if "q_conv.0.body.0.weight" in state:
         channels = state["q_conv.0.body.0.weight"].shape[0]
-        attention = SpikeDrivenSelfAttention(
-            channels, num_heads, attention_scale, choice.build, choice.build_attention
+        scale = (
+            (channels // num_heads) ** -0.5 if attention_scale == "head_dim" else attention_scale
         )
-        return attention, _rename(state, _ATTENTION)
+        attention = SpikeDrivenSelfAttention(
+            channels, num_heads, scale, choice.build, choice.build_attention
+        )
+        return attention, rename(state, _ATTENTION)
+    if "attn.q_conv.0.body.0.weight" in state:
+        channels = state["attn.q_conv.0.body.0.weight"].shape[0]
+        sizes = Sizes(
+            widths=(num_heads,) * 5,
+            heads=num_heads,
+            mlp_ratio=state["mlp.fc1_conv.weight"].shape[0] // channels,
+            attention_scale=attention_scale,
+            layer_scale=_LAYER_SCALE if "layer_scale1" in state else None,
+        )
+        return TransformerBlock(channels, sizes, choice, 0.0), rename(state, TRANSFORMER_BLOCK)
     if "Conv.pwconv1.weight" in state:
         channels = state["conv1.weight"].shape[1]
         block = ConvBlock(channels, _block_sizes(state, "Conv.", "conv1", num_heads), choice, 0.0)
-        return block, _rename(state, _CONV_BLOCK)
+        return block, rename(state, _CONV_BLOCK)
     if "pwconv1.weight" in state:
         channels = state["pwconv1.weight"].shape[1]
         separable = SepConv(channels, _block_sizes(state, "", None, num_heads), choice)
-        return separable, _rename(state, _SEPARABLE)
+        return separable, rename(state, _SEPARABLE)
     if "fc1_conv.weight" in state:
         hidden, channels = state["fc1_conv.weight"].shape[:2]
-        return FeedForward(channels, hidden, 1, choice, bias=True), _rename(state, _MLP)
+        return FeedForward(channels, hidden, 1, choice, bias=True), rename(state, MLP)
     if "encode_conv.weight" in state:
         out_channels, channels, kernel, _ = state["encode_conv.weight"].shape
         first = kernel == _STEM_KERNEL
         step = stride or (2 if first else 1)
         down = DownSampling(channels, out_channels, kernel, step, None if first else choice)
-        return down, _rename(state, _DOWN_SAMPLING)
+        return down, rename(state, _DOWN_SAMPLING)
     if "body.0.weight" in state:
         channels, out_channels = state["body.0.weight"].shape[1], state["body.2.1.weight"].shape[0]
-        return RepConv(channels, out_channels, outer_norm=False), _rename(state, _REP_CONV)
+        return RepConv(channels, out_channels, outer_norm=False), rename(state, _REP_CONV)
     if "bn.weight" in state:
         norm = BorderNorm(state["bn.weight"].shape[0], padding=1)
-        return norm, _rename(state, [(r"bn\.", "norm.")])
+        return norm, rename(state, [(r"bn\.", "norm.")])
     raise ValueError(
         "the state dict is not Meta-SpikeFormer's: neither head.weight nor the parameters of "
         f"one of its blocks are in it (it has {', '.join(list(state)[:5])}, ...)"
@@ -158,17 +178,28 @@ def fill(model: nn.Module, renamed: Mapping[str, Tensor]) -> nn.Module:
     Raises:
         ValueError: If a tensor is missing, left over or of another size; names it.
     """
+    load_tensors(model, renamed, "Meta-SpikeFormer")
+    return (model if isinstance(model, MetaSpikFormer) else OfficialBlock(model)).eval()
+
+
+def load_tensors(model: nn.Module, renamed: Mapping[str, Tensor], family: str) -> None:
+    """Loads renamed tensors, whatever number of trailing ones their shapes have.
+
+    Raises:
+        ValueError: If a tensor is missing, left over or of another size; names it.
+    """
     model.to(next(iter(renamed.values())).dtype)
     expected = model.state_dict()
     renamed = {
-        name: tensor.view_as(expected[name]) if name in expected else tensor
+        name: tensor.view_as(expected[name])
+        if name in expected and tensor.numel() == expected[name].numel()
+        else tensor
         for name, tensor in renamed.items()
     }
     try:
         model.load_state_dict(renamed)
     except RuntimeError as error:
-        raise ValueError(f"the state dict does not fit Meta-SpikeFormer: {error}") from error
-    return (model if isinstance(model, MetaSpikFormer) else OfficialBlock(model)).eval()
+        raise ValueError(f"the state dict does not fit {family}: {error}") from error
 
 
 class OfficialBlock(nn.Module):
@@ -192,7 +223,7 @@ class OfficialBlock(nn.Module):
         return unflattened
 
 
-def _rename(state: StateDict, rules: list[tuple[str, str]]) -> dict[str, Tensor]:
+def rename(state: StateDict, rules: list[tuple[str, str]]) -> dict[str, Tensor]:
     renamed = {}
     for name, tensor in state.items():
         for pattern, replacement in rules:
@@ -205,29 +236,27 @@ def _rename(state: StateDict, rules: list[tuple[str, str]]) -> dict[str, Tensor]
     return renamed
 
 
-def _indices(state: StateDict, group: str) -> list[int]:
+def block_indices(state: StateDict, group: str) -> list[int]:
     found = {int(m[1]) for name in state if (m := re.match(rf"{group}\.(\d+)\.", name))}
     return sorted(found)
 
 
-def _rename_model(state: StateDict) -> dict[str, Tensor]:
+def rename_model(state: StateDict) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
 
     def take(official: str, ours: str, rules: list[tuple[str, str]]) -> None:
         inner = {n[len(official) :]: t for n, t in state.items() if n.startswith(official)}
-        renamed.update({ours + name: t for name, t in _rename(inner, rules).items()})
+        renamed.update({ours + name: t for name, t in rename(inner, rules).items()})
 
     for stage, name in enumerate(_DOWN_SAMPLING_NAMES):
         take(f"{name}.", f"trunk.{stage}.0.", _DOWN_SAMPLING)
     for stage, groups in enumerate(_CONV_BLOCK_GROUPS):
-        blocks = [f"{group}.{i}." for group in groups for i in _indices(state, group)]
+        blocks = [f"{group}.{i}." for group in groups for i in block_indices(state, group)]
         for position, official in enumerate(blocks, start=1):
             take(official, f"trunk.{stage}.{position}.", _CONV_BLOCK)
     for stage, group in enumerate(_TRANSFORMER_GROUPS, start=3):
-        for i in _indices(state, group):
-            take(f"{group}.{i}.attn.", f"trunk.{stage}.{i + 1}.attention.", _ATTENTION)
-            take(f"{group}.{i}.mlp.", f"trunk.{stage}.{i + 1}.mlp.", _MLP)
-            take(f"{group}.{i}.layer_scale", f"trunk.{stage}.{i + 1}.", _LAYER_SCALES)
+        for i in block_indices(state, group):
+            take(f"{group}.{i}.", f"trunk.{stage}.{i + 1}.", TRANSFORMER_BLOCK)
     take("head.", "head.linear.", [])
     return renamed
 
@@ -244,22 +273,26 @@ def _block_sizes(state: StateDict, separable: str, mixer: str | None, heads: int
     )
 
 
-def _model(
+def read_sizes(
     state: StateDict,
-    choice: NeuronChoice,
     heads: int,
-    attention_scale: float,
+    attention_scale: float | Literal["head_dim"],
     strides: tuple[int, int, int, int, int],
-) -> MetaSpikFormer:
+) -> Sizes:
+    """The sizes of a whole model or trunk.
+
+    Raises:
+        ValueError: If the state dict is not Meta-SpikeFormer's.
+    """
     missing = [n for n in _DOWN_SAMPLING_NAMES if f"{n}.encode_conv.weight" not in state]
     if missing:
         raise ValueError(f"the state dict is not Meta-SpikeFormer's: {missing[0]} is missing")
     stem = state["downsample1_1.encode_conv.weight"]
     widths = [state[f"{name}.encode_conv.weight"].shape[0] for name in _DOWN_SAMPLING_NAMES]
-    depths = [sum(len(_indices(state, g)) for g in groups) for groups in _CONV_BLOCK_GROUPS]
-    depths += [len(_indices(state, group)) for group in _TRANSFORMER_GROUPS]
+    depths = [sum(len(block_indices(state, g)) for g in groups) for groups in _CONV_BLOCK_GROUPS]
+    depths += [len(block_indices(state, group)) for group in _TRANSFORMER_GROUPS]
     block = "ConvBlock1_1.0."
-    sizes = Sizes(
+    return Sizes(
         widths=(widths[0], widths[1], widths[2], widths[3], widths[4]),
         depths=(depths[0], depths[1], depths[2], depths[3], depths[4]),
         strides=strides,
@@ -272,6 +305,17 @@ def _model(
         attention_scale=attention_scale,
         layer_scale=_LAYER_SCALE if "block3.0.layer_scale1" in state else None,
     )
+
+
+def _model(
+    state: StateDict,
+    choice: NeuronChoice,
+    heads: int,
+    attention_scale: float | Literal["head_dim"],
+    strides: tuple[int, int, int, int, int],
+) -> MetaSpikFormer:
+    sizes = read_sizes(state, heads, attention_scale, strides)
+    stem = state["downsample1_1.encode_conv.weight"]
     classes = state["head.weight"].shape[0]
     model = MetaSpikFormer(sizes, choice, num_classes=classes, in_channels=stem.shape[1])
     model.recipe = {

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.qsd import load_qsd
+from spikesight.interop.spike2former import load_spike2former
 
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "metaspikformer": load_metaspikformer,
     "qsd": load_qsd,
+    "spike2former": load_spike2former,
 }
 
 
@@ -24,13 +26,16 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
     gives that block.
 
     Args:
-        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2) or "qsd"
-            (bollossom/QSD-Transformer).
+        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
+            (bollossom/QSD-Transformer) or "spike2former" (BICLab/Spike2Former).
         state_dict: The official parameters and buffers by their official names.
         **configuration: metaspikformer: num_heads=8, steps=4, neuron="lif", levels=None,
             attention_scale=0.125, strides=(2, 2, 2, 2, 1), stride of a lone down-sampling.
             qsd: the same with steps=1, neuron="qsd_classification", attention_scale=0.25, and
             bits=4, stride also that of a lone convolution.
+            spike2former: num_heads=8, groups=None (one per 8 channels), levels=8, official=True,
+            steps=1, neuron="spike2former", order="cross_first", strides, stride, module (see
+            `interop.spike2former`).
 
     Returns:
         The model (or block) in evaluation mode, in the state dict's floating-point type.

@@ -14,11 +14,15 @@ from spikesight.losses.firing_rate import (
     recorded_firing_rates,
     spiking_neurons,
 )
+from spikesight.losses.segmentation import SegmentationLoss
+from spikesight.losses.segments import Segments
 
 __all__ = [
     "DistillationConfig",
     "FiringRateConfig",
     "FiringRates",
+    "SegmentationLoss",
+    "Segments",
     "attention_similarity_loss",
     "build_classification_loss",
     "firing_rate_penalty",

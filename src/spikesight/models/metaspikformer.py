@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikesight.attention import SpikeDrivenSelfAttention
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
 from spikesight.models.features import StageFeatures
-from spikesight.models.neuron_choice import NeuronChoice
+from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice
 from spikesight.registry import register_model
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
 
@@ -34,8 +34,9 @@ class Sizes:
         separable_kernel: Side of SepConv's depthwise kernel.
         separable: "official" has no neuron before SepConv's second pointwise convolution, which
             then multiplies real values; "spike_driven" has one (Spike2Former's ESC, eqs. 1-3).
-        attention_scale: Factor of the attention product (SDT-V2 0.125); None for one with which
-            small images start with attention neurons neither silent nor saturated.
+        attention_scale: Factor of the attention product (SDT-V2 0.125), or "head_dim" for
+            head_dim^-0.5 (Spike2Former's trunk); None for one with which small images start with
+            attention neurons neither silent nor saturated.
         mprf: Whether QSD-Transformer's membrane potential rectify function (eq. 12) stands before
             the query, key and value neurons; the authors' release lacks it.
         layer_scale: Initial layer scale of the attention blocks' branches; None for none.
@@ -53,7 +54,7 @@ class Sizes:
     separable_ratio: int = 2
     separable_kernel: int = 7
     separable: SeparableForm = "official"
-    attention_scale: float | None = 0.125
+    attention_scale: float | Literal["head_dim"] | None = 0.125
     mprf: bool = False
     layer_scale: float | None = None
     norm_gain: float | None = 1.0
@@ -97,7 +98,7 @@ class FeedForward(nn.Module):
     """Two convolutions, each after a neuron: the MLP (1x1) or the channel mixer (3x3)."""
 
     def __init__(
-        self, channels: int, hidden: int, kernel: int, neuron: NeuronChoice, *, bias: bool
+        self, channels: int, hidden: int, kernel: int, neuron: NeuronBuilder, *, bias: bool
     ) -> None:
         super().__init__()
         self.neuron1 = neuron.build()
@@ -134,10 +135,11 @@ class TransformerBlock(nn.Module):
     def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
         super().__init__()
         assert sizes.attention_scale is not None
+        scale = sizes.attention_scale
         self.attention = SpikeDrivenSelfAttention(
             channels,
             sizes.heads,
-            sizes.attention_scale,
+            (channels // sizes.heads) ** -0.5 if scale == "head_dim" else scale,
             neuron.build,
             neuron.build_attention,
             rectified=sizes.mprf,

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
 
 from spikesight.neurons import Neuron, create_neuron
 
 _ATTENTION_VARIANT = {"lif": "sdt_attention", "qsd_classification": "qsd_classification_attention"}
+_MASK_VARIANT = {"spike2former": "spike2former_mask_embedding"}
 _WITHOUT_LEVELS = ("lif", "relu", "sdt", "sdt_attention")
+
+
+class NeuronBuilder(Protocol):
+    """Builds the ordinary neurons of a model."""
+
+    def build(self) -> nn.Module:
+        """An ordinary neuron."""
+        ...
+
+    def build_mask_embedding(self) -> nn.Module:
+        """A neuron of the mask embedding."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,4 +65,10 @@ class NeuronChoice:
     def build_attention(self) -> Neuron:
         """The neuron after the attention product (SDT-V2: threshold 0.5 instead of 1)."""
         name = _ATTENTION_VARIANT.get(self.name, self.name)
+        return create_neuron(name, steps=self.steps, levels=self.levels)
+
+    def build_mask_embedding(self) -> nn.Module:
+        """A neuron of the mask embedding (official Spike2Former: counts worth 4 / D)."""
+        if (name := _MASK_VARIANT.get(self.name)) is None:
+            return self.build()
         return create_neuron(name, steps=self.steps, levels=self.levels)

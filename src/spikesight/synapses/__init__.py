@@ -1,9 +1,10 @@
 """Synapses: affine maps that turn spikes into current."""
 
-from spikesight.synapses.layer_scale import LayerScale, PowerOfTwoLayerScale
+from spikesight.synapses.layer_scale import LayerScale, PowerOfTwoLayerScale, SharedScale
 from spikesight.synapses.membrane_rectifier import MembraneRectifier
 from spikesight.synapses.quantized_synapse import QuantizedSynapse
 from spikesight.synapses.rep_conv import BorderNorm, RepConv
+from spikesight.synapses.separable_conv import EnergyEfficientSeparableConv
 from spikesight.synapses.synapse import ConvNorm, DepthwiseSeparableConvNorm, Linear, Synapse
 from spikesight.synapses.weight_quantizer import (
     QuantizedConv2d,
@@ -15,6 +16,7 @@ __all__ = [
     "BorderNorm",
     "ConvNorm",
     "DepthwiseSeparableConvNorm",
+    "EnergyEfficientSeparableConv",
     "LayerScale",
     "Linear",
     "MembraneRectifier",
@@ -23,6 +25,7 @@ __all__ = [
     "QuantizedLinear",
     "QuantizedSynapse",
     "RepConv",
+    "SharedScale",
     "Synapse",
     "WeightQuantizer",
 ]

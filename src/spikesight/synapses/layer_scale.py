@@ -46,3 +46,20 @@ class PowerOfTwoLayerScale(LayerScale):
         power = torch.exp2(torch.log2(magnitude).round())
         nearest = torch.where(self.factor < 0, -power, power)
         return self.factor + (nearest - self.factor).detach()
+
+
+class SharedScale(LayerScale):
+    """Multiplies all channels by one learnable factor (w_s of Spike2Former eq. 14).
+
+    Args:
+        channels: Channels of the current.
+        initial: Value of the factor at the start.
+    """
+
+    def __init__(self, channels: int, initial: float) -> None:
+        super().__init__(1, initial)
+        self.channels = channels
+
+    def rounded(self) -> Tensor:
+        """The factor, once per channel [C]."""
+        return self.factor.expand(self.channels)

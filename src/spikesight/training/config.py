@@ -69,7 +69,8 @@ class SegmentationConfig:
     """How a segmenter learns and is validated.
 
     Args:
-        loss: Arguments of `SegmentationLoss`, such as its weights; see its documentation.
+        loss: Arguments of `SegmentationLoss` (semantic) or `SegmentationLoss.panoptic`, such as
+            their weights.
         view: How photos are shown in validation, and which masks become segments.
     """
 

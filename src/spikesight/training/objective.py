@@ -136,21 +136,28 @@ class ClassificationObjective(Objective):
 class SegmentationObjective(Objective):
     """Matched classes and masks, and the price of firing.
 
+    Semantic runs learn by MaskFormer's set of terms, panoptic runs by Mask2Former's.
+
     Args:
         config: The run.
         model: The model that learns, on its device.
         classes: Classes K.
+        device: Where the model is.
 
     Raises:
         ValueError: If segmentation.loss has an unknown argument.
     """
 
-    def __init__(self, config: TrainConfig, model: SpikingModel, classes: int) -> None:
+    def __init__(
+        self, config: TrainConfig, model: SpikingModel, classes: int, device: torch.device
+    ) -> None:
         super().__init__(config, model)
         try:
-            self._loss = SegmentationLoss(classes, **config.segmentation.loss)
+            build = SegmentationLoss.panoptic if config.task == "panoptic" else SegmentationLoss
+            self._loss = build(classes, **config.segmentation.loss)
         except TypeError as error:
             raise ValueError(f"segmentation.loss: {error}; see SegmentationLoss") from error
+        self._loss.to(device)
 
     def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
         """The matched loss of all outputs.

@@ -35,7 +35,7 @@ class SegmentationTask(Task):
     def objective(self, model: SpikingModel, device: torch.device) -> SegmentationObjective:
         """Matched classes and masks, and the price of firing."""
         outputs = model.recipe["arguments"]["num_classes"]
-        return SegmentationObjective(self.config, model, outputs)
+        return SegmentationObjective(self.config, model, outputs, device)
 
     def prepare(self, images: Tensor, labels: Truths, epoch: int, batch: int) -> Prepared:
         """Normalised crops [B, 3, H, W] and B images' segments."""

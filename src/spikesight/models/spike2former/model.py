@@ -1,0 +1,263 @@
+"""Spike2Former: a trunk, a pixel decoder, queries that become classified masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.models.base import Readout, SpikingModel
+from spikesight.models.features import StageFeatures
+from spikesight.models.neuron_choice import NeuronChoice
+from spikesight.models.spike2former.decoder import DecoderLayer
+from spikesight.models.spike2former.embedding import LearnedEmbedding, SinePosition
+from spikesight.models.spike2former.mask_embedding import (
+    MaskEmbedding,
+    MaskProduct,
+    QueryOutputs,
+)
+from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neurons
+from spikesight.models.spike2former.output import Segmentation
+from spikesight.models.spike2former.pixel_decoder import MEMORIES, PixelDecoder
+from spikesight.models.spike2former.sizes import ABLATIONS, OFFICIAL, Sizes
+from spikesight.registry import create_model, register_model
+from spikesight.synapses import ConvNorm
+
+
+class QueryReadout(Readout):
+    """Mean over time of what the queries say: [T*B, K, 1, Q] to [B, Q, K]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Averages x [T*B, K, 1, Q] over T."""
+        return super().forward(x).squeeze(2).transpose(1, 2)
+
+
+class Spike2Former(SpikingModel):
+    """Spike2Former (AAAI 2025), a spiking Mask2Former.
+
+    Args:
+        sizes: Sizes and options.
+        neurons: Neurons of all parts.
+        num_classes: Classes K.
+        in_channels: Channels of the input.
+        drop_path_rate: Stochastic depth of the trunk.
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        neurons: HeadNeurons,
+        *,
+        num_classes: int,
+        in_channels: int,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        choice = neurons.trunk
+        self.sizes = sizes = _resolve(sizes, choice)
+        named = {} if sizes.normalisation else {"neuron": choice.name}
+        self.resolved = {**vars(sizes), **named, "levels": choice.levels}
+        self.steps = choice.steps
+        self.num_classes = num_classes
+        trunk = create_model(
+            sizes.trunk,
+            in_channels=in_channels,
+            features_only=True,
+            neuron=choice.name,
+            steps=choice.steps,
+            levels=choice.levels,
+            drop_path_rate=drop_path_rate,
+            **sizes.trunk_options,
+        )
+        assert isinstance(trunk, StageFeatures)
+        channels = list(trunk.feature_info.channels())
+        self.pixel_decoder = PixelDecoder(channels, sizes, neurons.head)
+        levels = max(1, min(MEMORIES, len(channels) - 1))
+        self.query_feature = LearnedEmbedding(sizes.width, sizes.queries)
+        self.query_position = LearnedEmbedding(sizes.width, sizes.queries)
+        self.levels = nn.ModuleList(LearnedEmbedding(sizes.width, 1) for _ in range(levels))
+        self.position = SinePosition(sizes.width)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(sizes, neurons.head, neurons.cross) for _ in range(sizes.decoder_layers)
+        )
+        self.mask_embedding = MaskEmbedding(sizes, num_classes, neurons.head)
+        self.mask_product = MaskProduct()
+        self.class_readout = QueryReadout(choice.steps)
+        self.mask_readout = Readout(choice.steps)
+        assert sizes.norm_gain is not None
+        self.initialise(sizes.norm_gain)
+        self.mask_embedding.initialise()
+        self.trunk = trunk
+        self.stride = trunk.stride
+
+    def forward(self, x: Tensor) -> Segmentation:
+        """Classified masks of images [B, C, H, W] or event frames [B, T, C, H, W]."""
+        features, memories = self.pixel_decoder(self.trunk.stage_maps(x))
+        values = [m + level(m) for m, level in zip(memories, self.levels, strict=True)]
+        keys = [value + self.position(value) for value in values]
+        query = self.query_feature(memories[0])
+        location = self.query_position(memories[0])
+        queries = [query]
+        for index, layer in enumerate(self.decoder):
+            source = index % len(memories)
+            mask = self._visible(query, features, keys[source]) if self.masked else None
+            query = layer(query, location, keys[source], values[source], mask)
+            queries.append(query)
+        if not self.training:
+            return self._segment(self.mask_embedding(query), features)
+        return self._supervised(queries, features)
+
+    @property
+    def masked(self) -> bool:
+        """Whether a query only sees the pixels of its last mask."""
+        return self.sizes.masked_attention
+
+    def _segment(self, outputs: QueryOutputs, features: Tensor) -> Segmentation:
+        return Segmentation(
+            self.class_readout(outputs.classes),
+            self.mask_readout(self.mask_product(outputs.embeddings, features)),
+        )
+
+    def _supervised(self, queries: list[Tensor], features: Tensor) -> Segmentation:
+        """All layers' queries at once, so that a normalisation sees them together."""
+        steps = self.steps
+        stacked = torch.stack([q.unflatten(0, (steps, -1)) for q in queries], 1)
+        outputs = self.mask_embedding(stacked.flatten(0, 2))
+        layers = [
+            self._segment(
+                QueryOutputs(
+                    *(x.unflatten(0, stacked.shape[:3])[:, i].flatten(0, 1) for x in outputs)
+                ),
+                features,
+            )
+            for i in range(len(queries))
+        ]
+        last = layers[-1]
+        return Segmentation(last.class_logits, last.mask_logits, tuple(layers[:-1]))
+
+    @torch.no_grad()
+    def _visible(self, query: Tensor, features: Tensor, memory: Tensor) -> Tensor:
+        """Pixels [T*B, Q, H * W] of a memory inside each query's mask; all where it is empty."""
+        masks = self.mask_product(self.mask_embedding(query).embeddings, features)
+        masks = self.pixel_decoder.resize(masks, memory).flatten(2)
+        visible = (masks > 0).to(query.dtype)
+        return torch.where(visible.any(-1, keepdim=True), visible, torch.ones_like(visible))
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters without weight decay: the embeddings of queries and levels."""
+        return {
+            name
+            for name, _ in self.named_parameters()
+            if name.split(".")[0] in ("query_feature", "query_position", "levels")
+        }
+
+    def stages(self) -> list[nn.Module]:
+        """The trunk's blocks, the pixel decoder, the decoder's layers and the mask embedding."""
+        trunk = [layer for stage in self.trunk.trunk.children() for layer in stage.children()]
+        return [*trunk, self.pixel_decoder, *self.decoder, self.mask_embedding]
+
+    @torch.no_grad()
+    def initialise(self, norm_gain: float = 1.0) -> None:
+        """He weights; offsets of deformable attention start at half a pixel."""
+        super().initialise(norm_gain)
+        for name, module in self.named_modules():
+            if isinstance(module, ConvNorm) and name.endswith(".attention.offset"):
+                norm = module.norm
+                assert isinstance(norm, nn.BatchNorm2d)
+                nn.init.constant_(norm.weight, 0.5)
+
+
+def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
+    """Replaces every None by the number that suits the neuron."""
+    probe = neuron.build()
+    gain = sizes.norm_gain or max(1.0, probe.levels / 4)
+    scale = sizes.attention_scale
+    if scale is None:
+        scale = (
+            _ATTENTION / (sizes.width // sizes.heads * gain**2 * probe.unit**3)
+            if sizes.attention_mean
+            else sizes.width**-0.5
+        )
+    return replace(sizes, norm_gain=gain, attention_scale=scale)
+
+
+_ATTENTION = 16.0
+
+
+def _build(sizes: Sizes, **options: Any) -> Spike2Former:
+    official = options.pop("official", False)
+    ablation = options.pop("ablation", "baseline")
+    if ablation not in ABLATIONS:
+        raise ValueError(f"no ablation {ablation!r}; pass one of {', '.join(ABLATIONS)}")
+    if options.pop("features_only", False):
+        raise ValueError("a segmenter has no features_only form; build its trunk instead")
+    neuron, levels = options.pop("neuron", None), options.pop("levels", None)
+    changed = {k: options.pop(k) for k in list(options) if k in Sizes.__dataclass_fields__}
+    if changed.get("trunk", sizes.trunk) != sizes.trunk:
+        changed.setdefault("trunk_options", {})
+    if official:
+        trunk_options = {"attention_scale": "head_dim"}
+        sizes = replace(sizes, **OFFICIAL, trunk_options=trunk_options)
+        neuron, levels = neuron or "spike2former", levels or 8
+    sizes = replace(sizes, **{**ABLATIONS[ablation], **changed})
+    neurons = choose_neurons(sizes.normalisation, neuron, options.pop("steps", 1), levels)
+    return Spike2Former(sizes, neurons, **options)
+
+
+@register_model
+def spike2former_nano(**options: Any) -> nn.Module:
+    """For 96-240 px images and 2 CPU cores."""
+    return _build(
+        Sizes(
+            trunk="metaspikformer_nano",
+            trunk_options={"strides": (2, 2, 2, 2, 1)},
+            width=64,
+            heads=4,
+            queries=20,
+            encoder_layers=1,
+            encoder_hidden=128,
+            groups=4,
+            decoder_layers=2,
+            decoder_hidden=128,
+        ),
+        **options,
+    )
+
+
+@register_model
+def spike2former_tiny(**options: Any) -> nn.Module:
+    """For 96-240 px images."""
+    return _build(
+        Sizes(
+            trunk="metaspikformer_tiny",
+            trunk_options={"strides": (2, 2, 2, 2, 1)},
+            width=96,
+            queries=50,
+            encoder_layers=2,
+            encoder_hidden=256,
+            groups=8,
+            decoder_layers=3,
+            decoder_hidden=256,
+        ),
+        **options,
+    )
+
+
+@register_model
+def spike2former_15m(**options: Any) -> nn.Module:
+    """The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px."""
+    return _build(Sizes(trunk="metaspikformer_15m"), **options)
+
+
+@register_model
+def spike2former_31m(**options: Any) -> nn.Module:
+    """The same head on Meta-SpikeFormer 31M."""
+    return _build(Sizes(trunk="metaspikformer_31m"), **options)
+
+
+@register_model
+def spike2former_55m(**options: Any) -> nn.Module:
+    """The same head on Meta-SpikeFormer 55M."""
+    return _build(Sizes(trunk="metaspikformer_55m"), **options)

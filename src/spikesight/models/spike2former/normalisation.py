@@ -1,0 +1,89 @@
+"""What the neurons of a segmenter divide their counts by (Spike2Former, table 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice
+from spikesight.models.spike2former.sizes import Normalisation
+
+_NEURON = {
+    "levels": "ni_lif",
+    "none": "i_lif",
+    "cross_attention": "i_lif",
+    "constant_8": "integer_over_8",
+    "sigmoid_l2": "i_lif",
+}
+
+
+class SigmoidL2Neuron(nn.Module):
+    """Counts of D * sigmoid(X), divided by their L2 norm over the channels.
+
+    The paper's "Norm with Sigmoid&L2", which did not converge there; the formula is not in the
+    paper, so this is a reconstruction.
+
+    Args:
+        choice: The neuron that counts.
+    """
+
+    def __init__(self, choice: NeuronChoice) -> None:
+        super().__init__()
+        self.neuron = choice.build()
+        self.levels = choice.levels
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Counts of current [T*B, C, H, W] over their norm."""
+        return F.normalize(self.neuron(current.sigmoid() * self.levels), dim=1)
+
+
+@dataclass(frozen=True)
+class SigmoidL2(NeuronChoice):
+    """Builds `SigmoidL2Neuron`s."""
+
+    def build(self) -> nn.Module:  # type: ignore[override]
+        """An ordinary neuron."""
+        return SigmoidL2Neuron(NeuronChoice(self.name, self.steps, self.levels))
+
+
+@dataclass(frozen=True)
+class HeadNeurons:
+    """The neurons of trunk and head.
+
+    Attributes:
+        trunk: Of the trunk.
+        head: Of pixel decoder, queries and mask embedding.
+        cross: Of the decoder's cross attention.
+    """
+
+    trunk: NeuronChoice
+    head: NeuronBuilder
+    cross: NeuronBuilder
+
+
+def choose_neurons(
+    normalisation: Normalisation | None, neuron: str | None, steps: int, levels: int | None
+) -> HeadNeurons:
+    """The neurons that a normalisation, or else a neuron's name, stands for.
+
+    Raises:
+        ValueError: If both are given and contradict each other.
+    """
+    if normalisation is None:
+        choice = NeuronChoice.resolve(neuron or "ni_lif", steps, levels)
+        return HeadNeurons(choice, choice, choice)
+    name = _NEURON[normalisation]
+    if neuron not in (None, name):
+        raise ValueError(
+            f"normalisation={normalisation!r} and neuron={neuron!r} contradict each other; "
+            "leave one of them out"
+        )
+    choice = NeuronChoice.resolve(name, steps, levels)
+    if normalisation == "sigmoid_l2":
+        squashed = SigmoidL2(choice.name, choice.steps, choice.levels)
+        return HeadNeurons(choice, squashed, squashed)
+    if normalisation == "cross_attention":
+        return HeadNeurons(choice, choice, NeuronChoice("ni_lif", steps, choice.levels))
+    return HeadNeurons(choice, choice, choice)

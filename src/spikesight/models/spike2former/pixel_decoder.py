@@ -1,0 +1,94 @@
+"""The pixel decoder: the encoder at the coarsest map and a spiking feature pyramid."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikesight.attention import NeuronConvNorm
+from spikesight.models.neuron_choice import NeuronBuilder
+from spikesight.models.spike2former.encoder import build_encoder
+from spikesight.models.spike2former.sizes import Sizes
+from spikesight.synapses import Synapse
+
+MEMORIES = 3
+
+
+class BilinearResize(nn.Module):
+    """Resizes a map to the size of another, bilinearly, corners not aligned."""
+
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        """[N, C, H', W'] from x [N, C, H, W] and like [N, ..., H', W']."""
+        return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class PixelFeatures(NamedTuple):
+    """What the pixel decoder hands on.
+
+    Attributes:
+        mask_features: [T*B, C, H, W] at the finest resolution, real-valued.
+        memories: F_1, F_2, F_3 [T*B, C, H_i, W_i], coarsest first, that the queries attend to.
+    """
+
+    mask_features: Tensor
+    memories: list[Tensor]
+
+
+class PixelDecoder(nn.Module):
+    """SDTE and SpikeFPN with depthwise convolutions (Spike2Former, appendix).
+
+    Args:
+        channels: Channels of the trunk's maps, finest first.
+        sizes: Widths and options.
+        neuron: Builds the neurons.
+    """
+
+    def __init__(self, channels: list[int], sizes: Sizes, neuron: NeuronBuilder) -> None:
+        super().__init__()
+        width = sizes.width
+
+        def reads(in_channels: int, kernel_size: int = 1, groups: int = 1) -> NeuronConvNorm:
+            return NeuronConvNorm(
+                in_channels,
+                width,
+                neuron.build,
+                kernel_size=kernel_size,
+                groups=groups,
+                bias=sizes.biased and groups == 1 and kernel_size == 1,
+            )
+
+        *finer, coarsest = channels
+        encoded_finer = min(MEMORIES - 1, len(finer)) if sizes.multi_scale else 0
+        self.encoder_inputs = nn.ModuleList([reads(coarsest)])
+        self.encoder_inputs.extend(reads(c) for c in reversed(finer[len(finer) - encoded_finer :]))
+        self.encoder = build_encoder(sizes, neuron)
+        self.encoder_output = reads(width)
+        self.laterals = nn.ModuleList(
+            reads(width if index < encoded_finer else c) for index, c in enumerate(reversed(finer))
+        )
+        groups = width if sizes.fpn == "depthwise" else 1
+        self.outputs = nn.ModuleList(reads(width, 3, groups) for _ in finer)
+        self.resize = BilinearResize()
+        self.mask_neuron = neuron.build()
+        self.mask_features = Synapse(nn.Conv2d(width, width, 1))
+
+    def forward(self, maps: list[Tensor]) -> PixelFeatures:
+        """Features from the trunk's maps [T*B, C_i, H_i, W_i], finest first."""
+        coarse_first = maps[::-1]
+        encoded = [
+            self.encoder(reads(x))
+            for reads, x in zip(self.encoder_inputs, coarse_first, strict=False)
+        ]
+        stream = self.encoder_output(encoded[0])
+        memories = [stream]
+        sources = encoded[1:] + coarse_first[len(encoded) :]
+        for source, lateral, output in zip(sources, self.laterals, self.outputs, strict=True):
+            current = lateral(source)
+            stream = output(current + self.resize(stream, current))
+            memories.append(stream)
+        return PixelFeatures(
+            self.mask_features(self.mask_neuron(stream)),
+            memories[: max(1, len(maps) - 1)][:MEMORIES],
+        )

@@ -1,0 +1,168 @@
+"""Sizes and options of Spike2Former, and the rows of the paper's ablations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_type_hints
+
+from spikesight.attention.sdca import Projection
+from spikesight.attention.sdda import Spiked
+
+Encoder = Literal["deformable", "vanilla", "none"]
+PyramidKernel = Literal["depthwise", "dense"]
+Order = Literal["cross_first", "self_first"]
+MaskEmbeddingKind = Literal[
+    "me_shortcut",
+    "me_shortcut_over_queries",
+    "me_shortcut_without_conv",
+    "membrane_shortcut",
+    "vanilla",
+]
+QueryGate = Literal["neuron", "sigmoid"]
+Normalisation = Literal["levels", "none", "cross_attention", "constant_8", "sigmoid_l2"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes and options of a Spike2Former; a variant of the family is one of these.
+
+    Attributes:
+        trunk: Name of the registered model whose maps are read.
+        trunk_options: Further arguments of the trunk.
+        width: Channels C of pixel decoder and queries.
+        heads: Attention heads of the decoder; must divide `width`.
+        queries: Number of queries Q.
+        encoder: "deformable" (SDTE), "vanilla" (attention between all pixels) or "none".
+        encoder_layers: Number of its layers.
+        encoder_hidden: Hidden width of its MLPs.
+        encoder_conv: Whether an SDTE layer starts with an ESC.
+        separable_kernel: Side of that ESC's depthwise kernel.
+        groups: Groups of the deformable attention; must divide `width`.
+        deformable_kernel: Side of the deformable attention's depthwise kernels.
+        deformable_separable: Whether its value and output pass an ESC.
+        deformable_depthwise: Whether a depthwise convolution precedes its positions and weights.
+        spiked: Which of its "weights" or sampled "query" are spikes.
+        multi_scale: Whether the encoder's layers run on the three coarsest maps.
+        fpn: Kernels of the feature pyramid: "depthwise", or "dense" (vanilla SpikeFPN).
+        decoder_layers: Number of decoder layers.
+        decoder_hidden: Hidden width of the decoder's MLPs.
+        order: "cross_first", or "self_first" (the authors' panoptic code).
+        masked_attention: Whether a query only sees the pixels of its last mask (Mask2Former).
+        projection: Of the decoder's attention: "linear" with norm, or "rep_conv".
+        mask_embedding: "me_shortcut" (eq. 14 with a convolution over channels), its official form
+            with one over queries, its form without convolution, the plain "membrane_shortcut",
+            or "vanilla".
+        normalisation: What an integer neuron's count is divided by: "levels" (NI-LIF), "none"
+            (I-LIF), "cross_attention" (levels there, none elsewhere), "constant_8", or
+            "sigmoid_l2"; None when `neuron` says it.
+        layer_scale: Initial layer scale of the encoder's branches (official 1e-6).
+        attention_scale: Factor of the decoder's attention products; None for one with which their
+            neurons start neither silent nor saturated (official width^-0.5).
+        attention_mean: Whether attention sums over keys are means, so that they do not grow with
+            the image.
+        mlp_norm: Whether the mask embedding's MLP has normalisations.
+        query_gate: What reads the queries: a "neuron", or a neuron behind a "sigmoid" (official).
+        biased: Whether convolutions before a normalisation have biases (official).
+        official_layout: Whether the memory-layout slips of the authors' code are reproduced.
+        norm_gain: Initial gain of the normalisations; None for D / 4, at least 1.
+    """
+
+    trunk: str = "metaspikformer_15m"
+    trunk_options: Mapping[str, Any] = field(default_factory=dict)
+    width: int = 256
+    heads: int = 8
+    queries: int = 100
+    encoder: Encoder = "deformable"
+    encoder_layers: int = 6
+    encoder_hidden: int = 1024
+    encoder_conv: bool = True
+    separable_kernel: int = 3
+    groups: int = 32
+    deformable_kernel: int = 5
+    deformable_separable: bool = True
+    deformable_depthwise: bool = True
+    spiked: Spiked = "weights"
+    multi_scale: bool = False
+    fpn: PyramidKernel = "depthwise"
+    decoder_layers: int = 6
+    decoder_hidden: int = 2048
+    order: Order = "cross_first"
+    masked_attention: bool = False
+    projection: Projection = "linear"
+    mask_embedding: MaskEmbeddingKind = "me_shortcut"
+    normalisation: Normalisation | None = None
+    layer_scale: float = 0.5
+    attention_scale: float | None = None
+    attention_mean: bool = True
+    mlp_norm: bool = True
+    query_gate: QueryGate = "neuron"
+    biased: bool = False
+    official_layout: bool = False
+    norm_gain: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "groups"):
+            if self.width % getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)} must divide width={self.width}")
+        if self.width % 4:
+            raise ValueError(f"width={self.width} must be a multiple of 4 for the positions")
+        for name, hint in get_type_hints(type(self)).items():
+            choices = [c for part in (hint, *get_args(hint)) for c in get_args(part)]
+            words = [c for c in choices if isinstance(c, str)]
+            value = getattr(self, name)
+            if words and isinstance(value, str) and value not in words:
+                raise ValueError(f"{name}={value!r}; pass one of {', '.join(words)}")
+        for name in ("queries", "decoder_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; pass at least 1")
+
+
+OFFICIAL: dict[str, Any] = {
+    "mask_embedding": "me_shortcut_over_queries",
+    "layer_scale": 1e-6,
+    "attention_mean": False,
+    "mlp_norm": False,
+    "query_gate": "sigmoid",
+    "biased": True,
+    "official_layout": True,
+    "norm_gain": 1.0,
+}
+"""What differs between the authors' code and the paper's intent."""
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "spiking_mask2former": {
+        "encoder_conv": False,
+        "deformable_separable": False,
+        "deformable_depthwise": False,
+        "spiked": "query",
+        "multi_scale": True,
+        "fpn": "dense",
+        "masked_attention": True,
+        "mask_embedding": "vanilla",
+        "normalisation": "none",
+    },
+    "vanilla_mask_embedding": {"mask_embedding": "vanilla"},
+    "me_shortcut_without_conv": {"mask_embedding": "me_shortcut_without_conv"},
+    "membrane_shortcut": {"mask_embedding": "membrane_shortcut"},
+    "without_sdte": {"encoder": "none"},
+    "without_esc": {"deformable_separable": False},
+    "without_dwconv": {"deformable_depthwise": False},
+    "spiking_query": {"spiked": "query"},
+    "multi_scale_query": {"multi_scale": True},
+    "vanilla_encoder": {"encoder": "vanilla"},
+    "i_lif": {"normalisation": "none"},
+    "norm_in_cross_attention": {"normalisation": "cross_attention"},
+    "constant_8": {"normalisation": "constant_8"},
+    "sigmoid_l2": {"normalisation": "sigmoid_l2"},
+    "masked_attention": {"masked_attention": True},
+    "rep_conv": {"projection": "rep_conv"},
+    "vanilla_spike_fpn": {"fpn": "dense"},
+    "panoptic": {"queries": 200, "decoder_layers": 9, "order": "self_first"},
+}
+"""Options of every row of the paper's table 3 and of its appendix, by name.
+
+T x D (appendix table 3) are `steps` and `levels`. What the paper names but no released code shows
+("spiking_mask2former", "multi_scale_query", "vanilla_encoder", "sigmoid_l2") is a reconstruction.
+"""
