@@ -49,26 +49,30 @@ COMMANDS: dict[str, Command] = {
             "spikesight train configs/cifar10_tiny.yaml --optimizer.lr=1e-3 --output=runs/lr",
             "spikesight train configs/cifar10_tiny.yaml --resume",
             "spikesight train configs/cifar10_tiny.yaml --model.neuron=relu --output=runs/twin",
+            "spikesight train configs/camvid_small.yaml --from runs/cifar10_tiny/best",
             "torchrun --nproc_per_node=2 -m spikesight.cli train configs/cifar10_tiny.yaml",
         ),
-        {"--on_corrupt": "--data.on_corrupt"},
+        {"--on_corrupt": "--data.on_corrupt", "--from": "--model.weights"},
     ),
     "val": Command(
         "spikesight.training.commands:val_command",
-        "Measures a trained model: top-1, top-5, loss.",
+        "Measures a trained model: top-1, mean IoU or panoptic quality.",
         (
             "spikesight val runs/fashion_mnist_nano/best",
             "spikesight val runs/fashion_mnist_nano/best --split=test",
             "spikesight val runs/cifar10/best --split=all --data.format=tar --data.path=test.tar",
+            "spikesight val runs/camvid_small/best --view.flip=true --view.scales=[0.75,1,1.25]",
+            "spikesight val runs/camvid_small/best --pictures=pictures",
         ),
         {"--on_corrupt": "--data.on_corrupt"},
     ),
     "predict": Command(
         "spikesight.training.commands:predict_command",
-        "Guesses what pictures show; draws them with the guesses.",
+        "Shows what a model sees: guesses, or segments over photos and videos.",
         (
             "spikesight predict runs/cifar10/best cat.jpg dog.jpg",
             "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
+            "spikesight predict runs/camvid_small/best street.jpg drive.mp4 --output=overlays",
         ),
     ),
     "verify": Command(

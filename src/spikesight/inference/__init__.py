@@ -2,7 +2,7 @@
 
 from spikesight.inference.instances import Instance, instance_masks
 from spikesight.inference.panoptic import PanopticRules, fuse
-from spikesight.inference.semantic import semantic_scores
+from spikesight.inference.semantic import class_map, semantic_scores
 from spikesight.inference.views import (
     View,
     ViewConfig,
@@ -17,6 +17,7 @@ __all__ = [
     "PanopticRules",
     "View",
     "ViewConfig",
+    "class_map",
     "enlarged",
     "fuse",
     "instance_masks",

@@ -51,3 +51,24 @@ def semantic_scores(output: Segmentation, size: tuple[int, int], crop: tuple[int
                 total += weight[:, None, None] * shown
             scores.append(total)
     return torch.stack(scores)
+
+
+def class_map(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """The class with the highest score at every pixel, int64 [*size].
+
+    Args:
+        scores: [K, h, w].
+        size: Height and width; scores are resized bilinearly, class by class where a photo is so
+            large that all of them would not fit into memory.
+    """
+    if tuple(scores.shape[1:]) == size:
+        return scores.argmax(0)
+    if len(scores) * size[0] * size[1] <= _LARGEST:
+        return enlarge_masks(scores, size).argmax(0)
+    best = enlarge_masks(scores[:1], size)[0]
+    classes = torch.zeros(size, dtype=torch.int64, device=scores.device)
+    for number in range(1, len(scores)):
+        score = enlarge_masks(scores[number : number + 1], size)[0]
+        classes[score > best] = number
+        best = torch.maximum(best, score)
+    return classes

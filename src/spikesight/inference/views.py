@@ -14,6 +14,7 @@ from spikesight.inference.panoptic import PanopticRules, fuse
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
 from spikesight.models.spike2former.output import Segmentation
 
+_LARGEST_MASKS = 2**28  # numbers in the masks of all queries of a photo
 Segmenter = Callable[[Tensor], Segmentation]
 
 
@@ -151,19 +152,27 @@ def panoptic_truths(
     Args:
         view: Segmenter and views; queries of several views cannot be averaged.
         images: Normalised photos of one size [B, 3, H, W].
-        sizes: Height and width of each result.
+        sizes: Height and width of each result. Where all masks at that size would not fit into
+            memory, they are fused at the size of the images and the segments are enlarged.
         things: Numbers of the thing classes.
 
     Raises:
         ValueError: If several views are asked for.
     """
     output = single_view(view, images)
-    return [
-        fuse(classes, enlarged(masks, images, view.stride, size), things, view.config.panoptic)
-        for classes, masks, size in zip(
-            output.class_logits, output.mask_logits.float(), sizes, strict=True
-        )
-    ]
+    inner = (images.shape[-2], images.shape[-1])
+    truths = []
+    for classes, masks, size in zip(
+        output.class_logits, output.mask_logits.float(), sizes, strict=True
+    ):
+        fits = len(masks) * size[0] * size[1] <= _LARGEST_MASKS
+        shown = enlarged(masks, images, view.stride, size if fits else inner)
+        truth = fuse(classes, shown, things, view.config.panoptic)
+        if not fits:
+            grown = interpolate(truth.segment_map[None, None].float(), size, mode="nearest")
+            truth = truth.with_map(grown[0, 0].int())
+        truths.append(truth)
+    return truths
 
 
 def single_view(view: View, images: Tensor) -> Segmentation:

@@ -10,10 +10,9 @@ from typing import ClassVar
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from spikesight.data.segmentation import ScenePreprocessing, Truth, Truths
-from spikesight.inference import View, ViewConfig, panoptic_truths, photo_scores
+from spikesight.inference import View, ViewConfig, class_map, panoptic_truths, photo_scores
 from spikesight.metrics import ConfusionMatrix, PanopticCounts
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.training.figures import Figures
@@ -150,9 +149,7 @@ def evaluate_semantic(
         scores = photo_scores(view, images)
         for classes, truth in zip(scores, truths, strict=True):
             size = (truth.segment_map.shape[0], truth.segment_map.shape[1])
-            if tuple(classes.shape[1:]) != size:
-                classes = interpolate(classes[None], size, mode="bilinear", align_corners=False)[0]
-            matrix.update(classes.argmax(0).cpu(), truth.class_map())
+            matrix.update(class_map(classes, size).cpu(), truth.class_map())
 
     images, rate, silent = _measure(
         model, scenes, preprocessing, accelerator, config, score, limit_batches
@@ -240,17 +237,7 @@ def _measure(
 ) -> tuple[int, float | None, tuple[str, ...]]:
     """Shows all scenes; number of images, firing rate, silent neurons."""
     was_training = model.training
-    model.eval()
-    stride: int = model.stride  # type: ignore[assignment]  # every SpikingModel has one
-
-    def segment(images: Tensor) -> Segmentation:
-        with accelerator.autocast():
-            output = model(images)
-        check_segmentation(output)
-        assert isinstance(output, Segmentation)
-        return output
-
-    view = View(segment, stride, preprocessing.crop_size, config)
+    view = build_view(model.eval(), preprocessing, accelerator, config)
     transform = preprocessing.batch_transform
     seen = 0
     with FiringWatch(model) as watch:
@@ -264,6 +251,33 @@ def _measure(
     if count == 0:
         raise ValueError("there is no scene to evaluate; check scenes and limit_batches")
     return int(count), *watch.result(accelerator)
+
+
+def build_view(
+    model: nn.Module,
+    preprocessing: ScenePreprocessing,
+    accelerator: Accelerator,
+    config: ViewConfig,
+) -> View:
+    """A model as photos are shown to it, in the accelerator's precision.
+
+    Args:
+        model: Returns a `Segmentation`.
+        preprocessing: That of the model.
+        accelerator: Device and precision.
+        config: How photos are shown.
+    """
+    stride = model.stride
+    assert isinstance(stride, int)
+
+    def segment(images: Tensor) -> Segmentation:
+        with accelerator.autocast():
+            output = model(images)
+        check_segmentation(output)
+        assert isinstance(output, Segmentation)
+        return output
+
+    return View(segment, stride, preprocessing.crop_size, config)
 
 
 def _of_one_size(
