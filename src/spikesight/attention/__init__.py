@@ -1,6 +1,8 @@
 """Attention between spikes, without softmax."""
 
 from spikesight.attention.deformable_sampling import DeformableSampling
+from spikesight.attention.embedding import LearnedEmbedding, SinePosition
+from spikesight.attention.mask_product import MaskProduct
 from spikesight.attention.product import AttentionProduct
 from spikesight.attention.rearranging import Rearrange
 from spikesight.attention.recording import (
@@ -17,8 +19,11 @@ __all__ = [
     "AttentionRecorder",
     "AttentionTensors",
     "DeformableSampling",
+    "LearnedEmbedding",
+    "MaskProduct",
     "NeuronConvNorm",
     "Rearrange",
+    "SinePosition",
     "SpikeDrivenCrossAttention",
     "SpikeDrivenDeformableAttention",
     "SpikeDrivenSelfAttention",

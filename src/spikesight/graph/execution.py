@@ -8,17 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikesight.attention.deformable_sampling import deformable_sample
+from spikesight.attention.embedding import sine_position
+from spikesight.attention.mask_product import mask_product
 from spikesight.attention.product import attention_product
+from spikesight.attention.rearranging import rearrange
 from spikesight.graph.vocabulary import (
     Add,
     Affine,
     AttentionProduct,
+    Embedding,
     Graph,
     Input,
+    MaskProduct,
     Neuron,
     Node,
     Output,
     Pool,
+    Position,
+    Rearrange,
+    Resize,
+    Sample,
     Synapse,
 )
 from spikesight.neurons.dynamics import integrate
@@ -38,20 +48,28 @@ def execute(graph: Graph, x: Tensor, observe: Observer | None = None) -> Tensor:
             time-major [T*B, ...]. A neuron's output is its count times its unit.
 
     Returns:
-        The output [B, K].
+        The output [B, K]; of several the last.
     """
+    return execute_all(graph, x, observe)[-1]
+
+
+@torch.no_grad()
+def execute_all(graph: Graph, x: Tensor, observe: Observer | None = None) -> tuple[Tensor, ...]:
+    """Is `execute` for graphs with several outputs; returns all of them in order."""
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     values: dict[str, Tensor] = {}
-    result = x
+    results = []
     for position, node in enumerate(graph.nodes):
         inputs = tuple(values[name] for name in node.inputs) or (x,)
         result = values[node.name] = _run(node, inputs)
+        if isinstance(node, Output):
+            results.append(result)
         if observe is not None:
             observe(node, inputs, result)
         for name in node.inputs:
             if last_use[name] == position:
                 values.pop(name, None)
-    return result
+    return tuple(results)
 
 
 def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -71,15 +89,52 @@ def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
             return counts.flatten(0, 1) * dynamics.unit
         case Add():
             return inputs[0] + inputs[1]
-        case AttentionProduct(heads=heads, scale=scale):
+        case AttentionProduct(heads=heads, scale=scale, mean=mean):
             query, key, value = inputs
-            return attention_product(query, key, value, heads, scale)
+            return attention_product(query, key, value, heads, scale, mean=mean)
         case Pool():
             return inputs[0].mean((-2, -1))
         case Output(steps=steps):
             frames: Tensor = inputs[0].unflatten(0, (steps, -1))
-            return frames.mean(0)
+            return arrange_output(node, frames.mean(0))
+    return run_static(node, inputs)
+
+
+def arrange_output(node: Output, mean: Tensor) -> Tensor:
+    """What an output node returns of the mean over time [B, K] or [B, K, H, W]."""
+    return mean.squeeze(2).transpose(1, 2) if node.of_queries else mean
+
+
+def run_static(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Runs a node that knows neither time nor spikes."""
+    match node:
+        case Sample():
+            return sample(node, *inputs)
+        case MaskProduct(scale=scale):
+            return mask_product(*inputs) * scale
+        case Resize():
+            size = inputs[1].shape[-2:]
+            return F.interpolate(inputs[0], size=size, mode="bilinear", align_corners=False)
+        case Embedding(value=value):
+            return value.expand(inputs[0].shape[0], -1, -1, -1)
+        case Position(channels=channels):
+            return sine_position(channels, *inputs[0].shape[-2:], inputs[0])
+        case Rearrange(kind=kind):
+            return rearrange(inputs[0], kind)
     raise AssertionError(f"unknown node {node}")
+
+
+def sample(node: Sample, value: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
+    """Runs a sampling node; shapes as `DeformableSampling`."""
+    sampled = deformable_sample(
+        value,
+        offset,
+        weight,
+        node.groups,
+        node.side,
+        single_precision_grid=node.single_precision_grid,
+    )
+    return sampled * node.scale
 
 
 def apply_affine(factor: Affine, x: Tensor, *, linear_part: bool = False) -> Tensor:

@@ -14,21 +14,38 @@ from spikesight.graph.vocabulary import (
     Add,
     Affine,
     AttentionProduct,
+    Embedding,
     Graph,
     Input,
+    MaskProduct,
     Neuron,
     Node,
     Output,
     Pool,
+    Position,
+    Rearrange,
+    Resize,
+    Sample,
     Synapse,
 )
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout
+from spikesight.models.spike2former.mask_embedding import SigmoidNeuron
+from spikesight.models.spike2former.model import QueryReadout
+from spikesight.models.spike2former.output import Segmentation
+from spikesight.models.spike2former.pixel_decoder import BilinearResize
 from spikesight.synapses.normalisation import gain_and_shift
 
 _LEAVES = (
     neurons.Neuron,
     synapses.Synapse,
     attention.AttentionProduct,
+    attention.DeformableSampling,
+    attention.LearnedEmbedding,
+    attention.MaskProduct,
+    attention.Rearrange,
+    attention.SinePosition,
+    BilinearResize,
+    SigmoidNeuron,
     Presentation,
     GlobalPool,
     Readout,
@@ -83,9 +100,18 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
             if isinstance(module, DropPath | nn.Identity):
                 values[node] = inputs[0]
                 continue
-            if isinstance(module, attention.AttentionProduct):
+            if not isinstance(module, Presentation):
                 inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
-            nodes.append(_node(_unique(name, nodes), module, inputs))
+            if isinstance(module, SigmoidNeuron):
+                shift = _shift(f"{name}.shift", module, inputs, model)
+                nodes.append(shift)
+                name, module, inputs = f"{name}.neuron", module.neuron, (shift.name,)
+                assert module.dynamics is not None
+                nodes.append(Neuron(name, inputs, replace(module.dynamics, levels=1)))
+            else:
+                nodes.append(_node(_unique(name, nodes), module, inputs))
+        elif node.op == "call_function" and node.target is Segmentation:
+            continue
         elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
             nodes.append(Add(_unique(_owner(node) + "add", nodes), inputs))
         else:
@@ -122,6 +148,22 @@ def _unique(name: str, nodes: list[Node]) -> str:
     return candidate
 
 
+def _shift(
+    name: str, module: SigmoidNeuron, inputs: tuple[str, ...], model: nn.Module
+) -> Synapse:
+    """Adds the half that makes a rounding neuron fire above zero, as it does behind a sigmoid."""
+    dynamics = module.neuron.dynamics
+    if dynamics is None or dynamics.steps > 1 or dynamics.threshold != 1:
+        raise UntraceableError(
+            f"{name.removesuffix('.shift')} reads a sigmoid, which the vocabulary can say for a "
+            'spiking neuron and one time step alone; use steps=1 or query_gate="neuron"'
+        )
+    like = next(model.parameters())
+    ones = torch.ones(module.channels, dtype=like.dtype, device=like.device)
+    factor = Affine(ones.view(-1, 1, 1, 1), 0.5 * ones, groups=module.channels)
+    return Synapse(name, inputs, (factor,))
+
+
 def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
     if isinstance(module, Presentation):
         return Input(name, (), module.steps, module.channels, module.stride)
@@ -130,11 +172,24 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
     if isinstance(module, synapses.Synapse):
         return Synapse(name, inputs, _factors(name, module))
     if isinstance(module, attention.AttentionProduct):
-        return AttentionProduct(name, inputs, module.heads, module.scale)
+        return AttentionProduct(name, inputs, module.heads, module.scale, module.mean)
+    if isinstance(module, attention.DeformableSampling):
+        grid = module.single_precision_grid
+        return Sample(name, inputs, module.groups, module.side, single_precision_grid=grid)
+    if isinstance(module, attention.MaskProduct):
+        return MaskProduct(name, inputs)
+    if isinstance(module, attention.LearnedEmbedding):
+        return Embedding(name, inputs, _copy(module.weight))
+    if isinstance(module, attention.SinePosition):
+        return Position(name, inputs, module.channels)
+    if isinstance(module, attention.Rearrange):
+        return Rearrange(name, inputs, module.kind)
+    if isinstance(module, BilinearResize):
+        return Resize(name, inputs)
     if isinstance(module, GlobalPool):
         return Pool(name, inputs)
     assert isinstance(module, Readout)
-    return Output(name, inputs, module.steps)
+    return Output(name, inputs, module.steps, isinstance(module, QueryReadout))
 
 
 def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:

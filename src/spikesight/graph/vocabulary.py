@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikesight.attention.rearranging import Rearrangement
 from spikesight.neurons.dynamics import Dynamics
 
 VOCABULARY_VERSION = 1
@@ -140,10 +141,12 @@ class AttentionProduct(Node):
     Attributes:
         heads: Number of heads.
         scale: Factor of the result.
+        mean: Whether the sum over the keys is a mean.
     """
 
     heads: int
     scale: float
+    mean: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,14 +155,82 @@ class Pool(Node):
 
 
 @dataclass(frozen=True)
+class Resize(Node):
+    """Bilinear interpolation, corners not aligned, inputs in the order map, map of the new size."""
+
+
+@dataclass(frozen=True)
+class Sample(Node):
+    """Deformable sampling, inputs in the order value, offset, weight.
+
+    Attributes:
+        groups: Groups of channels with positions of their own.
+        side: Side of the kernel of sampled points.
+        scale: Factor of the result.
+        single_precision_grid: Whether pixel positions are float32 fractions, as the authors'.
+    """
+
+    groups: int
+    side: int
+    scale: float = 1.0
+    single_precision_grid: bool = False
+
+
+@dataclass(frozen=True)
+class MaskProduct(Node):
+    """Masks [N, Q, H, W] of embeddings [N, C, 1, Q] and features [N, C, H, W], in this order.
+
+    Attributes:
+        scale: Factor of the result.
+    """
+
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Embedding(Node):
+    """Learned currents, once per sample of the node that it reads.
+
+    Attributes:
+        value: [1, C, 1, Q].
+    """
+
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Position(Node):
+    """Sines and cosines of rows and columns, for the size of the map that it reads.
+
+    Attributes:
+        channels: Channels C.
+    """
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Rearrange(Node):
+    """A permutation of each sample's elements.
+
+    Attributes:
+        kind: Which one.
+    """
+
+    kind: Rearrangement
+
+
+@dataclass(frozen=True)
 class Output(Node):
-    """The network's output, averaged over time.
+    """One of the network's outputs, averaged over time.
 
     Attributes:
         steps: Time steps T.
+        of_queries: Whether [N, K, 1, Q] becomes [B, Q, K].
     """
 
     steps: int
+    of_queries: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,6 +273,11 @@ class Graph:
         return next(node for node in self.nodes if isinstance(node, Input))
 
     @property
+    def outputs(self) -> list[Output]:
+        """The output nodes, first to last."""
+        return [node for node in self.nodes if isinstance(node, Output)]
+
+    @property
     def neurons(self) -> list[Neuron]:
         """All neurons, first to last."""
         return [node for node in self.nodes if isinstance(node, Neuron)]
@@ -212,6 +288,8 @@ class Graph:
 
 
 def _convert(node: Node, target: Any) -> Node:
+    if isinstance(node, Embedding):
+        return replace(node, value=node.value.to(target))
     if not isinstance(node, Synapse):
         return node
     factors = []

@@ -126,9 +126,7 @@ def build_metaspikformer(
         return model, rename_model(state)
     if "q_conv.0.body.0.weight" in state:
         channels = state["q_conv.0.body.0.weight"].shape[0]
-        scale = (
-            (channels // num_heads) ** -0.5 if attention_scale == "head_dim" else attention_scale
-        )
+        scale = (channels // num_heads) ** -0.5 if attention_scale == "head_dim" else attention_scale
         attention = SpikeDrivenSelfAttention(
             channels, num_heads, scale, choice.build, choice.build_attention
         )

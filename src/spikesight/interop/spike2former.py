@@ -29,8 +29,8 @@ from spikesight.interop.official_layouts import (
     QuerySequence,
     TrunkMaps,
 )
-from spikesight.models.features import StageFeatures
 from spikesight.models.metaspikformer import FeedForward, MetaSpikFormer
+from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.encoder import DeformableEncoderLayer
@@ -285,7 +285,9 @@ def _encoder(state: StateDict, options: _Options) -> Built:
     return ChannelsLast(part), lambda tensors: _rename_layers(tensors, "layers", "", SDTE_LAYER)
 
 
-def _rename_layers(tensors: StateDict, official: str, ours: str, rules: Rules) -> dict[str, Tensor]:
+def _rename_layers(
+    tensors: StateDict, official: str, ours: str, rules: Rules
+) -> dict[str, Tensor]:
     renamed = {}
     for index in block_indices(tensors, re.escape(official)):
         inner = _prefixed(tensors, f"{official}.{index}.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikesight.attention import SpikeDrivenSelfAttention
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
 from spikesight.models.features import StageFeatures
-from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice
+from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice, mean_attention_scale
 from spikesight.registry import register_model
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
 
@@ -37,6 +37,8 @@ class Sizes:
         attention_scale: Factor of the attention product (SDT-V2 0.125), or "head_dim" for
             head_dim^-0.5 (Spike2Former's trunk); None for one with which small images start with
             attention neurons neither silent nor saturated.
+        attention_mean: Whether the attention's sum over pixels is a mean, so that large images
+            do not saturate its neurons.
         mprf: Whether QSD-Transformer's membrane potential rectify function (eq. 12) stands before
             the query, key and value neurons; the authors' release lacks it.
         layer_scale: Initial layer scale of the attention blocks' branches; None for none.
@@ -55,6 +57,7 @@ class Sizes:
     separable_kernel: int = 7
     separable: SeparableForm = "official"
     attention_scale: float | Literal["head_dim"] | None = 0.125
+    attention_mean: bool = False
     mprf: bool = False
     layer_scale: float | None = None
     norm_gain: float | None = 1.0
@@ -143,6 +146,7 @@ class TransformerBlock(nn.Module):
             neuron.build,
             neuron.build_attention,
             rectified=sizes.mprf,
+            mean=sizes.attention_mean,
         )
         self.mlp = FeedForward(channels, sizes.mlp_ratio * channels, 1, neuron, bias=True)
         self.attention_scale = _scale(channels, sizes.layer_scale)
@@ -166,6 +170,8 @@ def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
     probe = neuron.build()
     gain = sizes.norm_gain or max(1.0, probe.levels / 4)
     scale = 1.0 if probe.levels == 1 else 0.03125 / gain**2 / probe.unit**3
+    if sizes.attention_mean:
+        scale = mean_attention_scale(sizes.widths[-1] // sizes.heads, neuron, gain)
     return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)
 
 

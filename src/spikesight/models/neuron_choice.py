@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from spikesight.neurons import Neuron, create_neuron
@@ -72,3 +73,25 @@ class NeuronChoice:
         if (name := _MASK_VARIANT.get(self.name)) is None:
             return self.build()
         return create_neuron(name, steps=self.steps, levels=self.levels)
+
+
+@torch.no_grad()
+def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> float:
+    """A factor with which attention that averages over its keys starts neither silent nor full.
+
+    With independent queries, keys and values of mean output r, the mean over the keys of
+    (q . k) v is head_dim * r^3; the factor takes it to the current that fires the neuron about
+    once, times the gain.
+
+    Args:
+        head_dim: Channels per head.
+        choice: The neurons.
+        gain: Standard deviation of the currents of queries, keys and values.
+    """
+    probe = choice.build()
+    quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64)[1:-1]
+    mean = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain).mean().item()
+    dynamics = probe.dynamics
+    decays = dynamics is not None and dynamics.decay_input
+    charged = 1.0 - dynamics.retain if dynamics is not None and decays else 1.0
+    return gain * probe.threshold / charged / (head_dim * mean**3)

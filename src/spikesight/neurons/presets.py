@@ -14,6 +14,7 @@ from spikesight.neurons.ni_lif import NILIF
 from spikesight.neurons.relu import ReLU
 
 
+
 def _spike2former_mask_embedding(levels: int = 8, **options: Any) -> IntegerLIF:
     return IntegerLIF(levels=levels, unit=4 / levels, **options)
 

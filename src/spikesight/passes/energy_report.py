@@ -16,8 +16,12 @@ from spikesight.graph import (
     AttentionProduct,
     Graph,
     Input,
+    MaskProduct,
     Neuron,
     Node,
+    Rearrange,
+    Resize,
+    Sample,
     Synapse,
     execute,
     trace,
@@ -40,7 +44,8 @@ class LayerEnergy:
 
     Attributes:
         name: The layer's path in the model.
-        kind: "first layer", "synapse", "real-valued synapse" or "attention product".
+        kind: "first layer", "synapse", "real-valued synapse", "attention product", "upsampling",
+            "bilinear sampling" and its "attention weights", or "mask product".
         macs: Dense multiply-accumulates per time step, zero padding included, as FLOP counters
             count them.
         firing_rate: Mean input spike in [0, 1]; None where the input is real-valued.
@@ -194,7 +199,9 @@ def _dense_macs(graph: Graph, sample: Tensor) -> dict[str, list[float]]:
                 for factor, shape in pairs
             ]
         elif isinstance(node, AttentionProduct):
-            macs[node.name] = [_attention_macs(node, inputs[0]) / steps]
+            macs[node.name] = [_attention_macs(node, *inputs[:2]) / steps]
+        elif isinstance(node, Sample | Resize | MaskProduct):
+            macs[node.name] = [count / steps for count in _product_macs(node, inputs)]
 
     execute(graph, sample, observe)
     return macs
@@ -220,9 +227,31 @@ def _factor_macs(factor: Affine, output_shape: tuple[int, ...]) -> float:
     return float(outputs * factor.weight[0].numel())
 
 
-def _attention_macs(node: AttentionProduct, x: Tensor) -> float:
-    samples, channels, height, width = x.shape
-    return 2.0 * samples * height * width * channels * (channels // node.heads)
+def _attention_macs(node: AttentionProduct, query: Tensor, key: Tensor) -> float:
+    return float((query.numel() + key.numel()) * (query.shape[1] // node.heads))
+
+
+def _product_macs(
+    node: Sample | Resize | MaskProduct, inputs: tuple[Tensor, ...]
+) -> tuple[float, ...]:
+    """Four per interpolated value; one per weighted sample and per channel of a mask's pixel."""
+    if isinstance(node, MaskProduct):
+        embedding, features = inputs
+        return (float(embedding.shape[-1] * features.numel()),)
+    values = inputs[0]
+    if isinstance(node, Resize):
+        return (4.0 * values.shape[:2].numel() * inputs[1].shape[-2:].numel(),)
+    samples = float(values.numel() * node.side**2)
+    return (4.0 * samples, samples)
+
+
+_KINDS: dict[type[Node], tuple[str, ...]] = {
+    AttentionProduct: ("attention product",),
+    MaskProduct: ("mask product",),
+    Resize: ("upsampling",),
+    Sample: ("bilinear sampling", "attention weights"),
+}
+"""What is not a synapse, factor by factor."""
 
 
 class _Meter:
@@ -247,6 +276,8 @@ class _Meter:
                 factor = node.factors[index]
                 if not factor.is_diagonal:
                     _add(self.macs, (node.name, index), _factor_macs(factor, shape))
+            if node.factors[0].is_diagonal:
+                return
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 counts = inputs[0] / neuron.unit
                 first = node.factors[0]
@@ -255,13 +286,28 @@ class _Meter:
                 )
                 _add(self.accumulates, (node.name, 0), reached)
         elif isinstance(node, AttentionProduct):
-            _add(self.macs, (node.name, 0), _attention_macs(node, inputs[0]))
+            _add(self.macs, (node.name, 0), _attention_macs(node, *inputs[:2]))
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
+        elif isinstance(node, Sample | Resize | MaskProduct):
+            for index, count in enumerate(_product_macs(node, inputs)):
+                _add(self.macs, (node.name, index), count)
+                position = _spiking_operand(node, index)
+                if position is None:
+                    continue
+                if (neuron := self._spiking(node.inputs[position])) is not None:
+                    spikes = float(inputs[position].sum(dtype=torch.float64)) / neuron.unit
+                    reached = count / inputs[position].numel()
+                    _add(self.accumulates, (node.name, index), spikes * reached)
 
     def _spiking(self, name: str) -> Dynamics | None:
-        node = self.graph.by_name[name]
+        node = self.graph.by_name[self._source(name)]
         return node.dynamics if isinstance(node, Neuron) else None
+
+    def _source(self, name: str) -> str:
+        """The node that a rearrangement rearranges, or the node itself."""
+        node = self.graph.by_name[name]
+        return self._source(node.inputs[0]) if isinstance(node, Rearrange) else name
 
     def _attention(self, node: AttentionProduct, inputs: tuple[Tensor, ...]) -> float:
         """Spikes of K and of Q are expanded; each adds one row of head_dim integers."""
@@ -279,13 +325,15 @@ class _Meter:
         layers = []
         for (name, index), total in self.macs.items():
             node = self.graph.by_name[name]
-            source = node.inputs[0]
-            neuron = self._spiking(source) if index == 0 else None
+            kinds = _KINDS.get(type(node))
+            position = _spiking_operand(node, index)
+            source = self._source(node.inputs[position or 0])
+            neuron = None if position is None else self._spiking(source)
             per_sample = total / self.samples
             mean = None if neuron is None else self.spikes[source] / self.elements[source]
             first = isinstance(self.graph.by_name[source], Input) and index == 0
-            if isinstance(node, AttentionProduct):
-                kind = "attention product"
+            if kinds is not None:
+                kind = kinds[index]
             else:
                 kind = "first layer" if first else "synapse" if neuron else "real-valued synapse"
             layers.append(
@@ -298,7 +346,7 @@ class _Meter:
                     accumulates=self.accumulates.get((name, index), 0.0) / self.samples,
                     multiplies=0.0 if neuron else per_sample,
                     paper_accumulates=0.0 if mean is None else mean * per_sample,
-                    twin_macs=sum(twin_macs[name]) if index == 0 else 0.0,
+                    twin_macs=_twin_macs(twin_macs[name], index, whole=kinds is None),
                 )
             )
         rates = {
@@ -309,6 +357,20 @@ class _Meter:
             if neuron.dynamics is not None
         }
         return EnergyReport(tuple(layers), self.samples, rates)
+
+
+def _spiking_operand(node: Node, index: int) -> int | None:
+    """Which input's spikes a factor of a node expands; None where it reads real values."""
+    if isinstance(node, Sample):
+        return 2 if index == 1 else None
+    return 0 if index == 0 and not isinstance(node, Resize) else None
+
+
+def _twin_macs(macs: list[float], index: int, *, whole: bool) -> float:
+    """The twin's cost of a factor; of a synapse, folded here but not there, with the first."""
+    if not whole:
+        return macs[index]
+    return sum(macs) if index == 0 else 0.0
 
 
 def _add(sums: dict[_Key, float], key: _Key, value: float) -> None:

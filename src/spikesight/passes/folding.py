@@ -7,7 +7,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from spikesight.graph import Affine, AttentionProduct, Graph, Neuron, Node, Synapse
+from spikesight.graph import (
+    Affine,
+    AttentionProduct,
+    Graph,
+    MaskProduct,
+    Neuron,
+    Node,
+    Rearrange,
+    Sample,
+    Synapse,
+)
+
+_PRODUCTS = (AttentionProduct, MaskProduct, Sample)
 
 
 def fold(graph: Graph) -> Graph:
@@ -17,7 +29,7 @@ def fold(graph: Graph) -> Graph:
     the convolution before them, and 1x1 -> depthwise -> 1x1 (RepConv) becomes one dense kernel
     with zero padding. A depthwise convolution followed by a pointwise one stays two factors:
     their product would be a dense kernel of many times the size. Every neuron's unit moves into
-    the synapses and attention products that read it, so that counts travel. A quantised kernel
+    the synapses and products that read it, so that counts travel. A quantised kernel
     keeps its step through all of this, except as a factor of RepConv's: products of low-bit
     weights are not low-bit.
 
@@ -107,10 +119,10 @@ def _merge_consecutive_synapses(graph: Graph) -> Graph:
 def _fold_units(graph: Graph) -> Graph:
     unit_of: dict[str, float] = {}
     for neuron in graph.neurons:
-        readers = graph.consumers[neuron.name]
-        foldable = readers and all(isinstance(n, Synapse | AttentionProduct) for n in readers)
+        names, readers = _readers(graph, neuron.name)
+        foldable = readers and all(isinstance(n, (Synapse, *_PRODUCTS)) for n in readers)
         if neuron.dynamics is not None and foldable:
-            unit_of[neuron.name] = neuron.dynamics.unit
+            unit_of.update(dict.fromkeys(names, neuron.dynamics.unit))
 
     def rewrite(node: Node) -> Node:
         if isinstance(node, Neuron) and node.name in unit_of:
@@ -121,7 +133,7 @@ def _fold_units(graph: Graph) -> Graph:
             unit = unit_of[node.inputs[0]]
             counted = replace(first, weight=first.weight * unit, step=_times(first.step, unit))
             return replace(node, factors=(counted, *rest))
-        if isinstance(node, AttentionProduct):
+        if isinstance(node, _PRODUCTS):
             scale = node.scale
             for name in node.inputs:
                 scale *= unit_of.get(name, 1.0)
@@ -129,3 +141,16 @@ def _fold_units(graph: Graph) -> Graph:
         return node
 
     return replace(graph, nodes=tuple(rewrite(node) for node in graph.nodes))
+
+
+def _readers(graph: Graph, name: str) -> tuple[list[str], list[Node]]:
+    """What reads a node, looking through rearrangements, and the names it is read by."""
+    names, readers = [name], []
+    for node in graph.consumers[name]:
+        if isinstance(node, Rearrange):
+            inner_names, inner = _readers(graph, node.name)
+            names += inner_names
+            readers += inner
+        else:
+            readers.append(node)
+    return names, readers

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikesight.attention.product import split_heads
 from spikesight.graph import (
     Add,
     AttentionProduct,
     Graph,
     Input,
+    MaskProduct,
     Neuron,
     Node,
     Output,
     Pool,
+    Rearrange,
+    Sample,
     Synapse,
 )
-from spikesight.graph.execution import apply_affine
+from spikesight.graph.execution import apply_affine, arrange_output, run_static
 from spikesight.neurons.dynamics import binary_spikes, charge, reset
 from spikesight.passes.folding import fold
 from spikesight.presentation import present
@@ -73,11 +77,16 @@ class SpikeNetwork:
                 its D spike tensors [B, ...].
 
         Returns:
-            The output [B, K].
+            The output [B, K]; of several the last.
         """
+        return self.run(x, observe)[-1]
+
+    @torch.no_grad()
+    def run(self, x: Tensor, observe: SpikeObserver | None = None) -> tuple[Tensor, ...]:
+        """Is a call for networks with several outputs; returns all of them in order."""
         steps = self.graph.input.steps
         membranes: dict[str, Tensor] = {}
-        outputs = []
+        outputs: dict[str, list[Tensor]] = {node.name: [] for node in self.graph.outputs}
         for t, frame in enumerate(present(x, steps).unflatten(0, (steps, -1))):
             values: dict[str, Tensor | Spikes] = {}
             for node in self.graph.nodes:
@@ -89,8 +98,12 @@ class SpikeNetwork:
                 else:
                     inputs = [values[name] for name in node.inputs]
                     values[node.name] = frame if isinstance(node, Input) else _run(node, inputs)
-            outputs.append(_total(values[self.graph.nodes[-1].name]))
-        return torch.stack(outputs).mean(0)
+            for name, frames in outputs.items():
+                frames.append(_total(values[name]))
+        return tuple(
+            arrange_output(node, torch.stack(outputs[node.name]).mean(0))
+            for node in self.graph.outputs
+        )
 
 
 def _fire(node: Neuron, current: Tensor, membranes: dict[str, Tensor]) -> Spikes:
@@ -114,7 +127,7 @@ def _total(value: Tensor | Spikes) -> Tensor:
     return torch.stack(value).sum(0) if isinstance(value, list) else value
 
 
-def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor:
+def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
     match node:
         case Synapse():
             return _synapse(node, inputs[0])
@@ -126,7 +139,24 @@ def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor:
             return _total(inputs[0]).mean((-2, -1))
         case Output():
             return _total(inputs[0])
-    raise AssertionError(f"unknown node {node}")
+        case Rearrange() if isinstance(inputs[0], list):
+            return [run_static(node, (spikes,)) for spikes in inputs[0]]
+        case MaskProduct() | Sample():
+            return _spikewise(node, inputs)
+    return run_static(node, tuple(_total(value) for value in inputs))
+
+
+def _spikewise(node: MaskProduct | Sample, inputs: list[Tensor | Spikes]) -> Tensor:
+    """A product that is linear in its one spiking operand: summed over the sub-steps."""
+    for position, value in enumerate(inputs):
+        if isinstance(value, list):
+            others = [_total(other) for other in inputs]
+            parts = []
+            for spikes in value:
+                others[position] = spikes
+                parts.append(run_static(node, tuple(others)))
+            return _total(parts)
+    return run_static(node, tuple(_total(value) for value in inputs))
 
 
 def _synapse(node: Synapse, value: Tensor | Spikes) -> Tensor:
@@ -150,10 +180,8 @@ def _attention(
 ) -> Tensor:
     queries = query if isinstance(query, list) else [query]
     keys = key if isinstance(key, list) else [key]
-    values = _total(value)
-    batch, channels, height, width = values.shape
-    shape = (batch, node.heads, channels // node.heads, height * width)
-    values = values.reshape(shape)
-    context = _total([values @ k.reshape(shape).transpose(-1, -2) for k in keys])
-    current = _total([context @ q.reshape(shape) for q in queries])
-    return (current * node.scale).reshape(batch, channels, height, width)
+    values = split_heads(_total(value), node.heads)
+    context = _total([values @ split_heads(k, node.heads).transpose(-1, -2) for k in keys])
+    current = _total([context @ split_heads(q, node.heads) for q in queries])
+    scale = node.scale / values.shape[-1] if node.mean else node.scale
+    return (current * scale).reshape(queries[0].shape)

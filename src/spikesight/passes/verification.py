@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
     x = x.to(dtype)
     graph = fold(trace(model, x))
     simulation = unroll(graph)
-    model_counts, output = _model_counts(model, x)
+    model_counts, outputs = _model_counts(model, x)
     graph_counts = _graph_counts(graph, x)
     totals: dict[str, Tensor] = {}
     rates: dict[str, float] = {}
@@ -119,7 +119,7 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
         wrong = sum(int(((s != 0) & (s != 1)).sum()) for s in spikes)
         non_binary[node.name] = non_binary.get(node.name, 0) + wrong
 
-    spike_output = simulation(x, record)
+    spike_outputs = simulation.run(x, record)
     for node in graph.neurons:
         assert node.dynamics is not None
         totals[node.name] = torch.cat(summed[node.name])
@@ -135,26 +135,43 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
         )
         for node in graph.neurons
     )
-    scale = output.abs().max().clamp_min(torch.finfo(dtype).tiny)
-    return Verification(layers, float((output - spike_output).abs().max() / scale), dtype)
+    errors = [_error(*pair) for pair in zip(outputs, spike_outputs, strict=True)]
+    return Verification(layers, max(errors), dtype)
 
 
-def _model_counts(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def _error(output: Tensor, spike_output: Tensor) -> float:
+    scale = output.abs().max().clamp_min(torch.finfo(output.dtype).tiny)
+    return float((output - spike_output).abs().max() / scale)
+
+
+def _model_counts(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     counts: dict[str, Tensor] = {}
+    calls: dict[str, int] = {}
     handles = []
     for name, module in model.named_modules():
         if isinstance(module, neurons.Neuron):
 
             def record(neuron: neurons.Neuron, _: object, output: Tensor, name: str = name) -> None:
-                counts[name] = torch.round(output / neuron.unit)
+                calls[name] = calls.get(name, 0) + 1
+                call = name if calls[name] == 1 else f"{name}#{calls[name]}"
+                counts[call] = torch.round(output / neuron.unit)
 
             handles.append(module.register_forward_hook(record))
     try:
-        output: Tensor = model(x)
+        output = model(x)
     finally:
         for handle in handles:
             handle.remove()
-    return counts, output
+    return counts, tensors_of(output)
+
+
+def tensors_of(output: object) -> tuple[Tensor, ...]:
+    """The tensors of a model's output: itself, or the fields of a dataclass, in order."""
+    if isinstance(output, Tensor):
+        return (output,)
+    assert is_dataclass(output), f"a model returned a {type(output).__name__}"
+    values = (getattr(output, field.name) for field in fields(output))
+    return tuple(value for value in values if isinstance(value, Tensor))
 
 
 def _graph_counts(graph: Graph, x: Tensor) -> dict[str, Tensor]:

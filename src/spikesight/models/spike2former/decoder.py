@@ -22,18 +22,22 @@ class DecoderLayer(nn.Module):
     def __init__(self, sizes: Sizes, neuron: NeuronBuilder, cross_neuron: NeuronBuilder) -> None:
         super().__init__()
         assert sizes.attention_scale is not None
+        assert sizes.cross_attention_scale is not None
         self.cross_first = sizes.order == "cross_first"
         self.cross_attention, self.self_attention = (
             SpikeDrivenCrossAttention(
                 sizes.width,
                 sizes.heads,
-                sizes.attention_scale,
+                scale,
                 builder.build,
                 mean=sizes.attention_mean,
                 projection=sizes.projection,
                 bias=sizes.biased,
             )
-            for builder in (cross_neuron, neuron)
+            for builder, scale in (
+                (cross_neuron, sizes.cross_attention_scale),
+                (neuron, sizes.attention_scale),
+            )
         )
         self.mlp = FeedForward(sizes.width, sizes.decoder_hidden, 1, neuron, bias=sizes.biased)
         official = sizes.official_layout

@@ -20,31 +20,19 @@ class SigmoidNeuron(nn.Module):
     elsewhere, whatever its levels.
 
     Args:
+        channels: Channels C.
         neuron: Builds neurons.
     """
 
-    def __init__(self, neuron: NeuronBuilder) -> None:
+    def __init__(self, channels: int, neuron: NeuronBuilder) -> None:
         super().__init__()
+        self.channels = channels
         self.neuron = neuron.build_mask_embedding()
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes of current [N, C, H, W]."""
         spikes: Tensor = self.neuron(current.sigmoid())
         return spikes
-
-
-class MaskProduct(nn.Module):
-    """Every query's mask: the product of its embedding with the features of every pixel."""
-
-    def forward(self, embedding: Tensor, features: Tensor) -> Tensor:
-        """[N, Q, H, W] from spikes [N, C, 1, Q] and features [N, C, H, W] (eq. 15)."""
-        return mask_product(embedding, features)
-
-
-def mask_product(embedding: Tensor, features: Tensor) -> Tensor:
-    """What `MaskProduct` computes."""
-    masks = embedding.flatten(2).transpose(1, 2) @ features.flatten(2)
-    return masks.unflatten(2, features.shape[-2:])
 
 
 class QueryOutputs(NamedTuple):
@@ -102,7 +90,7 @@ class MaskEmbedding(nn.Module):
         width = sizes.width
         self.kind = sizes.mask_embedding
         sigmoid = sizes.query_gate == "sigmoid"
-        self.neuron = SigmoidNeuron(neuron) if sigmoid else neuron.build_mask_embedding()
+        self.neuron = SigmoidNeuron(width, neuron) if sigmoid else neuron.build_mask_embedding()
         self.classes = Synapse(nn.Conv2d(width, num_classes + 1, 1))
         self.mlp = MaskMLP(width, neuron, norm=sizes.mlp_norm)
         if self.kind == "me_shortcut":

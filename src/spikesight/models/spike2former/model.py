@@ -8,22 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikesight.attention import (
+    LearnedEmbedding,
+    MaskProduct,
+    SinePosition,
+    SpikeDrivenDeformableAttention,
+)
 from spikesight.models.base import Readout, SpikingModel
 from spikesight.models.features import StageFeatures
-from spikesight.models.neuron_choice import NeuronChoice
-from spikesight.models.spike2former.decoder import DecoderLayer
-from spikesight.models.spike2former.embedding import LearnedEmbedding, SinePosition
-from spikesight.models.spike2former.mask_embedding import (
-    MaskEmbedding,
-    MaskProduct,
-    QueryOutputs,
+from spikesight.models.neuron_choice import (
+    NeuronBuilder,
+    NeuronChoice,
+    mean_attention_scale,
 )
+from spikesight.models.spike2former.decoder import DecoderLayer
+from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOutputs
 from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neurons
 from spikesight.models.spike2former.output import Segmentation
-from spikesight.models.spike2former.pixel_decoder import MEMORIES, PixelDecoder
+from spikesight.models.spike2former.pixel_decoder import PixelDecoder, memory_count
 from spikesight.models.spike2former.sizes import ABLATIONS, OFFICIAL, Sizes
 from spikesight.registry import create_model, register_model
-from spikesight.synapses import ConvNorm
 
 
 class QueryReadout(Readout):
@@ -56,7 +60,7 @@ class Spike2Former(SpikingModel):
     ) -> None:
         super().__init__()
         choice = neurons.trunk
-        self.sizes = sizes = _resolve(sizes, choice)
+        self.sizes = sizes = _resolve(sizes, neurons)
         named = {} if sizes.normalisation else {"neuron": choice.name}
         self.resolved = {**vars(sizes), **named, "levels": choice.levels}
         self.steps = choice.steps
@@ -74,7 +78,7 @@ class Spike2Former(SpikingModel):
         assert isinstance(trunk, StageFeatures)
         channels = list(trunk.feature_info.channels())
         self.pixel_decoder = PixelDecoder(channels, sizes, neurons.head)
-        levels = max(1, min(MEMORIES, len(channels) - 1))
+        levels = min(memory_count(channels), sizes.decoder_layers)
         self.query_feature = LearnedEmbedding(sizes.width, sizes.queries)
         self.query_position = LearnedEmbedding(sizes.width, sizes.queries)
         self.levels = nn.ModuleList(LearnedEmbedding(sizes.width, 1) for _ in range(levels))
@@ -95,13 +99,13 @@ class Spike2Former(SpikingModel):
     def forward(self, x: Tensor) -> Segmentation:
         """Classified masks of images [B, C, H, W] or event frames [B, T, C, H, W]."""
         features, memories = self.pixel_decoder(self.trunk.stage_maps(x))
-        values = [m + level(m) for m, level in zip(memories, self.levels, strict=True)]
+        values = [m + level(m) for m, level in zip(memories, self.levels, strict=False)]
         keys = [value + self.position(value) for value in values]
         query = self.query_feature(memories[0])
         location = self.query_position(memories[0])
         queries = [query]
         for index, layer in enumerate(self.decoder):
-            source = index % len(memories)
+            source = index % len(values)
             mask = self._visible(query, features, keys[source]) if self.masked else None
             query = layer(query, location, keys[source], values[source], mask)
             queries.append(query)
@@ -127,9 +131,7 @@ class Spike2Former(SpikingModel):
         outputs = self.mask_embedding(stacked.flatten(0, 2))
         layers = [
             self._segment(
-                QueryOutputs(
-                    *(x.unflatten(0, stacked.shape[:3])[:, i].flatten(0, 1) for x in outputs)
-                ),
+                QueryOutputs(*(x.unflatten(0, stacked.shape[:3])[:, i].flatten(0, 1) for x in outputs)),
                 features,
             )
             for i in range(len(queries))
@@ -160,30 +162,34 @@ class Spike2Former(SpikingModel):
 
     @torch.no_grad()
     def initialise(self, norm_gain: float = 1.0) -> None:
-        """He weights; offsets of deformable attention start at half a pixel."""
+        """He weights; deformable attention starts at offsets of half a pixel and open weights."""
         super().initialise(norm_gain)
-        for name, module in self.named_modules():
-            if isinstance(module, ConvNorm) and name.endswith(".attention.offset"):
-                norm = module.norm
-                assert isinstance(norm, nn.BatchNorm2d)
-                nn.init.constant_(norm.weight, 0.5)
+        for module in self.modules():
+            if isinstance(module, SpikeDrivenDeformableAttention):
+                nn.init.constant_(module.offset.get_submodule("norm").weight, 0.5)
+                nn.init.constant_(module.weight.get_submodule("norm").bias, norm_gain)
 
 
-def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
-    """Replaces every None by the number that suits the neuron."""
-    probe = neuron.build()
-    gain = sizes.norm_gain or max(1.0, probe.levels / 4)
-    scale = sizes.attention_scale
-    if scale is None:
-        scale = (
-            _ATTENTION / (sizes.width // sizes.heads * gain**2 * probe.unit**3)
-            if sizes.attention_mean
-            else sizes.width**-0.5
-        )
-    return replace(sizes, norm_gain=gain, attention_scale=scale)
+def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
+    """Replaces every None by the number that suits the neurons."""
+    gain = sizes.norm_gain or max(1.0, neurons.trunk.build().levels / 4)
 
+    def scale(neuron: NeuronBuilder) -> float:
+        if not sizes.attention_mean:
+            return float(sizes.width**-0.5)
+        head_dim = sizes.width // sizes.heads
+        if isinstance(neuron, NeuronChoice):
+            return mean_attention_scale(head_dim, neuron, gain)
+        # Outputs of norm 1, and half a unit of current lies between two counts of a sigmoid.
+        return float(0.5 / (head_dim * sizes.width**-1.5))
 
-_ATTENTION = 16.0
+    own = sizes.attention_scale
+    return replace(
+        sizes,
+        norm_gain=gain,
+        attention_scale=own or scale(neurons.head),
+        cross_attention_scale=sizes.cross_attention_scale or own or scale(neurons.cross),
+    )
 
 
 def _build(sizes: Sizes, **options: Any) -> Spike2Former:
@@ -196,14 +202,17 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     changed = {k: options.pop(k) for k in list(options) if k in Sizes.__dataclass_fields__}
     if changed.get("trunk", sizes.trunk) != sizes.trunk:
-        changed.setdefault("trunk_options", {})
+        sizes = replace(sizes, trunk_options={})
     if official:
-        trunk_options = {"attention_scale": "head_dim"}
-        sizes = replace(sizes, **OFFICIAL, trunk_options=trunk_options)
+        sizes = replace(sizes, **OFFICIAL, trunk_options={"attention_scale": "head_dim"})
         neuron, levels = neuron or "spike2former", levels or 8
     sizes = replace(sizes, **{**ABLATIONS[ablation], **changed})
     neurons = choose_neurons(sizes.normalisation, neuron, options.pop("steps", 1), levels)
     return Spike2Former(sizes, neurons, **options)
+
+
+_DENSE_TRUNK = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
+"""Options with which a trunk for 28 to 224 px images starts alive on street photos."""
 
 
 @register_model
@@ -212,7 +221,7 @@ def spike2former_nano(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_nano",
-            trunk_options={"strides": (2, 2, 2, 2, 1)},
+            trunk_options={"strides": (2, 2, 2, 2, 1), **_DENSE_TRUNK},
             width=64,
             heads=4,
             queries=20,
@@ -232,7 +241,7 @@ def spike2former_tiny(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_tiny",
-            trunk_options={"strides": (2, 2, 2, 2, 1)},
+            trunk_options={"strides": (2, 2, 2, 2, 1), **_DENSE_TRUNK},
             width=96,
             queries=50,
             encoder_layers=2,
@@ -248,16 +257,16 @@ def spike2former_tiny(**options: Any) -> nn.Module:
 @register_model
 def spike2former_15m(**options: Any) -> nn.Module:
     """The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Sizes(trunk="metaspikformer_15m"), **options)
+    return _build(Sizes(trunk="metaspikformer_15m", trunk_options=_DENSE_TRUNK), **options)
 
 
 @register_model
 def spike2former_31m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 31M."""
-    return _build(Sizes(trunk="metaspikformer_31m"), **options)
+    return _build(Sizes(trunk="metaspikformer_31m", trunk_options=_DENSE_TRUNK), **options)
 
 
 @register_model
 def spike2former_55m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 55M."""
-    return _build(Sizes(trunk="metaspikformer_55m"), **options)
+    return _build(Sizes(trunk="metaspikformer_55m", trunk_options=_DENSE_TRUNK), **options)

@@ -40,12 +40,22 @@ class SigmoidL2Neuron(nn.Module):
 
 
 @dataclass(frozen=True)
-class SigmoidL2(NeuronChoice):
-    """Builds `SigmoidL2Neuron`s."""
+class SigmoidL2:
+    """Builds `SigmoidL2Neuron`s.
 
-    def build(self) -> nn.Module:  # type: ignore[override]
+    Attributes:
+        choice: The neurons that count.
+    """
+
+    choice: NeuronChoice
+
+    def build(self) -> nn.Module:
         """An ordinary neuron."""
-        return SigmoidL2Neuron(NeuronChoice(self.name, self.steps, self.levels))
+        return SigmoidL2Neuron(self.choice)
+
+    def build_mask_embedding(self) -> nn.Module:
+        """A neuron of the mask embedding."""
+        return self.build()
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ def choose_neurons(
         )
     choice = NeuronChoice.resolve(name, steps, levels)
     if normalisation == "sigmoid_l2":
-        squashed = SigmoidL2(choice.name, choice.steps, choice.levels)
+        squashed = SigmoidL2(choice)
         return HeadNeurons(choice, squashed, squashed)
     if normalisation == "cross_attention":
         return HeadNeurons(choice, choice, NeuronChoice("ni_lif", steps, choice.levels))

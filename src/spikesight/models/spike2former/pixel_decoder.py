@@ -16,6 +16,11 @@ from spikesight.synapses import Synapse
 MEMORIES = 3
 
 
+def memory_count(channels: list[int]) -> int:
+    """How many of the maps the queries attend to: three, and not the finest one if another is."""
+    return max(1, min(MEMORIES, len(channels) - 1))
+
+
 class BilinearResize(nn.Module):
     """Resizes a map to the size of another, bilinearly, corners not aligned."""
 
@@ -59,6 +64,7 @@ class PixelDecoder(nn.Module):
                 bias=sizes.biased and groups == 1 and kernel_size == 1,
             )
 
+        self.memory_count = memory_count(channels)
         *finer, coarsest = channels
         encoded_finer = min(MEMORIES - 1, len(finer)) if sizes.multi_scale else 0
         self.encoder_inputs = nn.ModuleList([reads(coarsest)])
@@ -89,6 +95,5 @@ class PixelDecoder(nn.Module):
             stream = output(current + self.resize(stream, current))
             memories.append(stream)
         return PixelFeatures(
-            self.mask_features(self.mask_neuron(stream)),
-            memories[: max(1, len(maps) - 1)][:MEMORIES],
+            self.mask_features(self.mask_neuron(stream)), memories[: self.memory_count]
         )

@@ -59,6 +59,7 @@ class Sizes:
         layer_scale: Initial layer scale of the encoder's branches (official 1e-6).
         attention_scale: Factor of the decoder's attention products; None for one with which their
             neurons start neither silent nor saturated (official width^-0.5).
+        cross_attention_scale: The same of its cross attention; None for the like.
         attention_mean: Whether attention sums over keys are means, so that they do not grow with
             the image.
         mlp_norm: Whether the mask embedding's MLP has normalisations.
@@ -94,6 +95,7 @@ class Sizes:
     normalisation: Normalisation | None = None
     layer_scale: float = 0.5
     attention_scale: float | None = None
+    cross_attention_scale: float | None = None
     attention_mean: bool = True
     mlp_norm: bool = True
     query_gate: QueryGate = "neuron"
