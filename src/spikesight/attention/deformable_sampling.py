@@ -75,13 +75,14 @@ def deformable_sample(
     for axis, size in enumerate((width, height)):
         start = _grid(offset, size, side, axis, single_precision_grid)
         axes.append((2 * (start + displaced[:, :, :, axis]) + 1) / size - 1)
-    sampled = F.grid_sample(
+    sampled: Tensor = F.grid_sample(
         value.reshape(samples * groups, channels // groups, height, width),
         torch.stack(axes, -1).reshape(samples * groups, points * height, width, 2),
         align_corners=False,
     ).unflatten(2, (points, height))
     weights = weight.reshape(samples * groups, 1, points, height, width)
-    return (sampled * weights).sum(2).reshape(value.shape)
+    summed: Tensor = (sampled * weights).sum(2)
+    return summed.reshape(value.shape)
 
 
 def _grid(like: Tensor, size: int, side: int, axis: int, single_precision: bool) -> Tensor:

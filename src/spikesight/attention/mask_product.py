@@ -23,5 +23,6 @@ class MaskProduct(nn.Module):
 
 def mask_product(embedding: Tensor, features: Tensor) -> Tensor:
     """What `MaskProduct` computes."""
-    masks = embedding.flatten(2).transpose(1, 2) @ features.flatten(2)
-    return masks.unflatten(2, features.shape[-2:])
+    products = embedding.flatten(2).transpose(1, 2) @ features.flatten(2)
+    masks: Tensor = products.unflatten(2, features.shape[-2:])
+    return masks

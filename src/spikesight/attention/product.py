@@ -51,4 +51,5 @@ def attention_product(
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[N, C, H, W] to [N, heads, C / heads, H * W]."""
-    return x.unflatten(1, (heads, -1)).flatten(3)
+    by_head: Tensor = x.unflatten(1, (heads, -1)).flatten(3)
+    return by_head

@@ -10,7 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikesight.graph.integer_vocabulary import IntegerInput, IntegerNeuron, IntegerSynapse, Leak
+from spikesight.graph.integer_vocabulary import (
+    IntegerAttention,
+    IntegerInput,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Leak,
+)
 
 
 def quantise_image(node: IntegerInput, x: Tensor) -> Tensor:
@@ -43,6 +52,25 @@ def attention_context(key: Tensor, value: Tensor, heads: int) -> Tensor:
 def attend(context: Tensor, query: Tensor) -> Tensor:
     """The context applied to a map of queries [N, C, H, W]."""
     return (context @ _by_head(query, context.shape[1])).reshape(query.shape)
+
+
+def summed_map(node: IntegerNode, inputs: list[Tensor]) -> Tensor | None:
+    """The map whose pixels a node's result is a sum over, where its neuron counts them."""
+    if isinstance(node, IntegerPool):
+        return inputs[0]
+    return inputs[1] if isinstance(node, IntegerAttention) and node.mean else None
+
+
+def arrange_output(node: IntegerOutput, total: Tensor) -> Tensor:
+    """What an output node returns of the sum over time [B, K] or [B, K, H, W]."""
+    return total.squeeze(2).transpose(1, 2) if node.of_queries else total
+
+
+def joined(outputs: tuple[Tensor, ...]) -> Tensor:
+    """One output as it is [B, K], several in one row per input [B, ...]."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return torch.cat([output.flatten(1) for output in outputs], 1)
 
 
 def charge(node: IntegerNeuron, current: Tensor, membrane: Tensor | None, pixels: int) -> Tensor:

@@ -13,12 +13,17 @@ from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
+    IntegerEmbedding,
     IntegerGraph,
     IntegerInput,
+    IntegerMaskProduct,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
     IntegerSynapse,
 )
 from spikesight.passes.batches import inputs_of
@@ -76,7 +81,8 @@ class LayerAudit:
     Attributes:
         name: The layer's path in the model.
         kind: "image", "first layer", "synapse", "real-valued synapse", "neuron", "shortcut",
-            "attention", "pool" or "output".
+            "attention", "pool", "embedding", "position", "upsampling", "bilinear sampling",
+            "mask product" or "output".
         operations: Per sample.
     """
 
@@ -186,6 +192,16 @@ def _kind(graph: IntegerGraph, node: IntegerNode) -> str:
             return "pool"
         case IntegerOutput():
             return "output"
+        case IntegerEmbedding():
+            return "embedding"
+        case IntegerPosition():
+            return "position"
+        case IntegerResize():
+            return "upsampling"
+        case IntegerSample():
+            return "bilinear sampling"
+        case IntegerMaskProduct():
+            return "mask product"
 
 
 class _Meter:
@@ -225,6 +241,26 @@ class _Meter:
                 return Operations(additions=self._elements[source])
             case IntegerOutput(steps=steps):
                 return Operations(additions=elements * (steps - 1))
+            case IntegerEmbedding() | IntegerPosition():
+                return Operations()
+            case IntegerResize():
+                # a + b + b + b in each direction, row by row, then a shift.
+                return Operations(additions=6.0 * elements, comparisons=float(elements))
+            case IntegerSample(side=side, inputs=(_, _, weight)):
+                # A position's two halves, four products of weights and pixels, one shift.
+                counts = self._counts[weight]
+                spikes = float(counts.double().sum()) * (elements / (counts.numel() / side**2))
+                values = float(elements * side**2)
+                positions = 2.0 * counts.numel()
+                return Operations(
+                    accumulates=spikes,
+                    additions=positions,
+                    comparisons=positions + values,
+                    multiplies=4.0 * values + 4.0 * counts.numel(),
+                )
+            case IntegerMaskProduct(inputs=(embedding, _)):
+                spikes = float(self._counts[embedding].double().sum())
+                return Operations(accumulates=spikes * output.shape[-2:].numel())
         raise AssertionError(f"unknown node {node}")
 
     def _synapse(self, node: IntegerSynapse, output: Tensor) -> Operations:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikesight.deployment import arithmetic
 from spikesight.deployment.integer_execution import Counts, IntegerExecutor
 from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.graph import Graph, Neuron, Node, execute
@@ -44,7 +45,7 @@ class Comparison:
         logits: Differing integer logits for each form that has such logits.
         samples: Inputs compared.
         agreement: Share of inputs for which the floating-point network names the same class; None
-            if it was not compared.
+            if it was not compared or there are several outputs.
     """
 
     layers: tuple[LayerComparison, ...]
@@ -97,11 +98,12 @@ class Comparison:
                 f"integer == {' == '.join(exact)}: {self.mismatches} mismatches in counts and "
                 f"logits of {self.samples} inputs"
             )
-        if self.agreement is not None:
-            lines.append(
-                f"floating-point network: {100 * (self.training_mismatch_rate or 0):.2f} % of "
-                f"counts differ, top-1 agrees on {100 * self.agreement:.2f} %"
-            )
+        if self.training_mismatch_rate is not None:
+            line = f"floating-point network: {100 * self.training_mismatch_rate:.2f} % of counts "
+            line += "differ"
+            if self.agreement is not None:
+                line += f", top-1 agrees on {100 * self.agreement:.2f} %"
+            lines.append(line)
         if self.silent:
             lines.append(f"{len(self.silent)} of {len(self.layers)} neurons silent")
         return "\n".join(lines)
@@ -151,7 +153,9 @@ def compare(
         other_counts, other_logits = runs[form]()
         for name, own in counts.items():
             mismatches[name][form] = int((own != other_counts[name].to(own)).sum())
-        if form == _TRAINING:
+        if form == _TRAINING and len(graph.outputs) > 1:
+            agreement = None
+        elif form == _TRAINING:
             agreement = float((logits.argmax(1) == other_logits.argmax(1)).double().mean())
         else:
             differing_logits[form] = int((logits != other_logits).sum())
@@ -175,7 +179,7 @@ def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> tu
         assert bool(((stacked == 0) | (stacked == 1)).all()), f"{node.name} is not binary"
         parts.setdefault(node.name, []).append(stacked.sum(0).cpu())
 
-    logits = SpikeExecutor(graph, executor.device)(x, record).cpu()
+    logits = arithmetic.joined(SpikeExecutor(graph, executor.device).run(x, record)).cpu()
     return {name: torch.cat(steps) for name, steps in parts.items()}, logits
 
 

@@ -84,8 +84,14 @@ def prove_at(graph: IntegerGraph, size: tuple[int, int]) -> dict[str, Reach]:
         As `prove_ranges` does.
 
     Raises:
+        ExportError: If the network is a segmenter's; names the first node without an export.
         ValueError: If the network does not take this size.
     """
+    if (node := graph.segmenter_node) is not None:
+        raise ExportError(
+            f"{node.name} is a segmenter's, and only classifiers can be exported so far; run the "
+            "deployed network in PyTorch"
+        )
     stride, largest = graph.input.stride, graph.max_size
     if min(size) < 1 or size[0] % stride or size[1] % stride:
         raise ValueError(

@@ -9,15 +9,21 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment import arithmetic
+from spikesight.deployment.segmenter_nodes import run_segmenter_node
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
+    IntegerEmbedding,
     IntegerGraph,
     IntegerInput,
+    IntegerMaskProduct,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
     IntegerSynapse,
 )
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, accumulator, potential_of, prove_ranges
@@ -60,22 +66,29 @@ class IntegerExecutor:
             observe: Called after each node with the node and its output, time-major [T*B, ...].
 
         Returns:
-            Integer logits [B, K], int32, summed over time.
+            Integer logits [B, K], int32, summed over time; of several outputs the last.
         """
+        return self.run(x, observe)[-1]
+
+    @torch.inference_mode()
+    def run(self, x: Tensor, observe: Observer | None = None) -> tuple[Tensor, ...]:
+        """Is a call for networks with several outputs; returns all of them in order, int32."""
         values: dict[str, Tensor] = {}
         pixels: dict[str, int] = {}
-        result = x.to(self.device)
+        outputs = []
         for position, node in enumerate(self.graph.nodes):
-            inputs = [values[name] for name in node.inputs] or [result]
-            if isinstance(node, IntegerPool):
-                pixels[node.name] = inputs[0].shape[-1] * inputs[0].shape[-2]
+            inputs = [values[name] for name in node.inputs] or [x.to(self.device)]
+            if (summed := arithmetic.summed_map(node, inputs)) is not None:
+                pixels[node.name] = summed.shape[-1] * summed.shape[-2]
             result = values[node.name] = self._run(node, inputs, pixels)
+            if isinstance(node, IntegerOutput):
+                outputs.append(result.to(torch.int32))
             if observe is not None:
                 observe(node, result)
             for name in node.inputs:
                 if self._last_use[name] == position:
                     values.pop(name, None)
-        return result.to(torch.int32)
+        return tuple(outputs)
 
     def observe(self, x: Tensor) -> tuple[Counts, Tensor]:
         """Runs the network, as the runtimes' `observe` does.
@@ -85,7 +98,7 @@ class IntegerExecutor:
 
         Returns:
             The counts of every neuron, time-major [T*B, ...], by name; and the integer logits
-            [B, K], int32. All on the CPU.
+            [B, K], int32, those of several outputs in one row. All on the CPU.
         """
         counts: Counts = {}
 
@@ -93,11 +106,13 @@ class IntegerExecutor:
             if isinstance(node, IntegerNeuron):
                 counts[node.name] = output.cpu()
 
-        logits = self(x, record)
-        return counts, logits.cpu()
+        outputs = self.run(x, record)
+        return counts, arithmetic.joined(outputs).cpu()
 
     def _dtype(self, node: IntegerNode) -> torch.dtype:
         """float32 where it is exact for the node's arithmetic."""
+        if isinstance(node, IntegerResize | IntegerSample):
+            return torch.float64
         magnitude = self._reaches[node.name].interval.magnitude
         sources = [self._reaches[name] for name in node.inputs]
         if isinstance(node, IntegerSynapse):
@@ -105,7 +120,7 @@ class IntegerExecutor:
         elif isinstance(node, IntegerNeuron):
             magnitude = potential_of(node, self._reaches)
         elsewhere = self.device.type != "cpu" and isinstance(
-            node, IntegerSynapse | IntegerAttention
+            node, IntegerSynapse | IntegerAttention | IntegerMaskProduct
         )
         return torch.float64 if elsewhere or magnitude >= EXACT_IN_FLOAT32 else torch.float32
 
@@ -131,7 +146,15 @@ class IntegerExecutor:
                 return inputs[0].to(dtype).sum((-2, -1))
             case IntegerOutput():
                 frames: Tensor = inputs[0].to(dtype).unflatten(0, (node.steps, -1))
-                return frames.sum(0)
+                return arithmetic.arrange_output(node, frames.sum(0))
+            case (
+                IntegerEmbedding()
+                | IntegerPosition()
+                | IntegerResize()
+                | IntegerSample()
+                | IntegerMaskProduct()
+            ):
+                return run_segmenter_node(node, [x.to(dtype) for x in inputs])
         assert_never(node)
 
 

@@ -50,7 +50,7 @@ class Deployed:
 
     @property
     def scale(self) -> float:
-        """Real value of one unit of the logits."""
+        """Real value of one unit of the logits; of several outputs the last."""
         return self.graph.output.scale
 
     @property
@@ -100,8 +100,29 @@ class Deployed:
         Raises:
             ValueError: If the network does not take the input.
         """
+        (logits,) = self.outputs(x)
+        return logits
+
+    def outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Runs an integer network that may have several outputs.
+
+        Args:
+            x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
+
+        Returns:
+            Integer logits, int32, of each output; a segmenter's are classes [B, Q, K + 1] and
+            masks [B, Q, h, w]. Times `scales` they are the real logits.
+
+        Raises:
+            ValueError: If the network does not take the input.
+        """
         self.check(x)
-        return self._executor(x)
+        return self._executor.run(x)
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Real value of one unit of each output."""
+        return tuple(node.scale for node in self.graph.outputs)
 
     def spikes(self, x: Tensor) -> Tensor:
         """Runs the same network as T x D steps of binary spikes.
@@ -115,8 +136,13 @@ class Deployed:
         Raises:
             ValueError: If the network does not take the input.
         """
+        (logits,) = self.spike_outputs(x)
+        return logits
+
+    def spike_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Is `outputs`, run as T x D steps of binary spikes."""
         self.check(x)
-        return SpikeExecutor(self.graph, self._executor.device)(x)
+        return SpikeExecutor(self.graph, self._executor.device).run(x)
 
     def verify(self, x: Tensor, against: Sequence[str] = ("spikes",)) -> Comparison:
         """Counts the elements in which other forms of the network differ from it, per layer.

@@ -9,6 +9,7 @@ from typing import assert_never
 import torch
 
 from spikesight.graph.integer_vocabulary import (
+    SEGMENTER_NODES,
     IntegerAdd,
     IntegerAttention,
     IntegerGraph,
@@ -124,6 +125,8 @@ def _flow(node: IntegerNode, inputs: list[_Flow], graph: IntegerGraph, steps: in
             _require(node, node.steps == steps, "steps are not those of the input")
             _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")
             return inputs[0]
+    _require(node, not isinstance(node, SEGMENTER_NODES), "files hold no segmenters yet")
+    assert not isinstance(node, SEGMENTER_NODES)
     assert_never(node)
 
 

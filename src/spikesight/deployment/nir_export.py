@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spikesight.deployment.exporting import ExportError, prove_at
 from spikesight.graph.integer_vocabulary import (
+    SEGMENTER_NODES,
     IntegerAdd,
     IntegerAttention,
     IntegerGraph,
@@ -155,6 +156,7 @@ class _Writer:
                     ]
                     self.edges.append((integrator, node.name))
             case _:
+                assert not isinstance(node, SEGMENTER_NODES)
                 assert_never(node)
 
     def _synapse(self, node: IntegerSynapse) -> Any:

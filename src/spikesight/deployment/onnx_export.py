@@ -22,6 +22,7 @@ from spikesight.deployment.exporting import (
 )
 from spikesight.deployment.integer_execution import Counts
 from spikesight.graph.integer_vocabulary import (
+    SEGMENTER_NODES,
     IntegerAdd,
     IntegerAttention,
     IntegerGraph,
@@ -194,6 +195,7 @@ class _Lowering:
                         "ReduceSum", by_step, self._constant(np.array([0])), keepdims=0
                     )
                 return self._op("Cast", total, to=self.onnx.TensorProto.INT32)
+        assert not isinstance(node, SEGMENTER_NODES)
         assert_never(node)
 
     def _input(self, node: IntegerInput, image: str) -> str:

@@ -32,6 +32,7 @@ from spikesight.deployment.openvino_arithmetic import (
     integers,
 )
 from spikesight.graph.integer_vocabulary import (
+    SEGMENTER_NODES,
     IntegerAdd,
     IntegerAttention,
     IntegerGraph,
@@ -183,6 +184,7 @@ class _Lowering:
                 return self._pool(node, inputs[0])
             case IntegerOutput():
                 return self._output(node, inputs[0])
+        assert not isinstance(node, SEGMENTER_NODES)
         assert_never(node)
 
     def _input(self, node: IntegerInput, image: Float) -> Float:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from spikesight.deployment import arithmetic
+from spikesight.deployment.segmenter_nodes import run_segmenter_node
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerGraph,
     IntegerInput,
     IntegerNeuron,
+    IntegerNode,
     IntegerOutput,
     IntegerPool,
     IntegerSynapse,
@@ -57,19 +58,25 @@ class SpikeExecutor:
                 D spike tensors [B, ...].
 
         Returns:
-            Integer logits [B, K], int32, summed over time.
+            Integer logits [B, K], int32, summed over time; of several outputs the last.
         """
+        return self.run(x, observe)[-1]
+
+    @torch.inference_mode()
+    def run(self, x: Tensor, observe: SpikeObserver | None = None) -> tuple[Tensor, ...]:
+        """Is a call for networks with several outputs; returns all of them in order, int32."""
         steps = self.graph.input.steps
         image = arithmetic.quantise_image(self.graph.input, x.to(self.device)).double()
         membranes: dict[str, Tensor] = {}
-        total: Tensor | None = None
+        totals: dict[str, Tensor] = {}
         for t, frame in enumerate(present(image, steps).unflatten(0, (steps, -1))):
             values: dict[str, Tensor | Spikes] = {}
             pixels: dict[str, int] = {}
             for node in self.graph.nodes:
                 inputs = [values[name] for name in node.inputs] or [frame]
-                if isinstance(node, IntegerPool):
-                    pixels[node.name] = _total(inputs[0])[0, 0].numel()
+                if isinstance(node, IntegerPool | IntegerAttention):
+                    summed = arithmetic.summed_map(node, [_total(value) for value in inputs])
+                    pixels[node.name] = 1 if summed is None else summed[0, 0].numel()
                 if isinstance(node, IntegerNeuron):
                     spikes = _fire(node, _total(inputs[0]), membranes, pixels)
                     values[node.name] = spikes
@@ -77,21 +84,16 @@ class SpikeExecutor:
                         observe(node, t, spikes)
                 else:
                     values[node.name] = self._run(node, inputs)
-            logits = _total(values[self.graph.output.name])
-            total = logits if total is None else total + logits
-        assert total is not None
-        return total.to(torch.int32)
+            for output in self.graph.outputs:
+                logits = _total(values[output.name])
+                totals[output.name] = totals.get(output.name, torch.zeros_like(logits)) + logits
+        return tuple(
+            arithmetic.arrange_output(node, totals[node.name]).to(torch.int32)
+            for node in self.graph.outputs
+        )
 
-    def _run(
-        self,
-        node: IntegerInput
-        | IntegerSynapse
-        | IntegerAdd
-        | IntegerAttention
-        | IntegerPool
-        | IntegerOutput,
-        inputs: list[Tensor | Spikes],
-    ) -> Tensor:
+    def _run(self, node: IntegerNode, inputs: list[Tensor | Spikes]) -> Tensor:
+        assert not isinstance(node, IntegerNeuron)
         match node:
             case IntegerInput() | IntegerOutput():
                 return _total(inputs[0])
@@ -110,7 +112,7 @@ class SpikeExecutor:
                 return _total([arithmetic.attend(context, q) for q in _list(queries)])
             case IntegerPool():
                 return _total(inputs[0]).sum((-2, -1))
-        assert_never(node)
+        return run_segmenter_node(node, inputs)
 
 
 def _fire(

@@ -48,6 +48,9 @@ _EXACT = (-EXACT_IN_FLOAT32, EXACT_IN_FLOAT32)
 # A channel of tiny weights may have thresholds out of reach, beyond 32 bits; float64 holds these.
 _THRESHOLD = (-(2**53), 2**53)
 
+# Fields of segmenters alone, which files do not hold yet.
+_NOT_STORED = ("mean", "of_queries")
+
 _LEAKS = ("none", "all", "share", "rest")
 _RESETS = ("soft", "hard")
 
@@ -122,8 +125,14 @@ def describe(graph: IntegerGraph) -> tuple[str, dict[str, Tensor]]:
     """A network as JSON text and tensors named node.field.
 
     Raises:
-        FaultError: If a field has no form in JSON, or a weight does not fit its bits.
+        FaultError: If a field has no form in JSON, a weight does not fit its bits, or the network
+            is a segmenter's.
     """
+    if (node := graph.segmenter_node) is not None:
+        raise FaultError(
+            f"{node.name} is a segmenter's, which .spk files do not hold yet",
+            "save the trained model and deploy it again",
+        )
     tensors: dict[str, Tensor] = {}
     names = {kind.node: name for name, kind in _KINDS.items()}
     entries = []
@@ -153,7 +162,7 @@ def _values(node: IntegerNode) -> list[tuple[str, object]]:
         value = getattr(node, field.name)
         if isinstance(value, Rounding):
             values += [("rounding.gain", value.gain), ("rounding.offset", value.offset)]
-        else:
+        elif field.name not in _NOT_STORED:
             values.append((field.name, value))
     return values
 

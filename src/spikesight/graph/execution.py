@@ -118,7 +118,8 @@ def run_static(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
         case Embedding(value=value):
             return value.expand(inputs[0].shape[0], -1, -1, -1)
         case Position(channels=channels):
-            return sine_position(channels, *inputs[0].shape[-2:], inputs[0])
+            height, width = inputs[0].shape[-2:]
+            return sine_position(channels, height, width, inputs[0])
         case Rearrange(kind=kind):
             return rearrange(inputs[0], kind)
     raise AssertionError(f"unknown node {node}")

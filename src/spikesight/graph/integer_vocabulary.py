@@ -150,9 +150,12 @@ class IntegerAttention(Node):
 
     Attributes:
         heads: Number of heads.
+        mean: Whether the sum over the keys stands for a mean; the neuron that reads it then counts
+            the keys' pixels.
     """
 
     heads: int
+    mean: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,16 +164,75 @@ class IntegerPool(Node):
 
 
 @dataclass(frozen=True)
+class IntegerEmbedding(Node):
+    """Learned currents, once per sample of the node that it reads.
+
+    Attributes:
+        value: [1, C, 1, Q], int64.
+    """
+
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class IntegerPosition(Node):
+    """round(p * 2^shift) of the sines and cosines p of rows and columns, half to even.
+
+    Attributes:
+        channels: Channels C.
+        shift: Bits after the binary point.
+    """
+
+    channels: int
+    shift: int
+
+
+@dataclass(frozen=True)
+class IntegerResize(Node):
+    """A map at twice its size, or as it is where the other map read has the same size.
+
+    (9a + 3b + 3c + d + 8) >> 4 of the nearest pixel, its neighbours and the diagonal one.
+    """
+
+
+@dataclass(frozen=True)
+class IntegerSample(Node):
+    """Sum over points of counts times values between pixels, inputs value, offset, weight.
+
+    Positions are rounded to 2^-position_bits pixels, half up. An interpolated value is
+    (sum of weight * pixel) / 4^position_bits, rounded half up.
+
+    Attributes:
+        groups: Groups of channels with positions of their own.
+        side: Side of the kernel of sampled points.
+        offset_shift: Bits after the binary point of an offset in pixels.
+        position_bits: Bits after the binary point of a position in pixels.
+    """
+
+    groups: int
+    side: int
+    offset_shift: int
+    position_bits: int
+
+
+@dataclass(frozen=True)
+class IntegerMaskProduct(Node):
+    """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order."""
+
+
+@dataclass(frozen=True)
 class IntegerOutput(Node):
-    """Sum of the output over time.
+    """Sum of an output over time.
 
     Attributes:
         steps: Time steps T.
         scale: Real value of one unit, the mean over time included.
+        of_queries: Whether [N, K, 1, Q] becomes [B, Q, K].
     """
 
     steps: int
     scale: float
+    of_queries: bool = False
 
 
 IntegerNode = (
@@ -180,8 +242,22 @@ IntegerNode = (
     | IntegerAdd
     | IntegerAttention
     | IntegerPool
+    | IntegerEmbedding
+    | IntegerPosition
+    | IntegerResize
+    | IntegerSample
+    | IntegerMaskProduct
     | IntegerOutput
 )
+
+SEGMENTER_NODES = (
+    IntegerEmbedding,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
+    IntegerMaskProduct,
+)
+"""Nodes that a segmenter has beside a classifier's."""
 
 
 @dataclass(frozen=True)
@@ -231,9 +307,22 @@ class IntegerGraph:
 
     @property
     def output(self) -> IntegerOutput:
-        """The output node."""
-        (last,) = (node for node in self.nodes if isinstance(node, IntegerOutput))
-        return last
+        """The output node; of several the last."""
+        return self.outputs[-1]
+
+    @property
+    def outputs(self) -> list[IntegerOutput]:
+        """The output nodes, first to last."""
+        return [node for node in self.nodes if isinstance(node, IntegerOutput)]
+
+    @property
+    def segmenter_node(self) -> IntegerNode | None:
+        """The first node that only segmenters have, which no file or other runtime holds yet."""
+        for node in self.nodes:
+            mean = isinstance(node, IntegerAttention) and node.mean
+            if mean or isinstance(node, SEGMENTER_NODES):
+                return node
+        return None
 
     @property
     def neurons(self) -> list[IntegerNeuron]:

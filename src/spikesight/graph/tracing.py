@@ -81,6 +81,16 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
         UntraceableError: If the vocabulary cannot say an operation; names the module.
         ValueError: If the model does not take the example.
     """
+    in_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        return _read(model, example)
+    finally:
+        for module in in_training:
+            module.training = True
+
+
+def _read(model: nn.Module, example: Tensor | None) -> Graph:
     try:
         traced = _Tracer().trace(model)
     except Exception as error:
@@ -103,11 +113,7 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
             if not isinstance(module, Presentation):
                 inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
             if isinstance(module, SigmoidNeuron):
-                shift = _shift(f"{name}.shift", module, inputs, model)
-                nodes.append(shift)
-                name, module, inputs = f"{name}.neuron", module.neuron, (shift.name,)
-                assert module.dynamics is not None
-                nodes.append(Neuron(name, inputs, replace(module.dynamics, levels=1)))
+                nodes += _behind_sigmoid(name, module, inputs, model)
             else:
                 nodes.append(_node(_unique(name, nodes), module, inputs))
         elif node.op == "call_function" and node.target is Segmentation:
@@ -148,20 +154,23 @@ def _unique(name: str, nodes: list[Node]) -> str:
     return candidate
 
 
-def _shift(
+def _behind_sigmoid(
     name: str, module: SigmoidNeuron, inputs: tuple[str, ...], model: nn.Module
-) -> Synapse:
-    """Adds the half that makes a rounding neuron fire above zero, as it does behind a sigmoid."""
-    dynamics = module.neuron.dynamics
+) -> tuple[Synapse, Neuron]:
+    """A half is added: a rounding neuron then fires above zero, as it does behind a sigmoid."""
+    neuron = module.neuron
+    assert isinstance(neuron, neurons.Neuron)
+    dynamics = neuron.dynamics
     if dynamics is None or dynamics.steps > 1 or dynamics.threshold != 1:
         raise UntraceableError(
-            f"{name.removesuffix('.shift')} reads a sigmoid, which the vocabulary can say for a "
-            'spiking neuron and one time step alone; use steps=1 or query_gate="neuron"'
+            f"{name} reads a sigmoid, which the vocabulary can say for a spiking neuron and one "
+            'time step alone; use steps=1 or query_gate="neuron"'
         )
     like = next(model.parameters())
     ones = torch.ones(module.channels, dtype=like.dtype, device=like.device)
     factor = Affine(ones.view(-1, 1, 1, 1), 0.5 * ones, groups=module.channels)
-    return Synapse(name, inputs, (factor,))
+    shift = Synapse(f"{name}.shift", inputs, (factor,))
+    return shift, Neuron(f"{name}.neuron", (shift.name,), replace(dynamics, levels=1))
 
 
 def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:

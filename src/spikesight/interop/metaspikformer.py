@@ -126,7 +126,9 @@ def build_metaspikformer(
         return model, rename_model(state)
     if "q_conv.0.body.0.weight" in state:
         channels = state["q_conv.0.body.0.weight"].shape[0]
-        scale = (channels // num_heads) ** -0.5 if attention_scale == "head_dim" else attention_scale
+        scale = (
+            (channels // num_heads) ** -0.5 if attention_scale == "head_dim" else attention_scale
+        )
         attention = SpikeDrivenSelfAttention(
             channels, num_heads, scale, choice.build, choice.build_attention
         )
@@ -222,6 +224,7 @@ class OfficialBlock(nn.Module):
 
 
 def rename(state: StateDict, rules: list[tuple[str, str]]) -> dict[str, Tensor]:
+    """Renames tensors, each by the first rule (pattern of a name's start, what replaces it)."""
     renamed = {}
     for name, tensor in state.items():
         for pattern, replacement in rules:
@@ -235,11 +238,13 @@ def rename(state: StateDict, rules: list[tuple[str, str]]) -> dict[str, Tensor]:
 
 
 def block_indices(state: StateDict, group: str) -> list[int]:
+    """Which numbers follow a group's name, a pattern."""
     found = {int(m[1]) for name in state if (m := re.match(rf"{group}\.(\d+)\.", name))}
     return sorted(found)
 
 
 def rename_model(state: StateDict) -> dict[str, Tensor]:
+    """The tensors of a whole model or trunk by our names; those of no part of it are left out."""
     renamed: dict[str, Tensor] = {}
 
     def take(official: str, ours: str, rules: list[tuple[str, str]]) -> None:

@@ -26,7 +26,8 @@ class ChannelsFirst(OfficialPart):
     def forward(self, x: Tensor) -> Tensor:
         """Runs the part on official input."""
         output: Tensor = self.part(x.reshape(-1, *x.shape[-3:]))
-        return output.unflatten(0, x.shape[:-3])
+        official: Tensor = output.unflatten(0, x.shape[:-3])
+        return official
 
 
 class ChannelsLast(OfficialPart):
@@ -34,8 +35,8 @@ class ChannelsLast(OfficialPart):
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs the part on official input."""
-        output: Tensor = self.part(x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2))
-        return output.permute(0, 2, 3, 1).unflatten(0, x.shape[:-3])
+        output: Tensor = self.part(as_channels_first(x))
+        return as_channels_last(output, x)
 
 
 class EitherLayout(OfficialPart):
@@ -59,10 +60,20 @@ class EitherLayout(OfficialPart):
     def forward(self, x: Tensor) -> Tensor:
         """Runs the MLP on official input."""
         if self.module == "trunk_mlp" or (self.module is None and x.shape[-3] == self.channels):
-            return ChannelsFirst.forward(self, x)  # type: ignore[arg-type]
-        mapped = self.part(x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2))
-        output: Tensor = self.scrambled(mapped)
-        return output.permute(0, 2, 3, 1).unflatten(0, x.shape[:-3])
+            return ChannelsFirst(self.part)(x)  # type: ignore[no-any-return]
+        output: Tensor = self.scrambled(self.part(as_channels_first(x)))
+        return as_channels_last(output, x)
+
+
+def as_channels_first(x: Tensor) -> Tensor:
+    """[..., H, W, C] to [N, C, H, W]."""
+    return x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2)
+
+
+def as_channels_last(x: Tensor, like: Tensor) -> Tensor:
+    """[N, C, H, W] to [..., H, W, C] with the leading dimensions of `like`."""
+    official: Tensor = x.permute(0, 2, 3, 1).unflatten(0, like.shape[:-3])
+    return official
 
 
 def as_map(sequence: Tensor) -> Tensor:
@@ -72,7 +83,8 @@ def as_map(sequence: Tensor) -> Tensor:
 
 def as_sequence(x: Tensor, like: Tensor) -> Tensor:
     """[N, C, 1, Q] to [..., Q, C] with the leading dimensions of `like`."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, like.shape[:-2])
+    sequence: Tensor = x.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, like.shape[:-2])
+    return sequence
 
 
 class QuerySequence(OfficialPart):

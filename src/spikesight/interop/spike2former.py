@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -29,8 +30,8 @@ from spikesight.interop.official_layouts import (
     QuerySequence,
     TrunkMaps,
 )
-from spikesight.models.metaspikformer import FeedForward, MetaSpikFormer
 from spikesight.models.features import StageFeatures
+from spikesight.models.metaspikformer import FeedForward, MetaSpikFormer
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.encoder import DeformableEncoderLayer
@@ -246,7 +247,7 @@ def _deformable(state: StateDict, options: _Options) -> Built:
 
 
 def _side(offsets: int, groups: int) -> int:
-    side = round((offsets / (2 * groups)) ** 0.5)
+    side = math.isqrt(offsets // (2 * groups))
     if 2 * groups * side**2 != offsets:
         raise ValueError(
             f"{offsets} offsets are no square kernel for {groups} groups; pass the number of "
@@ -285,9 +286,7 @@ def _encoder(state: StateDict, options: _Options) -> Built:
     return ChannelsLast(part), lambda tensors: _rename_layers(tensors, "layers", "", SDTE_LAYER)
 
 
-def _rename_layers(
-    tensors: StateDict, official: str, ours: str, rules: Rules
-) -> dict[str, Tensor]:
+def _rename_layers(tensors: StateDict, official: str, ours: str, rules: Rules) -> dict[str, Tensor]:
     renamed = {}
     for index in block_indices(tensors, re.escape(official)):
         inner = _prefixed(tensors, f"{official}.{index}.")

@@ -29,10 +29,13 @@ def sample_points(masks: Tensor, places: Tensor) -> Tensor:
 @torch.no_grad()
 def uncertain_points(logits: Tensor, count: int) -> Tensor:
     """Points [M, count, 2] in [0, 1], mostly where logits [M, H, W] are nearest to 0."""
-    options = {"device": logits.device, "dtype": logits.dtype}
-    candidates = torch.rand(len(logits), OVERSAMPLING * count, 2, **options)
+    candidates = _places(logits, OVERSAMPLING * count)
     uncertainty = -sample_points(logits, candidates).abs()
     important = int(IMPORTANT_SHARE * count)
     chosen = uncertainty.topk(important, dim=1).indices
     hard = candidates.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 2))
-    return torch.cat((hard, torch.rand(len(logits), count - important, 2, **options)), 1)
+    return torch.cat((hard, _places(logits, count - important)), 1)
+
+
+def _places(like: Tensor, count: int) -> Tensor:
+    return torch.rand(len(like), count, 2, device=like.device, dtype=like.dtype)

@@ -57,9 +57,7 @@ class SegmentationLoss(nn.Module):
         self.points = points
         self.deep_supervision = deep_supervision
         self.auxiliary_pixel_loss = auxiliary_pixel_loss
-        weights = torch.ones(num_classes + 1)
-        weights[-1] = no_object_weight
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.no_object_weight = no_object_weight
 
     @classmethod
     def panoptic(cls, num_classes: int, **changes: Any) -> SegmentationLoss:
@@ -147,7 +145,8 @@ class SegmentationLoss(nn.Module):
         )
         for image, (queries, segments) in enumerate(pairs):
             wanted[image, queries] = targets[image].labels[segments]
-        weights = self.class_weights.to(layer.class_logits.dtype)
+        weights = layer.class_logits.new_ones(self.num_classes + 1)
+        weights[-1] = self.no_object_weight
         classes = F.cross_entropy(layer.class_logits.flatten(0, 1), wanted.flatten(), weights)
         losses = [
             self._mask_losses(logits[queries], target.masks[segments])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikesight.neurons import Neuron, create_neuron
 
@@ -90,7 +90,8 @@ def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> fl
     """
     probe = choice.build()
     quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64)[1:-1]
-    mean = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain).mean().item()
+    outputs: Tensor = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain)
+    mean = float(outputs.mean())
     dynamics = probe.dynamics
     decays = dynamics is not None and dynamics.decay_input
     charged = 1.0 - dynamics.retain if dynamics is not None and decays else 1.0

@@ -14,7 +14,6 @@ from spikesight.neurons.ni_lif import NILIF
 from spikesight.neurons.relu import ReLU
 
 
-
 def _spike2former_mask_embedding(levels: int = 8, **options: Any) -> IntegerLIF:
     return IntegerLIF(levels=levels, unit=4 / levels, **options)
 
@@ -38,7 +37,7 @@ _INTEGER: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
     "qsd_detection_bbox": (ILIF, {"retain": 0.0}),
     "qsd_detection_mask": (ILIF, {"retain": 0.0}),
     # Spike2Former's table 3, "Norm with Const 8".
-    "integer_over_8": (IntegerLIF, {"unit": 0.125}),
+    "constant_8_lif": (IntegerLIF, {"unit": 0.125}),
     "spike2former": (NILIF, {"levels": 8, "retain": 1.0}),
     "spike2former_mask_embedding": (_spike2former_mask_embedding, {"levels": 8, "retain": 1.0}),
 }
@@ -63,7 +62,7 @@ def create_neuron(name: str, steps: int = 1, levels: int | None = None, **kwargs
     "qsd_classification", "qsd_classification_attention", "qsd_segmentation", "qsd_detection_fpn"
     (D = 4 in training, 1 in eval), "qsd_detection_rpn", "qsd_detection_bbox",
     "qsd_detection_mask", "spike2former" (D = 8) and "spike2former_mask_embedding", whose counts are
-    worth four times as much. "integer_over_8" is an I-LIF whose count is
+    worth four times as much. "constant_8_lif" is an I-LIF whose count is
     divided by 8 whatever D (an ablation of Spike2Former).
 
     Args:

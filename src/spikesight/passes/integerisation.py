@@ -13,23 +13,34 @@ from spikesight.graph import (
     Add,
     Affine,
     AttentionProduct,
+    Embedding,
     Graph,
     Input,
+    MaskProduct,
     Neuron,
     Node,
     Output,
     Pool,
+    Position,
+    Rearrange,
+    Resize,
+    Sample,
     Synapse,
 )
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
+    IntegerEmbedding,
     IntegerGraph,
     IntegerInput,
+    IntegerMaskProduct,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
     IntegerSynapse,
     Interval,
     Leak,
@@ -50,6 +61,8 @@ from spikesight.passes.ranges import (
 GAIN_BITS = 8
 GAIN_ROOM = EXACT_IN_FLOAT32 // 4
 _MEMBRANE_BITS = 10
+_MEAN_BITS = 8
+_POSITION_BITS = 4
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
 _LEAST_PEAK = 2.0**-16
@@ -95,7 +108,9 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
       `weight_bits`, with scales from their own range.
     - Over T > 1 steps the current lands on a finer membrane grid by a shift; the leak is a
       shift that rounds down, and the soft reset subtracts an integer.
-    - A mean over pixels is a sum, and its neuron's thresholds count pixels.
+    - A mean over pixels or over an attention's keys is a sum, and its neuron's thresholds count
+      pixels.
+    - Maps double in sixteenths; deformable sampling rounds positions to sixteenths of a pixel.
 
     Args:
         graph: As `trace` or `fold` returns it.
@@ -176,18 +191,57 @@ class _Integeriser:
                 for source in inputs:
                     self._require_grid(name, source)
                 self._append(IntegerAdd(name, inputs), self.meanings[inputs[0]])
-            case AttentionProduct(heads=heads, scale=scale):
-                self._append(IntegerAttention(name, inputs, heads), _plain(_nearest_short(scale)))
+            case AttentionProduct(heads=heads, scale=scale, mean=mean):
+                meaning = replace(_plain(_nearest_short(scale)), summed=mean)
+                self._append(IntegerAttention(name, inputs, heads, mean), meaning)
             case Pool():
                 self._require_grid(name, inputs[0])
                 meaning = replace(self.meanings[inputs[0]], summed=True)
                 self._append(IntegerPool(name, inputs), meaning)
-            case Output(steps=steps):
+            case Output(steps=steps, of_queries=of_queries):
                 meaning = self.meanings[inputs[0]]
                 scale = float(meaning.scale) / steps
-                self._append(IntegerOutput(name, inputs, steps, scale), _plain(scale))
+                self._append(IntegerOutput(name, inputs, steps, scale, of_queries), _plain(scale))
+            case Rearrange():
+                raise NotDeployableError(
+                    f"{name} permutes memory as the authors' code does, which has no integer form; "
+                    "train and deploy the model without official=True"
+                )
+            case _:
+                self._convert_segmenter(node)
+
+    def _convert_segmenter(self, node: Node) -> None:
+        name, inputs = node.name, node.inputs
+        grid = 2.0**-self.stream_bits
+        match node:
+            case Embedding(value=value):
+                integers = (value / grid).round().to(torch.int64)
+                self._append(IntegerEmbedding(name, inputs, integers), _plain(grid))
+            case Position(channels=channels):
+                position = IntegerPosition(name, inputs, channels, self.stream_bits)
+                self._append(position, _plain(grid))
+            case Resize():
+                self._require_grid(name, inputs[0])
+                self._append(IntegerResize(name, inputs), _plain(grid))
+            case Sample(groups=groups, side=side, scale=scale):
+                for source in inputs[:2]:
+                    self._require_grid(name, source)
+                self._require_counts(name, inputs[2])
+                sample = IntegerSample(name, inputs, groups, side, self.stream_bits, _POSITION_BITS)
+                self._append(sample, _plain(grid * scale))
+            case MaskProduct(scale=scale):
+                self._require_counts(name, inputs[0])
+                self._require_grid(name, inputs[1])
+                self._append(IntegerMaskProduct(name, inputs), _plain(grid * scale))
             case _:
                 raise AssertionError(f"unknown node {node}")
+
+    def _require_counts(self, name: str, source: str) -> None:
+        if not isinstance(self.graph.by_name[source], Neuron):
+            raise NotDeployableError(
+                f"{name} multiplies by {source}, which is not spikes, so it has no integer form; "
+                "let a neuron stand before it"
+            )
 
     def _require_grid(self, name: str, source: str) -> None:
         if float(self.meanings[source].scale.max()) != 2.0**-self.stream_bits:
@@ -308,7 +362,11 @@ class _Integeriser:
         reach = dynamics.threshold / ((1 - dynamics.retain) if dynamics.decay_input else 1)
         if dynamics.steps > 1:
             return self._neuron_over_time(node, dynamics, meaning, reach)
-        thresholds = _thresholds(meaning, dynamics, reach)
+        # What counts keys is coarse, unlike a current on the residual stream.
+        coarse = isinstance(self.graph.by_name[node.inputs[0]], AttentionProduct) and meaning.summed
+        shift = _finer(reach / meaning.scale, _MEAN_BITS) if coarse else 0
+        finer = replace(meaning, scale=meaning.scale * 2.0**-shift)
+        thresholds = _thresholds(finer, dynamics, reach)
         neuron = IntegerNeuron(
             node.name,
             node.inputs,
@@ -317,7 +375,7 @@ class _Integeriser:
             thresholds=thresholds,
             step=torch.zeros(len(thresholds), dtype=torch.int64),
             bias=torch.zeros(len(thresholds), dtype=torch.int64),
-            shift=0,
+            shift=shift,
             leak=Leak("none"),
             reset=dynamics.reset,
             per_pixel=meaning.summed,
@@ -329,7 +387,7 @@ class _Integeriser:
         self, node: Neuron, dynamics: Dynamics, meaning: _Meaning, reach: float
     ) -> IntegerNeuron:
         units = reach / meaning.scale
-        shift = max(0, _MEMBRANE_BITS - math.floor(math.log2(float(units.min()))))
+        shift = _finer(units, _MEMBRANE_BITS)
         step = (units * 2.0**shift).round().to(torch.int64)
         bias = (meaning.offset / meaning.scale * 2.0**shift).round().to(torch.int64)
         offset = Fraction(dynamics.offset)
@@ -350,6 +408,11 @@ class _Integeriser:
             reset=dynamics.reset,
             per_pixel=meaning.summed,
         )
+
+
+def _finer(units: Tensor, bits: int) -> int:
+    """Bits to add to a current's grid so that a threshold of so many units has `bits` bits."""
+    return max(0, bits - math.floor(math.log2(float(units.min()))))
 
 
 def _leak(name: str, retain: float) -> Leak:

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar, get_args
 
 from torch import nn
 
-from spikesight.graph import Graph, Input, Neuron, Output, Synapse, trace
+from spikesight.graph import Graph, Input, MaskProduct, Neuron, Output, Synapse, trace
 from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM
 from spikesight.synapses import (
     LayerScale,
@@ -92,6 +92,8 @@ def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
     kernel_bits = {n.name: _BOUNDARY_BITS if _at_boundary(graph, n) else bits for n in nodes}
     scale_bits = {n.name: _scale_bits(graph, n, kernel_bits[n.name]) for n in nodes}
     for node in nodes:
+        if "#" in node.name:
+            continue  # Another call of a synapse.
         synapse = model.get_submodule(node.name)
         assert isinstance(synapse, SynapseModule)
         children = list(synapse.named_children())
@@ -109,7 +111,8 @@ def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
 
 def _at_boundary(graph: Graph, node: Synapse) -> bool:
     reads_image = isinstance(graph.by_name[node.inputs[0]], Input)
-    return reads_image or any(isinstance(n, Output) for n in graph.consumers[node.name])
+    readers = graph.consumers[node.name]
+    return reads_image or any(isinstance(reader, Output | MaskProduct) for reader in readers)
 
 
 def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:

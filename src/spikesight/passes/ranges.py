@@ -12,12 +12,17 @@ from torch import Tensor
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
+    IntegerEmbedding,
     IntegerGraph,
     IntegerInput,
+    IntegerMaskProduct,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
     IntegerSynapse,
     Interval,
 )
@@ -110,10 +115,12 @@ def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) 
         case IntegerAttention(heads=heads):
             query, key, value = (int(reach.interval.high.max()) for reach in inputs)
             channels = inputs[0].interval.high.numel()
-            tokens = _pixels(inputs[0])
+            tokens = _pixels(inputs[1])
             bound = query * key * value * tokens * (channels // heads)
             _require_bits(node.name, bound, max_size)
-            return {node.name: Reach(_constant(0, bound, channels), inputs[0].size)}
+            reached = _constant(0, bound, channels)
+            pixels = tokens if node.mean else 1
+            return {node.name: Reach(reached, inputs[0].size, pixels)}
         case IntegerPool():
             pixels = _pixels(inputs[0])
             interval = inputs[0].interval
@@ -125,7 +132,40 @@ def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) 
         case IntegerOutput(steps=steps):
             interval = inputs[0].interval
             return {node.name: Reach(_interval(interval.low * steps, interval.high * steps), ())}
+        case IntegerEmbedding(value=value):
+            size = (value.shape[2], value.shape[3])
+            flat = value.flatten(2)[0]
+            return {node.name: Reach(_interval(flat.amin(1), flat.amax(1)), size)}
+        case IntegerPosition(channels=channels, shift=shift):
+            return {
+                node.name: Reach(_constant(-(1 << shift), 1 << shift, channels), inputs[0].size)
+            }
+        case IntegerResize():
+            interval = inputs[0].interval
+            # The sum before it is rounded has sixteenths.
+            _require_bits(node.name, 16 * interval.magnitude + 8, max_size)
+            return {node.name: Reach(interval, inputs[1].size)}
+        case IntegerSample(side=side, position_bits=bits):
+            return {node.name: _sample(node.name, inputs, side**2, bits, max_size)}
+        case IntegerMaskProduct():
+            embedding, features = (reach.interval for reach in inputs)
+            bound = int((embedding.high * _size(features)).sum())
+            queries = inputs[0].size[1]
+            return {node.name: Reach(_constant(-bound, bound, queries), inputs[1].size)}
     assert_never(node)
+
+
+def _sample(
+    name: str, inputs: list[Reach], points: int, bits: int, max_size: tuple[int, int]
+) -> Reach:
+    value, _, weight = (reach.interval for reach in inputs)
+    _require_bits(name, (value.magnitude << (2 * bits)) + (1 << (2 * bits)), max_size)
+    bound = _size(value) * points * int(weight.high.max())
+    return Reach(_interval(-bound, bound), inputs[0].size)
+
+
+def _size(interval: Interval) -> Tensor:
+    return torch.maximum(interval.low.abs(), interval.high.abs())
 
 
 def accumulator(node: IntegerSynapse, source: Interval) -> Interval:

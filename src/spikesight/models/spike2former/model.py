@@ -131,7 +131,9 @@ class Spike2Former(SpikingModel):
         outputs = self.mask_embedding(stacked.flatten(0, 2))
         layers = [
             self._segment(
-                QueryOutputs(*(x.unflatten(0, stacked.shape[:3])[:, i].flatten(0, 1) for x in outputs)),
+                QueryOutputs(
+                    *(x.unflatten(0, stacked.shape[:3])[:, i].flatten(0, 1) for x in outputs)
+                ),
                 features,
             )
             for i in range(len(queries))
@@ -166,8 +168,11 @@ class Spike2Former(SpikingModel):
         super().initialise(norm_gain)
         for module in self.modules():
             if isinstance(module, SpikeDrivenDeformableAttention):
-                nn.init.constant_(module.offset.get_submodule("norm").weight, 0.5)
-                nn.init.constant_(module.weight.get_submodule("norm").bias, norm_gain)
+                for synapse, name, value in (
+                    (module.offset, "norm.weight", 0.5),
+                    (module.weight, "norm.bias", norm_gain),
+                ):
+                    nn.init.constant_(synapse.get_parameter(name), value)
 
 
 def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:

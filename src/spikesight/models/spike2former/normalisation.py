@@ -14,7 +14,7 @@ _NEURON = {
     "levels": "ni_lif",
     "none": "i_lif",
     "cross_attention": "i_lif",
-    "constant_8": "integer_over_8",
+    "constant_8": "constant_8_lif",
     "sigmoid_l2": "i_lif",
 }
 
