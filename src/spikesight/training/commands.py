@@ -9,9 +9,8 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from spikesight.inference import ViewConfig
 from spikesight.passes.text_table import text_table
-from spikesight.training.config import TrainConfig, from_mapping
+from spikesight.training.config import TrainConfig
 from spikesight.training.figures import Figures
 from spikesight.training.neuron_checks import silence_report
 from spikesight.training.prediction import draw_contact_sheet, predict
@@ -55,8 +54,8 @@ def val_command(
         precision: Autocast type.
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
-        view: How photos are shown to a segmenter: --view.mode=slide, --view.scales=[0.75,1,1.25],
-            --view.flip=true.
+        view: How photos are shown to a segmenter, where it differs from training:
+            --view.mode=slide, --view.scales=[0.75,1,1.25], --view.flip=true.
         pictures: Folder for pictures of a segmenter's queries and sampling points.
     """
     task = saved_task(resolve_model_folder(folder))
@@ -67,9 +66,8 @@ def val_command(
             folder, data, split, batch_size or 128, precision, device, limit_batches
         )
     else:
-        shown = from_mapping(ViewConfig, view or {})
         figures = validate_segmenter(
-            folder, data, split, batch_size or 8, precision, device, limit_batches, shown
+            folder, data, split, batch_size or 8, precision, device, limit_batches, view
         )
     if os.environ.get("RANK", "0") != "0":
         return
@@ -121,7 +119,7 @@ def predict_command(
             folder,
             images,
             output or Path("predictions"),
-            from_mapping(ViewConfig, view or {}),
+            view,
             every,
             device,
             on_corrupt,

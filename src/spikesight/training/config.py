@@ -198,7 +198,7 @@ class TrainConfig:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no configuration {path}")
-        return from_mapping(cls, _merge(yaml.safe_load(path.read_text()) or {}, overrides))
+        return from_mapping(cls, merge(yaml.safe_load(path.read_text()) or {}, overrides))
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain values, as YAML and JSON know them."""
@@ -231,11 +231,17 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
     return built
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings with some values replaced.
+
+    Args:
+        base: The values.
+        changes: What replaces them, key by key.
+    """
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 

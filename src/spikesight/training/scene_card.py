@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
-from spikesight.training.config import TaskName, from_mapping
+from spikesight.inference import ViewConfig
+from spikesight.training.config import TaskName, from_mapping, merge
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
 from spikesight.training.run_folder import CARD, read_card, saved_task
@@ -24,6 +26,7 @@ class SceneCard:
         epoch: Number of epochs it was trained for, the begun one not counted.
         weights: "model", or "ema" for the moving average.
         metrics: Its validation figures, if it was validated.
+        view: How photos were shown to it in validation.
     """
 
     task: TaskName
@@ -32,12 +35,14 @@ class SceneCard:
     epoch: int
     weights: str
     metrics: Figures | None
+    view: ViewConfig
 
     def write(self, folder: Path) -> None:
         """Writes run.json."""
         content = {
             "task": self.task,
             "scenes": asdict(self.data),
+            "view": asdict(self.view),
             "preprocessing": self.preprocessing.to_dict(),
             "epoch": self.epoch,
             "weights": self.weights,
@@ -66,6 +71,18 @@ class SceneCard:
                 epoch=content["epoch"],
                 weights=content["weights"],
                 metrics=None if metrics is None else FIGURES[task](**metrics),
+                view=from_mapping(ViewConfig, content["view"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / CARD} is damaged: {error!r}") from error
+
+    def seen(self, changes: dict[str, Any]) -> ViewConfig:
+        """How photos are shown, with some fields changed.
+
+        Args:
+            changes: New values, as YAML or a command line gives them.
+
+        Raises:
+            ValueError: If a field is unknown or a value invalid.
+        """
+        return from_mapping(ViewConfig, merge(asdict(self.view), changes))

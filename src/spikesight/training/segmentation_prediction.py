@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from spikesight.data.segmentation.video import (
     frame_rate,
     read_frames,
 )
-from spikesight.inference import View, ViewConfig, class_map, panoptic_truths, photo_scores
+from spikesight.inference import View, class_map, panoptic_truths, photo_scores
 from spikesight.pretrained import load
 from spikesight.reports.overlays import class_index_image, draw_overlay
 from spikesight.training.preparation import build_accelerator
@@ -88,7 +88,7 @@ def segment_files(
     folder: Path,
     files: list[Path],
     output: Path,
-    view: ViewConfig | None = None,
+    view: dict[str, Any] | None = None,
     every: int = 1,
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
@@ -103,7 +103,7 @@ def segment_files(
         folder: Folder of a run, or its best/ or last/.
         files: Photos, videos, and folders that are searched for them.
         output: Folder to write to.
-        view: How photos are shown; as a whole if omitted.
+        view: Fields of the view that differ from training.
         every: Of a video take every so-manieth frame.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable file ends the call or is left out.
@@ -122,7 +122,7 @@ def segment_files(
     accelerator = build_accelerator(device=device)
     found = [file for path in files for file in _find(path)]
     model = load(model_folder).to(accelerator.device)
-    looking = build_view(model, card.preprocessing, accelerator, view or ViewConfig())
+    looking = build_view(model, card.preprocessing, accelerator, card.seen(view or {}))
     segmenter = _Segmenter(looking, card, accelerator.device)
     output.mkdir(parents=True, exist_ok=True)
     written: list[SegmentedFile] = []

@@ -17,7 +17,6 @@ from spikesight.data.segmentation import (
     read_scenes,
     sample_crop,
 )
-from spikesight.inference import ViewConfig
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
 from spikesight.training.config import from_mapping
@@ -95,7 +94,7 @@ def validate_segmenter(
     precision: Literal["no", "bf16", "fp16"] = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
-    view: ViewConfig | None = None,
+    view: dict[str, Any] | None = None,
 ) -> SemanticFigures | PanopticFigures:
     """Measures a trained segmenter: mean IoU, or panoptic quality.
 
@@ -107,7 +106,7 @@ def validate_segmenter(
         precision: Autocast type: "no" (float32), "bf16" or "fp16".
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
-        view: How photos are shown; as a whole if omitted.
+        view: Fields of the view that differ from training.
 
     Returns:
         The figures of its task.
@@ -131,7 +130,7 @@ def validate_segmenter(
         world_size=accelerator.num_processes,
     )
     model = load(model_folder).to(accelerator.device)
-    shown = view or ViewConfig()
+    shown = card.seen(view or {})
     if card.task == "panoptic":
         return evaluate_panoptic(
             model, loader, preprocessing, accelerator, shown, limit_batches=limit_batches

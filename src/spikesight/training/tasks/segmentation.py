@@ -48,8 +48,9 @@ class SegmentationTask(Task):
     def card(self, epoch: int, weights: str, figures: Figures | None) -> SceneCard:
         """The scenes and preprocessing of a segmenter."""
         loaders = self.loaders
+        view = self.config.segmentation.view
         return SceneCard(
-            self.config.task, loaders.config, loaders.preprocessing, epoch, weights, figures
+            self.config.task, loaders.config, loaders.preprocessing, epoch, weights, figures, view
         )
 
 
