@@ -66,3 +66,12 @@ def firing_rates(model: nn.Module, x: Tensor) -> dict[str, float]:
     for handle in handles:
         handle.remove()
     return rates
+
+
+@pytest.fixture
+def spike2former_oracles() -> Path:
+    """Folder of the authors' modules' outputs; not part of the repository."""
+    folder = ORACLES / "spike2former"
+    if not folder.is_dir():
+        pytest.skip("the authors' outputs are not beside this checkout")
+    return folder

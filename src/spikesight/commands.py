@@ -89,7 +89,8 @@ def convert_command(
         source: Folder of a run (or its best/), or a .pth file of an authors' state dict, plain or
             under "model" or "state_dict"; the file is read without executing code.
         output: Folder to write.
-        family: Family of an authors' checkpoint: "metaspikformer" or "qsd".
+        family: Family of an authors' checkpoint: "metaspikformer", "qsd" or
+            "spike2former".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
         half: Store the weights in half precision.
     """

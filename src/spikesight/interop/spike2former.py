@@ -147,10 +147,36 @@ def load_spike2former(
     state = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
     choice = NeuronChoice.resolve(neuron, steps, levels)
     options = _Options(choice, num_heads, groups, official, order, strides, stride, module)
-    model, convert = build_part(state, options)
+    model, convert = _build_part(state, options)
     model.to(next(iter(state.values())).dtype)
     load_tensors(getattr(model, "part", model), convert(state), "Spike2Former")
     return model.eval()
+
+
+def rename_official(
+    state_dict: StateDict,
+    tensors: StateDict,
+    *,
+    num_heads: int = 8,
+    groups: int | None = None,
+    stride: int | None = None,
+) -> dict[str, Tensor]:
+    """Renames tensors that belong to some of a state dict's names, such as gradients.
+
+    Args:
+        state_dict: Official names to tensors, as `load_spike2former` takes it; tells the part.
+        tensors: Official names to the tensors to rename.
+        num_heads: As there.
+        groups: As there.
+        stride: As there.
+
+    Returns:
+        The tensors by the names that they have in our part.
+    """
+    choice = NeuronChoice.resolve("spike2former", 1, None)
+    strides = (2, 2, 2, 2, 1)
+    options = _Options(choice, num_heads, groups, True, "cross_first", strides, stride, None)
+    return _build_part(state_dict, options)[1](tensors)
 
 
 class _Options:
@@ -193,15 +219,21 @@ class _Options:
         )
 
 
-def build_part(state: StateDict, options: _Options) -> Built:
+def _build_part(state: StateDict, options: _Options) -> Built:
     """The model or part of a state dict, not yet filled, and what renames its tensors."""
     for key, build in _PARTS:
         if key in state:
             return build(state, options)
     choice = options.choice
-    trunk, _ = build_metaspikformer(
-        state, choice, options.heads, "head_dim", options.strides, options.stride
-    )
+    try:
+        trunk, _ = build_metaspikformer(
+            state, choice, options.heads, "head_dim", options.strides, options.stride
+        )
+    except ValueError as error:
+        raise ValueError(
+            "the state dict is not Spike2Former's: neither the model's parameters nor those of one "
+            f"of its parts are in it (it has {', '.join(list(state)[:5])}, ...)"
+        ) from error
 
     def convert(tensors: StateDict) -> dict[str, Tensor]:
         again = build_metaspikformer(

@@ -127,7 +127,7 @@ class SpikingModel(nn.Module):
         """The parts from input to output, for layer-wise learning rates."""
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters with two or more dimensions that have no weight decay."""
+        """Names of parameters that weight decay spares, whatever their dimensions."""
         return set()
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:

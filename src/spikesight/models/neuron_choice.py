@@ -88,11 +88,10 @@ def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> fl
         choice: The neurons.
         gain: Standard deviation of the currents of queries, keys and values.
     """
-    with torch.device("cpu"):  # models are also built without memory, on the meta device
-        probe = choice.build()
-        quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64)[1:-1]
-        outputs: Tensor = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain)
-        mean = float(outputs.mean())
+    probe = choice.build()
+    quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64, device="cpu")[1:-1]
+    outputs: Tensor = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain)
+    mean = float(outputs.mean())
     dynamics = probe.dynamics
     decays = dynamics is not None and dynamics.decay_input
     charged = 1.0 - dynamics.retain if dynamics is not None and decays else 1.0

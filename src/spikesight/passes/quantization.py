@@ -36,7 +36,8 @@ def quantize(
     - "deployable" quantises each synapse's folded kernel, so that `fold` keeps at most 2^bits
       values per channel and `deploy` ships the integers of training. What lands on a residual
       stream has power-of-two steps, and layer scales become powers of two; other steps have few
-      significant bits. The first and the last layer have 8 bits.
+      significant bits. The first and the last layers have 8 bits (of a segmenter the last are
+      the classes' and the mask features').
     - "official" is what QSD-Transformer's authors quantise: every convolution and linear map
       before its normalisation, stem and head included. RepConv's three factors multiply to a
       kernel that is not low-bit, and deploying rounds it again.

@@ -84,12 +84,12 @@ def parameter_groups(
     """Groups of parameters by weight decay and by depth (BEiT, arXiv 2106.08254, appendix).
 
     The depth of a parameter is the number of its stage in `model.stages()`; parameters outside
-    the stages count to the last one. A model's `no_weight_decay` names parameters without decay,
-    such as the embeddings of queries.
+    the stages count to the last one.
 
     Args:
         model: A `SpikingModel`, or any module if `layer_decay` is 1.
-        weight_decay: Weight decay of parameters with two or more dimensions.
+        weight_decay: Weight decay of parameters with two or more dimensions, but for those that
+            a `SpikingModel`'s `no_weight_decay()` names.
         layer_decay: Factor on the learning rate per stage of distance from the output.
         trunk_lr_scale: Factor on the learning rate of parameters below `trunk`.
 
@@ -111,13 +111,13 @@ def parameter_groups(
         deepest = len(stages) - 1
         for depth, stage in enumerate(stages):
             depths.update({id(parameter): depth for parameter in stage.parameters()})
-    exempt = model.no_weight_decay() if isinstance(model, SpikingModel) else frozenset()
+    spared = model.no_weight_decay() if isinstance(model, SpikingModel) else set()
     groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         depth = depths.get(id(parameter), deepest)
-        decays = parameter.ndim > 1 and not name.endswith(".bias") and name not in exempt
+        decays = parameter.ndim > 1 and not name.endswith(".bias") and name not in spared
         in_trunk = trunk_lr_scale != 1.0 and name.startswith("trunk.")
         group = groups.setdefault(
             (depth, decays, in_trunk),

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import spikesight as ss
+from spikesight.attention.deformable_sampling import deformable_sample
+from spikesight.attention.embedding import sine_position
+from spikesight.interop import spike2former as interop
+from spikesight.losses import SegmentationLoss, Segments
+from spikesight.losses.segmentation import resized
+from spikesight.models.spike2former import Segmentation
+from tests.conftest import firing_rates
+
+MODULES = [
+    "bb_attention",
+    "bb_downsample",
+    "bb_downsample_first",
+    "bb_mlp",
+    "bb_ms_block",
+    "bb_ms_convblock",
+    "bb_repconv",
+    "bb_sepconv",
+    "dec_ffn",
+    "enc_ms_mlp",
+    "esc_sepconv_spike",
+    "mask_mlp",
+    "sdca",
+    "sdsa",
+    "sdte_encoder",
+    "sdte_layer",
+]
+STRIDES = {"bb_downsample": 2}
+
+
+class Oracle:
+    """One file of recorded tensors, in float64."""
+
+    def __init__(self, path: Path) -> None:
+        self.arrays = np.load(path)
+        self.meta: dict[str, Any] = json.loads(str(self.arrays["meta"]))
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = torch.from_numpy(np.asarray(self.arrays[name]))
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        names = [name for name in self.arrays.files if name.startswith(prefix)]
+        return {name[len(prefix) :]: self[name] for name in names}
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).detach().abs().max() / theirs.abs().max().clamp_min(1e-300))
+
+
+def renamed(oracle: Oracle, tensors: dict[str, Tensor], **options: Any) -> dict[str, Tensor]:
+    return interop.rename_official(oracle.group("sd::"), tensors, **options)
+
+
+@pytest.mark.parametrize("case", MODULES)
+def test_matches_the_authors_module(case: str, spike2former_oracles: Path) -> None:
+    oracle = Oracle(spike2former_oracles / f"{case}.npz")
+    options = {"num_heads": oracle.meta.get("heads", 8), "stride": STRIDES.get(case)}
+    module = ss.load_official("spike2former", oracle.group("sd::"), **options)
+    inputs = {n: x for n, x in oracle.group("in::").items() if not n.startswith("loss_weight")}
+    assert relative_error(module(**inputs), oracle["out::y"]) < 1e-9
+
+    spikes = {f"{name}": value for name, value in oracle.meta["spike_mean_int"].items()}
+    counts = [8 * rate for rate in rates_of(module, inputs).values()]
+    assert sorted(counts) == pytest.approx(sorted(spikes.values()), abs=1e-6)
+
+    module.train()
+    leaves = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+    y = module(**leaves)
+    (y * oracle["in::loss_weight_train"]).sum().backward()
+    assert relative_error(y, oracle["out::y_train"]) < 1e-9
+    for name, leaf in leaves.items():
+        assert relative_error(leaf.grad, oracle[f"grad::in.{name}"]) < 1e-9
+    part = getattr(module, "part", module)
+    gradients = renamed(oracle, oracle.group("grad::p."), **options)
+    parameters = dict(part.named_parameters())
+    assert set(gradients) == set(parameters)
+    largest = max(float(g.abs().max()) for g in gradients.values())
+    for name, theirs in gradients.items():
+        # Biases before a normalisation have no gradient but rounding errors.
+        ours = parameters[name].grad.view_as(theirs)
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12 * largest)
+    buffers = dict(part.named_buffers())
+    for name, theirs in renamed(oracle, oracle.group("out::after_train."), **options).items():
+        assert relative_error(buffers[name], theirs) < 1e-9
+
+
+def rates_of(module: nn.Module, inputs: dict[str, Tensor]) -> dict[str, float]:
+    class Call(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, _: Tensor) -> Tensor:
+            return self.module(**inputs)
+
+    return firing_rates(Call(), torch.zeros(1))
+
+
+def test_matches_the_authors_trunk_and_pixel_decoder(spike2former_oracles: Path) -> None:
+    oracle = Oracle(spike2former_oracles / "backbone_small.npz")
+    trunk = ss.load_official("spike2former", oracle.group("sd::"))
+    maps, membranes = ss.run_with_state(trunk, oracle["in::img"])
+    # The authors' code keeps its membranes from call to call.
+    later, _ = ss.run_with_state(trunk, oracle["in::img"], membranes)
+    for index, (first, second) in enumerate(zip(maps, later, strict=True), start=1):
+        assert relative_error(first, oracle[f"out::x{index}"][0]) < 1e-9
+        carried = oracle[f"out::x{index}_second_call_no_reset"][0]
+        assert relative_error(second, carried) < 1e-9
+    assert trunk.feature_info.reduction() == [2, 4, 8, 16]
+
+    oracle = Oracle(spike2former_oracles / "pixel_decoder.npz")
+    decoder = ss.load_official("spike2former", oracle.group("sd::"), groups=4)
+    features, memories = decoder([oracle[f"in::x{i}"] for i in (1, 2, 3, 4)])
+    assert relative_error(features, oracle["out::mask_features"]) < 1e-9
+    for index, memory in enumerate(memories):
+        assert relative_error(memory, oracle[f"out::ms{index}"]) < 1e-9
+
+
+def test_matches_the_authors_model_and_loss(spike2former_oracles: Path, tmp_path: Path) -> None:
+    oracle = Oracle(spike2former_oracles / "model_small.npz")
+    model = ss.load_official("spike2former", oracle.group("sd::"), groups=4)
+    image = oracle["in::img"]
+    classes, masks = oracle["out::all_cls_scores"], oracle["out::all_mask_preds"]
+    segmentation = model(image)
+    assert relative_error(segmentation.class_logits, classes[-1]) < 1e-9
+    assert relative_error(segmentation.mask_logits, masks[-1]) < 1e-9
+    assert segmentation.auxiliary == ()
+
+    model.training = True  # all layers' outputs, with the statistics of evaluation
+    output = model(image)
+    for index, layer in enumerate((*output.auxiliary, output)):
+        assert relative_error(layer.class_logits, classes[index]) < 1e-9
+        assert relative_error(layer.mask_logits, masks[index]) < 1e-9
+
+    expected = Oracle(spike2former_oracles / "loss_eval.npz")
+    targets = [Segments.from_label_map(labels, 5) for labels in expected["in::gt"]]
+    terms = SegmentationLoss(5)(output, targets)
+    theirs = expected.meta["losses"]
+    # Their losses were computed in float32.
+    for ours, name in (("classes", "cls"), ("masks", "mask"), ("dice", "dice")):
+        total = sum(value for key, value in theirs.items() if key.endswith(f"loss_{name}"))
+        assert float(terms[ours].detach()) == pytest.approx(total, rel=1e-6)
+    terms["total"].backward()
+    parameters = dict(model.named_parameters())
+    gradients = renamed(oracle, expected.group("grad::"), groups=4)
+    assert len(gradients) == 9
+    for name, gradient in gradients.items():
+        assert relative_error(parameters[name].grad.view_as(gradient), gradient) < 1e-6
+
+    model.eval().save_pretrained(tmp_path)
+    again = ss.load(tmp_path, dtype=torch.float64)(image)
+    assert torch.equal(again.mask_logits, segmentation.mask_logits)
+
+
+def test_matches_the_authors_matching(spike2former_oracles: Path) -> None:
+    oracle = Oracle(spike2former_oracles / "loss_eval.npz")
+    output = Segmentation(oracle["out::cls_last"], oracle["out::mask_last"])
+    targets = [Segments.from_label_map(labels, 5) for labels in oracle["in::gt"]]
+    masks = [resized(target.masks, output.mask_logits) for target in targets]
+    loss = SegmentationLoss(5)
+    for image, (queries, segments) in enumerate(
+        loss.assign(output, [target.labels for target in targets], masks)
+    ):
+        assert torch.equal(queries, oracle[f"out::pos_inds_img{image}"])
+        assert torch.equal(segments, oracle[f"out::pos_gt_img{image}"])
+    terms = loss(output, targets)
+    for ours, theirs in (("classes", "loss_cls"), ("masks", "loss_mask"), ("dice", "loss_dice")):
+        assert float(terms[ours]) == pytest.approx(oracle.meta["losses"][theirs], rel=1e-6)
+
+
+def test_matches_the_authors_sampling_and_positions(spike2former_oracles: Path) -> None:
+    oracle = Oracle(spike2former_oracles / "dcnv3_core.npz")
+    value, offset, weight = (
+        oracle[f"in::{name}"].permute(0, 3, 1, 2) for name in ("input", "offset", "mask")
+    )
+    theirs = oracle["out::y"].permute(0, 3, 1, 2)
+    rounded = deformable_sample(value, offset, weight, 3, 3, single_precision_grid=True)
+    assert relative_error(rounded, theirs) < 1e-9
+    exact = deformable_sample(value, offset, weight, 3, 3)
+    assert relative_error(exact, theirs) < 1e-5
+
+    positions = np.load(spike2former_oracles / "sine_pe.npz")["out::y"]
+    ours = sine_position(32, 4, 6, torch.zeros(()))
+    assert torch.equal(ours.expand(2, -1, -1, -1), torch.from_numpy(positions))
+
+
+def test_official_sizes_have_the_official_parameters() -> None:
+    with torch.device("meta"):
+        model = ss.create_model("spike2former_15m", num_classes=150, official=True)
+    assert sum(p.numel() for p in model.parameters()) == 34_361_112
+    assert sum(p.numel() for p in model.trunk.parameters()) == 14_751_208
+    assert sum(p.numel() for p in model.pixel_decoder.encoder.parameters()) == 9_503_424
+    assert sum(p.numel() for p in model.decoder.parameters()) == 9_515_520
+
+
+def test_what_does_not_fit_is_named(spike2former_oracles: Path) -> None:
+    state = Oracle(spike2former_oracles / "sdte_layer.npz").group("sd::")
+    with pytest.raises(ValueError, match=r"groups=\.\.\."):
+        ss.load_official("spike2former", state, groups=16)
+    del state["dcn.offset.1.bias"]
+    with pytest.raises(ValueError, match=r"attention\.offset\.norm\.bias"):
+        ss.load_official("spike2former", state)
+    with pytest.raises(ValueError, match="not Spike2Former's"):
+        ss.load_official("spike2former", {"layer1.weight": torch.zeros(3, 3)})
+
+
+def test_a_checkpoint_loads_without_the_slips_too(spike2former_oracles: Path) -> None:
+    oracle = Oracle(spike2former_oracles / "model_small.npz")
+    model = ss.load_official("spike2former", oracle.group("sd::"), groups=4, official=False)
+    with torch.no_grad():
+        output = model(oracle["in::img"])
+    assert output.class_logits.isfinite().all()
+    assert not torch.equal(output.class_logits, oracle["out::all_cls_scores"][-1])

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import spikesight as ss
+from spikesight.attention import DeformableSampling
+from spikesight.losses import SegmentationLoss, Segments
+from spikesight.models.spike2former import ABLATIONS, Segmentation
+from spikesight.training.neuron_checks import find_silent_neurons
+from tests.conftest import firing_rates
+
+CLASSES = 5
+
+
+def images(size: int, batch: int = 2) -> Tensor:
+    coarse = torch.randn(batch, 3, 6, 6)
+    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
+    return smooth + 0.5 * torch.randn(batch, 3, size, size)
+
+
+def targets(size: int, batch: int = 2) -> list[Segments]:
+    half = torch.zeros(size, size, dtype=torch.int64)
+    half[:, size // 2 :] = 3
+    half[: size // 4] = 255
+    return [Segments.from_label_map(half, CLASSES)] * batch
+
+
+def train_one_step(model: Any, size: int = 64) -> tuple[dict[str, float], float]:
+    """Firing rates and the gradients' norm; every parameter must have a gradient."""
+    x = images(size)
+    rates = firing_rates(model.train(), x)
+    SegmentationLoss(CLASSES)(model(x), targets(size))["total"].backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+    return rates, float(torch.stack([p.grad.norm() for p in model.parameters()]).norm())
+
+
+@pytest.mark.parametrize("size", [64, 96, 192])
+@pytest.mark.parametrize("name", ["spike2former_nano", "spike2former_tiny"])
+def test_every_neuron_fires_at_the_start(name: str, size: int) -> None:
+    model = ss.create_model(name, num_classes=CLASSES)
+    x = images(size)
+    assert find_silent_neurons(model, x) == []
+    rates = firing_rates(model.train(), x)
+    assert all(0.02 < rate < 0.5 for rate in rates.values()), rates
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_every_ablation_trains(ablation: str) -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, ablation=ablation)
+    rates, norm = train_one_step(model)
+    assert min(rates.values()) > 0
+    assert norm < 1e4
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 2}, {"levels": 2}, {"levels": 8}, {"neuron": "relu"}], ids=str
+)
+def test_every_neuron_trains(options: dict[str, Any]) -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, **options)
+    rates, norm = train_one_step(model)
+    assert min(rates.values()) > 0
+    assert norm < (1e4 if options.get("neuron") != "relu" else float("inf"))
+
+
+def test_the_me_shortcut_keeps_the_last_neuron_firing() -> None:
+    """The paper's point: without it the embeddings lose their spikes (table 3, figure 3)."""
+    rates = {}
+    for ablation in ("baseline", "vanilla_mask_embedding"):
+        torch.manual_seed(0)
+        model = ss.create_model("spike2former_nano", num_classes=CLASSES, ablation=ablation)
+        rates[ablation] = firing_rates(model.train(), images(64))["mask_embedding.embedding_neuron"]
+    assert rates["baseline"] > 3 * rates["vanilla_mask_embedding"]
+
+
+def test_shapes_and_auxiliary_outputs() -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, queries=7)
+    output = model.train()(images(64))
+    assert isinstance(output, Segmentation)
+    assert output.class_logits.shape == (2, 7, CLASSES + 1)
+    assert output.mask_logits.shape == (2, 7, 32, 32)
+    assert [layer.mask_logits.shape for layer in output.auxiliary] == [(2, 7, 32, 32)] * 2
+    assert model.eval()(images(64)).auxiliary == ()
+
+
+@pytest.mark.parametrize("options", [{"steps": 2}, {"masked_attention": True}], ids=str)
+def test_masks_do_not_depend_on_batch_mates(options: dict[str, Any]) -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, **options)
+    x = images(64, 3).double()
+    model.double().eval()
+    with torch.no_grad():
+        together = model(x)
+        alone = [model(x[i : i + 1]) for i in range(3)]
+        again = model(x)
+    masks = torch.cat([output.mask_logits for output in alone])
+    torch.testing.assert_close(masks, together.mask_logits, rtol=1e-9, atol=1e-9)
+    assert torch.equal(again.mask_logits, together.mask_logits)
+
+
+@pytest.mark.parametrize("name", ["spike2former_15m", "spike2former_31m", "spike2former_55m"])
+def test_full_sizes_are_built(name: str) -> None:
+    with torch.device("meta"):
+        model = ss.create_model(name, num_classes=150).eval()
+        assert model(torch.empty(1, 3, 64, 64)).mask_logits.shape == (1, 100, 32, 32)
+
+
+def test_any_trunk_carries_the_head() -> None:
+    model = ss.create_model(
+        "spike2former_15m",
+        num_classes=CLASSES,
+        trunk="metaspikformer_nano",
+        width=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_hidden=32,
+        decoder_hidden=32,
+    ).eval()
+    assert model.trunk.feature_info.reduction() == [2, 4]
+    assert model(images(32)).mask_logits.shape == (2, 100, 16, 16)
+
+
+def test_a_saved_segmenter_comes_back(tmp_path: Path) -> None:
+    options = {"ablation": "norm_in_cross_attention", "steps": 2}
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, **options).eval()
+    model.save_pretrained(tmp_path)
+    x = images(64)
+    assert torch.equal(ss.load(tmp_path)(x).mask_logits, model(x).mask_logits)
+
+
+def test_errors_say_what_to_do() -> None:
+    for options, message in (
+        ({"ablation": "no_such"}, "without_sdte"),
+        ({"fpn": "sparse"}, "depthwise, dense"),
+        ({"normalisation": "none", "neuron": "lif"}, "leave one of them out"),
+        ({"groups": 5}, "must divide width"),
+        ({"features_only": True}, "build its trunk"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ss.create_model("spike2former_nano", **options)
+
+
+def test_embeddings_have_no_weight_decay() -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES)
+    levels = {f"levels.{i}.weight" for i in range(2)}
+    assert model.no_weight_decay() == levels | {"query_feature.weight", "query_position.weight"}
+
+
+def test_undisplaced_sampling_is_a_sum_over_the_kernel() -> None:
+    value = torch.rand(2, 4, 5, 6, dtype=torch.float64)
+    sampling = DeformableSampling(groups=2)
+    offset = torch.zeros(2, 2 * 9 * 2, 5, 6, dtype=torch.float64)
+    weight = torch.ones(2, 2 * 9, 5, 6, dtype=torch.float64)
+    box = 9 * torch.nn.functional.avg_pool2d(value, 3, 1, 1)
+    torch.testing.assert_close(sampling(value, offset, weight), box)
+    # One pixel to the right, every point reads what its right neighbour read.
+    offset[:, 0::2] = 1
+    moved = sampling(value, offset, weight)
+    torch.testing.assert_close(moved[..., :-1], box[..., 1:])
