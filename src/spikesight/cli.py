@@ -49,7 +49,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight train configs/cifar10_tiny.yaml --optimizer.lr=1e-3 --output=runs/lr",
             "spikesight train configs/cifar10_tiny.yaml --resume",
             "spikesight train configs/cifar10_tiny.yaml --model.neuron=relu --output=runs/twin",
-            "spikesight train configs/camvid_small.yaml --model.name=spike2former_tiny --from runs/tiny",
+            "spikesight train configs/camvid_small.yaml --from runs/nano_in_colour",
             "torchrun --nproc_per_node=2 -m spikesight.cli train configs/cifar10_tiny.yaml",
         ),
         {"--on_corrupt": "--data.on_corrupt", "--from": "--model.weights"},
