@@ -27,7 +27,7 @@ import torch
 import spikesight as ss
 from spikesight.graph import Synapse
 from spikesight.passes.quantization import packed_bytes
-from spikesight.training import TrainConfig, from_mapping, train
+from spikesight.training import Evaluation, TrainConfig, from_mapping, train
 
 # Two-sided 95 % quantiles of Student's t by degrees of freedom.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -158,6 +158,7 @@ def settings(options: argparse.Namespace) -> str:
 def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     result = train(configuration(name, seed, options)).last
+    assert isinstance(result, Evaluation)
     return {
         "row": name,
         "seed": seed,

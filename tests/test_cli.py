@@ -180,6 +180,14 @@ def test_debug_shows_where(recipe: str, tmp_path: Path) -> None:
         main(["val", str(tmp_path), "--debug"])
 
 
+def test_from_is_short_for_starting_weights(recipe: str, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["train", recipe, f"--output={first}"]) == 0
+    words = ["--from", str(first), "--model.num_classes=12"]
+    assert main(["train", recipe, f"--output={second}", *words]) == 0
+    assert TrainConfig.load(second / "config.yaml").model.weights == str(first)
+
+
 def test_later_files_override_earlier_ones(recipe: str, tmp_path: Path) -> None:
     second = tmp_path / "second.yaml"
     second.write_text(yaml.safe_dump({"output": str(tmp_path / "run"), "seed": 5}))

@@ -18,7 +18,8 @@ from spikesight.interop import load_official
 from spikesight.models import SpikingModel
 from spikesight.passes import QuantizationRecipe, quantize, verify
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card, resolve_model_folder, save_model
+from spikesight.training.checkpoint import Card
+from spikesight.training.run_folder import resolve_model_folder, save_model
 from spikesight.training.validation import sample_images, training_batches, validate_model
 from spikesight.training.warm_start import change_form, settle_statistics
 

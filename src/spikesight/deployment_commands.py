@@ -17,7 +17,8 @@ from spikesight.deployment.network import Deployed
 from spikesight.passes.text_table import text_table
 from spikesight.pretrained import load
 from spikesight.timing import time_alternating
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
+from spikesight.training.run_folder import resolve_model_folder, saved_task
 from spikesight.training.validation import override, sample_images
 
 Split = Literal["validation", "test", "all"]
@@ -43,7 +44,7 @@ def deploy_command(
         images: Number of images to calibrate on.
         weight_bits: Bits of a weight, 2 to 8.
         max_size: Largest height and width of an input; those of the training images if omitted.
-        accuracy: Whether to measure both networks on the whole split.
+        accuracy: Whether to measure both networks on the whole split; classifiers only.
     """
     if output.suffix != ".spk":
         raise ValueError(f"output is {output}; pass a file ending in .spk")
@@ -55,7 +56,7 @@ def deploy_command(
     print(result.table())
     if not result.equal:
         raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
-    if accuracy:
+    if accuracy and saved_task(folder) == "classification":
         print(_accuracies(folder, data, split, {"trained": model.eval(), "deployed": net}))
     net.save(output)
     print(f"{output.stat().st_size:,} bytes in {output}")

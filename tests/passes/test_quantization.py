@@ -79,7 +79,8 @@ def test_a_folded_channel_has_at_most_2_to_the_bits_values(
     ss.quantize(model, bits)
     graph = ss.fold(ss.trace(model))
     boundary = {n.name for n in graph.nodes if isinstance(n, Synapse) and _at_boundary(graph, n)}
-    assert len(boundary) == 2
+    outputs = 2 if name.startswith("spike2former") else 1
+    assert len(boundary) == 1 + outputs
     assert _most_values(graph, skip=boundary) <= 2**bits
     assert _most_values(graph, skip=set()) <= 2**8
 

@@ -74,7 +74,7 @@ def test_override_of_data() -> None:
 
 
 def test_committed_configurations_are_valid() -> None:
-    files = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    files = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
     assert files
     for file in files:
         TrainConfig.load(file)

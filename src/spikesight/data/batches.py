@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Sized
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from spikesight.data.sampling import EpochSampler, EvaluationSampler, derive_gen
 from spikesight.data.sources import ArraySource, EncodedSource
 
 logger = logging.getLogger(__name__)
+ImagesT = TypeVar("ImagesT")
+LabelsT = TypeVar("LabelsT", bound=Sized)
 
 
 class Draw(NamedTuple):
@@ -36,26 +38,26 @@ class Failure(NamedTuple):
     corrupt: bool
 
 
-class Batch(NamedTuple):
-    """uint8 images `[B, C, H, W]`, int64 labels `[B]`, and what failed on the way."""
+class Batch(NamedTuple, Generic[ImagesT, LabelsT]):
+    """B images and their labels, and what failed on the way.
 
-    images: Tensor
-    labels: Tensor
+    For classifiers these are uint8 `[B, C, H, W]` and int64 `[B]`.
+    """
+
+    images: ImagesT
+    labels: LabelsT
     failures: tuple[Failure, ...]
 
 
-class BatchDataset(Protocol):
+class BatchDataset(Protocol[ImagesT, LabelsT]):
     """Images that are read a batch at a time."""
-
-    labels: Tensor
-    """int64 `[N]`."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, draw: Draw) -> Batch: ...
+    def __getitem__(self, draw: Draw, /) -> Batch[ImagesT, LabelsT]: ...
 
 
-class MemoryImages(Dataset[Batch]):
+class MemoryImages(Dataset[Batch[Tensor, Tensor]]):
     """Images in memory.
 
     Args:
@@ -71,7 +73,7 @@ class MemoryImages(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
         positions = torch.tensor(draw.indices, dtype=torch.int64)
         images = self.images[positions]
         if self.augmentation is not None:
@@ -84,7 +86,7 @@ class MemoryImages(Dataset[Batch]):
         return Batch(images, self.labels[positions], ())
 
 
-class EncodedImages(Dataset[Batch]):
+class EncodedImages(Dataset[Batch[Tensor, Tensor]]):
     """Images that are decoded each time they are drawn.
 
     What fails is handed on beside the batch, not raised, so that it reaches the main process
@@ -119,7 +121,7 @@ class EncodedImages(Dataset[Batch]):
             image = self.augmentation(image, epoch, index)
         return to_tensor(fit(image, *self.preprocessing.fitting))
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
         images, kept, failures = [], [], []
         for index in draw.indices:
             try:
@@ -160,8 +162,8 @@ def _identity(batch: Any) -> Any:
     return batch
 
 
-class BatchLoader:
-    """Iterates over the batches of one epoch, `(images uint8 [B, C, H, W], labels int64 [B])`.
+class BatchLoader(Generic[ImagesT, LabelsT]):
+    """Iterates over the batches of one epoch, `(images, labels)`.
 
     With `on_corrupt="skip"` a batch shrinks by the images that could not be decoded.
 
@@ -185,7 +187,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        dataset: BatchDataset,
+        dataset: BatchDataset[ImagesT, LabelsT],
         sampler: EpochSampler | EvaluationSampler,
         batch_size: int,
         seed: int = 0,
@@ -237,7 +239,7 @@ class BatchLoader:
         )
         return size // self.batch_size if self.drop_last else -(-size // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[ImagesT, LabelsT]]:
         if self._loader is None:
             self._loader = self._make_loader()
         known = len(self.skipped)
@@ -253,7 +255,7 @@ class BatchLoader:
         if len(self.skipped) > known:
             report_skipped(self.skipped)
 
-    def _count_failures(self, batch: Batch) -> None:
+    def _count_failures(self, batch: Batch[ImagesT, LabelsT]) -> None:
         for failure in batch.failures:
             if self.on_corrupt == "stop" or not failure.corrupt:
                 kind = CorruptImageError if failure.corrupt else DataError

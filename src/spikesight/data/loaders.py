@@ -57,9 +57,9 @@ class Loaders:
         config: The configuration with the mean and standard deviation that are used.
     """
 
-    train: BatchLoader
-    validation: BatchLoader
-    test: BatchLoader | None
+    train: BatchLoader[Tensor, Tensor]
+    validation: BatchLoader[Tensor, Tensor]
+    test: BatchLoader[Tensor, Tensor] | None
     classes: list[str]
     batch_transform_train: TrainingTransform | EventTrainingTransform
     batch_transform_eval: EvaluationTransform | EventEvaluationTransform
@@ -174,7 +174,7 @@ def build_evaluation_loader(
     split: Literal["validation", "test", "all"] = "validation",
     rank: int = 0,
     world_size: int = 1,
-) -> BatchLoader:
+) -> BatchLoader[Tensor, Tensor]:
     """Reads only the images on which a trained model is evaluated.
 
     Args:
@@ -353,7 +353,7 @@ def _dataset(
     source: Source,
     preprocessing: Preprocessing | EventPreprocessing,
     augmentation: ImageAugmentation | None = None,
-) -> BatchDataset:
+) -> BatchDataset[Tensor, Tensor]:
     if isinstance(source, ArraySource):
         return MemoryImages(source, augmentation)
     if isinstance(source, EventSource):
@@ -371,7 +371,7 @@ def _evaluation_loader(
     skipped: dict[str, str],
     rank: int,
     world_size: int,
-) -> BatchLoader:
+) -> BatchLoader[Tensor, Tensor]:
     return BatchLoader(
         _dataset(source, preprocessing),
         EvaluationSampler(len(source.labels), rank, world_size),

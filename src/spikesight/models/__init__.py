@@ -2,11 +2,13 @@
 
 from spikesight.models import metaspikformer, spike2former, spikformer, spikformer_v2
 from spikesight.models.base import Recipe, SpikingModel
+from spikesight.models.features import StageFeatures
 from spikesight.models.streaming import Stream, stream
 
 __all__ = [
     "Recipe",
     "SpikingModel",
+    "StageFeatures",
     "Stream",
     "metaspikformer",
     "spike2former",

@@ -1,7 +1,7 @@
 """Training, validation and prediction."""
 
 from spikesight.training.background import BackgroundRun
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
 from spikesight.training.config import ModelConfig, TrainConfig, from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.interruption import TrainingInterrupted
@@ -12,6 +12,7 @@ from spikesight.training.optimization import (
     ScheduleConfig,
     parameter_groups,
 )
+from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.trainer import Trainer, TrainResult, train
 
 __all__ = [

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig, from_mapping
 from spikesight.training.evaluation import Evaluation
+from spikesight.training.figures import Figures
+from spikesight.training.kinds import FIGURES
+from spikesight.training.run_folder import CARD, CardLike, read_card, saved_task
 from spikesight.training.storage import read_state, replaced_folder, write_state
 
-_CARD = "run.json"
 _STATE = "training"
 
 # What may differ between the parts of an interrupted run without changing its figures, and the
@@ -93,7 +93,7 @@ class Card:
             "weights": self.weights,
             "metrics": None if self.metrics is None else asdict(self.metrics),
         }
-        (folder / _CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Card:
@@ -101,15 +101,14 @@ class Card:
 
         Raises:
             FileNotFoundError: If the folder has none.
-            ValueError: If it is damaged.
+            ValueError: If it is damaged or of a segmenter.
         """
-        path = folder / _CARD
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{folder} has no {_CARD}; pass a folder that training wrote, such as run/best"
+        if saved_task(folder) != "classification":
+            raise ValueError(
+                f"{folder} holds a segmenter and this works on classifiers; pass the run of one"
             )
+        content = read_card(folder)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             metrics, steps = content["metrics"], content["preprocessing"]
             kind = EventPreprocessing if EventPreprocessing.describes(steps) else Preprocessing
             return cls(
@@ -119,39 +118,8 @@ class Card:
                 weights=content["weights"],
                 metrics=None if metrics is None else Evaluation(**metrics),
             )
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: {error!r}") from error
-
-
-def resolve_model_folder(folder: str | Path) -> Path:
-    """The folder with the weights: `folder` itself, or best/ or last/ of a run.
-
-    Args:
-        folder: Folder of a model or of a run.
-
-    Raises:
-        FileNotFoundError: If there are no weights in any of them.
-    """
-    folder = Path(folder)
-    for candidate in (folder, folder / "best", folder / "last"):
-        if (candidate / "model.safetensors").is_file():
-            return candidate
-    raise FileNotFoundError(
-        f"there is no trained model in {folder}; pass the folder of a run or its best/ or last/"
-    )
-
-
-def save_model(folder: Path, model: SpikingModel, card: Card) -> None:
-    """Replaces a folder by one that `spikesight.load` reads.
-
-    Args:
-        folder: best/ of a run.
-        model: What to save.
-        card: What belongs to it.
-    """
-    with replaced_folder(folder) as new:
-        model.save_pretrained(new)
-        card.write(new)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / CARD} is damaged: {error!r}") from error
 
 
 @dataclass
@@ -165,6 +133,7 @@ class RunState:
         position: How far the run is.
         sums: Figures of the current epoch so far.
         best: Figures of best/.
+        last: Figures of the model as it is, if the epoch was validated.
         processes: Number of processes.
         config: The configuration the run was started with.
         optimizer: The optimiser's state.
@@ -174,14 +143,15 @@ class RunState:
 
     position: Position
     sums: EpochSums
-    best: Evaluation | None
+    best: Figures | None
+    last: Figures | None
     processes: int
     config: dict[str, Any]
     optimizer: dict[str, Any]
     scaler: dict[str, Any] = field(default_factory=dict)
     ema: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: Path, model: SpikingModel, card: Card) -> None:
+    def save(self, folder: Path, model: SpikingModel, card: CardLike) -> None:
         """Replaces last/ by the model and this state.
 
         Args:
@@ -193,7 +163,8 @@ class RunState:
             "format": 1,
             "position": asdict(self.position),
             "sums": asdict(self.sums),
-            "best": None if self.best is None else asdict(self.best),
+            "best": _plain(self.best),
+            "last": _plain(self.last),
             "processes": self.processes,
             "config": self.config,
             "optimizer": self.optimizer,
@@ -219,13 +190,15 @@ class RunState:
                 f"{folder} was written by another version of spikesight; start a new run with "
                 f"model.weights={folder}"
             )
-        best = content["best"]
+        kind = FIGURES[content["config"].get("task", "classification")]
+        best, last = content["best"], content.get("last")
         return cls(
             **content
             | {
                 "position": Position(**content["position"]),
                 "sums": EpochSums(**content["sums"]),
-                "best": None if best is None else Evaluation(**best),
+                "best": None if best is None else kind(**best),
+                "last": None if last is None else kind(**last),
             }
         )
 
@@ -259,34 +232,9 @@ class RunState:
             )
 
 
-def load_weights(model: nn.Module, tensors: dict[str, Any], source: str) -> list[str]:
-    """Copies a saved model's tensors into another one, except for a classifier of another size.
-
-    Args:
-        model: Where they go.
-        tensors: Name to tensor.
-        source: Where they come from, for the message.
-
-    Returns:
-        Names that kept their fresh values.
-
-    Raises:
-        ValueError: If anything but the classifier differs.
-    """
-    own = model.state_dict()
-    fresh = [
-        name
-        for name, tensor in own.items()
-        if name.startswith("head.") and name in tensors and tensor.shape != tensors[name].shape
-    ]
-    try:
-        model.load_state_dict({**tensors, **{name: own[name] for name in fresh}})
-    except RuntimeError as error:
-        raise ValueError(
-            f"model.weights={source} does not fit the model: {error}; pass the sizes that it was "
-            "trained with"
-        ) from error
-    return fresh
+def _plain(figures: Figures | None) -> dict[str, Any] | None:
+    """The fields of figures, which are dataclasses."""
+    return None if figures is None else dict(vars(figures))
 
 
 def _flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,10 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 from spikesight.data.events import save_gif
+from spikesight.passes.text_table import text_table
 from spikesight.training.config import TrainConfig
+from spikesight.training.figures import Figures
+from spikesight.training.neuron_checks import silence_report
 from spikesight.training.prediction import draw_contact_sheet, predict
+from spikesight.training.run_folder import resolve_model_folder, saved_task
+from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
+from spikesight.training.segmentation_prediction import segment_files
+from spikesight.training.segmenter_pictures import draw_segmenter
 from spikesight.training.trainer import train
-from spikesight.training.validation import validate
+from spikesight.training.validation import validate, validate_segmenter
 
 
 def train_command(config: TrainConfig) -> None:
@@ -29,52 +36,102 @@ def val_command(
     folder: Path,
     data: dict[str, Any] | None = None,
     split: Literal["validation", "test", "all"] = "validation",
-    batch_size: int = 128,
+    batch_size: int | None = None,
     precision: Literal["no", "bf16", "fp16"] = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
+    view: dict[str, Any] | None = None,
+    pictures: Path | None = None,
 ) -> None:
-    """Measures a trained model: top-1, top-5, loss and the number of images.
+    """Measures a trained model: top-1, top-5 and loss; mean IoU; or panoptic quality.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
-        data: Fields of the data configuration that differ from training: --data.path=…,
-            --data.format=tar and so on.
+        data: Fields of the data (or scenes) configuration that differ from training:
+            --data.path=…, --data.format=tar and so on.
         split: "validation" (the same images as in training), "test", or "all" images of a set
             that is not divided, such as a tar file of held-out images.
-        batch_size: Images per process and forward pass.
+        batch_size: Images per process and forward pass; 128 for a classifier, 8 for a segmenter.
         precision: Autocast type.
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
+        view: How photos are shown to a segmenter, where it differs from training:
+            --view.mode=slide, --view.scales=[0.75,1,1.25], --view.flip=true.
+        pictures: Folder for pictures of a segmenter's queries and sampling points.
     """
-    result = validate(folder, data, split, batch_size, precision, device, limit_batches)
+    task = saved_task(resolve_model_folder(folder))
+    if task == "classification":
+        if view is not None or pictures is not None:
+            raise ValueError(f"view and pictures are for segmenters and {folder} is none")
+        figures: Figures = validate(
+            folder, data, split, batch_size or 128, precision, device, limit_batches
+        )
+    else:
+        figures = validate_segmenter(
+            folder, data, split, batch_size or 8, precision, device, limit_batches, view
+        )
     if os.environ.get("RANK", "0") != "0":
         return
-    line = f"top-1 {result.top1:.2f} %  top-5 {result.top5:.2f} %  loss {result.loss:.4f}"
-    if result.firing_rate is not None:
-        line += f"  firing {result.firing_rate:.3f}"
-    print(f"{line}  on {result.images} images")
+    if isinstance(figures, SemanticFigures | PanopticFigures):
+        print(_by_class(figures))
+    print(f"{figures.summary()}  on {figures.images} images")
+    if figures.silent_neurons:
+        print(silence_report(figures.silent_neurons))
+    if pictures is not None:
+        for picture in draw_segmenter(folder, pictures, data):
+            print(f"picture in {picture}")
+
+
+def _by_class(figures: SemanticFigures | PanopticFigures) -> str:
+    semantic = isinstance(figures, SemanticFigures)
+    scores = figures.class_iou if isinstance(figures, SemanticFigures) else figures.class_pq
+    rows = [
+        (name, "does not occur" if score is None else f"{score:.2f}")
+        for name, score in scores.items()
+    ]
+    return text_table(("class", "IoU (%)" if semantic else "PQ (%)"), rows)
 
 
 def predict_command(
     folder: Path,
     images: list[Path],
-    output: Path = Path("predictions.png"),
+    output: Path | None = None,
     batch_size: int = 64,
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
+    view: dict[str, Any] | None = None,
+    every: int = 1,
 ) -> None:
-    """Guesses what pictures or recordings show: a table, and a contact sheet as PNG.
+    """Shows what a model sees in pictures: guesses, or segments drawn over photos and videos.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
-        images: Image files (recordings, if the model learned from events; each also becomes a GIF
-            beside the sheet), and folders that are searched for them.
-        output: PNG file to write.
-        batch_size: Images per forward pass.
+        images: Image files (videos too, for a segmenter; recordings, for a model that learned from
+            events), and folders that are searched for them.
+        output: PNG file of a contact sheet to write, with a GIF of each recording beside it; for a
+            segmenter the folder of its overlays, class-index PNGs and COCO panoptic files.
+            predictions.png or predictions if omitted.
+        batch_size: Images per forward pass of a classifier.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable image ends the command or is left out.
+        view: How photos are shown to a segmenter, as for val.
+        every: Of a video take every so-manieth frame.
     """
+    if saved_task(resolve_model_folder(folder)) != "classification":
+        written = segment_files(
+            folder,
+            images,
+            output or Path("predictions"),
+            view,
+            every,
+            device,
+            on_corrupt,
+        )
+        if not written:
+            raise ValueError("none of the files could be read")
+        for result in written:
+            print(f"{result.file.name}: {result.overlay}, {result.classes}")
+        return
     predictions = predict(folder, images, batch_size, device, on_corrupt)
     if not predictions:
         raise ValueError("none of the images could be read")
@@ -84,6 +141,7 @@ def predict_command(
         rest = ", ".join(f"{name} {value:.1%}" for name, value in others)
         table.add_row(prediction.file.name, f"{first} {share:.1%}", rest)
     Console().print(table)
+    output = output or Path("predictions.png")
     draw_contact_sheet(predictions, output)
     print(f"pictures in {output}")
     for prediction in predictions:

@@ -10,11 +10,14 @@ import jsonargparse
 import yaml
 
 from spikesight.data import DataConfig
+from spikesight.data.segmentation import SceneConfig
+from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 
 T = TypeVar("T")
+TaskName = Literal["classification", "semantic", "panoptic"]
 
 
 @dataclass
@@ -32,7 +35,7 @@ class ModelConfig:
         arguments: Further arguments of `create_model`, such as the family's sizes.
         weights: Folder of a saved model to start from; a quantised one, as `spikesight quantize`
             writes it, wants the same bits, recipe and power_of_two here. A classifier of another
-            size starts fresh.
+            size starts fresh; a segmenter also takes the trunk of a classifier's run.
         bits: Bits of a weight, 2 to 8, learned as `spikesight.quantize` says; not quantised if
             omitted.
         recipe: Which weights are quantised: "deployable" or "official".
@@ -63,13 +66,31 @@ class ModelConfig:
 
 
 @dataclass
+class SegmentationConfig:
+    """How a segmenter learns and is validated.
+
+    Args:
+        loss: Arguments of `SegmentationLoss` (semantic) or `SegmentationLoss.panoptic`, such as
+            their weights.
+        view: How photos are shown in validation, and which masks become segments.
+    """
+
+    loss: dict[str, Any] = field(default_factory=dict)
+    view: ViewConfig = field(default_factory=ViewConfig)
+
+
+@dataclass
 class TrainConfig:
     """A training run.
 
     Args:
         model: Which model to train.
         output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
-        data: Which images to read and how to augment them.
+        task: "classification" of images, "semantic" (a class for every pixel) or "panoptic"
+            (objects told apart) segmentation.
+        data: Which images a classifier reads and how they are augmented.
+        scenes: Which photos and masks a segmenter reads and how they are augmented.
+        segmentation: How a segmenter learns and is validated.
         optimizer: What moves the weights.
         schedule: How the learning rate changes.
         mix: Mixup and cutmix.
@@ -95,7 +116,10 @@ class TrainConfig:
 
     model: ModelConfig
     output: str
+    task: TaskName = "classification"
     data: DataConfig = field(default_factory=DataConfig)
+    scenes: SceneConfig = field(default_factory=SceneConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     mix: MixConfig = field(default_factory=MixConfig)
@@ -136,6 +160,7 @@ class TrainConfig:
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; pass 0 or more")
         for name, allowed in (
+            ("task", ("classification", "semantic", "panoptic")),
             ("precision", ("no", "bf16", "fp16")),
             ("compile", ("none", "model")),
             ("device", ("auto", "cpu")),
@@ -153,6 +178,16 @@ class TrainConfig:
             raise ValueError(
                 f"batch_size is {self.batch_size} but mixing pairs images; pass an even batch_size"
             )
+        if self.task != "classification":
+            for name, used in (
+                ("mix", self.mix.active),
+                ("label_smoothing", self.label_smoothing > 0),
+                ("distillation.teacher", self.distillation.teacher is not None),
+            ):
+                if used:
+                    raise ValueError(
+                        f"{name} is for classifiers and task is {self.task}; leave {name} out"
+                    )
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> TrainConfig:
@@ -169,7 +204,7 @@ class TrainConfig:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no configuration {path}")
-        return from_mapping(cls, _merge(yaml.safe_load(path.read_text()) or {}, overrides))
+        return from_mapping(cls, merge(yaml.safe_load(path.read_text()) or {}, overrides))
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain values, as YAML and JSON know them."""
@@ -202,11 +237,17 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
     return built
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings with some values replaced.
+
+    Args:
+        base: The values.
+        changes: What replaces them, key by key.
+    """
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from spikesight.losses import recorded_firing_rates
+from spikesight.training.figures import Figures
+from spikesight.training.neuron_checks import FiringWatch
 from spikesight.training.processes import total
 
 BatchTransform = Callable[[Tensor, torch.Generator | None], Tensor]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a model does on a set of images.
+class Evaluation(Figures):
+    """What a classifier does on a set of images.
 
     Attributes:
         top1: Share of images whose first guess is right, in percent.
@@ -29,17 +30,32 @@ class Evaluation:
         images: Number of images.
         firing_rate: Mean over the spiking neuron layers of their firing rate; None if the model
             has none (the ANN twin).
+        silent_neurons: Names of the neuron layers that never fired.
     """
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
     top1: float
     top5: float
     loss: float
     images: int
     firing_rate: float | None
+    silent_neurons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "silent_neurons", tuple(self.silent_neurons))
 
     def better_than(self, other: Evaluation | None) -> bool:
         """Whether top-1 is higher, or equal at a lower loss."""
         return other is None or (self.top1, -self.loss) > (other.top1, -other.loss)
+
+    def headline(self) -> str:
+        """Top-1."""
+        return f"top-1 {self.top1:.2f} %"
+
+    def summary(self) -> str:
+        """Top-1, top-5, loss and firing."""
+        figures = f"{self.headline()}  top-5 {self.top5:.2f} %  loss {self.loss:.4f}"
+        return figures + self.firing()
 
 
 @torch.no_grad()
@@ -61,7 +77,7 @@ def evaluate(
         model: Takes images [B, C, H, W] (or [B, T, C, H, W]), returns logits [B, K].
         loader: Yields (images, labels [B]); over all processes each image once.
         transform: Turns a raw batch into the model's input, on the accelerator's device.
-        accelerator: Device, precision and processes.
+        accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
         channels_last: Whether images are handed over in the channels-last memory format.
         limit_batches: Stop after so many batches per process.
 
@@ -73,16 +89,14 @@ def evaluate(
     device = accelerator.device
     correct1 = correct5 = images_seen = 0
     loss_sum = 0.0
-    rate_sum: Tensor | None = None
-    with ExitStack() as stack:
-        rates = stack.enter_context(recorded_firing_rates(model))
+    with FiringWatch(model) as watch:
         for images, labels in islice(loader, limit_batches):
             inputs = transform(images.to(device, non_blocking=True), None)
             if channels_last and inputs.ndim == 4:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             labels = labels.to(device, non_blocking=True)
-            with accelerator.autocast():
-                logits = model(inputs)
+            logits = model(inputs)
+            check_logits(logits)
             logits = logits.float()
             _check_labels(labels, logits.shape[1])
             ranking = logits.topk(min(5, logits.shape[1]), dim=1).indices
@@ -91,21 +105,30 @@ def evaluate(
             correct5 += int(hits.any(1).sum())
             loss_sum += float(cross_entropy(logits, labels, reduction="none").double().sum())
             images_seen += len(labels)
-            batch_rates = rates.take().double().cpu() * len(labels)
-            rate_sum = batch_rates if rate_sum is None else rate_sum + batch_rates
+            watch.note(len(labels))
     model.train(was_training)
-    rate_mean = float(rate_sum.mean()) if rate_sum is not None and rate_sum.numel() else 0.0
-    sums = total(accelerator, [correct1, correct5, images_seen, loss_sum, rate_mean])
-    total1, total5, count, total_loss, total_rate = sums
+    sums = total(accelerator, [correct1, correct5, images_seen, loss_sum])
+    total1, total5, count, total_loss = sums
     if count == 0:
         raise ValueError("there is no image to evaluate; check data and limit_batches")
+    firing_rate, silent = watch.result(accelerator)
     return Evaluation(
         top1=100 * total1 / count,
         top5=100 * total5 / count,
         loss=total_loss / count,
         images=int(count),
-        firing_rate=total_rate / count if rates.names else None,
+        firing_rate=firing_rate,
+        silent_neurons=silent,
     )
+
+
+def check_logits(output: object) -> None:
+    """Refuses a model that does not classify."""
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            "the model is no classifier: it returns a segmentation; pass task=semantic or "
+            "task=panoptic, or another model.name"
+        )
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:

@@ -2,22 +2,78 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.losses import FiringRates, build_classification_loss, firing_rate_penalty
+from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import Distillation
+from spikesight.training.evaluation import check_logits
+from spikesight.training.segmentation_evaluation import check_segmentation
 from spikesight.training.teachers import build_teacher
 
 
-class Objective:
-    """Classification, the teacher's part and the price of firing, in one loss.
+class Objective(ABC):
+    """The loss of a task and the price of firing, in one loss.
 
-    Hooks read the model's neurons and attention in training mode until `close`; copy the model
-    before.
+    Hooks read the model's neurons in training mode until `close`; copy the model before.
+
+    Attributes:
+        terms: The parts of the last loss that have a name, without gradients.
+
+    Args:
+        config: The run.
+        model: The model that learns, on its device.
+    """
+
+    def __init__(self, config: TrainConfig, model: SpikingModel) -> None:
+        self.terms: dict[str, Tensor] = {}
+        self._firing_rate = config.firing_rate
+        self._rates = (
+            FiringRates(model, only_in_training=True) if config.firing_rate.weight else None
+        )
+
+    @abstractmethod
+    def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
+        """The loss without the price of firing, a scalar."""
+
+    def __call__(self, images: Tensor, output: Any, targets: Any) -> Tensor:
+        """The loss of the model's last forward pass.
+
+        Args:
+            images: What the model has just seen.
+            output: What it said.
+            targets: What it should have said.
+
+        Returns:
+            A scalar.
+        """
+        loss = self.task_loss(images, output, targets)
+        if self._rates is not None:
+            loss = loss + firing_rate_penalty(self._rates.take(), self._firing_rate)
+        return loss
+
+    def forget(self) -> None:
+        """Forgets a forward pass that was not for learning."""
+        if self._rates is not None:
+            self._rates.take()
+
+    def close(self) -> None:
+        """Takes the hooks off the model."""
+        if self._rates is not None:
+            self._rates.close()
+
+
+class ClassificationObjective(Objective):
+    """Classification, the teacher's part and the price of firing.
+
+    Hooks also read the model's attention where a teacher's is learned.
 
     Args:
         config: The run.
@@ -37,7 +93,6 @@ class Objective:
         preprocessing: Preprocessing | EventPreprocessing,
         device: torch.device,
     ) -> None:
-        self._firing_rate = config.firing_rate
         self._hard = build_classification_loss(config.label_smoothing, soft_targets=False)
         self._soft = build_classification_loss(config.label_smoothing, soft_targets=True)
         outputs = model.recipe["arguments"]["num_classes"]
@@ -49,38 +104,70 @@ class Objective:
         )
         if teacher is not None and config.channels_last:
             teacher.model.to(memory_format=torch.channels_last)
-        self._rates = (
-            FiringRates(model, only_in_training=True) if config.firing_rate.weight else None
-        )
+        super().__init__(config, model)
 
-    def __call__(self, images: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of the model's last forward pass.
+    def task_loss(self, images: Tensor, output: Any, targets: Tensor) -> Tensor:
+        """The loss by the labels and the teacher.
 
         Args:
             images: What the model has just seen.
-            logits: What it said [B, K].
+            output: Logits [B, K].
             targets: Class numbers [B], or probabilities [B, K] where images are mixed.
-
-        Returns:
-            A scalar.
         """
-        loss: Tensor = (self._hard if targets.ndim == 1 else self._soft)(logits, targets)
+        check_logits(output)
+        loss: Tensor = (self._hard if targets.ndim == 1 else self._soft)(output, targets)
         if self._distillation is not None:
-            loss = self._distillation(images, logits, loss)
-        if self._rates is not None:
-            loss = loss + firing_rate_penalty(self._rates.take(), self._firing_rate)
+            loss = self._distillation(images, output, loss)
         return loss
 
     def forget(self) -> None:
         """Forgets a forward pass that was not for learning."""
         if self._distillation is not None:
             self._distillation.forget()
-        if self._rates is not None:
-            self._rates.take()
+        super().forget()
 
     def close(self) -> None:
         """Takes the hooks off the model."""
         if self._distillation is not None:
             self._distillation.close()
-        if self._rates is not None:
-            self._rates.close()
+        super().close()
+
+
+class SegmentationObjective(Objective):
+    """Matched classes and masks, and the price of firing.
+
+    Semantic runs learn by MaskFormer's set of terms, panoptic runs by Mask2Former's.
+
+    Args:
+        config: The run.
+        model: The model that learns, on its device.
+        classes: Classes K.
+        device: Where the model is.
+
+    Raises:
+        ValueError: If segmentation.loss has an unknown argument.
+    """
+
+    def __init__(
+        self, config: TrainConfig, model: SpikingModel, classes: int, device: torch.device
+    ) -> None:
+        super().__init__(config, model)
+        try:
+            build = SegmentationLoss.panoptic if config.task == "panoptic" else SegmentationLoss
+            self._loss = build(classes, **config.segmentation.loss)
+        except TypeError as error:
+            raise ValueError(f"segmentation.loss: {error}; see SegmentationLoss") from error
+        self._loss.to(device)
+
+    def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
+        """The matched loss of all outputs.
+
+        Args:
+            images: What the model has just seen.
+            output: A `Segmentation`.
+            targets: B images' `Segments`.
+        """
+        check_segmentation(output)
+        terms: dict[str, Tensor] = self._loss(output, targets)
+        self.terms = {name: term.detach() for name, term in terms.items() if name != "total"}
+        return terms["total"]

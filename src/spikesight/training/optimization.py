@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
+from timm.scheduler import CosineLRScheduler, PolyLRScheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim import Optimizer
@@ -27,6 +27,7 @@ class OptimizerConfig:
         betas: Decay of the two moments of adamw and lamb; the first one is sgd's momentum.
         layer_decay: Factor on the learning rate for each stage further from the output, for
             fine-tuning; None or 1 treats all alike.
+        trunk_lr_scale: Factor on the learning rate of a segmenter's trunk.
     """
 
     name: Literal["adamw", "lamb", "sgd"] = "adamw"
@@ -35,6 +36,7 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
     layer_decay: float | None = None
+    trunk_lr_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.name not in ("adamw", "lamb", "sgd"):
@@ -47,6 +49,10 @@ class OptimizerConfig:
             raise ValueError(f"optimizer.betas is {self.betas}; pass two numbers in [0, 1)")
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
             raise ValueError(f"optimizer.layer_decay is {self.layer_decay}; pass one in (0, 1]")
+        if self.trunk_lr_scale <= 0:
+            raise ValueError(
+                f"optimizer.trunk_lr_scale is {self.trunk_lr_scale}; pass a factor above 0"
+            )
 
     def peak_lr(self, images_per_update: int) -> float:
         """The learning rate after warm-up for this many images in an update."""
@@ -61,14 +67,19 @@ class OptimizerConfig:
             options = {"betas": self.betas}
         if self.name == "adamw":
             options["fused"] = True  # one kernel for all parameters; exists on CPU and CUDA
-        groups = parameter_groups(model, self.weight_decay, self.layer_decay or 1.0)
+        groups = parameter_groups(
+            model, self.weight_decay, self.layer_decay or 1.0, self.trunk_lr_scale
+        )
         return create_optimizer_v2(
             groups, opt=self.name, lr=lr, weight_decay=self.weight_decay, **options
         )
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, layer_decay: float = 1.0
+    model: nn.Module,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    trunk_lr_scale: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Groups of parameters by weight decay and by depth (BEiT, arXiv 2106.08254, appendix).
 
@@ -80,6 +91,7 @@ def parameter_groups(
         weight_decay: Weight decay of parameters with two or more dimensions, but for those that
             a `SpikingModel`'s `no_weight_decay()` names.
         layer_decay: Factor on the learning rate per stage of distance from the output.
+        trunk_lr_scale: Factor on the learning rate of parameters below `trunk`.
 
     Returns:
         Groups with params, names, weight_decay and lr_scale (read by timm's schedulers).
@@ -100,19 +112,21 @@ def parameter_groups(
         for depth, stage in enumerate(stages):
             depths.update({id(parameter): depth for parameter in stage.parameters()})
     spared = model.no_weight_decay() if isinstance(model, SpikingModel) else set()
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         depth = depths.get(id(parameter), deepest)
         decays = parameter.ndim > 1 and not name.endswith(".bias") and name not in spared
+        in_trunk = trunk_lr_scale != 1.0 and name.startswith("trunk.")
         group = groups.setdefault(
-            (depth, decays),
+            (depth, decays, in_trunk),
             {
                 "params": [],
                 "names": [],
                 "weight_decay": weight_decay if decays else 0.0,
-                "lr_scale": layer_decay ** (deepest - depth),
+                "lr_scale": layer_decay ** (deepest - depth)
+                * (trunk_lr_scale if in_trunk else 1.0),
             },
         )
         group["params"].append(parameter)
@@ -122,26 +136,37 @@ def parameter_groups(
 
 @dataclass
 class ScheduleConfig:
-    """Cosine decay with a linear warm-up, per update.
+    """Decay of the learning rate with a linear warm-up, per update.
 
     Args:
+        name: "cosine", or "poly": (1 - share of the run) ** power.
+        power: Power of "poly".
         warmup_epochs: Epochs from `warmup_lr` to the peak; fractions are allowed.
+        warmup_updates: Updates instead of `warmup_epochs`.
         warmup_lr: Learning rate of the first update.
         min_lr: Learning rate at the end.
     """
 
+    name: Literal["cosine", "poly"] = "cosine"
+    power: float = 1.0
     warmup_epochs: float = 1.0
+    warmup_updates: int | None = None
     warmup_lr: float = 1e-6
     min_lr: float = 1e-6
 
     def __post_init__(self) -> None:
-        for name in ("warmup_epochs", "warmup_lr", "min_lr"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"schedule.{name} is {getattr(self, name)}; pass 0 or more")
+        if self.name not in ("cosine", "poly"):
+            raise ValueError(f"schedule.name is {self.name!r}; pass cosine or poly")
+        if self.power <= 0:
+            raise ValueError(f"schedule.power is {self.power}; pass a number above 0")
+        for name in ("warmup_epochs", "warmup_updates", "warmup_lr", "min_lr"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"schedule.{name} is {value}; pass 0 or more")
 
     def build(
         self, optimizer: Optimizer, updates: int, updates_per_epoch: int
-    ) -> CosineLRScheduler:
+    ) -> CosineLRScheduler | PolyLRScheduler:
         """The schedule of timm; its learning rate is a function of the update number alone.
 
         Args:
@@ -152,21 +177,26 @@ class ScheduleConfig:
         Raises:
             ValueError: If the warm-up leaves nothing of the run.
         """
-        warmup = round(self.warmup_epochs * updates_per_epoch)
+        given = self.warmup_updates is not None
+        warmup = self.warmup_updates if given else round(self.warmup_epochs * updates_per_epoch)
+        assert warmup is not None
         if warmup >= updates:
+            field = "warmup_updates" if given else "warmup_epochs"
             raise ValueError(
-                f"schedule.warmup_epochs is {self.warmup_epochs} ({warmup} updates) but the run "
-                f"has only {updates} updates; pass fewer warm-up epochs or more epochs"
+                f"schedule.{field} is {getattr(self, field)} ({warmup} updates) but the run "
+                f"has only {updates} updates; pass a shorter warm-up or more epochs"
             )
-        return CosineLRScheduler(
-            optimizer,
-            t_initial=updates - warmup,
-            lr_min=self.min_lr,
-            warmup_t=warmup,
-            warmup_lr_init=self.warmup_lr if warmup else 0.0,
-            warmup_prefix=True,
-            t_in_epochs=False,
-        )
+        options: dict[str, Any] = {
+            "t_initial": updates - warmup,
+            "lr_min": self.min_lr,
+            "warmup_t": warmup,
+            "warmup_lr_init": self.warmup_lr if warmup else 0.0,
+            "warmup_prefix": True,
+            "t_in_epochs": False,
+        }
+        if self.name == "poly":
+            return PolyLRScheduler(optimizer, power=self.power, **options)
+        return CosineLRScheduler(optimizer, **options)
 
 
 @dataclass
@@ -183,8 +213,11 @@ class EmaConfig:
     warmup: bool = True
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.decay < 1.0:
-            raise ValueError(f"ema.decay is {self.decay}; pass one in [0, 1), such as 0.999")
+        # YAML's null reaches a field that has a number as its default.
+        if not isinstance(self.decay, (int, float)) or not 0.0 <= self.decay < 1.0:
+            raise ValueError(
+                f"ema.decay is {self.decay}; pass one in [0, 1), such as 0.999, or 0 for none"
+            )
 
     def build(self, model: nn.Module) -> ModelEmaV3 | None:
         """The average, starting from a copy of the model; None if it is off."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from spikesight.data import EventPreprocessing, PredictionImages
 from spikesight.data.events import draw_frames
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
 from spikesight.training.preparation import build_accelerator
+from spikesight.training.run_folder import resolve_model_folder
 
 _GUESSES = 5
 _COLUMNS = 4

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from safetensors.torch import load_file
 
-from spikesight.data import Loaders, build_loaders
 from spikesight.models import SpikingModel
 from spikesight.passes import quantize
 from spikesight.registry import create_model
-from spikesight.training.checkpoint import load_weights, resolve_model_folder
-from spikesight.training.config import ModelConfig, TrainConfig
+from spikesight.training.config import TrainConfig
+from spikesight.training.starting_weights import saved_quantization, start_from
 
 
 def build_accelerator(
@@ -45,18 +41,6 @@ def build_accelerator(
     return Accelerator(cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=accumulation)
 
 
-def build_run_loaders(config: TrainConfig, accelerator: Accelerator) -> Loaders:
-    """The loaders of this process."""
-    return build_loaders(
-        config.data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        drop_last=True,
-    )
-
-
 def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[SpikingModel, list[str]]:
     """The model before its first update.
 
@@ -66,7 +50,7 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
         channels: Channels of its images.
 
     Returns:
-        The model, and the names of the tensors that model.weights did not fill.
+        The model, and what model.weights left fresh, as sentences.
 
     Raises:
         ValueError: If the model has fewer classes than the data, or does not fit model.weights.
@@ -87,40 +71,13 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
         drop_path_rate=wanted.drop_path_rate,
         **wanted.arguments,
     )
-    fresh: list[str] = []
-    folder = None if wanted.weights is None else resolve_model_folder(wanted.weights)
-    saved = None if folder is None else _saved_quantization(folder)
+    saved = None if wanted.weights is None else saved_quantization(wanted)
     if saved is not None:
-        _check_quantization(wanted, saved)
         quantize(model, **saved)
-    if folder is not None:
-        fresh = load_weights(model, load_file(folder / "model.safetensors"), str(folder))
+    fresh = [] if wanted.weights is None else start_from(model, wanted.weights)
     if wanted.bits is not None and saved is None:
         quantize(model, wanted.bits, wanted.recipe, wanted.power_of_two)
     return model, fresh
-
-
-def _saved_quantization(folder: Path) -> dict[str, Any] | None:
-    """How the model in a folder is quantised; None if it is not."""
-    file = folder / "config.json"
-    described = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if described.get("packed"):
-        raise ValueError(
-            f"model.weights={folder} holds packed weights, which cannot be trained on; pass the "
-            "folder of the run that they were packed from"
-        )
-    saved: dict[str, Any] | None = described.get("quantization")
-    return saved
-
-
-def _check_quantization(wanted: ModelConfig, saved: dict[str, Any]) -> None:
-    asked = {name: getattr(wanted, name) for name in ("bits", "recipe", "power_of_two")}
-    if asked != saved:
-        options = " ".join(f"model.{name}={value}" for name, value in saved.items())
-        raise ValueError(
-            f"model.weights={wanted.weights} is quantised otherwise than asked for; pass {options}"
-            ", or the folder of the unquantised model"
-        )
 
 
 def count_batches(config: TrainConfig, available: int) -> int:

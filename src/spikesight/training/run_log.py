@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from spikesight.training.checkpoint import EpochSums
+from spikesight.training.figures import Figures
 from spikesight.training.storage import write_text
 
-COLUMNS = (
-    "epoch",
-    "train_loss",
-    "lr",
-    "val_top1",
-    "val_top5",
-    "val_loss",
-    "ema_top1",
-    "ema_top5",
-    "ema_loss",
-    "firing_rate",
-    "images_per_second",
-    "seconds",
-)
+_BEFORE = ("epoch", "train_loss", "lr")
+_AFTER = ("firing_rate", "silent_neurons", "images_per_second", "seconds")
 Row = dict[str, float | int | None]
 
 
@@ -34,9 +25,13 @@ class RunLog:
         folder: Folder of the run.
         first_epoch: Number of the epoch that comes next, from 1; rows of a broken-off run from
             there on are dropped.
+        figures: Names of the validation figures; they get a column for the model and one for the
+            moving average.
     """
 
-    def __init__(self, folder: Path, first_epoch: int) -> None:
+    def __init__(self, folder: Path, first_epoch: int, figures: Sequence[str]) -> None:
+        kinds = [f"{kind}_{name}" for kind in ("val", "ema") for name in figures]
+        self.columns = (*_BEFORE, *kinds, *_AFTER)
         self._path = folder / "metrics.csv"
         self._rows: list[dict[str, str]] = []
         if self._path.is_file():
@@ -53,14 +48,14 @@ class RunLog:
         """Adds the figures of an epoch; what was not measured stays empty.
 
         Args:
-            row: Values for `COLUMNS`.
+            row: Values for `columns`.
         """
-        assert set(row) == set(COLUMNS)
+        assert set(row) == set(self.columns)
         epoch = row["epoch"]
         self._rows = [r for r in self._rows if r["epoch"] != str(epoch)]
         self._rows.append({k: "" if v is None else repr(v) for k, v in row.items()})
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
         write_text(self._path, text.getvalue())
@@ -72,3 +67,33 @@ class RunLog:
     def close(self) -> None:
         """Writes what TensorBoard still holds."""
         self._board.close()
+
+
+def epoch_row(
+    epoch: int,
+    lr: float,
+    sums: EpochSums,
+    columns: Sequence[str],
+    own: Figures | None,
+    averaged: Figures | None,
+) -> Row:
+    """The figures of an epoch by column.
+
+    Args:
+        epoch: Its number, from 1.
+        lr: The learning rate at its end.
+        sums: Loss, images and time.
+        columns: Names of the validation figures.
+        own: Those of the model, if it was validated.
+        averaged: Those of its moving average, if there is one.
+    """
+    row: Row = {"epoch": epoch, "train_loss": sums.loss / sums.batches, "lr": lr}
+    for kind, figures in (("val", own), ("ema", averaged)):
+        values = dict.fromkeys(columns) if figures is None else figures.columns()
+        row |= {f"{kind}_{name}": value for name, value in values.items()}
+    return row | {
+        "firing_rate": None if own is None else own.firing_rate,
+        "silent_neurons": None if own is None else len(own.silent_neurons),
+        "images_per_second": sums.images / max(sums.seconds, 1e-9),
+        "seconds": sums.seconds,
+    }

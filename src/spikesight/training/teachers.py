@@ -17,7 +17,8 @@ from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.interop.timm_attention import TimmAttentionRecorder
 from spikesight.losses import DistillationConfig
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
+from spikesight.training.run_folder import resolve_model_folder
 
 _TIMM = "timm:"
 

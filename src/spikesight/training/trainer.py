@@ -9,28 +9,30 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from spikesight.training.checkpoint import Card, EpochSums, Position, RunState, save_model
+from spikesight.training.checkpoint import EpochSums, Position, RunState
 from spikesight.training.config import TrainConfig
-from spikesight.training.evaluation import Evaluation, evaluate
+from spikesight.training.figures import Figures
 from spikesight.training.interruption import StopRequest, TrainingInterrupted
-from spikesight.training.neuron_checks import find_silent_neurons, silence_warning
-from spikesight.training.objective import Objective
-from spikesight.training.preparation import (
-    build_accelerator,
-    build_model,
-    build_run_loaders,
-    count_batches,
+from spikesight.training.meter import Meter
+from spikesight.training.neuron_checks import (
+    find_silent_neurons,
+    silence_report,
+    silence_warning,
 )
+from spikesight.training.preparation import build_accelerator, build_model, count_batches
 from spikesight.training.processes import largest, share_buffers, total
 from spikesight.training.progress import build_report, format_duration
-from spikesight.training.run_log import RunLog
+from spikesight.training.run_folder import save_model
+from spikesight.training.run_log import RunLog, epoch_row
 from spikesight.training.seeding import seed_everything
 from spikesight.training.storage import recover_folder, write_text
+from spikesight.training.tasks import build_task
 
 _PROBE_IMAGES = 64
 
@@ -46,8 +48,8 @@ class TrainResult:
     """
 
     folder: Path
-    best: Evaluation
-    last: Evaluation
+    best: Figures
+    last: Figures
 
 
 def train(config: TrainConfig) -> TrainResult:
@@ -85,16 +87,16 @@ class Trainer:
         self.report = build_report(self.accelerator.is_main_process)
         self._check_output()
 
-        self.loaders = build_run_loaders(config, self.accelerator)
-        self.batches_per_epoch = count_batches(config, len(self.loaders.train))
+        self.task = build_task(config, self.accelerator)
+        self.loaders = self.task.loaders
+        self.batches_per_epoch = count_batches(config, len(self.task.train))
         self.updates_per_epoch = self.batches_per_epoch // config.accumulation
         self.updates = self.updates_per_epoch * config.epochs
 
         seed_everything(config.seed)
-        classes = len(self.loaders.classes)
-        self.model, fresh = build_model(config, classes, self.loaders.preprocessing.channels)
-        if fresh:
-            self.report.message(f"fresh classifier, its size differs from the saved one: {fresh}")
+        self.model, fresh = build_model(config, self.task.classes, self.task.channels)
+        for note in fresh:
+            self.report.message(note)
         self.model.to(self.device)
         if config.channels_last:
             self.model.to(memory_format=torch.channels_last)
@@ -103,27 +105,21 @@ class Trainer:
         optimizer = config.optimizer.build(self.model, images_per_update)
         self.schedule = config.schedule.build(optimizer, self.updates, self.updates_per_epoch)
         self.schedule.step_update(0)
-
-        outputs = self.model.recipe["arguments"]["num_classes"]
-        self.mixup = (
-            config.mix.build(outputs, config.label_smoothing) if config.mix.active else None
-        )
-        self.objective = Objective(config, self.model, self.loaders.preprocessing, self.device)
+        self.objective = self.task.objective(self.model, self.device)
 
         self.position = Position()
-        self.sums = EpochSums()
-        self.best: Evaluation | None = None
-        self.last: Evaluation | None = None
+        self.meter = Meter(self.accelerator)
+        self.best: Figures | None = None
+        self.last: Figures | None = None
         self.status = ""
         self.prepared, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         # Training autocasts where it needs to; evaluation is in float32, as `spikesight val` is.
         self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
         if self.resuming:
             self._restore()
-        self.forward: Callable[[Tensor], Tensor] = (
+        self.forward: Callable[..., Any] = (
             torch.compile(self.prepared) if config.compile == "model" else self.prepared
         )
-        self.loss_sum = torch.tensor(self.sums.loss, dtype=torch.float64, device=self.device)
 
     def _check_output(self) -> None:
         last = recover_folder(self.folder / "last") if self.accelerator.is_main_process else None
@@ -146,10 +142,9 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state.scaler)
         if self.ema is not None:
             self.ema.module.load_state_dict(state.ema)
-        self.position, self.sums, self.best = state.position, state.sums, state.best
-        if not self.accelerator.is_main_process:
-            self.sums = EpochSums()  # the main process holds the sums of all
-        self.last = Card.read(last).metrics
+        self.position, self.best, self.last = state.position, state.best, state.last
+        # The main process holds the sums of all.
+        self.meter.restart(state.sums if self.accelerator.is_main_process else EpochSums())
         self.schedule.step_update(self.position.update)
         self.report.message(
             f"going on with {self.folder} at epoch {self.position.epoch + 1}, "
@@ -170,7 +165,9 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / "config.yaml", config.dump())
-            self.log: RunLog | None = RunLog(self.folder, self.position.epoch + 1)
+            self.log: RunLog | None = RunLog(
+                self.folder, self.position.epoch + 1, self.task.figures.COLUMNS
+            )
         else:
             self.log = None
         self._describe()
@@ -191,7 +188,7 @@ class Trainer:
         assert self.best is not None
         assert self.last is not None
         self.report.message(
-            f"done: best validation top-1 {self.best.top1:.2f} % in {self.folder / 'best'}"
+            f"done: best validation {self.best.headline()} in {self.folder / 'best'}"
         )
         return TrainResult(self.folder, self.best, self.last)
 
@@ -199,7 +196,7 @@ class Trainer:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.report.message(
             f"{self.config.model.name}: {parameters / 1e6:.2f} M parameters, "
-            f"{len(self.loaders.classes)} classes, {self.updates_per_epoch} updates x "
+            f"{self.task.classes} classes, {self.updates_per_epoch} updates x "
             f"{self.config.epochs} epochs on {self.accelerator.num_processes} x "
             f"{self.device.type}, precision {self.config.precision}"
         )
@@ -212,40 +209,28 @@ class Trainer:
             self.updates_per_epoch,
             first // accumulation,
         )
-        self.loaders.train.set_epoch(epoch, first)
+        self.task.train.set_epoch(epoch, first)
         self.prepared.train()
-        self.mark_time, self.mark_images = time.monotonic(), 0
-        self.mark_loss, self.mark_batches = float(self.loss_sum), self.sums.batches
-        batches = islice(self.loaders.train, self.batches_per_epoch - first)
+        self.meter.mark()
+        batches = islice(self.task.train, self.batches_per_epoch - first)
         for batch, (images, labels) in enumerate(batches, start=first):
             self._train_batch(epoch, batch, images, labels)
             self.position.batch = batch + 1
             if (batch + 1) % accumulation == 0:
                 self._update()
                 self._after_update()
-        self._account_time()
+        self.meter.account_time()
 
-    def _train_batch(self, epoch: int, batch: int, images: Tensor, labels: Tensor) -> None:
+    def _train_batch(self, epoch: int, batch: int, images: Any, labels: Any) -> None:
         config = self.config
         seed_everything(config.seed, self.accelerator.process_index, epoch, batch)
-        generator = self.loaders.train.generator(batch)
-        images = images.to(self.device, non_blocking=True)
-        images = self.loaders.batch_transform_train(images, generator)
-        targets = labels.to(self.device, non_blocking=True)
-        count = len(targets)
-        mixing = self.mixup is not None and epoch < config.epochs - config.mix.off_epochs
-        if mixing:
-            assert self.mixup is not None
-            if count % 2:  # images of this batch were skipped as corrupt; mixing needs pairs
-                images, targets = _append_first(images), _append_first(targets)
-            # Mixing knows images only, so the frames of a sequence become channels of one.
-            mixed, targets = self.mixup(images.flatten(1, -3), targets)
-            images = mixed.view_as(images)
-        if config.channels_last and images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
+        prepared = self.task.prepare(images, labels, epoch, batch)
+        shown = prepared.images
+        if config.channels_last and shown.ndim == 4:
+            shown = shown.contiguous(memory_format=torch.channels_last)
         if self.position.update == 0 and batch == 0 and self.accelerator.is_main_process:
             with self.accelerator.autocast():
-                silent = find_silent_neurons(self.model, images[:_PROBE_IMAGES])
+                silent = find_silent_neurons(self.model, shown[:_PROBE_IMAGES])
             if silent:
                 self.report.message(silence_warning(silent))
             self.objective.forget()
@@ -254,13 +239,10 @@ class Trainer:
         self.accelerator.sync_gradients = updating
         with nullcontext() if updating else self.accelerator.no_sync(self.prepared):
             with self.accelerator.autocast():
-                logits = self.forward(images)
-                loss = self.objective(images, logits, targets)
+                output = self.forward(shown)
+                loss = self.objective(shown, output, prepared.targets)
             self.accelerator.backward(loss)
-        self.loss_sum += loss.detach()
-        self.sums.batches += 1
-        self.sums.images += count
-        self.mark_images += count
+        self.meter.add(loss, prepared.count)
 
     def _update(self) -> None:
         if self.config.clip_norm is not None:
@@ -291,12 +273,12 @@ class Trainer:
             due = time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
             if largest(self.accelerator, due or self.stop.signal_number > 0):
                 self._check_loss()
-                self._account_time()
+                self.meter.account_time()
                 self._save_last(None)
                 self._stop_if_asked()
 
     def _check_loss(self) -> None:
-        (loss,) = total(self.accelerator, [self.loss_sum])
+        (loss,) = total(self.accelerator, [self.meter.loss_sum])
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss became {loss} at or shortly before step {self.position.update} "
@@ -307,25 +289,16 @@ class Trainer:
             )
 
     def _log_update(self) -> None:
-        batches = self.sums.batches - self.mark_batches
-        elapsed = time.monotonic() - self.mark_time
-        loss = (float(self.loss_sum) - self.mark_loss) / max(batches, 1)
-        speed = self.mark_images * self.accelerator.num_processes / max(elapsed, 1e-9)
-        self._account_time()
-        self.mark_loss, self.mark_batches = float(self.loss_sum), self.sums.batches
-        self.status = f"loss {loss:.4f}  lr {self._lr():.2e}  {speed:.0f} images/s"
+        loss, speed = self.meter.part()
+        self.status = f"loss {loss:.4f}  lr {self._lr():.2e}  {speed:.3g} images/s"
         if self.last is not None:
-            self.status += f"  val {self.last.top1:.2f} %"
+            self.status += f"  val {self.last.headline()}"
         if self.log is not None:
+            terms = {f"loss_{name}": float(term) for name, term in self.objective.terms.items()}
             self.log.write_step(
                 self.position.update,
-                {"loss": loss, "lr": self._lr(), "images_per_second": speed},
+                {"loss": loss, "lr": self._lr(), "images_per_second": speed, **terms},
             )
-
-    def _account_time(self) -> None:
-        now = time.monotonic()
-        self.sums.seconds += now - self.mark_time
-        self.mark_time, self.mark_images = now, 0
 
     def _lr(self) -> float:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
@@ -334,42 +307,31 @@ class Trainer:
         """Validates, writes the row of the epoch, best/ and last/, and begins the next epoch."""
         self._check_loss()
         config, epoch = self.config, self.position.epoch
-        sums = self._total_sums()
-        own: Evaluation | None = None
-        averaged: Evaluation | None = None
+        sums = self.meter.totals()
+        own: Figures | None = None
+        averaged: Figures | None = None
         if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
             share_buffers(self.accelerator, *self._models())
-            own = self._evaluate(self.model)
-            averaged = None if self.ema is None else self._evaluate(self.ema.module)
+            own = self.task.evaluate(self.model)
+            averaged = None if self.ema is None else self.task.evaluate(self.ema.module)
             self.last = own
         self.position = Position(epoch + 1, 0, self.position.update)
-        self.sums = EpochSums()
-        self.loss_sum.zero_()
+        self.meter.restart(EpochSums())
         if self.log is not None:
-            self.log.write_epoch(
-                {
-                    "epoch": epoch + 1,
-                    "train_loss": sums.loss / sums.batches,
-                    "lr": self._lr(),
-                    **_columns("val", own),
-                    **_columns("ema", averaged),
-                    "firing_rate": None if own is None else own.firing_rate,
-                    "images_per_second": sums.images / max(sums.seconds, 1e-9),
-                    "seconds": sums.seconds,
-                }
-            )
+            columns = self.task.figures.COLUMNS
+            self.log.write_epoch(epoch_row(epoch + 1, self._lr(), sums, columns, own, averaged))
         line = f"epoch {epoch + 1}: train loss {sums.loss / sums.batches:.4f}"
         if own is not None:
-            line += f", val loss {own.loss:.4f}, top-1 {own.top1:.2f} %, top-5 {own.top5:.2f} %"
+            line += f", {own.summary()}"
             self._keep_best(own, averaged)
         if averaged is not None:
-            line += f", averaged {averaged.top1:.2f} %"
-        if own is not None and own.firing_rate is not None:
-            line += f", firing {own.firing_rate:.3f}"
+            line += f", averaged {averaged.headline()}"
         self.report.message(f"{line}, {format_duration(sums.seconds)}")
+        if own is not None and own.silent_neurons:
+            self.report.message(silence_report(own.silent_neurons))
         self._save_last(own)
 
-    def _keep_best(self, own: Evaluation, averaged: Evaluation | None) -> None:
+    def _keep_best(self, own: Figures, averaged: Figures | None) -> None:
         use_average = averaged is not None and not own.better_than(averaged)
         chosen = averaged if use_average and averaged is not None else own
         if not chosen.better_than(self.best):
@@ -378,45 +340,28 @@ class Trainer:
         if self.accelerator.is_main_process:
             assert not use_average or self.ema is not None
             model = self.ema.module if use_average and self.ema is not None else self.model
-            weights = "ema" if use_average else "model"
-            save_model(self.folder / "best", model, self._card(weights, chosen))
+            card = self.task.card(self.position.epoch, "ema" if use_average else "model", chosen)
+            save_model(self.folder / "best", model, card)
 
-    def _evaluate(self, model: nn.Module) -> Evaluation:
-        return evaluate(
-            model,
-            self.loaders.validation,
-            self.loaders.batch_transform_eval,
-            self.accelerator,
-            channels_last=self.config.channels_last,
-            limit_batches=self.config.limit_batches,
-        )
-
-    def _card(self, weights: str, metrics: Evaluation | None) -> Card:
-        return Card(
-            data=self.loaders.config,
-            preprocessing=self.loaders.preprocessing,
-            epoch=self.position.epoch,
-            weights=weights,
-            metrics=metrics,
-        )
-
-    def _save_last(self, metrics: Evaluation | None) -> None:
+    def _save_last(self, figures: Figures | None) -> None:
         """Writes last/, from which a run goes on."""
         share_buffers(self.accelerator, *self._models())
-        sums = self._total_sums()
+        sums = self.meter.totals()
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             state = RunState(
                 position=self.position,
                 sums=sums,
                 best=self.best,
+                last=figures,
                 processes=self.accelerator.num_processes,
                 config=self.config.to_mapping(),
                 optimizer=self.optimizer.state_dict(),
                 scaler={} if scaler is None else scaler.state_dict(),
                 ema={} if self.ema is None else dict(self.ema.module.state_dict()),
             )
-            state.save(self.folder / "last", self.model, self._card("model", metrics))
+            card = self.task.card(self.position.epoch, "model", figures)
+            state.save(self.folder / "last", self.model, card)
         self.saved = time.monotonic()
         self.accelerator.wait_for_everyone()
 
@@ -429,24 +374,5 @@ class Trainer:
             )
             raise TrainingInterrupted(number, self.folder)
 
-    def _total_sums(self) -> EpochSums:
-        """The sums of all processes; the time is that of this one."""
-        loss, batches, images = total(
-            self.accelerator, [self.loss_sum, self.sums.batches, self.sums.images]
-        )
-        return EpochSums(loss, int(batches), int(images), self.sums.seconds)
-
     def _models(self) -> list[nn.Module]:
         return [self.model] if self.ema is None else [self.model, self.ema.module]
-
-
-def _append_first(batch: Tensor) -> Tensor:
-    return torch.cat([batch, batch[:1]])
-
-
-def _columns(prefix: str, evaluation: Evaluation | None) -> dict[str, float | int | None]:
-    names = ("top1", "top5", "loss")
-    return {
-        f"{prefix}_{name}": None if evaluation is None else getattr(evaluation, name)
-        for name in names
-    }

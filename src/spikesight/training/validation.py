@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from spikesight.data import DataConfig, build_evaluation_loader, build_loaders
+from spikesight.data import build_evaluation_loader, build_loaders
 from spikesight.data.sampling import EvaluationSampler
+from spikesight.data.segmentation import (
+    ScenePreprocessing,
+    build_scene_evaluation_loader,
+    read_scenes,
+    sample_crop,
+)
 from spikesight.models import SpikingModel
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card, resolve_model_folder
+from spikesight.training.checkpoint import Card
 from spikesight.training.config import from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.preparation import build_accelerator
+from spikesight.training.run_folder import resolve_model_folder, saved_task
+from spikesight.training.scene_card import SceneCard
+from spikesight.training.segmentation_evaluation import (
+    PanopticFigures,
+    SemanticFigures,
+    evaluate_panoptic,
+    evaluate_semantic,
+)
+
+Split = Literal["validation", "test", "all"]
+ConfigT = TypeVar("ConfigT")
 
 
 def validate(
     folder: Path,
     data: dict[str, Any] | None = None,
-    split: Literal["validation", "test", "all"] = "validation",
+    split: Split = "validation",
     batch_size: int = 128,
     precision: Literal["no", "bf16", "fp16"] = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
 ) -> Evaluation:
-    """Measures a trained model: top-1, top-5 and loss; with torchrun on several devices.
+    """Measures a trained classifier: top-1, top-5 and loss; with torchrun on several devices.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
@@ -90,26 +107,87 @@ def validate_model(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    return evaluate(
-        model.to(accelerator.device),
-        loader,
-        card.preprocessing.batch_transform,
-        accelerator,
-        limit_batches=limit_batches,
+    with accelerator.autocast():
+        return evaluate(
+            model.to(accelerator.device),
+            loader,
+            card.preprocessing.batch_transform,
+            accelerator,
+            limit_batches=limit_batches,
+        )
+
+
+def validate_segmenter(
+    folder: Path,
+    scenes: dict[str, Any] | None = None,
+    split: Split = "validation",
+    batch_size: int = 8,
+    precision: Literal["no", "bf16", "fp16"] = "no",
+    device: Literal["auto", "cpu"] = "auto",
+    limit_batches: int | None = None,
+    view: dict[str, Any] | None = None,
+) -> SemanticFigures | PanopticFigures:
+    """Measures a trained segmenter: mean IoU, or panoptic quality.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/.
+        scenes: Fields of the scene configuration that differ from training; evaluation_size too.
+        split: "validation", or "test" where the data set has masks for it.
+        batch_size: Photos per process and forward pass.
+        precision: Autocast type: "no" (float32), "bf16" or "fp16".
+        device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
+        limit_batches: Stop after so many batches.
+        view: Fields of the view that differ from training.
+
+    Returns:
+        The figures of its task.
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+        ValueError: If the scenes cannot be used or do not fit the model.
+    """
+    model_folder = resolve_model_folder(folder)
+    card = SceneCard.read(model_folder)
+    config = override(card.data, scenes or {})
+    accelerator = build_accelerator(precision, device)
+    preprocessing = _shown_at(card.preprocessing, config.evaluation_size)
+    loader = build_scene_evaluation_loader(
+        config,
+        batch_size,
+        preprocessing,
+        card.task == "panoptic",
+        split,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
     )
+    model = load(model_folder).to(accelerator.device)
+    shown = card.seen(view or {})
+    measure = evaluate_panoptic if card.task == "panoptic" else evaluate_semantic
+    with accelerator.autocast():
+        return measure(
+            model, loader, preprocessing, accelerator, shown, limit_batches=limit_batches
+        )
+
+
+def _shown_at(
+    preprocessing: ScenePreprocessing, size: tuple[int, int] | None
+) -> ScenePreprocessing:
+    return replace(preprocessing, evaluation_size=size)
 
 
 def sample_images(
     folder: Path,
     data: dict[str, Any] | None = None,
     count: int = 32,
-    split: Literal["validation", "test", "all"] = "validation",
+    split: Split = "validation",
 ) -> Tensor:
     """Evaluation images as a trained model takes them, spread evenly over the set.
 
+    Photos of a segmenter are resized and cut in the centre to the size of its training crops.
+
     Args:
         folder: Folder of a run, or its best/ or last/.
-        data: Fields of the data configuration that differ from training.
+        data: Fields of the data (or scene) configuration that differ from training.
         count: Number of images; all if the set has fewer.
         split: As for `validate`.
 
@@ -122,7 +200,10 @@ def sample_images(
     """
     if count < 1:
         raise ValueError(f"images is {count}; pass 1 or more")
-    card = Card.read(resolve_model_folder(folder))
+    model_folder = resolve_model_folder(folder)
+    if saved_task(model_folder) != "classification":
+        return _sample_photos(SceneCard.read(model_folder), data or {}, count, split)
+    card = Card.read(model_folder)
     loader = build_evaluation_loader(override(card.data, data or {}), 64, card.preprocessing, split)
     size = len(loader.sampler)
     loader.sampler = EvaluationSampler(size, 0, max(size // count, 1))
@@ -162,7 +243,14 @@ def training_batches(
     return batches
 
 
-def override(config: DataConfig, changes: dict[str, Any]) -> DataConfig:
+def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
+    source = read_scenes(override(card.data, changes), "test" if split == "test" else "val")
+    positions = range(0, len(source), max(len(source) // count, 1))[:count]
+    crops = [sample_crop(source.read(p).image, card.preprocessing.crop_size) for p in positions]
+    return card.preprocessing.batch_transform(torch.stack(crops))
+
+
+def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
     """A data configuration with some fields changed.
 
     Args:
@@ -172,4 +260,4 @@ def override(config: DataConfig, changes: dict[str, Any]) -> DataConfig:
     Raises:
         ValueError: If a field is unknown or a value invalid.
     """
-    return from_mapping(DataConfig, asdict(config) | changes)
+    return from_mapping(type(config), asdict(config) | changes)  # type: ignore[call-overload]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import RepConvForm, SpikeDrivenRepConv
 from spikesight.models import SpikingModel
+from spikesight.neurons import Neuron
 from spikesight.registry import create_model
 from spikesight.synapses import MembraneRectifier, QuantizedSynapse
 
@@ -128,8 +129,10 @@ def _factors(
     """RepConv's tensors under the names, and at the scales, of the form with neurons between."""
     old = {key: tensors[f"{name}.{key}"] for key in _OFFICIAL}
     gain = old["border.norm.weight"]
-    levels = max(module.reduce_neuron.levels, 1) * module.reduce_neuron.threshold
-    counted = levels * module.reduce_neuron.unit / module.reduce_neuron.threshold
+    neuron = module.reduce_neuron
+    assert isinstance(neuron, Neuron)
+    levels = max(neuron.levels, 1) * neuron.threshold
+    counted = levels * neuron.unit / neuron.threshold
     (mean, deviation), (next_mean, next_deviation) = _REDUCE_COUNTS, _DEPTHWISE_COUNTS
     undone = (gain.abs() / (deviation * counted)).view(-1, 1, 1, 1)
     sign = torch.where(gain < 0, -1.0, 1.0).to(gain)

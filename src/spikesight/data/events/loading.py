@@ -20,7 +20,7 @@ from spikesight.data.sources import ArraySource
 _CACHING_BATCH = 16
 
 
-class RecordedFrames(Dataset[Batch]):
+class RecordedFrames(Dataset[Batch[Tensor, Tensor]]):
     """Recordings whose frames are made each time they are drawn.
 
     Args:
@@ -41,7 +41,7 @@ class RecordedFrames(Dataset[Batch]):
         name = recordings.describe(position)
         return self.preprocessing.make_frames(recordings.read(position), name)
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
         frames, kept, failures = [], [], []
         for index in draw.indices:
             position = int(self.source.positions[index])

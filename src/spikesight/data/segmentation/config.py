@@ -1,0 +1,112 @@
+"""The description of a segmentation data set and of its augmentation, as in a YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spikesight.data.config import OnCorrupt
+from spikesight.data.errors import DataError
+
+SceneFormat = Literal[
+    "folder",
+    "camvid",
+    "ade20k",
+    "cityscapes",
+    "voc",
+    "coco_panoptic",
+    "digit_scenes",
+    "cut_outs",
+]
+
+
+@dataclass
+class SceneConfig:
+    """Which photos and masks to read and how to augment them.
+
+    Attributes:
+        format: How they are stored. `folder` and `camvid` hold `train/` and `val/`, each with
+            `images/` and `labels/`; `ade20k`, `cityscapes`, `voc` and `coco_panoptic` are the
+            published layouts; `digit_scenes` are composed of scikit-learn's digits and need no
+            path; `cut_outs` are PNG files with alpha (Debian's tuxpaint-stamps-default), pasted
+            on `photos`.
+        path: Folder to read; not used by `digit_scenes`.
+        class_names: Names of the classes 0, 1, ... of a `folder`.
+        ignore_label: Number in a `folder`'s masks that means nothing.
+        train_list: Name of VOC's list of training photos.
+        photos: Folder of the backgrounds of `cut_outs`.
+        crop_size: Height and width of the training crops, in pixels.
+        base_short_side: What the shorter side becomes before the random scale; by default the
+            photo keeps its size.
+        scale_range: Smallest and largest random scale.
+        large_scale_jitter: Scale relative to the largest size that fits into the crop.
+        largest_category_share: Crops in which one class has more than this share are drawn again.
+        flip: Mirror half of the training photos.
+        photometric_distortion: Change brightness, contrast, saturation and hue at random.
+        evaluation_size: Limits of the shorter and the longer side that a photo is resized to for
+            validation and prediction; by default it keeps its size.
+        mean: Mean per channel of photos in 0..1, for normalisation; ImageNet's.
+        std: Standard deviation per channel of photos in 0..1; ImageNet's.
+        background: Background of `digit_scenes`: `plain` or `textured`.
+        scenes: Number of training scenes of `digit_scenes` and `cut_outs`.
+        validation_scenes: Number of their validation scenes.
+        split_seed: Seed of their split and of the scenes.
+        workers: Processes that read; by default up to four, none for `digit_scenes`.
+        on_corrupt: What a photo or mask that cannot be decoded does: `stop` or `skip`.
+    """
+
+    format: SceneFormat = "digit_scenes"
+    path: str = ""
+    class_names: list[str] | None = None
+    ignore_label: int | None = None
+    train_list: str = "train"
+    photos: str = ""
+    crop_size: tuple[int, int] = (128, 128)
+    base_short_side: int | None = None
+    scale_range: tuple[float, float] = (1.0, 1.0)
+    large_scale_jitter: bool = False
+    largest_category_share: float = 1.0
+    flip: bool = False
+    photometric_distortion: bool = False
+    evaluation_size: tuple[int, int] | None = None
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    background: Literal["plain", "textured"] = "textured"
+    scenes: int = 2000
+    validation_scenes: int = 200
+    split_seed: int = 0
+    workers: int | None = None
+    on_corrupt: OnCorrupt = "stop"
+
+    def __post_init__(self) -> None:
+        for name in ("crop_size", "scale_range", "evaluation_size", "mean", "std"):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else tuple(value))
+        if self.format not in ("digit_scenes",) and not self.path:
+            raise DataError(f"scenes.format {self.format!r} needs scenes.path; pass the folder")
+        if self.format == "cut_outs" and not self.photos:
+            raise DataError("scenes.format 'cut_outs' needs scenes.photos; pass a folder of photos")
+        for name in ("crop_size", "evaluation_size"):
+            value = getattr(self, name)
+            if value is not None and min(value) < 1:
+                raise DataError(f"scenes.{name} is {value}; pass two numbers of pixels above 0")
+        if self.base_short_side is not None and self.base_short_side < 1:
+            raise DataError(f"scenes.base_short_side is {self.base_short_side}; pass 1 or more")
+        low, high = self.scale_range
+        if not 0 < low <= high:
+            raise DataError(
+                f"scenes.scale_range is {self.scale_range}; pass two factors above 0, the smaller "
+                "one first"
+            )
+        if not 0 < self.largest_category_share <= 1:
+            raise DataError(
+                f"scenes.largest_category_share is {self.largest_category_share}; pass a share in "
+                "(0, 1]"
+            )
+        for name in ("scenes", "validation_scenes"):
+            if getattr(self, name) < 1:
+                raise DataError(f"scenes.{name} is {getattr(self, name)}; pass 1 or more")
+        if self.workers is not None and self.workers < 0:
+            raise DataError(f"scenes.workers is {self.workers}; pass 0 processes or more")
+        if min(self.std) <= 0:
+            raise DataError(f"scenes.std is {self.std}; pass values above 0")

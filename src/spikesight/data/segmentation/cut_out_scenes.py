@@ -1,0 +1,156 @@
+"""Cut-outs with an alpha channel pasted on photos: objects without names, exact masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import center_crop, resize
+
+from spikesight.data.errors import DataError
+from spikesight.data.sampling import derive_generator, derive_seed
+from spikesight.data.segmentation.composition import CutOut, compose
+from spikesight.data.segmentation.files import list_photos, read_mask, read_photo
+from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
+
+HELD_OUT = 0.2
+TUXPAINT = "/usr/share/tuxpaint/stamps"
+_PARTS = {"train": 0, "val": 1}
+_CLASSES = table_of(("object", "background"), (0,))
+
+
+@dataclass(frozen=True)
+class CutOutScenes:
+    """Scenes of cut-outs; each one is a function of the seed and its number.
+
+    A fifth of the cut-outs and of the photos is only ever seen in validation.
+
+    Attributes:
+        part: "train" or "val".
+        count: Number of scenes.
+        size: Height and width in pixels.
+        cut_outs: PNG files with an alpha channel.
+        photos: Backgrounds.
+        seed: Seed of the scenes.
+        objects: Smallest and largest number of objects in a scene.
+        scale: Smallest and largest longer side of an object, as a share of the scene's shorter
+            side.
+    """
+
+    part: str
+    count: int
+    size: tuple[int, int]
+    cut_outs: list[Path]
+    photos: list[Path]
+    seed: int = 0
+    objects: tuple[int, int] = (1, 5)
+    scale: tuple[float, float] = (0.2, 0.7)
+    classes: ClassTable = _CLASSES
+    panoptic: bool = True
+
+    @property
+    def name(self) -> str:
+        """What messages call the scenes."""
+        return f"cut-out scenes ({self.part})"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def describe(self, index: int) -> str:
+        """The scene's number."""
+        return f"{self.name}, number {index}"
+
+    def read(self, index: int) -> Scene:
+        """Composes one scene.
+
+        Raises:
+            DataError: A file cannot be used.
+        """
+        random = np.random.default_rng(derive_seed(self.seed, _PARTS[self.part], index))
+        height, width = self.size
+        photo = self.photos[int(random.integers(len(self.photos)))]
+        ground = _fill(photo, height, width)
+        pasted = []
+        for _ in range(int(random.integers(self.objects[0], self.objects[1] + 1))):
+            file = self.cut_outs[int(random.integers(len(self.cut_outs)))]
+            longer = max(round(min(height, width) * random.uniform(*self.scale)), 8)
+            cut_out = _read_cut_out(file, longer, bool(random.integers(2)))
+            row = int(random.integers(height - cut_out.alpha.shape[0] + 1))
+            column = int(random.integers(width - cut_out.alpha.shape[1] + 1))
+            pasted.append((cut_out, row, column))
+        return compose(ground, 1, pasted, self.describe(index))
+
+
+def find_cut_outs(
+    path: Path, photos: Path, part: str, split_seed: int
+) -> tuple[list[Path], list[Path]]:
+    """The cut-outs and the photos of a part.
+
+    Args:
+        path: Folder of PNG files with alpha, such as Debian's tuxpaint-stamps-default.
+        photos: Folder of photos.
+        part: "train" or "val".
+        split_seed: Seed of the split.
+
+    Raises:
+        DataError: There are too few of them.
+    """
+    if not path.is_dir():
+        raise DataError(
+            f"{path}: there is no such folder of cut-outs; install Debian's "
+            "tuxpaint-stamps-default, or pass PNG files with alpha as scenes.path"
+        )
+    found = sorted(file for file in path.rglob("*.png") if _has_alpha(file))
+    return _divide(found, path, part, split_seed), _divide(
+        list_photos(photos), photos, part, split_seed
+    )
+
+
+def _has_alpha(file: Path) -> bool:
+    with Image.open(file) as image:
+        return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
+def _divide(files: list[Path], where: Path, part: str, seed: int) -> list[Path]:
+    held_out = round(HELD_OUT * len(files))
+    if held_out == 0:
+        raise DataError(
+            f"{where}: {len(files)} files with what is needed are too few to hold a fifth back; "
+            "pass a folder with at least 3"
+        )
+    order = torch.randperm(len(files), generator=derive_generator(seed)).tolist()
+    chosen = order[:held_out] if part == "val" else order[held_out:]
+    return [files[position] for position in sorted(chosen)]
+
+
+def _fill(photo: Path, height: int, width: int) -> NDArray[np.float32]:
+    image = read_photo(photo)
+    factor = max(height / image.shape[1], width / image.shape[2])
+    size = [max(height, round(image.shape[1] * factor)), max(width, round(image.shape[2] * factor))]
+    cut = center_crop(resize(image, size, antialias=True), [height, width])
+    filled: NDArray[np.float32] = (cut.permute(1, 2, 0).float() / 255).numpy()
+    return filled
+
+
+def _read_cut_out(file: Path, longer: int, mirrored: bool) -> CutOut:
+    rgba = torch.from_numpy(np.array(read_mask(file).convert("RGBA"))).permute(2, 0, 1)
+    solid = rgba[3] > 127
+    if not solid.any():
+        raise DataError(f"{file}: is transparent everywhere; remove it")
+    rows, columns = solid.any(1).nonzero().flatten(), solid.any(0).nonzero().flatten()
+    rgba = rgba[:, int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    if mirrored:
+        rgba = rgba.flip(-1)
+    factor = longer / max(rgba.shape[1:])
+    size = [max(round(side * factor), 1) for side in rgba.shape[1:]]
+    alpha = rgba[3:].float() / 255
+    # Weighted by alpha, so that what hides under transparent pixels does not bleed in.
+    colour = resize(rgba[:3].float() / 255 * alpha, size, InterpolationMode.BILINEAR)
+    small = resize(alpha, size, InterpolationMode.BILINEAR).clamp(0, 1)
+    colour = colour / small.clamp_min(1e-3)
+    return CutOut(colour.permute(1, 2, 0).numpy(), small[0].numpy(), 0)

@@ -1,0 +1,236 @@
+"""Photos and masks from files."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from spikesight.data.decoding import IMAGE_SUFFIXES, decode
+from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.preprocessing import read_bytes, to_tensor
+from spikesight.data.segmentation.scene import VOID, ClassTable, Scene, semantic_truth
+
+_UNKNOWN = -2
+_LABELS = 1 << 16
+
+
+def read_photo(path: Path) -> Tensor:
+    """Reads a photo as colour, uint8 [3, H, W]; grey ones repeat their channel.
+
+    Raises:
+        CorruptImageError: It cannot be decoded.
+        DataError: It has transparent pixels or more than 8 bits per channel.
+    """
+    return to_tensor(decode(read_bytes(path), str(path), 3))
+
+
+def read_mask(path: Path) -> Image.Image:
+    """Decodes a mask without changing a value.
+
+    Raises:
+        CorruptImageError: It cannot be decoded.
+    """
+    try:
+        image = Image.open(io.BytesIO(read_bytes(path)))
+        image.load()
+    except CorruptImageError:
+        raise
+    except Exception as error:
+        raise CorruptImageError(
+            f"{path}: not a readable mask ({error}); replace it, or pass --on-corrupt skip "
+            "(scenes.on_corrupt: skip) to leave such photos out"
+        ) from error
+    return image
+
+
+def read_index_mask(path: Path) -> NDArray[np.int32]:
+    """Label ids of a mask with one number per pixel: 8-bit grey, palette, or 16-bit grey.
+
+    Args:
+        path: A PNG.
+
+    Returns:
+        [H, W].
+
+    Raises:
+        CorruptImageError: It cannot be decoded.
+        DataError: It holds colours instead of numbers.
+    """
+    image = read_mask(path)
+    if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+        raise DataError(
+            f"{path}: a mask of type {image.mode} has several numbers per pixel; save it as grey "
+            "or palette PNG with the class number in each pixel, or give label_colors.txt"
+        )
+    return np.asarray(image).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class LabelIds:
+    """Which class each label id means.
+
+    Attributes:
+        classes: Label id to class number; -1 is void.
+        meaning: Where the ids are explained, for messages.
+    """
+
+    classes: dict[int, int]
+    meaning: str
+
+    def class_map(self, ids: NDArray[np.int32], path: Path) -> Tensor:
+        """Class of each pixel, int32 [H, W].
+
+        Args:
+            ids: [H, W].
+            path: The mask, for the message.
+
+        Raises:
+            DataError: An id means no class.
+        """
+        lookup = np.full(_LABELS, _UNKNOWN, np.int32)
+        lookup[list(self.classes)] = list(self.classes.values())
+        inside = (ids >= 0) & (ids < _LABELS)
+        classes = np.where(inside, lookup[np.where(inside, ids, 0)], _UNKNOWN)
+        unknown = classes == _UNKNOWN
+        if unknown.any():
+            row, column = np.argwhere(unknown)[0]
+            raise DataError(
+                f"{path}: label id {ids[row, column]} at row {row}, column {column} is no class "
+                f"of {self.meaning} ({int(unknown.sum())} such pixels); correct the mask, or name "
+                "the id in scenes.ignore_label if it means nothing"
+            )
+        return torch.from_numpy(classes)
+
+
+@dataclass(frozen=True)
+class LabelColours:
+    """Which class each colour of a mask means.
+
+    Attributes:
+        classes: 65536 * red + 256 * green + blue to class number; -1 is void.
+        meaning: Where the colours are explained, for messages.
+    """
+
+    classes: dict[int, int]
+    meaning: str
+
+    def class_map(self, path: Path) -> Tensor:
+        """Class of each pixel of a colour mask, int32 [H, W].
+
+        Raises:
+            CorruptImageError: The mask cannot be decoded.
+            DataError: A colour means no class.
+        """
+        packed = pack_colours(np.asarray(read_mask(path).convert("RGB")))
+        found, inverse = np.unique(packed, return_inverse=True)
+        unknown = [int(colour) for colour in found if int(colour) not in self.classes]
+        if unknown:
+            red, green, blue = unknown[0] >> 16, unknown[0] >> 8 & 255, unknown[0] & 255
+            raise DataError(
+                f"{path}: the colour ({red}, {green}, {blue}) is not in {self.meaning}; add it "
+                "there or correct the mask"
+            )
+        values = np.array([self.classes[int(colour)] for colour in found], np.int32)
+        return torch.from_numpy(values[inverse.reshape(packed.shape)])
+
+
+def pack_colours(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """65536 * red + 256 * green + blue, [H, W], of [H, W, 3]."""
+    wide = rgb.astype(np.int64)
+    packed: NDArray[np.int64] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+    return packed
+
+
+@dataclass(frozen=True)
+class PairedFiles:
+    """Photos with a mask file each.
+
+    Attributes:
+        pairs: Photo and mask.
+        classes: The classes.
+        labels: What the masks' numbers or colours mean.
+        name: What messages call the photos.
+    """
+
+    pairs: list[tuple[Path, Path]]
+    classes: ClassTable
+    labels: LabelIds | LabelColours
+    name: str
+    panoptic: bool = False
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def describe(self, index: int) -> str:
+        """The photo's path."""
+        return str(self.pairs[index][0])
+
+    def read(self, index: int) -> Scene:
+        """Reads a photo and its mask.
+
+        Raises:
+            CorruptImageError: One of them cannot be decoded.
+            DataError: They do not fit each other, or the mask holds an unknown label.
+        """
+        photo, mask = self.pairs[index]
+        if isinstance(self.labels, LabelColours):
+            class_map = self.labels.class_map(mask)
+        else:
+            class_map = self.labels.class_map(read_index_mask(mask), mask)
+        truth = semantic_truth(class_map, len(self.classes))
+        return Scene(read_photo(photo), truth, f"{photo} with {mask}")
+
+
+def list_photos(folder: Path) -> list[Path]:
+    """The image files below a folder, sorted.
+
+    Raises:
+        DataError: There is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; correct scenes.path")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise DataError(f"{folder}: holds no image; correct scenes.path")
+    return found
+
+
+def pair(photos: list[Path], masks: dict[str, Path], where: Path) -> list[tuple[Path, Path]]:
+    """Joins photos and masks by the stems of their names.
+
+    Args:
+        photos: Photos.
+        masks: Stem to mask; masks without a photo are left alone.
+        where: Where the masks lie, for the message.
+
+    Raises:
+        DataError: A photo has no mask.
+    """
+    missing = [photo for photo in photos if photo.stem not in masks]
+    if missing:
+        raise DataError(
+            f"{missing[0]}: has no mask in {where} ({len(missing)} such photos); add it or remove "
+            "the photo"
+        )
+    return [(photo, masks[photo.stem]) for photo in photos]
+
+
+__all__ = [
+    "VOID",
+    "LabelColours",
+    "LabelIds",
+    "PairedFiles",
+    "list_photos",
+    "pack_colours",
+    "pair",
+    "read_index_mask",
+    "read_mask",
+    "read_photo",
+]

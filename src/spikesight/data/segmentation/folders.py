@@ -1,0 +1,103 @@
+"""Folders of photos and masks: `train/` and `val/`, each with `images/` and `labels/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spikesight.data.errors import DataError
+from spikesight.data.segmentation.class_names import CAMVID
+from spikesight.data.segmentation.files import (
+    VOID,
+    LabelColours,
+    LabelIds,
+    PairedFiles,
+    list_photos,
+    pair,
+)
+from spikesight.data.segmentation.scene import ClassTable, Colour, table_of
+
+CAMVID_VOID = 11
+_COLOURS = "label_colors.txt"
+
+
+def read_folder(
+    path: Path, part: str, class_names: list[str] | None, ignore_label: int | None
+) -> PairedFiles:
+    """Reads `PART/images` and `PART/labels`, joined by the names of the files.
+
+    Masks hold class numbers, or colours that `label_colors.txt` beside the parts explains with
+    lines "red green blue name" (the layout of CamVid's 32 classes; the class Void is ignored). A
+    mask may be called like its photo with `_L` behind it.
+
+    Args:
+        path: Folder with the parts.
+        part: "train", "val" or "test".
+        class_names: Names of the classes 0, 1, ...; not needed with label_colors.txt.
+        ignore_label: Number in the masks that means nothing.
+
+    Raises:
+        DataError: Files or names are missing.
+    """
+    colours = path / _COLOURS
+    if colours.is_file():
+        classes, labels = _read_colours(colours)
+        return _paired(path, part, classes, labels)
+    if not class_names:
+        raise DataError(
+            f"{path}: the classes of a folder have no names; pass scenes.class_names, or put "
+            f"{_COLOURS} there if masks hold colours"
+        )
+    table = table_of(tuple(class_names))
+    ids = {number: number for number in range(len(class_names))}
+    if ignore_label is not None:
+        ids[ignore_label] = VOID
+    return _paired(path, part, table, LabelIds(ids, "scenes.class_names"))
+
+
+def read_camvid(path: Path, part: str) -> PairedFiles:
+    """Reads CamVid with its 11 usual classes; 11 in a mask is void.
+
+    Args:
+        path: Folder with train/, val/ and maybe test/, each with images/ and labels/.
+        part: "train", "val" or "test".
+
+    Raises:
+        DataError: Files are missing.
+    """
+    if (path / _COLOURS).is_file():
+        return read_folder(path, part, None, None)
+    ids = {number: number for number in range(len(CAMVID))} | {CAMVID_VOID: VOID}
+    return _paired(path, part, CAMVID, LabelIds(ids, "CamVid's 11 (11 itself is void)"))
+
+
+def _paired(
+    path: Path, part: str, classes: ClassTable, labels: LabelIds | LabelColours
+) -> PairedFiles:
+    photos = list_photos(path / part / "images")
+    where = path / part / "labels"
+    masks = {mask.stem.removesuffix("_L"): mask for mask in list_photos(where)}
+    return PairedFiles(pair(photos, masks, where), classes, labels, f"{path}/{part}")
+
+
+def _read_colours(file: Path) -> tuple[ClassTable, LabelColours]:
+    names: list[str] = []
+    colours: list[Colour] = []
+    classes: dict[int, int] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            red, green, blue, name = line.split(maxsplit=3)
+            colour = (int(red), int(green), int(blue))
+        except ValueError as error:
+            raise DataError(
+                f"{file}: line {number} is {line!r}; write red, green, blue and a name"
+            ) from error
+        packed = colour[0] << 16 | colour[1] << 8 | colour[2]
+        if name.strip().lower() == "void":
+            classes[packed] = VOID
+            continue
+        classes[packed] = len(names)
+        names.append(name.strip())
+        colours.append(colour)
+    return ClassTable(tuple(names), tuple(colours)), LabelColours(classes, str(file))

@@ -1,0 +1,95 @@
+"""What happens to a photo between its file and a segmenter, outside training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import resize
+
+from spikesight.data.augmentation import EvaluationTransform
+from spikesight.data.segmentation.scene import ClassTable
+
+
+@dataclass(frozen=True)
+class ScenePreprocessing:
+    """The evaluation transform, kept beside a trained segmenter, and what its classes are called.
+
+    Attributes:
+        mean: Mean per channel of photos in 0..1.
+        std: Standard deviation per channel of photos in 0..1.
+        crop_size: Height and width of the training crops: the size of a sliding window.
+        evaluation_size: Limits of the shorter and the longer side; None keeps a photo's size.
+        table: The classes.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_size: tuple[int, int]
+    evaluation_size: tuple[int, int] | None
+    table: ClassTable
+    channels: int = 3
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.table.names
+
+    @property
+    def batch_transform(self) -> EvaluationTransform:
+        """The last step, on batches: uint8 [B, 3, H, W] to normalised float32."""
+        return EvaluationTransform(self.mean, self.std)
+
+    def fit(self, image: Tensor) -> Tensor:
+        """Resizes a photo to the largest size within the limits, its shape kept.
+
+        Args:
+            image: uint8 [3, H, W].
+        """
+        if self.evaluation_size is None:
+            return image
+        short, long = sorted(self.evaluation_size)
+        height, width = image.shape[1:]
+        factor = min(short / min(height, width), long / max(height, width))
+        size = [max(round(height * factor), 1), max(round(width * factor), 1)]
+        if size == [height, width]:
+            return image
+        resized: Tensor = resize(image, size, antialias=True)
+        return resized
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ScenePreprocessing:
+        """Rebuilds a preprocessing from `to_dict`'s plain values."""
+        table = values["table"]
+        limits = values["evaluation_size"]
+        return cls(
+            tuple(values["mean"]),
+            tuple(values["std"]),
+            (values["crop_size"][0], values["crop_size"][1]),
+            None if limits is None else (limits[0], limits[1]),
+            ClassTable(
+                tuple(table["names"]),
+                tuple((c[0], c[1], c[2]) for c in table["colours"]),
+                tuple(table["things"]),
+            ),
+        )
+
+
+def sample_crop(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The centre of a photo at a fixed size, resized to cover it; uint8 [3, *size].
+
+    Args:
+        image: uint8 [3, H, W].
+        size: Height and width.
+    """
+    factor = max(size[0] / image.shape[1], size[1] / image.shape[2])
+    covering = [max(s, round(n * factor)) for s, n in zip(size, image.shape[1:], strict=True)]
+    resized: Tensor = resize(image, covering, antialias=True)
+    top, left = ((n - s) // 2 for n, s in zip(covering, size, strict=True))
+    return torch.narrow(torch.narrow(resized, 1, top, size[0]), 2, left, size[1]).contiguous()

@@ -1,0 +1,48 @@
+"""Which reader a configuration means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from spikesight.data.segmentation.coco_panoptic import read_coco_panoptic
+from spikesight.data.segmentation.config import SceneConfig
+from spikesight.data.segmentation.cut_out_scenes import CutOutScenes, find_cut_outs
+from spikesight.data.segmentation.digit_scenes import DigitScenes
+from spikesight.data.segmentation.folders import read_camvid, read_folder
+from spikesight.data.segmentation.public_sets import read_ade20k, read_cityscapes, read_voc
+from spikesight.data.segmentation.scene import SceneSource
+
+ScenePart = Literal["train", "val", "test"]
+
+
+def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
+    """Finds the scenes of a part; none is read yet.
+
+    Args:
+        config: Describes the data set.
+        part: "train", "val", or "test" where the data set has masks for it.
+
+    Raises:
+        DataError: Files are missing.
+    """
+    path = Path(config.path)
+    count = config.scenes if part == "train" else config.validation_scenes
+    match config.format:
+        case "folder":
+            return read_folder(path, part, config.class_names, config.ignore_label)
+        case "camvid":
+            return read_camvid(path, part)
+        case "ade20k":
+            return read_ade20k(path, part)
+        case "cityscapes":
+            return read_cityscapes(path, part)
+        case "voc":
+            return read_voc(path, part, config.train_list)
+        case "coco_panoptic":
+            return read_coco_panoptic(path, part)
+        case "digit_scenes":
+            return DigitScenes(part, count, config.crop_size, config.split_seed, config.background)
+        case "cut_outs":
+            cut_outs, photos = find_cut_outs(path, Path(config.photos), part, config.split_seed)
+            return CutOutScenes(part, count, config.crop_size, cut_outs, photos, config.split_seed)

@@ -1,0 +1,97 @@
+"""Frames of video files, read and written with PyAV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikesight.data.errors import CorruptImageError, DataError
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"})
+
+
+def _av(path: Path) -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise DataError(
+            f"{path}: reading a video needs PyAV; pip install spikesight[video], or pass its "
+            "frames as images"
+        ) from error
+    return av
+
+
+def read_frames(path: Path, every: int = 1) -> Iterator[Tensor]:
+    """Frames of a video, uint8 [3, H, W].
+
+    Args:
+        path: A video file.
+        every: Take every so-manieth frame, from the first.
+
+    Raises:
+        CorruptImageError: It cannot be decoded.
+        DataError: PyAV is not installed.
+    """
+    av = _av(path)
+    try:
+        with av.open(str(path)) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                if number % every == 0:
+                    array = frame.to_ndarray(format="rgb24")
+                    yield torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    except (av.error.FFmpegError, IndexError) as error:
+        raise CorruptImageError(
+            f"{path}: not a readable video ({error}); convert it, or pass its frames as images"
+        ) from error
+
+
+def frame_rate(path: Path) -> float:
+    """Frames per second; 25 where the file does not say it."""
+    av = _av(path)
+    try:
+        with av.open(str(path)) as container:
+            rate = container.streams.video[0].average_rate
+    except (av.error.FFmpegError, IndexError) as error:
+        raise CorruptImageError(
+            f"{path}: not a readable video ({error}); convert it, or pass its frames as images"
+        ) from error
+    return float(rate) if rate else 25.0
+
+
+class VideoWriter:
+    """Writes frames of one size into an MP4 file, within a with block.
+
+    Args:
+        path: The file.
+        rate: Frames per second.
+    """
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self._av = _av(path)
+        self._container = self._av.open(str(path), "w")
+        self._rate = max(round(rate), 1)
+        self._stream: Any = None
+
+    def write(self, frame: Tensor) -> None:
+        """Appends a frame, uint8 [3, H, W]; odd sides lose a pixel, which MP4 wants."""
+        frame = frame[:, : frame.shape[1] // 2 * 2, : frame.shape[2] // 2 * 2]
+        if self._stream is None:
+            codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
+            self._stream = self._container.add_stream(codec, rate=self._rate)
+            self._stream.height, self._stream.width = frame.shape[1:]
+            self._stream.pix_fmt = "yuv420p"
+        array = frame.permute(1, 2, 0).contiguous().numpy()
+        shown = self._av.VideoFrame.from_ndarray(array, format="rgb24")
+        self._container.mux(self._stream.encode(shown))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode())
+        self._container.close()

@@ -1,0 +1,77 @@
+"""Panoptic fusion of classified masks (MaskFormer, arXiv 2107.06278, section 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikesight.data.segmentation.scene import VOID, Truth
+
+
+@dataclass
+class PanopticRules:
+    """Which masks become segments.
+
+    Args:
+        object_score: Queries whose class is less probable than this are left out; Spike2Former's
+            code and Mask2Former have 0.8.
+        overlap: Masks of which other masks take more than 1 - this share are left out.
+    """
+
+    object_score: float = 0.8
+    overlap: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name in ("object_score", "overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"panoptic.{name} is {getattr(self, name)}; pass a share in [0, 1]"
+                )
+
+
+def fuse(
+    class_logits: Tensor, masks: Tensor, things: tuple[int, ...], rules: PanopticRules
+) -> Truth:
+    """Gives every pixel to at most one segment.
+
+    A pixel goes to the query whose class probability times mask probability is highest. A segment
+    needs a mask above a half there, and enough of its mask left; stuff of one class is one segment.
+
+    Args:
+        class_logits: [Q, K + 1]; the last class is "no object".
+        masks: Mask logits at the photo's size [Q, H, W].
+        things: Numbers of the thing classes.
+        rules: Thresholds.
+
+    Returns:
+        The segments; -1 where there is none.
+    """
+    probabilities, classes = class_logits.float().softmax(-1).max(-1)
+    kept = (classes != class_logits.shape[-1] - 1) & (probabilities > rules.object_score)
+    segment_map = torch.full(masks.shape[1:], VOID, dtype=torch.int32)
+    labels: list[int] = []
+    if kept.any():
+        shares = masks[kept].float().sigmoid()
+        winner = (probabilities[kept].view(-1, 1, 1) * shares).argmax(0)
+        stuff: dict[int, int] = {}
+        for query, label in enumerate(classes[kept].tolist()):
+            solid = shares[query] >= 0.5
+            taken = (winner == query) & solid
+            area, original = int(taken.sum()), int(solid.sum())
+            if area == 0 or area < rules.overlap * original:
+                continue
+            if label in things or label not in stuff:
+                stuff[label] = len(labels)
+                number = len(labels)
+                labels.append(label)
+            else:
+                number = stuff[label]
+            segment_map[taken.cpu()] = number
+    count = len(labels)
+    return Truth(
+        segment_map,
+        torch.tensor(labels, dtype=torch.int64),
+        torch.zeros(count, dtype=torch.bool),
+    )

@@ -1,0 +1,74 @@
+"""Class scores of every pixel from classified masks (MaskFormer, arXiv 2107.06278, eq. 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from spikesight.models.spike2former.output import Segmentation
+
+_LARGEST = 2**27  # numbers in a map of queries that is resized at once: half a gigabyte
+
+
+def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes mask logits bilinearly.
+
+    Args:
+        masks: [Q, h, w].
+        size: Height and width.
+    """
+    return interpolate(masks[None], size, mode="bilinear", align_corners=False)[0]
+
+
+def semantic_scores(output: Segmentation, size: tuple[int, int], crop: tuple[int, int]) -> Tensor:
+    """Scores of every class at every pixel.
+
+    The masks are resized to the padded input's size, the padding is cut off, and what is left is
+    resized to the photo. Then scores = softmax(classes) without "no object", weighted with
+    sigmoid(masks) and summed over the queries.
+
+    Args:
+        output: Of a batch.
+        size: Height and width of the model's input, padding included.
+        crop: Height and width of the input without padding.
+
+    Returns:
+        Scores [B, K, *crop]; not normalised.
+    """
+    height, width = crop
+    classes = output.class_logits.float().softmax(-1)[..., :-1]
+    scores = []
+    for weights, masks in zip(classes, output.mask_logits.float(), strict=True):
+        rows = max(_LARGEST // (len(masks) * size[1]), 1)
+        if rows >= size[0]:
+            shown = enlarge_masks(masks, size)[:, :height, :width].sigmoid()
+            scores.append(torch.einsum("qc,qhw->chw", weights, shown))
+        else:  # query by query
+            total = weights.new_zeros(weights.shape[1], height, width)
+            for weight, mask in zip(weights, masks, strict=True):
+                shown = enlarge_masks(mask[None], size)[0, :height, :width].sigmoid()
+                total += weight[:, None, None] * shown
+            scores.append(total)
+    return torch.stack(scores)
+
+
+def class_map(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """The class with the highest score at every pixel, int64 [*size].
+
+    Args:
+        scores: [K, h, w].
+        size: Height and width; scores are resized bilinearly, class by class where a photo is so
+            large that all of them would not fit into memory.
+    """
+    if tuple(scores.shape[1:]) == size:
+        return scores.argmax(0)
+    if len(scores) * size[0] * size[1] <= _LARGEST:
+        return enlarge_masks(scores, size).argmax(0)
+    best = enlarge_masks(scores[:1], size)[0]
+    classes = torch.zeros(size, dtype=torch.int64, device=scores.device)
+    for number in range(1, len(scores)):
+        score = enlarge_masks(scores[number : number + 1], size)[0]
+        classes[score > best] = number
+        best = torch.maximum(best, score)
+    return classes

@@ -1,0 +1,76 @@
+"""Loss and speed of the epoch that goes on."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from spikesight.training.checkpoint import EpochSums
+from spikesight.training.processes import total
+
+
+class Meter:
+    """Adds up loss, images and time of an epoch, and tells the figures of its last part.
+
+    Args:
+        accelerator: Device and processes.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self.restart(EpochSums())
+
+    def restart(self, sums: EpochSums) -> None:
+        """Begins an epoch, or goes on with one.
+
+        Args:
+            sums: What lies behind.
+        """
+        self.sums = sums
+        self.loss_sum = torch.tensor(
+            sums.loss, dtype=torch.float64, device=self._accelerator.device
+        )
+        self.mark()
+
+    def mark(self) -> None:
+        """Begins a part, over whose batches the next figures are taken."""
+        self._time, self._images = time.monotonic(), 0
+        self._loss, self._batches = float(self.loss_sum), self.sums.batches
+
+    def add(self, loss: Tensor, images: int) -> None:
+        """Adds a batch.
+
+        Args:
+            loss: Its loss, a scalar; nothing waits for it.
+            images: Its images.
+        """
+        self.loss_sum += loss.detach()
+        self.sums.batches += 1
+        self.sums.images += images
+        self._images += images
+
+    def part(self) -> tuple[float, float]:
+        """Mean loss and images per second of the part, which ends."""
+        batches = self.sums.batches - self._batches
+        elapsed = time.monotonic() - self._time
+        loss = (float(self.loss_sum) - self._loss) / max(batches, 1)
+        speed = self._images * self._accelerator.num_processes / max(elapsed, 1e-9)
+        self.account_time()
+        self._loss, self._batches = float(self.loss_sum), self.sums.batches
+        return loss, speed
+
+    def account_time(self) -> None:
+        """Adds the time since the last call to that of the epoch."""
+        now = time.monotonic()
+        self.sums.seconds += now - self._time
+        self._time, self._images = now, 0
+
+    def totals(self) -> EpochSums:
+        """The sums of all processes; the time is that of this one."""
+        loss, batches, images = total(
+            self._accelerator, [self.loss_sum, self.sums.batches, self.sums.images]
+        )
+        return EpochSums(loss, int(batches), int(images), self.sums.seconds)

@@ -1,0 +1,92 @@
+"""Folders of runs and of trained models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol, get_args
+
+from spikesight.models import SpikingModel
+from spikesight.training.config import TaskName
+from spikesight.training.storage import replaced_folder
+
+CARD = "run.json"
+
+
+class CardLike(Protocol):
+    """What belongs to a trained model besides its weights."""
+
+    def write(self, folder: Path) -> None:
+        """Writes run.json."""
+        ...
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of run.json.
+
+    Args:
+        folder: Folder of a model.
+
+    Raises:
+        FileNotFoundError: If the folder has none.
+        ValueError: If it is damaged.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} has no {CARD}; pass a folder that training wrote, such as run/best"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no fields")
+    return content
+
+
+def saved_task(folder: Path) -> TaskName:
+    """The task that a model was trained for.
+
+    Args:
+        folder: Folder of a model.
+
+    Raises:
+        FileNotFoundError: If the folder has no run.json.
+        ValueError: If it is damaged.
+    """
+    task: TaskName = read_card(folder).get("task", "classification")
+    if task not in get_args(TaskName):
+        raise ValueError(f"{folder / CARD} is damaged: there is no task {task!r}")
+    return task
+
+
+def resolve_model_folder(folder: str | Path) -> Path:
+    """The folder with the weights: `folder` itself, or best/ or last/ of a run.
+
+    Args:
+        folder: Folder of a model or of a run.
+
+    Raises:
+        FileNotFoundError: If there are no weights in any of them.
+    """
+    folder = Path(folder)
+    for candidate in (folder, folder / "best", folder / "last"):
+        if (candidate / "model.safetensors").is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"there is no trained model in {folder}; pass the folder of a run or its best/ or last/"
+    )
+
+
+def save_model(folder: Path, model: SpikingModel, card: CardLike) -> None:
+    """Replaces a folder by one that `spikesight.load` reads.
+
+    Args:
+        folder: best/ of a run.
+        model: What to save.
+        card: What belongs to it.
+    """
+    with replaced_folder(folder) as new:
+        model.save_pretrained(new)
+        card.write(new)

@@ -1,0 +1,88 @@
+"""What belongs to a trained segmenter besides its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
+from spikesight.inference import ViewConfig
+from spikesight.training.config import TaskName, from_mapping, merge
+from spikesight.training.figures import Figures
+from spikesight.training.kinds import FIGURES
+from spikesight.training.run_folder import CARD, read_card, saved_task
+
+
+@dataclass(frozen=True)
+class SceneCard:
+    """What belongs to a trained segmenter besides its weights.
+
+    Attributes:
+        task: "semantic" or "panoptic".
+        data: The scenes it was trained on.
+        preprocessing: What turns a photo into its input, and its classes.
+        epoch: Number of epochs it was trained for, the begun one not counted.
+        weights: "model", or "ema" for the moving average.
+        metrics: Its validation figures, if it was validated.
+        view: How photos were shown to it in validation.
+    """
+
+    task: TaskName
+    data: SceneConfig
+    preprocessing: ScenePreprocessing
+    epoch: int
+    weights: str
+    metrics: Figures | None
+    view: ViewConfig
+
+    def write(self, folder: Path) -> None:
+        """Writes run.json."""
+        content = {
+            "task": self.task,
+            "scenes": asdict(self.data),
+            "view": asdict(self.view),
+            "preprocessing": self.preprocessing.to_dict(),
+            "epoch": self.epoch,
+            "weights": self.weights,
+            "metrics": None if self.metrics is None else dict(vars(self.metrics)),
+        }
+        (folder / CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> SceneCard:
+        """Reads run.json.
+
+        Raises:
+            FileNotFoundError: If the folder has none.
+            ValueError: If it is damaged or of a classifier.
+        """
+        task = saved_task(folder)
+        if task == "classification":
+            raise ValueError(f"{folder} holds a classifier; pass the run of a segmenter")
+        content = read_card(folder)
+        try:
+            metrics = content["metrics"]
+            return cls(
+                task=task,
+                data=from_mapping(SceneConfig, content["scenes"]),
+                preprocessing=ScenePreprocessing.from_dict(content["preprocessing"]),
+                epoch=content["epoch"],
+                weights=content["weights"],
+                metrics=None if metrics is None else FIGURES[task](**metrics),
+                view=from_mapping(ViewConfig, content["view"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / CARD} is damaged: {error!r}") from error
+
+    def seen(self, changes: dict[str, Any]) -> ViewConfig:
+        """How photos are shown, with some fields changed.
+
+        Args:
+            changes: New values, as YAML or a command line gives them.
+
+        Raises:
+            ValueError: If a field is unknown or a value invalid.
+        """
+        return from_mapping(ViewConfig, merge(asdict(self.view), changes))

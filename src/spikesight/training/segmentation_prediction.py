@@ -1,0 +1,188 @@
+"""What a trained segmenter sees in photos and videos, as pictures and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from spikesight.data.decoding import IMAGE_SUFFIXES
+from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.segmentation import (
+    ClassTable,
+    Truth,
+    read_photo,
+    semantic_truth,
+    write_panoptic,
+)
+from spikesight.data.segmentation.video import (
+    VIDEO_SUFFIXES,
+    VideoWriter,
+    frame_rate,
+    read_frames,
+)
+from spikesight.inference import View, class_map, panoptic_truths, photo_scores
+from spikesight.pretrained import load
+from spikesight.reports.overlays import class_index_image, draw_overlay
+from spikesight.training.preparation import build_accelerator
+from spikesight.training.run_folder import resolve_model_folder
+from spikesight.training.scene_card import SceneCard
+from spikesight.training.segmentation_evaluation import build_view
+
+_LARGEST_PHOTO = 2**25  # pixels that are shown to the model at once
+
+
+@dataclass(frozen=True)
+class SegmentedFile:
+    """What was written for a photo or video.
+
+    Attributes:
+        file: The photo or video.
+        overlay: Picture or video of its segments.
+        classes: Class-index PNG, or the folder of a video's.
+        frames: Number of frames; 1 for a photo.
+    """
+
+    file: Path
+    overlay: Path
+    classes: Path
+    frames: int
+
+
+@dataclass(frozen=True)
+class _Segmenter:
+    """A model and its card, ready to look at photos."""
+
+    view: View
+    card: SceneCard
+    device: torch.device
+
+    @property
+    def table(self) -> ClassTable:
+        return self.card.preprocessing.table
+
+    @torch.no_grad()
+    def __call__(self, photo: Tensor, name: str) -> Truth:
+        """Segments of a photo, uint8 [3, H, W], at its own size."""
+        shown = self.card.preprocessing.fit(photo)
+        if shown.shape[1] * shown.shape[2] > _LARGEST_PHOTO:
+            raise DataError(
+                f"{name}: {shown.shape[2]}x{shown.shape[1]} pixels are too many to look at; resize "
+                "the photo, or train with scenes.evaluation_size"
+            )
+        transform = self.card.preprocessing.batch_transform
+        images = transform(shown[None].to(self.device))
+        size = (photo.shape[1], photo.shape[2])
+        if self.card.task == "semantic":
+            classes = class_map(photo_scores(self.view, images)[0], size)
+            return semantic_truth(classes.cpu().int(), len(self.table))
+        (truth,) = panoptic_truths(self.view, images, [size], self.table.things)
+        return truth
+
+
+def segment_files(
+    folder: Path,
+    files: list[Path],
+    output: Path,
+    view: dict[str, Any] | None = None,
+    every: int = 1,
+    device: Literal["auto", "cpu"] = "auto",
+    on_corrupt: Literal["stop", "skip"] = "stop",
+) -> list[SegmentedFile]:
+    """Segments photos and videos and writes what it sees.
+
+    For each photo NAME_overlay.png and NAME_classes.png (class numbers as a palette image, 255 is
+    void); for each video NAME_overlay.mp4 and a folder NAME_classes. Panoptic segmenters also
+    write panoptic/NAME.png and panoptic.json in COCO's format.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/.
+        files: Photos, videos, and folders that are searched for them.
+        output: Folder to write to.
+        view: Fields of the view that differ from training.
+        every: Of a video take every so-manieth frame.
+        device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
+        on_corrupt: Whether an unreadable file ends the call or is left out.
+
+    Returns:
+        What was written, in the order of the files.
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+        ValueError: If a file cannot be read.
+    """
+    if every < 1:
+        raise ValueError(f"every is {every}; pass 1 or more")
+    model_folder = resolve_model_folder(folder)
+    card = SceneCard.read(model_folder)
+    accelerator = build_accelerator(device=device)
+    found = [file for path in files for file in _find(path)]
+    model = load(model_folder).to(accelerator.device)
+    looking = build_view(model, card.preprocessing, card.seen(view or {}))
+    segmenter = _Segmenter(looking, card, accelerator.device)
+    output.mkdir(parents=True, exist_ok=True)
+    written: list[SegmentedFile] = []
+    names: list[str] = []
+    truths: list[Truth] = []
+    used: dict[str, int] = {}
+    for file in found:
+        used[file.stem] = used.get(file.stem, 0) + 1
+        stem = file.stem if used[file.stem] == 1 else f"{file.stem}_{used[file.stem]}"
+        try:
+            if file.suffix.lower() in VIDEO_SUFFIXES:
+                written.append(_segment_video(segmenter, file, output, stem, every))
+                continue
+            photo = read_photo(file)
+        except CorruptImageError:
+            if on_corrupt == "stop":
+                raise
+            continue
+        truth = segmenter(photo, str(file))
+        overlay, classes = output / f"{stem}_overlay.png", output / f"{stem}_classes.png"
+        draw_overlay(photo, truth, card.preprocessing.table).save(overlay)
+        class_index_image(truth, card.preprocessing.table).save(classes)
+        written.append(SegmentedFile(file, overlay, classes, 1))
+        names.append(stem + file.suffix)
+        truths.append(truth)
+    if card.task == "panoptic" and truths:
+        write_panoptic(output, names, truths, card.preprocessing.table)
+    return written
+
+
+def _find(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder; pass photos, videos or folders of them")
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+    if not files:
+        raise DataError(f"{path}: holds no photo and no video; pass another folder")
+    yield from files
+
+
+def _segment_video(
+    segmenter: _Segmenter, file: Path, output: Path, stem: str, every: int
+) -> SegmentedFile:
+    overlay, classes = output / f"{stem}_overlay.mp4", output / f"{stem}_classes"
+    rate = frame_rate(file) / every
+    classes.mkdir(exist_ok=True)
+    count = 0
+    size: tuple[int, int] | None = None
+    with VideoWriter(overlay, rate) as writer:
+        for frame in read_frames(file, every):
+            count += 1
+            truth = segmenter(frame, f"{file}, frame {count}")
+            picture = draw_overlay(frame, truth, segmenter.table)
+            # The legend's width follows its words; a video has one size.
+            size = size or (picture.width + 120, picture.height)
+            sheet = picture.crop((0, 0, *size))
+            array = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8)
+            writer.write(array.view(size[1], size[0], 3).permute(2, 0, 1))
+            class_index_image(truth, segmenter.table).save(classes / f"{count:06}.png")
+    return SegmentedFile(file, overlay, classes, count)

@@ -1,0 +1,123 @@
+"""Where a run's first weights come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from spikesight.models import SpikingModel, StageFeatures
+from spikesight.training.config import ModelConfig
+from spikesight.training.run_folder import resolve_model_folder
+
+_TRUNK = "trunk."
+
+
+def start_from(model: SpikingModel, source: str | Path) -> list[str]:
+    """Copies the weights of a saved model into a fresh one.
+
+    A model of the same kind gives all its weights; parts that count classes stay fresh where the
+    number of classes differs. A segmenter also starts from a classifier's run, which gives its
+    trunk.
+
+    Args:
+        model: Where they go.
+        source: Folder of a run, or its best/ or last/.
+
+    Returns:
+        What stayed fresh, as sentences; empty if nothing did.
+
+    Raises:
+        FileNotFoundError: If there are no weights.
+        ValueError: If they do not fit.
+    """
+    folder = resolve_model_folder(source)
+    tensors = load_file(folder / "model.safetensors")
+    trunk = getattr(model, "trunk", None)
+    if isinstance(trunk, StageFeatures) and not any(
+        name.startswith(_TRUNK + _TRUNK) for name in tensors
+    ):
+        _fill_trunk(trunk, tensors, folder)
+        return [f"the trunk starts from {folder}, all else is fresh"]
+    fresh = _fill(model, tensors, folder)
+    return [f"fresh classifier, its size differs from the saved one: {fresh}"] if fresh else []
+
+
+def saved_quantization(wanted: ModelConfig) -> dict[str, Any] | None:
+    """How the model to start from is quantised; None if it is not.
+
+    Args:
+        wanted: The model to build, with `weights`.
+
+    Raises:
+        FileNotFoundError: If there are no weights.
+        ValueError: If they are packed, or quantised otherwise than the model to build.
+    """
+    assert wanted.weights is not None
+    folder = resolve_model_folder(wanted.weights)
+    file = folder / "config.json"
+    described = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if described.get("packed"):
+        raise ValueError(
+            f"model.weights={folder} holds packed weights, which cannot be trained on; pass the "
+            "folder of the run that they were packed from"
+        )
+    saved: dict[str, Any] | None = described.get("quantization")
+    if saved is not None:
+        asked = {name: getattr(wanted, name) for name in ("bits", "recipe", "power_of_two")}
+        if asked != saved:
+            options = " ".join(f"model.{name}={value}" for name, value in saved.items())
+            raise ValueError(
+                f"model.weights={wanted.weights} is quantised otherwise than asked for; pass "
+                f"{options}, or the folder of the unquantised model"
+            )
+    return saved
+
+
+def _fill(model: SpikingModel, tensors: dict[str, Tensor], folder: Path) -> list[str]:
+    own = model.state_dict()
+    fresh = [
+        name
+        for name, tensor in own.items()
+        if name in tensors and _other_classes(tensor, tensors[name], model)
+    ]
+    try:
+        model.load_state_dict({**tensors, **{name: own[name] for name in fresh}})
+    except RuntimeError as error:
+        raise ValueError(
+            f"model.weights={folder} does not fit the model: {error}; pass the sizes that it was "
+            "trained with"
+        ) from error
+    return fresh
+
+
+def _other_classes(own: Tensor, saved: Tensor, model: SpikingModel) -> bool:
+    """Whether two tensors differ in nothing but a first dimension that counts classes."""
+    if own.shape == saved.shape or own.shape[1:] != saved.shape[1:]:
+        return False
+    classes = model.recipe["arguments"]["num_classes"]
+    return own.shape[0] in (classes, classes + 1)
+
+
+def _fill_trunk(trunk: StageFeatures, tensors: dict[str, Tensor], folder: Path) -> None:
+    part = {
+        name.removeprefix(_TRUNK): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(_TRUNK)
+    }
+    wanted = trunk.trunk.state_dict()
+    missing = sorted(wanted.keys() - part.keys())
+    different = sorted(
+        name for name in wanted.keys() & part.keys() if wanted[name].shape != part[name].shape
+    )
+    if missing or different:
+        name = (missing + different)[0]
+        raise ValueError(
+            f"model.weights={folder} does not fit the trunk: {_TRUNK}{name} "
+            f"{'is missing' if missing else 'has another shape'}; pass the run of a classifier "
+            "with the same trunk and sizes"
+        )
+    trunk.trunk.load_state_dict({name: part[name] for name in wanted})

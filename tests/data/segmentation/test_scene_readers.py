@@ -1,0 +1,175 @@
+"""Every published layout is read as its definition says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spikesight.data import DataError
+from spikesight.data.segmentation import (
+    SceneConfig,
+    read_panoptic_json,
+    read_scenes,
+    write_panoptic,
+)
+from spikesight.data.segmentation.class_names import ADE20K_NAMES, CITYSCAPES_IDS, VOC_NAMES
+from spikesight.data.segmentation.files import list_photos
+from spikesight.data.segmentation.scene import voc_colour
+
+from . import layouts
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+LAYOUTS: list[tuple[str, Callable[[Path], Path], dict[str, Any], list[int], int]] = [
+    ("folder", layouts.folder, {"class_names": ["a", "b"], "ignore_label": 255}, [0, 1, -1], 2),
+    ("ade20k", layouts.ade20k, {}, [-1, 0, 149], 150),
+    ("cityscapes", layouts.cityscapes, {}, [-1, 0, 18], 19),
+    ("voc", layouts.voc, {}, [0, 20, -1], 21),
+    ("camvid", lambda path: layouts.folder(path, (0, 10, 11)), {}, [0, 10, -1], 11),
+]
+
+
+@pytest.mark.parametrize(("name", "write", "options", "expected", "classes"), LAYOUTS)
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_semantic_layouts(
+    name: str,
+    write: Callable[[Path], Path],
+    options: dict[str, Any],
+    expected: list[int],
+    classes: int,
+    part: Any,
+    tmp_path: Path,
+) -> None:
+    config = SceneConfig(format=name, path=str(write(tmp_path)), **options)  # type: ignore[arg-type]
+    source = read_scenes(config, part)
+    assert len(source.classes) == classes
+    scene = source.read(0)
+    assert scene.image.shape == (3, *layouts.SIZE)
+    assert scene.image.dtype == torch.uint8
+    assert scene.truth.class_map()[0, [0, 15, 29]].tolist() == expected
+    assert scene.truth.segment_map.dtype == torch.int32
+    assert source.describe(0) in scene.name
+
+
+def test_voc_lists_and_extended_masks(tmp_path: Path) -> None:
+    path = str(layouts.voc(tmp_path))
+    assert len(read_scenes(SceneConfig(format="voc", path=path), "train")) == 1
+    extended = read_scenes(SceneConfig(format="voc", path=path, train_list="trainaug"), "train")
+    assert len(extended) == 2
+    assert extended.read(1).truth.class_map()[0, -1] == -1
+    with pytest.raises(DataError, match="there is no such list"):
+        read_scenes(SceneConfig(format="voc", path=path, train_list="nothing"), "train")
+    (tmp_path / "SegmentationClassAug" / "c.png").unlink()
+    with pytest.raises(DataError, match=r"c\.png: .*trainaug\.txt names it"):
+        read_scenes(SceneConfig(format="voc", path=path, train_list="trainaug"), "train")
+
+
+def test_colour_masks(tmp_path: Path) -> None:
+    import numpy as np
+
+    layouts.folder(tmp_path)
+    (tmp_path / "label_colors.txt").write_text(
+        "64 128 64\tAnimal\n192 0 128\tArchway\n0 0 0\tVoid\n"
+    )
+    for part in ("train", "val"):
+        for file in (tmp_path / part / "labels").iterdir():
+            file.unlink()
+            colours = np.array([[64, 128, 64], [192, 0, 128], [0, 0, 0]], np.uint8)
+            layouts.mask(file.with_name(f"{file.stem}_L.png"), colours[layouts.stripes(0, 1, 2)])
+    for kind in ("camvid", "folder"):
+        source = read_scenes(SceneConfig(format=kind, path=str(tmp_path)), "train")  # type: ignore[arg-type]
+        assert source.classes.names == ("Animal", "Archway")
+        assert source.classes.colours[1] == (192, 0, 128)
+        assert source.read(2).truth.class_map()[0, [0, 15, 29]].tolist() == [0, 1, -1]
+    (tmp_path / "label_colors.txt").write_text("64 128 64\tAnimal\n0 0 0\tVoid\n")
+    with pytest.raises(DataError, match=r"_L\.png: the colour \(192, 0, 128\) is not in"):
+        read_scenes(SceneConfig(format="camvid", path=str(tmp_path)), "train").read(0)
+    (tmp_path / "label_colors.txt").write_text("64 128 Animal\n")
+    with pytest.raises(DataError, match="line 1 is '64 128 Animal'"):
+        read_scenes(SceneConfig(format="camvid", path=str(tmp_path)), "train")
+
+
+def test_coco_panoptic(tmp_path: Path) -> None:
+    source = read_scenes(
+        SceneConfig(format="coco_panoptic", path=str(layouts.coco(tmp_path))), "val"
+    )
+    assert source.panoptic
+    assert source.classes.names == ("person", "grass")
+    assert source.classes.things == (0,)
+    truth = source.read(0).truth
+    assert truth.segment_map[0, [0, 9, 20, 29]].tolist() == [-1, 0, 1, 2]
+    assert truth.segment_classes.tolist() == [0, 0, 1]
+    assert truth.crowd.tolist() == [False, True, False]
+    semantic = truth.semantic(2)
+    assert semantic.segment_map[0, [0, 9, 20, 29]].tolist() == [-1, 0, 0, 1]
+
+
+def test_panoptic_files_are_read_back_equal(tmp_path: Path) -> None:
+    source = read_scenes(SceneConfig(format="digit_scenes", crop_size=(64, 80)), "val")
+    scenes = [source.read(index) for index in range(3)]
+    names = [f"{index}.jpg" for index in range(3)]
+    for name, scene in zip(names, scenes, strict=True):
+        layouts.photo(tmp_path / name, (64, 80))
+        assert len(scene.truth.segment_classes) > 2
+    truths = [scene.truth for scene in scenes]
+    file = write_panoptic(tmp_path, names, truths, source.classes)
+    again = read_panoptic_json(file, tmp_path / "panoptic", tmp_path)
+    assert again.classes == source.classes
+    for index, truth in enumerate(truths):
+        read = again.read(index).truth
+        assert torch.equal(read.segment_map, truth.segment_map)
+        assert torch.equal(read.segment_classes, truth.segment_classes)
+        assert torch.equal(read.crowd, truth.crowd)
+
+
+def test_names_and_colours_of_public_sets() -> None:
+    assert (len(ADE20K_NAMES), len(set(ADE20K_NAMES))) == (150, 150)
+    assert (ADE20K_NAMES[0], ADE20K_NAMES[20], ADE20K_NAMES[149]) == ("wall", "car", "flag")
+    assert (len(VOC_NAMES), VOC_NAMES[15]) == (21, "person")
+    assert len(CITYSCAPES_IDS) == 19
+    # Pascal VOC's colour map: background, aeroplane, bicycle, ..., person.
+    assert [voc_colour(n) for n in (0, 1, 2, 15)] == [
+        (0, 0, 0),
+        (128, 0, 0),
+        (0, 128, 0),
+        (192, 128, 128),
+    ]
+
+
+@pytest.mark.skipif(not (SHARED / "camvid").is_dir(), reason="CamVid is not beside this checkout")
+def test_real_camvid() -> None:
+    for part, count in (("train", 367), ("val", 101)):
+        source = read_scenes(SceneConfig(format="camvid", path=str(SHARED / "camvid")), part)  # type: ignore[arg-type]
+        assert len(source) == count
+        scene = source.read(0)
+        assert scene.image.shape == (3, 360, 480)
+        assert int(scene.truth.segment_map.max()) <= 10
+
+
+SAMPLE = SHARED / "coco-panoptic-sample" / "sample_data"
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="COCO's samples are not beside this checkout")
+def test_real_coco_samples() -> None:
+    source = read_panoptic_json(
+        SAMPLE / "panoptic_examples.json", SAMPLE / "panoptic_examples", SAMPLE / "input_images"
+    )
+    assert len(source.classes) == 133
+    assert len(source.classes.things) == 80
+    for index in range(2):
+        truth = source.read(index).truth
+        areas = [s["area"] for s in source.annotations[index]["segments_info"]]
+        assert truth.segment_map[truth.segment_map >= 0].bincount().tolist() == areas
+
+
+def test_missing_folders_are_named(tmp_path: Path) -> None:
+    for name in ("folder", "camvid", "ade20k", "cityscapes", "voc", "coco_panoptic"):
+        config = SceneConfig(format=name, path=str(tmp_path / "no"), class_names=["a"])  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=r"no.*there is no such.*scenes\.path"):
+            read_scenes(config, "train")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        list_photos(tmp_path / "empty")
+    with pytest.raises(DataError, match=r"scenes\.class_names"):
+        read_scenes(SceneConfig(format="folder", path=str(layouts.folder(tmp_path))), "train")
