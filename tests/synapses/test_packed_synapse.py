@@ -58,6 +58,7 @@ def test_a_packed_model_is_small_and_the_same(
             assert apart.max() <= 1
             assert apart.double().mean() < 1e-3
     assert after.verify(x).equal
+    assert ss.energy(loaded, x).picojoules == pytest.approx(ss.energy(model, x).picojoules)
 
     loaded.save_pretrained(tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == file.read_bytes()

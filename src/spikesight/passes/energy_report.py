@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -216,7 +217,8 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
         ValueError: If there is no input or the model cannot be traced.
     """
     model = copy.deepcopy(model).eval()
-    parameter = next(model.parameters())
+    # Packed models have buffers alone.
+    parameter = next(t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
     unfolded = trace(model)
     is_ann = any(neuron.dynamics is None for neuron in unfolded.neurons)
     graph = unfolded if is_ann else fold(unfolded)
