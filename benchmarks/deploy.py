@@ -7,9 +7,8 @@
 Forms alternate round by round; medians; ratios are what counts, times depend on the machine. All
 forms have the same sizes and untrained weights; normalisations carry the statistics of a random
 batch, so that every neuron fires. `ours` is the integer network in OpenVINO, whose counts and
-logits are compared with the integers first: a difference ends the run. The ANNs are the twin: ReLU
-for every neuron. --rep-conv=official takes the form of the authors, whose RepConv the integer
-network folds into dense kernels and the twin does not.
+logits are compared with the integers first: a difference ends the run. The ANNs are the twin (ReLU,
+RepConv unfolded).
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, help="31 for batch 1, else 7")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rep-conv", choices=["official", "spike_driven"], default="spike_driven")
     parser.add_argument("--memory", action="store_true", help="peak memory of each form as well")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--only", choices=list(FORMS), help=argparse.SUPPRESS)
@@ -101,7 +99,6 @@ class Networks:
             neuron=neuron,
             levels=LEVELS,
             separable="spike_driven",
-            rep_conv=self.options.rep_conv,
         )
         assert isinstance(model, ss.SpikingModel)
         for module in model.modules():
@@ -241,7 +238,6 @@ def _file_sizes(options: argparse.Namespace) -> dict[str, int]:
 def _peak_memories(options: argparse.Namespace) -> dict[str, float]:
     words = [sys.executable, __file__, f"--model={options.model}", f"--size={options.size}"]
     words += [f"--batch={options.batch}", f"--threads={options.threads}"]
-    words.append(f"--rep-conv={options.rep_conv}")
     return {
         name: float(
             subprocess.run(
