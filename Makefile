@@ -11,7 +11,7 @@ help:
 	@echo "make demo     train a spiking transformer on handwriting, prove it, see what it costs (3 min)"
 	@echo "make test     the tests (10 min at most on 2 cores)"
 	@echo "make check    ruff and mypy --strict"
-	@echo "make bench    every measured number of the docs"
+	@echo "make bench    every measured number of the docs (hours: some are trainings)"
 	@echo "make nightly  the slow tests"
 
 $(READY): pyproject.toml constraints.txt

@@ -157,8 +157,8 @@ def convert_command(
         source: Folder of a run (or its best/), or a .pth file of an authors' state dict, plain or
             under "model" or "state_dict"; the file is read without executing code.
         output: Folder to write.
-        family: Family of an authors' checkpoint: "metaspikformer", "qsd" or
-            "spikformer" or "spike2former".
+        family: Family of an authors' checkpoint: "metaspikformer", "qsd", "spikformer" or
+            "spike2former".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
         half: Store the weights in half precision.
         packed: Store a quantised run as it is shipped, 4-bit weights in 4 bits.

@@ -35,8 +35,8 @@ from spikesight.graph.integer_vocabulary import (
     Leak,
     Rounding,
 )
-from spikesight.passes.integerisation import agrees
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, prove_ranges
+from spikesight.passes.thresholds import agrees
 from tests.conftest import wake
 
 onnx = pytest.importorskip("onnx")

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import spikesight as ss
 from spikesight.graph.integer_vocabulary import IntegerNeuron
-from spikesight.passes.integerisation import NotDeployableError, agrees
+from spikesight.passes.integerisation import NotDeployableError
 from spikesight.passes.ranges import RangeError, prove_ranges
+from spikesight.passes.thresholds import agrees
 from tests.conftest import wake
 from tests.passes.test_spikes_equal_counts import FAMILIES, most_silent
 

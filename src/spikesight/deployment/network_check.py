@@ -22,8 +22,8 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
     Rounding,
 )
-from spikesight.passes.integerisation import agrees
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, RangeError, prove_ranges
+from spikesight.passes.thresholds import agrees
 
 _MOST_CHANNELS_OF_ALL_NODES = 2**22
 _MOST_PIXELS = 2**31

@@ -12,6 +12,7 @@ from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice, mean_attention_scale
+from spikesight.models.variants import build_classifier
 from spikesight.registry import register_model
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
 
@@ -293,16 +294,7 @@ def _linear_rates(last: float, count: int) -> list[float]:
 
 
 def _build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
-    features_only = options.pop("features_only", False)
-    out_indices = options.pop("out_indices", None)
-    choice = NeuronChoice.resolve(
-        options.pop("neuron", None), options.pop("steps", 1), options.pop("levels", None)
-    )
-    changed = {k: options.pop(k) for k in list(options) if k in Sizes.__dataclass_fields__}
-    if changed:
-        sizes = Sizes(**{**vars(sizes), **changed})
-    model = MetaSpikFormer(sizes, choice, **options)
-    return StageFeatures(model, out_indices) if features_only else model
+    return build_classifier(MetaSpikFormer, sizes, options)
 
 
 @register_model

@@ -17,6 +17,7 @@ from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, 
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.stems import PoolOf, Stem, build_stem
+from spikesight.models.variants import build_classifier
 from spikesight.registry import register_model
 from spikesight.synapses import ConvNorm, Linear
 
@@ -241,16 +242,7 @@ def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
 
 def build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
     """A Spikformer from its sizes and what `create_model` takes."""
-    features_only = options.pop("features_only", False)
-    out_indices = options.pop("out_indices", None)
-    choice = NeuronChoice.resolve(
-        options.pop("neuron", None), options.pop("steps", 1), options.pop("levels", None)
-    )
-    changed = {k: options.pop(k) for k in list(options) if k in Sizes.__dataclass_fields__}
-    if changed:
-        sizes = Sizes(**{**vars(sizes), **changed})
-    model = Spikformer(sizes, choice, **options)
-    return StageFeatures(model, out_indices) if features_only else model
+    return build_classifier(Spikformer, sizes, options)
 
 
 @register_model

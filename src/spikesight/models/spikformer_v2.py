@@ -11,6 +11,7 @@ stand within the stem is a choice, which no parameter tells.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -18,37 +19,21 @@ from torch import nn
 from spikesight.models.spikformer import Sizes, build
 from spikesight.registry import register_model
 
+_SMALL = Sizes(
+    64, 1, 4, strides=(2, 2), stem="scs", expansion=2, attention_scale=None, norm_gain=None
+)
+
 
 @register_model
 def spikformer_v2_nano(**options: Any) -> nn.Module:
     """For 28-32 px images and 2 CPU cores: two stages of stem, expansion 2."""
-    sizes = Sizes(
-        64,
-        1,
-        4,
-        strides=(2, 2),
-        stem="scs",
-        expansion=2,
-        attention_scale=None,
-        norm_gain=None,
-    )
-    return build(sizes, **options)
+    return build(replace(_SMALL, width=64, depth=1), **options)
 
 
 @register_model
 def spikformer_v2_tiny(**options: Any) -> nn.Module:
     """For 32-96 px images: two stages of stem, expansion 2."""
-    sizes = Sizes(
-        128,
-        2,
-        4,
-        strides=(2, 2),
-        stem="scs",
-        expansion=2,
-        attention_scale=None,
-        norm_gain=None,
-    )
-    return build(sizes, **options)
+    return build(replace(_SMALL, width=128, depth=2), **options)
 
 
 @register_model

@@ -46,12 +46,22 @@ from spikesight.graph.integer_vocabulary import (
     IntegerResize,
     IntegerSample,
     IntegerSynapse,
-    Interval,
     Leak,
-    Rounding,
 )
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.passes.calibration import Calibration
+from spikesight.passes.fixed_point import (
+    GAIN_BITS,
+    LEAST_PEAK,
+    are_powers_of_two,
+    finer_bits,
+    grid_of,
+    largest_weight,
+    nearest_short,
+    peaks,
+    quantise,
+    round_up_short,
+)
 from spikesight.passes.folding import fold
 from spikesight.passes.mean_of_counts import map_before_mean
 from spikesight.passes.ranges import (
@@ -61,9 +71,9 @@ from spikesight.passes.ranges import (
     prove_node,
     reach_of,
 )
+from spikesight.passes.thresholds import first_integer, rounding_of, thresholds_of
 
-# A gain has so many significant bits, and leaves an accumulator so much room in float32.
-GAIN_BITS = 8
+# So much room in float32 a gain leaves to an accumulator.
 GAIN_ROOM = EXACT_IN_FLOAT32 // 4
 _LOGIT_ROOM = EXACT_IN_FLOAT32 // 2
 _MEMBRANE_BITS = 10
@@ -71,7 +81,6 @@ _MEAN_BITS = 8
 _POSITION_BITS = 4
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
-_LEAST_PEAK = 2.0**-16
 _MOST_BITS = 8
 
 
@@ -114,11 +123,10 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
       `weight_bits`, with scales from their own range.
     - Over T > 1 steps the current lands on a finer membrane grid by a shift; the leak is a
       shift that rounds down, and the soft reset subtracts an integer.
-    - A mean over pixels is a sum, and its neuron's thresholds count pixels. A linear map of the
-      mean of counts (Spikformer's classifier) comes before the sum, so that it reads spikes; its
-      grid is so coarse that the logits stay below 2^24.
+    - A mean over pixels or over an attention's keys is a sum, and its neuron's thresholds count
+      what was summed. A linear map of the mean of counts (Spikformer's classifier) comes before the
+      sum, so that it reads spikes; its grid is so coarse that the logits stay below 2^24.
     - A sum of counts is a count, of more levels.
-    - So is a mean over an attention's keys.
     - Maps double in sixteenths; deformable sampling rounds positions to sixteenths of a pixel.
 
     Args:
@@ -165,7 +173,7 @@ class _Integeriser:
         self.bits = settings.weight_bits
         self.stream_bits = settings.stream_bits
         self.mean_inputs = calibration.mean_inputs
-        self.image_shift = math.floor(math.log2(_IMAGE_HIGH / max(calibration.peak, _LEAST_PEAK)))
+        self.image_shift = math.floor(math.log2(_IMAGE_HIGH / max(calibration.peak, LEAST_PEAK)))
         self.nodes: list[IntegerNode] = []
         self.meanings: dict[str, _Meaning] = {}
         self.reaches: dict[str, Reach] = {}
@@ -209,7 +217,7 @@ class _Integeriser:
                         self._require_grid(name, source)
                 self._append(IntegerAdd(name, inputs), self.meanings[inputs[0]])
             case AttentionProduct(heads=heads, scale=scale, mean=mean):
-                meaning = replace(_plain(_nearest_short(scale)), summed=mean)
+                meaning = replace(_plain(nearest_short(scale)), summed=mean)
                 self._append(IntegerAttention(name, inputs, heads, mean), meaning)
             case Pool():
                 meaning = self.meanings[inputs[0]]
@@ -307,17 +315,17 @@ class _Integeriser:
             scale = trained.step * unit
         else:
             weight = factor.weight * unit
-            peak = _peaks(weight) / _largest(self.bits)
+            peak = peaks(weight) / largest_weight(self.bits)
             for gain_bits in range(GAIN_BITS, 0, -1):
-                scale = _round_up_short(peak, gain_bits)
-                integers = _quantise(weight, scale, self.bits)
+                scale = round_up_short(peak, gain_bits)
+                integers = quantise(weight, scale, self.bits)
                 node = self._synapse(name, source, factor, integers, self.bits)
                 magnitude = accumulator(node, self.reaches[source].interval).magnitude
                 if magnitude << gain_bits < GAIN_ROOM:
                     break
         bias = self._bias(source, factor, node.weight, scale / unit)
         # The scale's own grid is finer than one unit of the accumulator.
-        grid = _grid(scale)
+        grid = grid_of(scale)
         return node, _Meaning(scale, (bias / grid).round() * grid)
 
     def _synapse_to_stream(
@@ -326,12 +334,12 @@ class _Integeriser:
         """Scales are powers of two and land on the grid by a shift."""
         unit = float(self.meanings[source].scale)
         trained = _trained(factor)
-        if trained is not None and _are_powers_of_two(trained.step):
+        if trained is not None and are_powers_of_two(trained.step):
             scale, weight, bits = trained.step, trained.weight, trained.bits
         else:
-            peak = _peaks(factor.weight) / _largest(self.bits)
+            peak = peaks(factor.weight) / largest_weight(self.bits)
             scale, bits = torch.exp2(torch.log2(peak).ceil()), self.bits
-            weight = _quantise(factor.weight, scale, bits)
+            weight = quantise(factor.weight, scale, bits)
         grid = 2.0**-self.stream_bits
         bare = self._synapse(name, source, factor, weight, bits)
         reach = accumulator(bare, self.reaches[source].interval).magnitude
@@ -406,9 +414,9 @@ class _Integeriser:
             return self._neuron_over_time(node, dynamics, meaning, reach)
         # What counts keys is coarse, unlike a current on the residual stream.
         coarse = isinstance(self.graph.by_name[node.inputs[0]], AttentionProduct) and meaning.summed
-        shift = _finer(reach / meaning.scale, _MEAN_BITS) if coarse else 0
-        finer = replace(meaning, scale=meaning.scale * 2.0**-shift)
-        thresholds = _thresholds(finer, dynamics, reach)
+        shift = finer_bits(reach / meaning.scale, _MEAN_BITS) if coarse else 0
+        scale = meaning.scale * 2.0**-shift
+        thresholds = thresholds_of(scale, meaning.offset, dynamics, reach)
         neuron = IntegerNeuron(
             node.name,
             node.inputs,
@@ -423,18 +431,19 @@ class _Integeriser:
             per_pixel=meaning.summed,
         )
         interval = self.reaches[node.inputs[0]].interval
-        return replace(neuron, rounding=_rounding(neuron, meaning, dynamics, reach, interval))
+        rounding = rounding_of(neuron, meaning.scale, meaning.offset, dynamics, reach, interval)
+        return replace(neuron, rounding=rounding)
 
     def _neuron_over_time(
         self, node: Neuron, dynamics: Dynamics, meaning: _Meaning, reach: float
     ) -> IntegerNeuron:
         units = reach / meaning.scale
-        shift = _finer(units, _MEMBRANE_BITS)
+        shift = finer_bits(units, _MEMBRANE_BITS)
         step = (units * 2.0**shift).round().to(torch.int64)
         bias = (meaning.offset / meaning.scale * 2.0**shift).round().to(torch.int64)
         offset = Fraction(dynamics.offset)
         thresholds = [
-            [_first_integer(int(s) * (d + offset), d + 1, dynamics) for d in range(dynamics.levels)]
+            [first_integer(int(s) * (d + offset), d + 1, dynamics) for d in range(dynamics.levels)]
             for s in step
         ]
         return IntegerNeuron(
@@ -452,11 +461,6 @@ class _Integeriser:
         )
 
 
-def _finer(units: Tensor, bits: int) -> int:
-    """Bits to add to a current's grid so that a threshold of so many units has `bits` bits."""
-    return max(0, bits - math.floor(math.log2(float(units.min()))))
-
-
 def _leak(name: str, retain: float) -> Leak:
     if retain in (0.0, 1.0):
         return Leak("all" if retain else "none")
@@ -472,85 +476,6 @@ def _leak(name: str, retain: float) -> Leak:
         f"{name} retains {retain:.4g} of its membrane, which no shift computes; train with "
         f"{nearest:.4g} (deployable are 2^-k and 1 - 2^-k)"
     )
-
-
-def _thresholds(meaning: _Meaning, dynamics: Dynamics, reach: float) -> Tensor:
-    """The smallest integers [C, D] that reach each level."""
-    scale, offset = torch.broadcast_tensors(meaning.scale, meaning.offset)
-    rows = []
-    for unit, zero in zip(scale.tolist(), offset.tolist(), strict=True):
-        row = []
-        for level in range(1, dynamics.levels + 1):
-            position = (level - 1 + Fraction(dynamics.offset)) * Fraction(reach)
-            row.append(
-                _first_integer((position - Fraction(zero)) / Fraction(unit), level, dynamics)
-            )
-        rows.append(row)
-    return torch.tensor(rows, dtype=torch.int64)
-
-
-def _first_integer(position: Fraction, level: int, dynamics: Dynamics) -> int:
-    """The smallest integer that reaches a position, by the neuron's rule for ties."""
-    tie_fires = dynamics.ties == "up" or level % 2 == 0
-    return math.ceil(position) if tie_fires else math.floor(position) + 1
-
-
-def _rounding(
-    neuron: IntegerNeuron, meaning: _Meaning, dynamics: Dynamics, reach: float, interval: Interval
-) -> Rounding | None:
-    """The neuron as a multiplication, if float32 computes it without error and agrees."""
-    if neuron.per_pixel:
-        return None
-    gain, offset = torch.broadcast_tensors(meaning.scale / reach, meaning.offset / reach)
-    grid = _grid(gain)
-    if dynamics.ties == "up":
-        offset = offset - dynamics.offset + 0.5 + grid / 2
-        grid = grid / 2
-    extent = (gain / grid).abs() * interval.magnitude + (offset / grid).abs() + 1 / grid
-    if bool((extent >= EXACT_IN_FLOAT32).any()):
-        return None
-    form = Rounding(gain.float(), offset.float())
-    return form if agrees(neuron, form) else None
-
-
-def agrees(neuron: IntegerNeuron, form: Rounding) -> bool:
-    """Whether a rounding form gives a neuron's counts for every integer.
-
-    Both rise with the current, so they agree everywhere if they agree on both sides of each
-    threshold.
-    """
-    gain, offset = form.gain.view(-1, 1), form.offset.view(-1, 1)
-    for below in (0, 1):
-        current = neuron.thresholds - below
-        counts = (current.float() * gain + offset).round().clamp(0, neuron.levels)
-        reached = (current[:, None, :] >= neuron.thresholds[:, :, None]).sum(1)
-        if not torch.equal(counts.long(), reached):
-            return False
-    return True
-
-
-def _grid(values: Tensor) -> Tensor:
-    """The largest powers of two of which the values are whole multiples."""
-    mantissa, exponent = torch.frexp(values)
-    whole = (mantissa * 2.0**53).to(torch.int64)
-    lowest = whole & -whole
-    return lowest.double() * torch.exp2(exponent.double() - 53)
-
-
-def _peaks(weight: Tensor) -> Tensor:
-    """Largest magnitude per output channel; 1 where a channel is zero and any scale will do."""
-    peaks = weight.abs().flatten(1).amax(1)
-    return torch.where(peaks == 0, 1.0, peaks.clamp(min=_LEAST_PEAK))
-
-
-def _largest(bits: int) -> int:
-    return int(2 ** (bits - 1) - 1)
-
-
-def _quantise(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
-    largest = _largest(bits)
-    steps = weight / scale.view(-1, *[1] * (weight.ndim - 1))
-    return steps.round().clamp(-largest, largest).to(torch.int8)
 
 
 @dataclass(frozen=True)
@@ -571,20 +496,3 @@ def _trained(factor: Affine) -> _Trained | None:
     largest = max(-int(integers.min()) - 1, int(integers.max()), 1)
     bits = largest.bit_length() + 1
     return _Trained(integers.to(torch.int8), bits, step) if bits <= _MOST_BITS else None
-
-
-def _are_powers_of_two(values: Tensor) -> bool:
-    mantissa, _ = torch.frexp(values)
-    return bool((mantissa == 0.5).all())
-
-
-def _round_up_short(values: Tensor, bits: int) -> Tensor:
-    """The next numbers that are a `bits`-bit integer times a power of two."""
-    _, exponent = torch.frexp(values)
-    grid = torch.exp2(exponent.double() - bits)
-    return (values / grid).ceil() * grid
-
-
-def _nearest_short(value: float) -> float:
-    mantissa, exponent = math.frexp(value)
-    return math.ldexp(round(mantissa * 2**GAIN_BITS), exponent - GAIN_BITS)

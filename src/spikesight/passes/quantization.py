@@ -9,7 +9,8 @@ from torch import nn
 
 from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse, trace
 from spikesight.graph.counts import reading_counts
-from spikesight.passes.integerisation import GAIN_BITS, GAIN_ROOM
+from spikesight.passes.fixed_point import GAIN_BITS
+from spikesight.passes.integerisation import GAIN_ROOM
 from spikesight.synapses import (
     LayerScale,
     PackedSynapse,

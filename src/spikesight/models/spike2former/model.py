@@ -27,6 +27,7 @@ from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neu
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike2former.pixel_decoder import PixelDecoder, memory_count
 from spikesight.models.spike2former.sizes import ABLATIONS, OFFICIAL, Sizes
+from spikesight.models.variants import take_sizes
 from spikesight.registry import create_model, register_model
 
 
@@ -205,7 +206,7 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     if options.pop("features_only", False):
         raise ValueError("a segmenter has no features_only form; build its trunk instead")
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
-    changed = {k: options.pop(k) for k in list(options) if k in Sizes.__dataclass_fields__}
+    changed = take_sizes(sizes, options)
     if changed.get("trunk", sizes.trunk) != sizes.trunk:
         sizes = replace(sizes, trunk_options={})
     if official:
