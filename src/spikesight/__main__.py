@@ -1,0 +1,10 @@
+"""`python -m spikesight`: the command line of an environment whose scripts are not on the path."""
+
+from __future__ import annotations
+
+import sys
+
+from spikesight.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
