@@ -59,9 +59,11 @@ def test_every_ablation_trains(ablation: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 2}, {"levels": 2}, {"levels": 8}, {"neuron": "relu"}], ids=str
+    "options",
+    [{"steps": 2}, {"levels": 2}, {"levels": 8}, {"encoder_position": True}, {"neuron": "relu"}],
+    ids=str,
 )
-def test_every_neuron_trains(options: dict[str, Any]) -> None:
+def test_every_option_trains(options: dict[str, Any]) -> None:
     model = ss.create_model("spike2former_nano", num_classes=CLASSES, **options)
     rates, norm = train_one_step(model)
     assert min(rates.values()) > 0
@@ -100,6 +102,19 @@ def test_masks_do_not_depend_on_batch_mates(options: dict[str, Any]) -> None:
     masks = torch.cat([output.mask_logits for output in alone])
     torch.testing.assert_close(masks, together.mask_logits, rtol=1e-9, atol=1e-9)
     assert torch.equal(again.mask_logits, together.mask_logits)
+
+
+def test_the_encoder_knows_where_a_pixel_is_if_told() -> None:
+    """Features of a photo without contents differ by position alone."""
+    spread = {}
+    for told in (False, True):
+        torch.manual_seed(0)
+        model = ss.create_model("spike2former_nano", num_classes=CLASSES, encoder_position=told)
+        with torch.no_grad():
+            empty = [torch.zeros_like(x) for x in model.train().trunk.stage_maps(images(96))]
+            features = model.pixel_decoder(empty).mask_features
+        spread[told] = float(features.std((2, 3)).max())
+    assert spread[False] == 0 < spread[True]
 
 
 @pytest.mark.parametrize("name", ["spike2former_15m", "spike2former_31m", "spike2former_55m"])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikesight.attention import NeuronConvNorm
+from spikesight.attention import NeuronConvNorm, SinePosition
 from spikesight.models.neuron_choice import NeuronBuilder
 from spikesight.models.spike2former.encoder import build_encoder
 from spikesight.models.spike2former.sizes import Sizes
@@ -69,6 +69,7 @@ class PixelDecoder(nn.Module):
         encoded_finer = min(MEMORIES - 1, len(finer)) if sizes.multi_scale else 0
         self.encoder_inputs = nn.ModuleList([reads(coarsest)])
         self.encoder_inputs.extend(reads(c) for c in reversed(finer[len(finer) - encoded_finer :]))
+        self.position = SinePosition(width) if sizes.encoder_position else None
         self.encoder = build_encoder(sizes, neuron)
         self.encoder_output = reads(width)
         self.laterals = nn.ModuleList(
@@ -83,10 +84,12 @@ class PixelDecoder(nn.Module):
     def forward(self, maps: list[Tensor]) -> PixelFeatures:
         """Features from the trunk's maps [T*B, C_i, H_i, W_i], finest first."""
         coarse_first = maps[::-1]
-        encoded = [
-            self.encoder(reads(x))
-            for reads, x in zip(self.encoder_inputs, coarse_first, strict=False)
-        ]
+        encoded = []
+        for reads, source in zip(self.encoder_inputs, coarse_first, strict=False):
+            current = reads(source)
+            if self.position is not None:
+                current = current + self.position(current)
+            encoded.append(self.encoder(current))
         stream = self.encoder_output(encoded[0])
         memories = [stream]
         sources = encoded[1:] + coarse_first[len(encoded) :]

@@ -36,6 +36,9 @@ class Sizes:
         encoder: "deformable" (SDTE), "vanilla" (attention between all pixels) or "none".
         encoder_layers: Number of its layers.
         encoder_hidden: Hidden width of its MLPs.
+        encoder_position: Whether it is told where a pixel is, by the sine position that the keys
+            have, as Mask2Former's is and Spike2Former's is not. Without it, two objects that look
+            alike differ to the masks only in their distance from the border.
         encoder_conv: Whether an SDTE layer starts with an ESC.
         separable_kernel: Side of that ESC's depthwise kernel.
         groups: Groups of the deformable attention; must divide `width`.
@@ -77,6 +80,7 @@ class Sizes:
     encoder: Encoder = "deformable"
     encoder_layers: int = 6
     encoder_hidden: int = 1024
+    encoder_position: bool = False
     encoder_conv: bool = True
     separable_kernel: int = 3
     groups: int = 32
