@@ -34,6 +34,7 @@ from spikesight.models.spike2former.mask_embedding import SigmoidNeuron
 from spikesight.models.spike2former.model import QueryReadout
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike2former.pixel_decoder import BilinearResize
+from spikesight.models.spike_fpn import PixelSegmentation
 from spikesight.synapses.normalisation import gain_and_shift
 
 _LEAVES = (
@@ -54,6 +55,7 @@ _LEAVES = (
     nn.MaxPool2d,
     nn.Identity,
 )
+_RESULTS = (Segmentation, PixelSegmentation)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
@@ -118,7 +120,7 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
                 nodes += _behind_sigmoid(name, module, inputs, model)
             else:
                 nodes.append(_node(_unique(name, nodes), module, inputs))
-        elif node.op == "call_function" and node.target is Segmentation:
+        elif node.op == "call_function" and node.target in _RESULTS:
             continue
         elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
             nodes.append(Add(_unique(_owner(node) + "add", nodes), inputs))

@@ -217,7 +217,7 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     return Spike2Former(sizes, neurons, **options)
 
 
-_DENSE_TRUNK = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
+DENSE_TRUNK: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
 """Options with which a trunk for 28 to 224 px images starts alive on street photos."""
 
 
@@ -227,7 +227,7 @@ def spike2former_nano(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_nano",
-            trunk_options={"strides": (2, 2, 2, 2, 1), **_DENSE_TRUNK},
+            trunk_options={"strides": (2, 2, 2, 2, 1), **DENSE_TRUNK},
             width=64,
             heads=4,
             queries=20,
@@ -247,7 +247,7 @@ def spike2former_tiny(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_tiny",
-            trunk_options={"strides": (2, 2, 2, 2, 1), **_DENSE_TRUNK},
+            trunk_options={"strides": (2, 2, 2, 2, 1), **DENSE_TRUNK},
             width=96,
             queries=50,
             encoder_layers=2,
@@ -263,16 +263,16 @@ def spike2former_tiny(**options: Any) -> nn.Module:
 @register_model
 def spike2former_15m(**options: Any) -> nn.Module:
     """The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Sizes(trunk="metaspikformer_15m", trunk_options=_DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_15m", trunk_options=DENSE_TRUNK), **options)
 
 
 @register_model
 def spike2former_31m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 31M."""
-    return _build(Sizes(trunk="metaspikformer_31m", trunk_options=_DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_31m", trunk_options=DENSE_TRUNK), **options)
 
 
 @register_model
 def spike2former_55m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 55M."""
-    return _build(Sizes(trunk="metaspikformer_55m", trunk_options=_DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_55m", trunk_options=DENSE_TRUNK), **options)
