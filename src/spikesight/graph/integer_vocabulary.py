@@ -234,7 +234,13 @@ class IntegerSample(Node):
 
 @dataclass(frozen=True)
 class IntegerMaskProduct(Node):
-    """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order."""
+    """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order.
+
+    Attributes:
+        inhibitory: So many of the last channels are subtracted.
+    """
+
+    inhibitory: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from spikesight.models.base import Readout, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spike2former.model import DENSE_TRUNK
-from spikesight.models.spike2former.pixel_decoder import BilinearResize
 from spikesight.models.variants import take_sizes
 from spikesight.registry import create_model, register_model
-from spikesight.synapses import Synapse
+from spikesight.synapses import BilinearResize, Synapse
 
 
 @dataclass(frozen=True)
