@@ -284,7 +284,7 @@ class _Meter:
                 spikes = float(self._counts[embedding].double().sum())
                 if features in self._counts:
                     meetings = mask_product(
-                        *(self._counts[name].double() for name in (embedding, features))
+                        self._counts[embedding].double(), self._counts[features].double()
                     )
                     return Operations(accumulates=float(meetings.sum()))
                 return Operations(accumulates=spikes * output.shape[-2:].numel())

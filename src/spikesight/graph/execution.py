@@ -115,7 +115,8 @@ def run_static(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
         case Sample():
             return sample(node, *inputs)
         case MaskProduct(scale=scale, inhibitory=inhibitory):
-            return mask_product(*inputs, inhibitory) * scale
+            embedding, features = inputs
+            return mask_product(embedding, features, inhibitory) * scale
         case Resize(shifts=shifts):
             height, width = inputs[1].shape[-2:]
             return bilinear_resize(inputs[0], (height, width), shifts=shifts)

@@ -383,12 +383,11 @@ class _Meter:
 
     def _meetings(self, node: MaskProduct, inputs: tuple[Tensor, ...]) -> float | None:
         """Spikes of embeddings that meet spikes of features; None where features are real."""
-        counts = [self._spiking(name) for name in node.inputs]
-        if any(counted is None for counted in counts):
+        first, second = (self._spiking(name) for name in node.inputs)
+        if first is None or second is None:
             return None
-        pairs = zip(inputs, counts, strict=True)
-        spikes = (x.double() / counted.unit for x, counted in pairs if counted is not None)
-        return float(mask_product(*spikes).sum())
+        embedding, features = (x.double() for x in inputs)
+        return float(mask_product(embedding / first.unit, features / second.unit).sum())
 
     def report(self, twin_macs: dict[str, list[float]]) -> EnergyReport:
         """Means per sample."""
