@@ -84,7 +84,7 @@ these runs are short, so a sign here says what helps at the start of training.""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = parser_of(__doc__, list(ROWS), "runs/ablation_segmenter", 150)
+    parser = parser_of(__doc__, list(ROWS), "runs/ablation_segmenter", 900)
     options = parser.parse_args(arguments)
     if not options.table:
         STUDY.run(

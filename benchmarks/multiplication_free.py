@@ -47,7 +47,7 @@ digits, with the same recipe, seeds and images."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parser_of(__doc__, list(ROWS), "runs/multiplication_free", 100).parse_args(arguments)
+    options = parser_of(__doc__, list(ROWS), "runs/multiplication_free", 700).parse_args(arguments)
     if not options.table:
         STUDY.run(
             options.output / "results.csv",

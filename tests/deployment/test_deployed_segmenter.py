@@ -93,6 +93,4 @@ def test_what_has_no_integer_form_or_file_is_named(tmp_path: Path) -> None:
         ss.deploy(model, x)
     net = ss.deploy(*segmenter())
     with pytest.raises(ValueError, match="segmenter"):
-        net.save(tmp_path / "net.spk")
-    with pytest.raises(ValueError, match="segmenter"):
         net.export(tmp_path / "net.onnx")

@@ -354,7 +354,7 @@ class IntegerGraph:
 
     @property
     def segmenter_node(self) -> IntegerNode | None:
-        """The first node that only segmenters have, which no file or other runtime holds yet."""
+        """The first node that only segmenters have; None in a classifier."""
         for node in self.nodes:
             mean = isinstance(node, IntegerAttention) and node.mean
             if mean or isinstance(node, SEGMENTER_NODES):
