@@ -1,4 +1,4 @@
-"""A segmenter's .spk file gives it back; what is none is refused."""
+"""A segmenter's .spk file gives it back; what is none is refused. Its ONNX model equals it."""
 
 from __future__ import annotations
 
@@ -75,13 +75,53 @@ def test_a_segmenter_comes_back(options: dict[str, Any], tmp_path: Path) -> None
     assert (tmp_path / "again.spk").read_bytes() == (tmp_path / "net.spk").read_bytes()
 
 
-def test_a_segmenter_of_pixels_comes_back(tmp_path: Path) -> None:
+@cache
+def of_pixels() -> Deployed:
     options = {"trunk_options": SMALL["trunk_options"], "width": 8, "head_width": 8}
     model = ss.create_model("spike_fpn_nano", num_classes=5, **options)
     x = torch.rand(2, 3, 16, 24)
-    net = ss.deploy(wake(model, x), x)
+    return ss.deploy(wake(model, x), x)
+
+
+def test_a_segmenter_of_pixels_comes_back(tmp_path: Path) -> None:
+    net = of_pixels()
+    x = torch.rand(2, 3, 16, 24)
     net.save(tmp_path / "net.spk")
     assert torch.equal(Deployed.load(tmp_path / "net.spk")(x), net(x))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"steps": 2}, {"multiplication_free": True}, {"ablation": "vanilla_mask_embedding"}],
+    ids=str,
+)
+def test_onnx_computes_the_same_counts_and_masks(options: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    net = network(**options)
+    x = torch.rand(3, 3, 16, 24)
+    report = net.verify(x, against=("onnx",))
+    assert report.equal, report.table()
+    path = net.export(tmp_path / "net.onnx")
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == ["class_logits", "mask_logits"]
+    for own, other in zip(net.outputs(x), session.run(None, {"image": x.numpy()}), strict=True):
+        assert torch.equal(own, torch.from_numpy(other))
+
+
+def test_onnx_and_a_class_for_every_pixel() -> None:
+    pytest.importorskip("onnxruntime")
+    net = of_pixels()
+    report = net.verify(torch.rand(3, 3, 16, 24), against=("onnx",))
+    assert report.equal, report.table()
+
+
+def test_runtimes_without_an_exact_form_say_why(tmp_path: Path) -> None:
+    for suffix, package, reason in ((".xml", "openvino", "float32 alone"), (".nir", "nir", "no p")):
+        pytest.importorskip(package)
+        with pytest.raises(ValueError, match=f"is a segmenter's: .*{reason}"):
+            network().export(tmp_path / f"net{suffix}")
 
 
 def changed(
@@ -94,7 +134,7 @@ def changed(
 
 WRONG: list[tuple[type[IntegerNode], Callable[[Any], IntegerNode], str]] = [
     (IntegerPosition, lambda n: replace(n, channels=18), "four do not divide"),
-    (IntegerEmbedding, lambda n: replace(n, value=n.value.view(2, -1, 1, 6)), "its value is"),
+    (IntegerEmbedding, lambda n: replace(n, value=n.value.view(2, -1, 1, 1)), "its value is"),
     (IntegerSample, lambda n: replace(n, side=5), "its inputs are"),
     (IntegerSample, lambda n: replace(n, inputs=(*n.inputs[:2], n.inputs[1])), "its inputs are"),
     (IntegerMaskProduct, lambda n: replace(n, inhibitory=17), "more channels inhibit"),
