@@ -176,17 +176,17 @@ def _segmenter_flow(node: SegmenterNode, inputs: list[_Flow], graph: IntegerGrap
             _require(node, own != () and doubled, f"it resizes {own} to {size}")
             return replace(inputs[1], channels=inputs[0].channels)
         case IntegerSample(groups=groups, side=side):
-            value, offset, weight = inputs
-            _require(node, value.size != (), "it reads no map")
+            sampled, offset, weight = inputs
+            _require(node, sampled.size != (), "it reads no map")
             same = len({(flow.size, flow.fixed) for flow in inputs}) == 1
             points = groups * side**2
             same &= (offset.channels, weight.channels) == (2 * points, points)
             _require(node, same, f"its inputs are {inputs}")
-            _require(node, value.channels % groups == 0, "groups do not divide the channels")
-            fits = value.channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
+            _require(node, sampled.channels % groups == 0, "groups do not divide the channels")
+            fits = sampled.channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
             _require(node, fits, "it samples more values than any network")
             _require_counts(node, node.inputs[2], graph)
-            return value
+            return sampled
         case IntegerMaskProduct(inhibitory=inhibitory):
             embedding, features = inputs
             _require(node, embedding.fixed and embedding.size[:1] == (1,), "it reads no queries")

@@ -422,6 +422,10 @@ class Lowering:
             self.initialisers.append(self.onnx.numpy_helper.from_array(values, name))
         return self.constants[key]
 
+    def integers(self, *values: int) -> str:
+        """A constant of int64."""
+        return self.constant(np.array(values))
+
     def number(self, value: float, like: str = "image") -> str:
         """A scalar constant in the type of a tensor."""
         return self.constant(np.array(value, self.types[like]))

@@ -86,7 +86,7 @@ def _four_times_doubled(
     lowering: Lowering, x: str, axis: int, length: int, shape: tuple[int, int, int]
 ) -> str:
     """A pixel is once its neighbour and thrice the nearest; the border stands beside itself."""
-    op, ints = lowering.op, lambda *values: lowering.constant(np.array(values))
+    op, ints = lowering.op, lowering.integers
 
     def part(start: int, end: int) -> str:
         return op("Slice", x, ints(start), ints(end), ints(axis))
@@ -102,7 +102,7 @@ def _four_times_doubled(
 
 
 def _sample(lowering: Lowering, node: IntegerSample, inputs: list[str], *, wide: bool) -> str:
-    op, ints = lowering.op, lambda *values: lowering.constant(np.array(values))
+    op, ints = lowering.op, lowering.integers
     value_reach, offset_reach, _ = (lowering.reaches[name] for name in node.inputs)
     groups, points, bits = node.groups, node.side**2, node.position_bits
     channels = value_reach.interval.low.numel() // groups
@@ -169,7 +169,7 @@ def _sample(lowering: Lowering, node: IntegerSample, inputs: list[str], *, wide:
 def _mask_product(
     lowering: Lowering, node: IntegerMaskProduct, inputs: list[str], *, wide: bool
 ) -> str:
-    op, ints = lowering.op, lambda *values: lowering.constant(np.array(values))
+    op, ints = lowering.op, lowering.integers
     embedding, features = (lowering.cast(x, wide=wide) for x in inputs)
     queries, reach = lowering.reaches[node.inputs[0]], lowering.reaches[node.inputs[1]]
     channels = reach.interval.low.numel()
