@@ -12,25 +12,20 @@ ImageNet) stand beside ours.
 from __future__ import annotations
 
 import argparse
-import csv
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
 
 import spikesight as ss
+from paired import Question, Study, read
 from spikesight.graph import Synapse
 from spikesight.passes.quantization import packed_bytes
 from spikesight.training import Evaluation, TrainConfig, from_mapping, train
 
-# Two-sided 95 % quantiles of Student's t by degrees of freedom.
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _TWIN = "ann twin"
 
 
@@ -73,23 +68,6 @@ ROWS: dict[str, Row] = {
 }
 
 
-@dataclass(frozen=True)
-class Question:
-    """What changes from one row to another.
-
-    Attributes:
-        text: The change.
-        row: With it.
-        reference: Without it.
-        paper: Points of accuracy that the paper reports for it.
-    """
-
-    text: str
-    row: str
-    reference: str
-    paper: str
-
-
 _FULL, _PLAIN, _D4 = "4 bits, IE-LIF, MPRF, FGD", "4 bits, IE-LIF", "4 bits, IE-LIF, MPRF"
 _NONE = "not reported"
 QUESTIONS = (
@@ -110,7 +88,7 @@ QUESTIONS = (
     Question("neurons in RepConv, 4 bits", "4 bits, neurons in RepConv", _D4, _NONE),
     Question("IE-LIF for ReLU, fp32", "fp32", _TWIN, _NONE),
 )
-_COLUMNS = ("row", "seed", "settings", "top1", "loss", "firing_rate", "images", "seconds", "date")
+STUDY = Study(tuple(ROWS), QUESTIONS, "top1", "validation top-1")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = options.output / "results.csv"
     if not options.table:
         run_all(options, results)
-    print(table(read(results)))
+    print(STUDY.table(read(results)))
     print(f"\n{forms()}")
 
 
@@ -142,11 +120,9 @@ def run_all(options: argparse.Namespace, results: Path) -> None:
     rows = list(options.only or ROWS)
     if any(ROWS[row].taught for row in rows):
         rows = [_TWIN, *(row for row in rows if row != _TWIN)]
-    for seed in options.seeds:
-        for row in rows:
-            done = {(r["row"], r["seed"], r["settings"]) for r in read(results)}
-            if (row, str(seed), settings(options)) not in done:
-                write(results, run(row, seed, options))
+    STUDY.run(
+        results, rows, options.seeds, settings(options), lambda row, seed: run(row, seed, options)
+    )
 
 
 def settings(options: argparse.Namespace) -> str:
@@ -160,15 +136,11 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     result = train(configuration(name, seed, options)).last
     assert isinstance(result, Evaluation)
     return {
-        "row": name,
-        "seed": seed,
-        "settings": settings(options),
         "top1": result.top1,
         "loss": result.loss,
         "firing_rate": result.firing_rate,
         "images": result.images,
         "seconds": round(time.monotonic() - began),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
 
 
@@ -209,35 +181,6 @@ def configuration(name: str, seed: int, options: argparse.Namespace) -> TrainCon
     return from_mapping(TrainConfig, values)
 
 
-def read(results: Path) -> list[dict[str, str]]:
-    if not results.is_file():
-        return []
-    with results.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write(results: Path, values: dict[str, Any]) -> None:
-    results.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not results.is_file()
-    with results.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(values)
-
-
-def table(rows: list[dict[str, str]]) -> str:
-    """What was measured, as Markdown; runs under different settings are kept apart."""
-    parts = []
-    for chosen in dict.fromkeys(row["settings"] for row in rows):
-        accuracies: dict[str, dict[int, float]] = {name: {} for name in ROWS}
-        for row in rows:
-            if row["settings"] == chosen and row["row"] in accuracies:
-                accuracies[row["row"]][int(row["seed"])] = float(row["top1"])
-        parts.append(f"`{chosen}`\n\n{_accuracies(accuracies)}\n\n{_answers(accuracies)}")
-    return "\n\n".join(parts)
-
-
 def forms() -> str:
     """What neurons inside RepConv save, as Markdown: operations at 32 px, bytes at 4 bits."""
     lines = [
@@ -259,51 +202,6 @@ def forms() -> str:
             packed = packed_bytes(model, 4)
             lines.append(f"| {name} | {form} | {weights:,} | {operations:,.0f} | {packed:,} |")
     return "\n".join(lines)
-
-
-def _accuracies(accuracies: dict[str, dict[int, float]]) -> str:
-    lines = ["| row | validation top-1, one value per seed | mean |", "|---|---|---|"]
-    for name, by_seed in accuracies.items():
-        values = [by_seed[seed] for seed in sorted(by_seed)]
-        shown = ", ".join(f"{value:.2f}" for value in values) or "not run"
-        lines.append(f"| {name} | {shown} | {f'{mean(values):.2f}' if values else ''} |")
-    return "\n".join(lines)
-
-
-def _answers(accuracies: dict[str, dict[int, float]]) -> str:
-    lines = [
-        "| change | paper, points | ours, points (95 % interval) | seeds | verdict |",
-        "|---|---|---|---|---|",
-    ]
-    for question in QUESTIONS:
-        row, reference = accuracies[question.row], accuracies[question.reference]
-        seeds = sorted(row.keys() & reference.keys())
-        shown, verdict = answer([row[seed] - reference[seed] for seed in seeds], question.paper)
-        lines.append(f"| {question.text} | {question.paper} | {shown} | {len(seeds)} | {verdict} |")
-    return "\n".join(lines)
-
-
-def answer(differences: Sequence[float], paper: str) -> tuple[str, str]:
-    """The mean of paired differences with its interval, and what it says.
-
-    Args:
-        differences: One per seed, in points.
-        paper: What the paper reports.
-    """
-    if not differences:
-        return "not run", "not run"
-    middle = mean(differences)
-    if len(differences) == 1:
-        return f"{middle:+.2f}", "inconclusive (one seed)"
-    quantile = _T95[min(len(differences) - 1, len(_T95)) - 1]
-    margin = quantile * stdev(differences) / math.sqrt(len(differences))
-    shown = f"{middle:+.2f} ± {margin:.2f}"
-    if abs(middle) <= margin:
-        return shown, "inconclusive"
-    sign = "+" if middle > 0 else "−"
-    if paper[0] not in "+−":
-        return shown, "better" if middle > 0 else "worse"
-    return shown, "the paper's sign" if paper[0] == sign else "against the paper"
 
 
 if __name__ == "__main__":

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation_low_bit.py"
+from tests.benchmark_scripts import load_script
+
 SHORT = ["--format=digits", "--data=", "--image-size=8", "--epochs=1", "--batches=2"]
 
 
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    torch.set_num_threads(1)
-    spec = importlib.util.spec_from_file_location("ablation_low_bit", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("ablation_low_bit")
 
 
 def test_runs_are_not_repeated(
@@ -52,11 +43,12 @@ def test_every_row_can_be_configured_and_is_asked_for(ablation: ModuleType) -> N
     assert asked == set(ablation.ROWS)
 
 
-def test_verdicts(ablation: ModuleType) -> None:
-    assert ablation.answer([], "+1.0") == ("not run", "not run")
-    assert ablation.answer([2.0], "+1.0") == ("+2.00", "inconclusive (one seed)")
+def test_verdicts() -> None:
+    answer = load_script("paired").answer
+    assert answer([], "+1.0") == ("not run", "not run")
+    assert answer([2.0], "+1.0") == ("+2.00", "inconclusive (one seed)")
     # Standard error 0.1 * sqrt(1 / 3), Student's t with two degrees of freedom 4.303.
-    assert ablation.answer([0.9, 1.0, 1.1], "+1.0") == ("+1.00 ± 0.25", "the paper's sign")
-    assert ablation.answer([0.9, 1.0, 1.1], "−2.5")[1] == "against the paper"
-    assert ablation.answer([-0.9, -1.0, -1.1], "not reported")[1] == "worse"
-    assert ablation.answer([-1.0, 0.0, 1.0], "+1.0")[1] == "inconclusive"
+    assert answer([0.9, 1.0, 1.1], "+1.0") == ("+1.00 ± 0.25", "the paper's sign")
+    assert answer([0.9, 1.0, 1.1], "−2.5")[1] == "against the paper"
+    assert answer([-0.9, -1.0, -1.1], "not reported")[1] == "worse"
+    assert answer([-1.0, 0.0, 1.0], "+1.0")[1] == "inconclusive"

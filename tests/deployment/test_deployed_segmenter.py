@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,15 +83,10 @@ def test_integer_doubling_is_bilinear() -> None:
         resize(node, x, (12, 15))
 
 
-def test_what_has_no_integer_form_or_file_is_named(tmp_path: Path) -> None:
+def test_what_has_no_integer_form_is_named() -> None:
     model, x = segmenter(ablation="spiking_query")
     with pytest.raises(ValueError, match="not a current on the residual stream"):
         ss.deploy(model, x)
     model, x = segmenter(official=True, layer_scale=0.5)
     with pytest.raises(ValueError, match="without official=True"):
         ss.deploy(model, x)
-    net = ss.deploy(*segmenter())
-    with pytest.raises(ValueError, match="segmenter"):
-        net.save(tmp_path / "net.spk")
-    with pytest.raises(ValueError, match="segmenter"):
-        net.export(tmp_path / "net.onnx")

@@ -281,6 +281,25 @@ def test_photos_videos_and_folders_are_segmented(small: Build, tmp_path: Path) -
     )
 
 
+def test_a_model_of_pixels_trains_validates_and_predicts(small: Build, tmp_path: Path) -> None:
+    trunk = {**TRUNK, "strides": [2, 2, 2, 1, 1]}
+    arguments = {"trunk_options": trunk, "width": 8, "head_width": 8}
+    model = {"name": "spike_fpn_nano", "arguments": arguments}
+    config = small("semantic", model=model, segmentation={}, epochs=1)
+    result = train(config)
+    again = validate_segmenter(result.folder / "last")
+    assert isinstance(again, SemanticFigures)
+    assert again.columns() == pytest.approx(result.last.columns(), rel=1e-5, abs=1e-3)
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (41, 30), (200, 30, 90)).save(photo)
+    (written,) = segment_files(result.folder, [photo], tmp_path / "out")
+    assert Image.open(written.classes).size == (41, 30)
+    with pytest.raises(ValueError, match="PixelLoss, which has none"):
+        train(small("semantic", "other", model=model))
+    with pytest.raises(ValueError, match="cannot tell objects apart; pass task=semantic"):
+        train(small("panoptic", "panoptic", model=model, segmentation={}))
+
+
 def test_corrupt_and_missing_files(small: Build, tmp_path: Path) -> None:
     run = train(small("semantic", epochs=1, limit_batches=1)).folder
     good, bad, film = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "film.mp4"

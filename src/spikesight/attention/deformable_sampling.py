@@ -19,13 +19,26 @@ class DeformableSampling(nn.Module):
         side: Side of the kernel in pixels.
         single_precision_grid: Whether pixel positions are rounded to float32 fractions of the
             padded map, as in the authors' code, which moves samples by about 1e-6 pixels.
+        offset_bits: Bits after the binary point that an offset in pixels is rounded to; gradients
+            pass straight through. With 2, bilinear weights are sixteenths that shifts and
+            additions make. None for real-valued offsets.
     """
 
-    def __init__(self, groups: int, side: int = 3, *, single_precision_grid: bool = False) -> None:
+    def __init__(
+        self,
+        groups: int,
+        side: int = 3,
+        *,
+        single_precision_grid: bool = False,
+        offset_bits: int | None = None,
+    ) -> None:
         super().__init__()
+        if offset_bits is not None and not 0 <= offset_bits <= 8:
+            raise ValueError(f"offset_bits={offset_bits}; pass 0 to 8, or None")
         self.groups = groups
         self.side = side
         self.single_precision_grid = single_precision_grid
+        self.offset_bits = offset_bits
 
     @property
     def points(self) -> int:
@@ -51,11 +64,12 @@ class DeformableSampling(nn.Module):
             self.groups,
             self.side,
             single_precision_grid=self.single_precision_grid,
+            offset_bits=self.offset_bits,
         )
 
     def extra_repr(self) -> str:
-        """Groups and side."""
-        return f"groups={self.groups}, side={self.side}"
+        """Groups, side and grid."""
+        return f"groups={self.groups}, side={self.side}, offset_bits={self.offset_bits}"
 
 
 def deformable_sample(
@@ -66,8 +80,11 @@ def deformable_sample(
     side: int,
     *,
     single_precision_grid: bool = False,
+    offset_bits: int | None = None,
 ) -> Tensor:
     """What `DeformableSampling` computes; shapes as there."""
+    if offset_bits is not None:
+        offset = round_offset(offset, offset_bits)
     samples, channels, height, width = value.shape
     points = side**2
     displaced = offset.reshape(samples, groups, points, 2, height, width)
@@ -83,6 +100,12 @@ def deformable_sample(
     weights = weight.reshape(samples * groups, 1, points, height, width)
     summed: Tensor = (sampled * weights).sum(2)
     return summed.reshape(value.shape)
+
+
+def round_offset(offset: Tensor, bits: int) -> Tensor:
+    """Rounds to `bits` bits after the binary point, half up; gradients pass straight through."""
+    rounded = (offset * 2.0**bits + 0.5).floor() / 2.0**bits
+    return offset + (rounded - offset).detach() if offset.requires_grad else rounded
 
 
 def _grid(like: Tensor, size: int, side: int, axis: int, single_precision: bool) -> Tensor:

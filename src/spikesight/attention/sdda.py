@@ -67,6 +67,8 @@ class SpikeDrivenDeformableAttention(nn.Module):
         bias: Whether the convolutions of positions and weights have biases.
         official_layout: Whether positions and weights are read in the memory layout that the
             authors' code reads them in, and pixel positions rounded as there.
+        offset_bits: Bits after the binary point that positions are rounded to; None for
+            real-valued ones.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SpikeDrivenDeformableAttention(nn.Module):
         spiked: Spiked = "weights",
         bias: bool = False,
         official_layout: bool = False,
+        offset_bits: int | None = None,
     ) -> None:
         super().__init__()
         if channels % groups:
@@ -101,7 +104,9 @@ class SpikeDrivenDeformableAttention(nn.Module):
             if depthwise
             else nn.Identity()
         )
-        self.sampling = DeformableSampling(groups, side, single_precision_grid=official_layout)
+        self.sampling = DeformableSampling(
+            groups, side, single_precision_grid=official_layout, offset_bits=offset_bits
+        )
         points = groups * self.sampling.points
         self.neuron = neuron()
         self.offset = ConvNorm(channels, 2 * points, 1, bias=bias)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from spikesight.attention.mask_product import mask_product
 from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
@@ -28,6 +29,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
 )
 from spikesight.passes.batches import inputs_of
+from spikesight.passes.energy_report import SHIFTABLE_OFFSET_BITS
 from spikesight.passes.fan_out import accumulations
 from spikesight.passes.operation_energy import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
 from spikesight.passes.ranges import prove_ranges
@@ -253,23 +255,38 @@ class _Meter:
                 return Operations(additions=elements * (steps - 1))
             case IntegerEmbedding() | IntegerPosition():
                 return Operations()
-            case IntegerResize():
-                # a + b + b + b in each direction, row by row, then a shift.
-                return Operations(additions=6.0 * elements, comparisons=float(elements))
-            case IntegerSample(side=side, inputs=(_, _, weight)):
-                # A position's two halves, four products of weights and pixels, one shift.
+            case IntegerResize(inputs=(source, _)):
+                if self._elements[source] == elements:
+                    return Operations()
+                # a + b + 2 b along rows, then along columns of twice as many, then rounding.
+                return Operations(additions=4.0 * elements, comparisons=2.5 * elements)
+            case IntegerSample(side=side, inputs=(_, _, weight), position_bits=bits):
                 counts = self._counts[weight]
                 spikes = float(counts.double().sum()) * (elements / (counts.numel() / side**2))
                 values = float(elements * side**2)
                 positions = 2.0 * counts.numel()
+                if bits <= SHIFTABLE_OFFSET_BITS:
+                    # (4 - f) a + f b for f = 0..3 is one shift and two additions; thrice, and
+                    # rounding. A comparison with f chooses what is shifted.
+                    return Operations(
+                        accumulates=spikes,
+                        additions=positions + 7.0 * values,
+                        comparisons=positions + 7.0 * values,
+                    )
+                # A position's two halves, four products of weights and pixels, one shift.
                 return Operations(
                     accumulates=spikes,
                     additions=positions,
                     comparisons=positions + values,
                     multiplies=4.0 * values + 4.0 * counts.numel(),
                 )
-            case IntegerMaskProduct(inputs=(embedding, _)):
+            case IntegerMaskProduct(inputs=(embedding, features)):
                 spikes = float(self._counts[embedding].double().sum())
+                if features in self._counts:
+                    meetings = mask_product(
+                        self._counts[embedding].double(), self._counts[features].double()
+                    )
+                    return Operations(accumulates=float(meetings.sum()))
                 return Operations(accumulates=spikes * output.shape[-2:].numel())
         raise AssertionError(f"unknown node {node}")
 

@@ -84,14 +84,8 @@ def prove_at(graph: IntegerGraph, size: tuple[int, int]) -> dict[str, Reach]:
         As `prove_ranges` does.
 
     Raises:
-        ExportError: If the network is a segmenter's; names the first node without an export.
         ValueError: If the network does not take this size.
     """
-    if (node := graph.segmenter_node) is not None:
-        raise ExportError(
-            f"{node.name} is a segmenter's, and only classifiers can be exported so far; run the "
-            "deployed network in PyTorch"
-        )
     stride, largest = graph.input.stride, graph.max_size
     if min(size) < 1 or size[0] % stride or size[1] % stride:
         raise ValueError(
@@ -104,6 +98,21 @@ def prove_at(graph: IntegerGraph, size: tuple[int, int]) -> dict[str, Reach]:
             "ranges are proved for; deploy with a larger max_size"
         )
     return prove_ranges(replace(graph, max_size=size))
+
+
+def refuse_segmenter(graph: IntegerGraph, runtime: str, reason: str) -> None:
+    """Raises ExportError for a network with nodes of segmenters; names the first one.
+
+    Args:
+        graph: The network.
+        runtime: Name of what it was to be written for.
+        reason: Why that has no exact form of it.
+    """
+    if (node := graph.segmenter_node) is not None:
+        raise ExportError(
+            f"{node.name} is a segmenter's: {runtime} {reason}; export to .onnx, or run the "
+            "deployed network in PyTorch"
+        )
 
 
 def split_of(node: IntegerSynapse, source: Interval) -> int:

@@ -196,7 +196,7 @@ class Deployed:
         """Writes the network for another runtime, which the suffix names.
 
         Args:
-            path: A file ending in .onnx, .xml (OpenVINO) or .nir.
+            path: A file ending in .onnx, .xml (OpenVINO) or .nir; segmenters have .onnx alone.
             size: Height and width of the inputs; the network's largest size if omitted.
 
         Returns:

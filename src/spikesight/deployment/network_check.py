@@ -8,17 +8,22 @@ from typing import assert_never
 
 import torch
 
+from spikesight.deployment.segmenter_nodes import SegmenterNode
 from spikesight.graph.integer_vocabulary import (
-    SEGMENTER_NODES,
     IntegerAdd,
     IntegerAttention,
+    IntegerEmbedding,
     IntegerGraph,
     IntegerInput,
+    IntegerMaskProduct,
     IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
     IntegerSynapse,
     Rounding,
 )
@@ -37,10 +42,17 @@ class InvalidNetworkError(ValueError):
 
 @dataclass(frozen=True)
 class _Flow:
-    """A value between nodes: its channels, and height and width at the largest input, or ()."""
+    """A value between nodes.
+
+    Attributes:
+        channels: Its channels.
+        size: Height and width at the largest input, or ().
+        fixed: Whether the size is the same for every input, as that of queries.
+    """
 
     channels: int
     size: tuple[int, ...]
+    fixed: bool = False
 
 
 def check_network(graph: IntegerGraph) -> None:
@@ -55,13 +67,14 @@ def check_network(graph: IntegerGraph) -> None:
         InvalidNetworkError: If nodes do not fit together, a range cannot be proved, or a rounding
             form is not the thresholds'; names the node.
     """
-    ends = [(IntegerInput, "first"), (IntegerOutput, "last")]
-    for position, (kind, word) in zip((0, -1), ends, strict=True):
-        of_kind = [node for node in graph.nodes if isinstance(node, kind)]
-        if len(of_kind) != 1 or graph.nodes[position] is not of_kind[0]:
-            raise InvalidNetworkError(
-                f"there is not exactly one {kind.__name__}, {word} of the nodes"
-            )
+    images = [node for node in graph.nodes if isinstance(node, IntegerInput)]
+    if len(images) != 1 or graph.nodes[0] is not images[0]:
+        raise InvalidNetworkError("there is not exactly one IntegerInput, first of the nodes")
+    if not isinstance(graph.nodes[-1], IntegerOutput):
+        raise InvalidNetworkError("there is no IntegerOutput, last of the nodes")
+    ends = {node.name for node in graph.nodes if isinstance(node, IntegerOutput)}
+    for node in graph.nodes:
+        _require(node, not ends.intersection(node.inputs), "it reads an output")
     steps = graph.input.steps
     flows: dict[str, _Flow] = {}
     for node in graph.nodes:
@@ -109,18 +122,24 @@ def _flow(node: IntegerNode, inputs: list[_Flow], graph: IntegerGraph, steps: in
             extents = [
                 side + 2 * node.padding - k for side, k in zip(inputs[0].size, kernel, strict=True)
             ]
-            return _Flow(outputs, tuple(extent // node.stride + 1 for extent in extents))
+            size = tuple(extent // node.stride + 1 for extent in extents)
+            return _Flow(outputs, size, inputs[0].fixed)
         case IntegerNeuron():
             _check_neuron(node, inputs[0].channels, graph, steps)
             return inputs[0]
         case IntegerAdd():
-            _require(node, inputs[0] == inputs[1], f"its inputs are {inputs[0]} and {inputs[1]}")
+            # One embedding may be added to every pixel.
+            once = _Flow(inputs[0].channels, (1, 1), fixed=True)
+            everywhere = inputs[1] == once and inputs[0].size != ()
+            same = inputs[0] == inputs[1]
+            _require(node, same or everywhere, f"its inputs are {inputs[0]} and {inputs[1]}")
             return inputs[0]
         case IntegerAttention():
             counts = all(isinstance(graph.by_name[name], IntegerNeuron) for name in node.inputs)
             _require(node, counts, "it reads something else than neurons")
-            _require(node, inputs[0] == inputs[1] == inputs[2], f"its inputs are {inputs}")
-            _require(node, inputs[0].size != (), "it reads no map")
+            same = inputs[1] == inputs[2] and inputs[0].channels == inputs[1].channels
+            _require(node, same, f"its inputs are {inputs}")
+            _require(node, () not in (inputs[0].size, inputs[1].size), "it reads no map")
             _require(node, inputs[0].channels % node.heads == 0, "heads do not divide the channels")
             return inputs[0]
         case IntegerPool():
@@ -138,9 +157,50 @@ def _flow(node: IntegerNode, inputs: list[_Flow], graph: IntegerGraph, steps: in
             _require(node, node.steps == steps, "steps are not those of the input")
             _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")
             return inputs[0]
-    _require(node, not isinstance(node, SEGMENTER_NODES), "files hold no segmenters yet")
-    assert not isinstance(node, SEGMENTER_NODES)
+    return _segmenter_flow(node, inputs, graph)
+
+
+def _segmenter_flow(node: SegmenterNode, inputs: list[_Flow], graph: IntegerGraph) -> _Flow:
+    match node:
+        case IntegerEmbedding(value=value):
+            samples, channels, rows, queries = value.shape
+            _require(node, (samples, rows) == (1, 1), f"its value is {list(value.shape)}")
+            return _Flow(channels, (1, queries), fixed=True)
+        case IntegerPosition(channels=channels):
+            _require(node, channels % 4 == 0, "four do not divide the channels")
+            _require(node, inputs[0].size != (), "it reads no map")
+            return replace(inputs[0], channels=channels)
+        case IntegerResize():
+            own, size = inputs[0].size, inputs[1].size
+            doubled = own == size or tuple(2 * side for side in own) == size
+            _require(node, own != () and doubled, f"it resizes {own} to {size}")
+            return replace(inputs[1], channels=inputs[0].channels)
+        case IntegerSample(groups=groups, side=side):
+            sampled, offset, weight = inputs
+            _require(node, sampled.size != (), "it reads no map")
+            same = len({(flow.size, flow.fixed) for flow in inputs}) == 1
+            points = groups * side**2
+            same &= (offset.channels, weight.channels) == (2 * points, points)
+            _require(node, same, f"its inputs are {inputs}")
+            _require(node, sampled.channels % groups == 0, "groups do not divide the channels")
+            fits = sampled.channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
+            _require(node, fits, "it samples more values than any network")
+            _require_counts(node, node.inputs[2], graph)
+            return sampled
+        case IntegerMaskProduct(inhibitory=inhibitory):
+            embedding, features = inputs
+            _require(node, embedding.fixed and embedding.size[:1] == (1,), "it reads no queries")
+            same = embedding.channels == features.channels and features.size != ()
+            _require(node, same, f"its inputs are {inputs}")
+            _require(node, inhibitory <= features.channels, "more channels inhibit than there are")
+            _require_counts(node, node.inputs[0], graph)
+            return replace(features, channels=embedding.size[1])
     assert_never(node)
+
+
+def _require_counts(node: IntegerNode, source: str, graph: IntegerGraph) -> None:
+    spikes = isinstance(graph.by_name[source], IntegerNeuron)
+    _require(node, spikes, f"{source!r} is no neuron")
 
 
 def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph, steps: int) -> None:
@@ -151,10 +211,12 @@ def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph, steps
         _require(node, count in (1, channels), f"{field} are for {count} channels of {channels}")
     ascending = bool((node.thresholds.diff(dim=1) >= 0).all())
     _require(node, ascending, "thresholds do not ascend")
-    of_pixels = isinstance(graph.by_name[node.inputs[0]], IntegerPool)
+    source = graph.by_name[node.inputs[0]]
+    of_keys = isinstance(source, IntegerAttention) and source.mean
+    of_pixels = of_keys or isinstance(source, IntegerPool)
     _require(node, node.per_pixel == of_pixels, "per_pixel is not whether it reads a pool")
     if node.steps == 1:
-        at_rest = node.shift == 0 and not bool(node.bias.any())
+        at_rest = (of_keys or node.shift == 0) and not bool(node.bias.any())
         _require(node, at_rest, "over one step its shift and bias are zero")
     if node.rounding is not None:
         _require(node, node.steps == 1 and not of_pixels, "a rounding form cannot serve it")

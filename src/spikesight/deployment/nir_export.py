@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spikesight.deployment.exporting import ExportError, prove_at
+from spikesight.deployment.exporting import ExportError, prove_at, refuse_segmenter
 from spikesight.graph.integer_vocabulary import (
     SEGMENTER_NODES,
     IntegerAdd,
@@ -99,6 +99,7 @@ class _Writer:
 
         self.nir: Any = nir
         self.graph = graph
+        refuse_segmenter(graph, "NIR", "has no primitive for it")
         self.reaches = prove_at(graph, size)
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []

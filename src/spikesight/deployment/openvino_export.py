@@ -20,6 +20,7 @@ from spikesight.deployment.exporting import (
     ExportError,
     folded_neurons,
     prove_at,
+    refuse_segmenter,
     split_of,
 )
 from spikesight.deployment.integer_execution import Counts
@@ -138,6 +139,11 @@ class _Lowering:
         self.size = size
         self.frames = frames
         self.fast = fast
+        refuse_segmenter(
+            graph,
+            "OpenVINO's CPU plugin",
+            "computes in float32 alone, and interpolation in pairs of its digits is not written",
+        )
         self.reaches = prove_at(graph, size)
         self.folded = folded_neurons(graph)
         self.values: dict[str, Value] = {}

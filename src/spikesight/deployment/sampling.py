@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from spikesight.graph.integer_vocabulary import IntegerResize, IntegerSample
+from spikesight.synapses.resizing import check_doubling, sixteen_times_doubled
 
 
 def resize(node: IntegerResize, x: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -18,13 +18,8 @@ def resize(node: IntegerResize, x: Tensor, size: tuple[int, ...]) -> Tensor:
         ValueError: If the size is neither the map's nor twice that.
     """
     own = tuple(x.shape[-2:])
-    if size == own:
-        return x
-    if size != (2 * own[0], 2 * own[1]):
-        raise ValueError(
-            f"{node.name} resizes a map of {own} to {size}, but only doubling is exact in integers"
-        )
-    return (F.interpolate(x, size=size, mode="bilinear", align_corners=False) + 0.5).floor()
+    check_doubling(node.name, own, size)
+    return x if size == own else ((sixteen_times_doubled(x) + 8) / 16).floor()
 
 
 def interpolate(node: IntegerSample, value: Tensor, offset: Tensor) -> Tensor:

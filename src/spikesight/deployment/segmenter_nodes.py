@@ -36,10 +36,13 @@ def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Te
     first = inputs[0]
     assert not isinstance(first, list) or isinstance(node, IntegerMaskProduct)
     match node:
-        case IntegerMaskProduct():
-            features = _tensor(inputs[1])
+        case IntegerMaskProduct(inhibitory=inhibitory):
             spikes = first if isinstance(first, list) else [first]
-            return torch.stack([mask_product(s.to(features), features) for s in spikes]).sum(0)
+            # Where the features are spikes too, every sub-step of one meets every one of the other.
+            features = inputs[1] if isinstance(inputs[1], list) else [inputs[1]]
+            return torch.stack(
+                [mask_product(s.to(f), f, inhibitory) for s in spikes for f in features]
+            ).sum(0)
         case IntegerSample():
             interpolated = sampling.interpolate(node, _tensor(first), _tensor(inputs[1]))
             weight = inputs[2]

@@ -15,13 +15,18 @@ from spikesight.graph.integer_vocabulary import (
     INTEGER_VOCABULARY_VERSION,
     IntegerAdd,
     IntegerAttention,
+    IntegerEmbedding,
     IntegerGraph,
     IntegerInput,
+    IntegerMaskProduct,
     IntegerMaxPool,
     IntegerNeuron,
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
     IntegerSynapse,
     Leak,
     Rounding,
@@ -49,8 +54,8 @@ _EXACT = (-EXACT_IN_FLOAT32, EXACT_IN_FLOAT32)
 # A channel of tiny weights may have thresholds out of reach, beyond 32 bits; float64 holds these.
 _THRESHOLD = (-(2**53), 2**53)
 
-# Fields of segmenters alone, which files do not hold yet.
-_NOT_STORED = ("mean", "of_queries")
+# Written where they are true alone.
+_FLAGS = {"Attention": "mean", "Output": "of_queries"}
 
 _LEAKS = ("none", "all", "share", "rest")
 _RESETS = ("soft", "hard")
@@ -116,6 +121,21 @@ _KINDS = {
         {"kernel": (1, 255), "stride": _KERNEL_STEP, "padding": (0, 127)},
         {},
     ),
+    "Embedding": _Kind(IntegerEmbedding, 1, {}, {"value": (4, *_INT32)}),
+    "Position": _Kind(IntegerPosition, 1, {"channels": _CHANNELS, "shift": _LEFT_SHIFT}, {}),
+    "Resize": _Kind(IntegerResize, 2, {}, {}),
+    "Sample": _Kind(
+        IntegerSample,
+        3,
+        {
+            "groups": _CHANNELS,
+            "side": (1, 15),
+            "offset_shift": _LEFT_SHIFT,
+            "position_bits": (0, 8),
+        },
+        {},
+    ),
+    "MaskProduct": _Kind(IntegerMaskProduct, 2, {"inhibitory": (0, _CHANNELS[1])}, {}),
     "Output": _Kind(IntegerOutput, 1, {"steps": _STEPS}, {}),
 }
 
@@ -132,14 +152,8 @@ def describe(graph: IntegerGraph) -> tuple[str, dict[str, Tensor]]:
     """A network as JSON text and tensors named node.field.
 
     Raises:
-        FaultError: If a field has no form in JSON, a weight does not fit its bits, or the network
-            is a segmenter's.
+        FaultError: If a field has no form in JSON, or a weight does not fit its bits.
     """
-    if (node := graph.segmenter_node) is not None:
-        raise FaultError(
-            f"{node.name} is a segmenter's, which .spk files do not hold yet",
-            "save the trained model and deploy it again",
-        )
     tensors: dict[str, Tensor] = {}
     names = {kind.node: name for name, kind in _KINDS.items()}
     entries = []
@@ -169,7 +183,7 @@ def _values(node: IntegerNode) -> list[tuple[str, object]]:
         value = getattr(node, field.name)
         if isinstance(value, Rounding):
             values += [("rounding.gain", value.gain), ("rounding.offset", value.offset)]
-        elif field.name not in _NOT_STORED:
+        elif value is not False or field.name not in _FLAGS.values():
             values.append((field.name, value))
     return values
 
@@ -303,6 +317,8 @@ def _node(entry: _Entry, left: dict[str, Tensor]) -> IntegerNode:
         values["rounding"] = tensors.take_rounding()
     elif kind.node is IntegerOutput:
         values["scale"] = entry.take("scale", float)
+    if (flag := _FLAGS.get(kind_name)) in entry.left:
+        values[flag] = entry.take(flag, bool)
     tensors.shapes.finish()
     entry.finish()
     return kind.node(name, tuple(sources), **values)

@@ -34,6 +34,7 @@ from spikesight.graph.vocabulary import (
 )
 from spikesight.neurons.dynamics import integrate
 from spikesight.presentation import present
+from spikesight.synapses.resizing import bilinear_resize
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 
@@ -113,11 +114,12 @@ def run_static(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
     match node:
         case Sample():
             return sample(node, *inputs)
-        case MaskProduct(scale=scale):
-            return mask_product(*inputs) * scale
-        case Resize():
-            size = inputs[1].shape[-2:]
-            return F.interpolate(inputs[0], size=size, mode="bilinear", align_corners=False)
+        case MaskProduct(scale=scale, inhibitory=inhibitory):
+            embedding, features = inputs
+            return mask_product(embedding, features, inhibitory) * scale
+        case Resize(shifts=shifts):
+            height, width = inputs[1].shape[-2:]
+            return bilinear_resize(inputs[0], (height, width), shifts=shifts)
         case Embedding(value=value):
             return value.expand(inputs[0].shape[0], -1, -1, -1)
         case Position(channels=channels):
@@ -142,6 +144,7 @@ def sample(node: Sample, value: Tensor, offset: Tensor, weight: Tensor) -> Tenso
         node.groups,
         node.side,
         single_precision_grid=node.single_precision_grid,
+        offset_bits=node.offset_bits,
     )
     return sampled * node.scale
 

@@ -234,7 +234,13 @@ class IntegerSample(Node):
 
 @dataclass(frozen=True)
 class IntegerMaskProduct(Node):
-    """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order."""
+    """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order.
+
+    Attributes:
+        inhibitory: So many of the last channels are subtracted.
+    """
+
+    inhibitory: int = 0
 
 
 @dataclass(frozen=True)
@@ -348,7 +354,7 @@ class IntegerGraph:
 
     @property
     def segmenter_node(self) -> IntegerNode | None:
-        """The first node that only segmenters have, which no file or other runtime holds yet."""
+        """The first node that only segmenters have; None in a classifier."""
         for node in self.nodes:
             mean = isinstance(node, IntegerAttention) and node.mean
             if mean or isinstance(node, SEGMENTER_NODES):

@@ -33,7 +33,7 @@ from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout
 from spikesight.models.spike2former.mask_embedding import SigmoidNeuron
 from spikesight.models.spike2former.model import QueryReadout
 from spikesight.models.spike2former.output import Segmentation
-from spikesight.models.spike2former.pixel_decoder import BilinearResize
+from spikesight.models.spike_fpn import PixelSegmentation
 from spikesight.synapses.normalisation import gain_and_shift
 
 _LEAVES = (
@@ -45,7 +45,7 @@ _LEAVES = (
     attention.MaskProduct,
     attention.Rearrange,
     attention.SinePosition,
-    BilinearResize,
+    synapses.BilinearResize,
     SigmoidNeuron,
     Presentation,
     GlobalPool,
@@ -54,6 +54,7 @@ _LEAVES = (
     nn.MaxPool2d,
     nn.Identity,
 )
+_RESULTS = (Segmentation, PixelSegmentation)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
@@ -118,7 +119,7 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
                 nodes += _behind_sigmoid(name, module, inputs, model)
             else:
                 nodes.append(_node(_unique(name, nodes), module, inputs))
-        elif node.op == "call_function" and node.target is Segmentation:
+        elif node.op == "call_function" and node.target in _RESULTS:
             continue
         elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
             nodes.append(Add(_unique(_owner(node) + "add", nodes), inputs))
@@ -186,17 +187,24 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
         return AttentionProduct(name, inputs, module.heads, module.scale, module.mean)
     if isinstance(module, attention.DeformableSampling):
         grid = module.single_precision_grid
-        return Sample(name, inputs, module.groups, module.side, single_precision_grid=grid)
+        return Sample(
+            name,
+            inputs,
+            module.groups,
+            module.side,
+            single_precision_grid=grid,
+            offset_bits=module.offset_bits,
+        )
     if isinstance(module, attention.MaskProduct):
-        return MaskProduct(name, inputs)
+        return MaskProduct(name, inputs, inhibitory=module.inhibitory)
     if isinstance(module, attention.LearnedEmbedding):
         return Embedding(name, inputs, _copy(module.weight))
     if isinstance(module, attention.SinePosition):
         return Position(name, inputs, module.channels)
     if isinstance(module, attention.Rearrange):
         return Rearrange(name, inputs, module.kind)
-    if isinstance(module, BilinearResize):
-        return Resize(name, inputs)
+    if isinstance(module, synapses.BilinearResize):
+        return Resize(name, inputs, module.shifts)
     if isinstance(module, GlobalPool):
         return Pool(name, inputs)
     if isinstance(module, nn.MaxPool2d):

@@ -181,7 +181,13 @@ class MaxPool(Node):
 
 @dataclass(frozen=True)
 class Resize(Node):
-    """Bilinear interpolation, corners not aligned, inputs in the order map, map of the new size."""
+    """Bilinear interpolation, corners not aligned, inputs in the order map, map of the new size.
+
+    Attributes:
+        shifts: Whether it doubles by shifts and additions alone.
+    """
+
+    shifts: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,12 +199,14 @@ class Sample(Node):
         side: Side of the kernel of sampled points.
         scale: Factor of the result.
         single_precision_grid: Whether pixel positions are float32 fractions, as the authors'.
+        offset_bits: Bits after the binary point of an offset in pixels; None for real-valued ones.
     """
 
     groups: int
     side: int
     scale: float = 1.0
     single_precision_grid: bool = False
+    offset_bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -207,9 +215,11 @@ class MaskProduct(Node):
 
     Attributes:
         scale: Factor of the result.
+        inhibitory: So many of the last channels are subtracted.
     """
 
     scale: float = 1.0
+    inhibitory: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Class scores of every pixel from classified masks (MaskFormer, arXiv 2107.06278, eq. 4)."""
+"""Class scores of every pixel, also from classified masks (MaskFormer, arXiv 2107.06278, eq. 4)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from spikesight.models.spike2former.output import Segmentation
+from spikesight.models.spike_fpn import PixelSegmentation
 
 _LARGEST = 2**27  # numbers in a map of queries that is resized at once: half a gigabyte
 
@@ -21,12 +22,14 @@ def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(masks[None], size, mode="bilinear", align_corners=False)[0]
 
 
-def semantic_scores(output: Segmentation, size: tuple[int, int], crop: tuple[int, int]) -> Tensor:
+def semantic_scores(
+    output: Segmentation | PixelSegmentation, size: tuple[int, int], crop: tuple[int, int]
+) -> Tensor:
     """Scores of every class at every pixel.
 
-    The masks are resized to the padded input's size, the padding is cut off, and what is left is
-    resized to the photo. Then scores = softmax(classes) without "no object", weighted with
-    sigmoid(masks) and summed over the queries.
+    The masks are resized to the padded input's size and the padding is cut off. Then scores =
+    softmax(classes) without "no object", weighted with sigmoid(masks) and summed over the queries.
+    Logits of pixels are resized likewise; scores = softmax(logits).
 
     Args:
         output: Of a batch.
@@ -37,6 +40,9 @@ def semantic_scores(output: Segmentation, size: tuple[int, int], crop: tuple[int
         Scores [B, K, *crop]; not normalised.
     """
     height, width = crop
+    if isinstance(output, PixelSegmentation):
+        shown = interpolate(output.pixel_logits.float(), size, mode="bilinear", align_corners=False)
+        return shown[..., :height, :width].softmax(1)
     classes = output.class_logits.float().softmax(-1)[..., :-1]
     scores = []
     for weights, masks in zip(classes, output.mask_logits.float(), strict=True):

@@ -13,9 +13,10 @@ from spikesight.data.segmentation.scene import Truth
 from spikesight.inference.panoptic import PanopticRules, fuse
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
 from spikesight.models.spike2former.output import Segmentation
+from spikesight.models.spike_fpn import PixelSegmentation
 
 _LARGEST_MASKS = 2**28  # numbers in the masks of all queries of a photo
-Segmenter = Callable[[Tensor], Segmentation]
+Segmenter = Callable[[Tensor], Segmentation | PixelSegmentation]
 
 
 @dataclass
@@ -179,14 +180,20 @@ def single_view(view: View, images: Tensor) -> Segmentation:
     """What the segmenter says about whole photos [B, 3, H, W], padded to its stride.
 
     Raises:
-        ValueError: If several views are asked for.
+        ValueError: If several views are asked for, or the segmenter has no queries.
     """
     if not view.config.single:
         raise ValueError(
             "objects and queries come from one view of the whole photo; pass view.mode=whole, "
             "view.scales=[1.0] and view.flip=false"
         )
-    return view.model(padded(images, view.stride))
+    output = view.model(padded(images, view.stride))
+    if isinstance(output, PixelSegmentation):
+        raise ValueError(
+            "objects and queries come from classified masks, but this model gives every pixel a "
+            "class; pass task=semantic, or a model.name such as spike2former_nano"
+        )
+    return output
 
 
 def enlarged(masks: Tensor, images: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

@@ -14,6 +14,7 @@ from spikesight.losses.firing_rate import (
     recorded_firing_rates,
     spiking_neurons,
 )
+from spikesight.losses.pixels import PixelLoss
 from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.losses.segments import Segments
 
@@ -21,6 +22,7 @@ __all__ = [
     "DistillationConfig",
     "FiringRateConfig",
     "FiringRates",
+    "PixelLoss",
     "SegmentationLoss",
     "Segments",
     "attention_similarity_loss",

@@ -1,6 +1,12 @@
 """Model families; importing this package registers every one of them."""
 
-from spikesight.models import metaspikformer, spike2former, spikformer, spikformer_v2
+from spikesight.models import (
+    metaspikformer,
+    spike2former,
+    spike_fpn,
+    spikformer,
+    spikformer_v2,
+)
 from spikesight.models.base import Recipe, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.streaming import Stream, stream
@@ -12,6 +18,7 @@ __all__ = [
     "Stream",
     "metaspikformer",
     "spike2former",
+    "spike_fpn",
     "spikformer",
     "spikformer_v2",
     "stream",

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from spikesight.attention.mask_product import mask_product
 from spikesight.graph import (
     Affine,
     AttentionProduct,
@@ -43,6 +44,9 @@ LOW_BIT_NOTE = (
     "eq. 30; shares reconstructed)"
 )
 
+SHIFTABLE_OFFSET_BITS = 2
+"""Up to so many bits of an offset, shifts and additions interpolate."""
+
 _Key = TypeVar("_Key")
 
 
@@ -59,7 +63,8 @@ class LayerEnergy:
         firing_rate: Mean input spike in [0, 1]; None where the input is real-valued.
         mean_count: Mean input count per time step, in [0, D]; None likewise.
         accumulates: Accumulations by actual spikes over all T x D steps: each spike times the
-            outputs that it really reaches.
+            outputs that it really reaches; and the additions of shifts and additions that
+            interpolate.
         multiplies: Multiply-accumulates over all time steps.
         paper_accumulates: The papers' estimate of `accumulates`, mean count * T * MACs
             (QSD-Transformer eqs. 28-30); it ignores the border. Attention products count K and Q.
@@ -349,6 +354,12 @@ class _Meter:
         elif isinstance(node, Sample | Resize | MaskProduct):
             for index, count in enumerate(_product_macs(node, inputs)):
                 _add(self.macs, (node.name, index), count)
+                if (additions := _shifted_additions(node, index)) is not None:
+                    _add(self.accumulates, (node.name, index), additions * count)
+                    continue
+                if isinstance(node, MaskProduct) and (met := self._meetings(node, inputs)):
+                    _add(self.accumulates, (node.name, index), met)
+                    continue
                 position = _spiking_operand(node, index)
                 if position is None:
                     continue
@@ -370,6 +381,14 @@ class _Meter:
             total += float(x.sum(dtype=torch.float64)) / neuron.unit * head_dim
         return total
 
+    def _meetings(self, node: MaskProduct, inputs: tuple[Tensor, ...]) -> float | None:
+        """Spikes of embeddings that meet spikes of features; None where features are real."""
+        first, second = (self._spiking(name) for name in node.inputs)
+        if first is None or second is None:
+            return None
+        embedding, features = (x.double() for x in inputs)
+        return float(mask_product(embedding / first.unit, features / second.unit).sum())
+
     def report(self, twin_macs: dict[str, list[float]]) -> EnergyReport:
         """Means per sample."""
         steps = self.graph.input.steps
@@ -385,6 +404,9 @@ class _Meter:
             accumulates = self.accumulates.get((name, index), 0.0) / self.samples
             estimate = 0.0 if mean is None else mean * per_sample
             bits, attention = None, None
+            shifted = _shifted_additions(node, index) is not None
+            if shifted:
+                estimate = accumulates
             first = isinstance(self.graph.by_name[source], Input) and index == 0
             if kinds is not None:
                 kind = kinds[index]
@@ -404,7 +426,7 @@ class _Meter:
                     firing_rate=None if neuron is None or mean is None else mean / neuron.levels,
                     mean_count=mean,
                     accumulates=accumulates,
-                    multiplies=0.0 if neuron else per_sample,
+                    multiplies=0.0 if neuron or shifted else per_sample,
                     paper_accumulates=estimate,
                     twin_macs=_twin_macs(twin_macs[name], index, whole=kinds is None),
                     weight_bits=bits,
@@ -426,6 +448,19 @@ def _spiking_operand(node: Node, index: int) -> int | None:
     if isinstance(node, Sample):
         return 2 if index == 1 else None
     return 0 if index == 0 and not isinstance(node, Resize) else None
+
+
+def _shifted_additions(node: Node, index: int) -> float | None:
+    """Additions in place of a multiplication where shifts and additions interpolate, else None.
+
+    Doubling adds 3 numbers in place of 4 products; between the quarters of a pixel, which
+    are interpolated three times with two additions each, 6.
+    """
+    if isinstance(node, Resize) and node.shifts:
+        return 0.75
+    if isinstance(node, Sample) and index == 0 and node.offset_bits is not None:
+        return 1.5 if node.offset_bits <= SHIFTABLE_OFFSET_BITS else None
+    return None
 
 
 def _twin_macs(macs: list[float], index: int, *, whole: bool) -> float:

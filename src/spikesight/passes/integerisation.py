@@ -127,7 +127,8 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
       what was summed. A linear map of the mean of counts (Spikformer's classifier) comes before the
       sum, so that it reads spikes; its grid is so coarse that the logits stay below 2^24.
     - A sum of counts is a count, of more levels.
-    - Maps double in sixteenths; deformable sampling rounds positions to sixteenths of a pixel.
+    - Maps double in sixteenths; deformable sampling rounds positions to sixteenths of a pixel, or
+      to the grid that the model was trained with.
 
     Args:
         graph: As `trace` or `fold` returns it.
@@ -254,16 +255,19 @@ class _Integeriser:
             case Resize():
                 self._require_grid(name, inputs[0])
                 self._append(IntegerResize(name, inputs), _plain(grid))
-            case Sample(groups=groups, side=side, scale=scale):
+            case Sample(groups=groups, side=side, scale=scale, offset_bits=offset_bits):
                 for source in inputs[:2]:
                     self._require_grid(name, source)
                 self._require_counts(name, inputs[2])
-                sample = IntegerSample(name, inputs, groups, side, self.stream_bits, _POSITION_BITS)
+                bits = _POSITION_BITS if offset_bits is None else offset_bits
+                sample = IntegerSample(name, inputs, groups, side, self.stream_bits, bits)
                 self._append(sample, _plain(grid * scale))
-            case MaskProduct(scale=scale):
+            case MaskProduct(scale=scale, inhibitory=inhibitory):
                 self._require_counts(name, inputs[0])
-                self._require_grid(name, inputs[1])
-                self._append(IntegerMaskProduct(name, inputs), _plain(grid * scale))
+                if inputs[1] not in self.counts:
+                    self._require_grid(name, inputs[1])
+                unit = float(self.meanings[inputs[1]].scale)
+                self._append(IntegerMaskProduct(name, inputs, inhibitory), _plain(unit * scale))
             case _:
                 raise AssertionError(f"unknown node {node}")
 

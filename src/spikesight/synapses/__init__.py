@@ -5,6 +5,7 @@ from spikesight.synapses.membrane_rectifier import MembraneRectifier
 from spikesight.synapses.packed_synapse import PackedSynapse, pack_synapses
 from spikesight.synapses.quantized_synapse import QuantizedSynapse
 from spikesight.synapses.rep_conv import BorderNorm, RepConv
+from spikesight.synapses.resizing import BilinearResize
 from spikesight.synapses.separable_conv import EnergyEfficientSeparableConv
 from spikesight.synapses.synapse import ConvNorm, DepthwiseSeparableConvNorm, Linear, Synapse
 from spikesight.synapses.weight_quantizer import (
@@ -14,6 +15,7 @@ from spikesight.synapses.weight_quantizer import (
 )
 
 __all__ = [
+    "BilinearResize",
     "BorderNorm",
     "ConvNorm",
     "DepthwiseSeparableConvNorm",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.losses import FiringRates, build_classification_loss, firing_rate_penalty
+from spikesight.losses.pixels import PixelLoss
 from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.models import SpikingModel
+from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import Distillation
 from spikesight.training.evaluation import check_logits
@@ -134,9 +137,10 @@ class ClassificationObjective(Objective):
 
 
 class SegmentationObjective(Objective):
-    """Matched classes and masks, and the price of firing.
+    """Matched classes and masks, or classes of pixels, and the price of firing.
 
-    Semantic runs learn by MaskFormer's set of terms, panoptic runs by Mask2Former's.
+    Semantic runs learn by MaskFormer's set of terms, panoptic runs by Mask2Former's; a model that
+    gives every pixel a class by their cross-entropy.
 
     Args:
         config: The run.
@@ -145,18 +149,29 @@ class SegmentationObjective(Objective):
         device: Where the model is.
 
     Raises:
-        ValueError: If segmentation.loss has an unknown argument.
+        ValueError: If segmentation.loss has an unknown argument, or the model cannot tell the
+            objects of a panoptic run apart.
     """
 
     def __init__(
         self, config: TrainConfig, model: SpikingModel, classes: int, device: torch.device
     ) -> None:
         super().__init__(config, model)
+        build: Callable[..., nn.Module] = SegmentationLoss
+        if isinstance(model, SpikeFPN):
+            if config.task == "panoptic":
+                raise ValueError(
+                    "task is panoptic, but the model gives every pixel a class and cannot tell "
+                    "objects apart; pass task=semantic, or a model.name such as spike2former_nano"
+                )
+            build = PixelLoss
+        elif config.task == "panoptic":
+            build = SegmentationLoss.panoptic
         try:
-            build = SegmentationLoss.panoptic if config.task == "panoptic" else SegmentationLoss
             self._loss = build(classes, **config.segmentation.loss)
         except TypeError as error:
-            raise ValueError(f"segmentation.loss: {error}; see SegmentationLoss") from error
+            known = "SegmentationLoss" if build is not PixelLoss else "PixelLoss, which has none"
+            raise ValueError(f"segmentation.loss: {error}; see {known}") from error
         self._loss.to(device)
 
     def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
@@ -164,7 +179,7 @@ class SegmentationObjective(Objective):
 
         Args:
             images: What the model has just seen.
-            output: A `Segmentation`.
+            output: A `Segmentation` or `PixelSegmentation`.
             targets: B images' `Segments`.
         """
         check_segmentation(output)

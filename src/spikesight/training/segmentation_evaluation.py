@@ -15,6 +15,7 @@ from spikesight.data.segmentation import ScenePreprocessing, Truth, Truths
 from spikesight.inference import View, ViewConfig, class_map, panoptic_truths, photo_scores
 from spikesight.metrics import ConfusionMatrix, PanopticCounts
 from spikesight.models.spike2former.output import Segmentation
+from spikesight.models.spike_fpn import PixelSegmentation
 from spikesight.training.figures import Figures
 from spikesight.training.neuron_checks import FiringWatch
 from spikesight.training.processes import total
@@ -133,7 +134,7 @@ def evaluate_semantic(
     """Measures mean IoU; only whole numbers travel between processes.
 
     Args:
-        model: Returns a `Segmentation`.
+        model: Returns a `Segmentation` or `PixelSegmentation`.
         scenes: Yields (photos, truths); over all processes each scene once.
         preprocessing: That of the model.
         accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
@@ -257,18 +258,15 @@ def build_view(model: nn.Module, preprocessing: ScenePreprocessing, config: View
     """A model as photos are shown to it.
 
     Args:
-        model: Returns a `Segmentation`.
+        model: Returns a `Segmentation` or `PixelSegmentation`.
         preprocessing: That of the model.
         config: How photos are shown.
     """
     stride = model.stride
     assert isinstance(stride, int)
 
-    def segment(images: Tensor) -> Segmentation:
-        output = model(images)
-        check_segmentation(output)
-        assert isinstance(output, Segmentation)
-        return output
+    def segment(images: Tensor) -> Segmentation | PixelSegmentation:
+        return check_segmentation(model(images))
 
     return View(segment, stride, preprocessing.crop_size, config)
 
@@ -294,10 +292,11 @@ def _named(preprocessing: ScenePreprocessing, scores: Tensor) -> dict[str, float
     return dict(zip(preprocessing.classes, values, strict=True))
 
 
-def check_segmentation(output: object) -> None:
-    """Refuses a model that does not segment."""
-    if not isinstance(output, Segmentation):
+def check_segmentation(output: object) -> Segmentation | PixelSegmentation:
+    """Refuses the output of a model that does not segment."""
+    if not isinstance(output, Segmentation | PixelSegmentation):
         raise ValueError(
             "the model is no segmenter: it does not return masks; pass task=classification, or a "
             "model.name such as spike2former_nano"
         )
+    return output

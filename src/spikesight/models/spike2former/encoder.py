@@ -42,6 +42,7 @@ class DeformableEncoderLayer(nn.Module):
             spiked=sizes.spiked,
             bias=sizes.biased,
             official_layout=sizes.official_layout,
+            offset_bits=sizes.offset_bits,
         )
         self.attention_scale = Synapse(LayerScale(width, sizes.layer_scale))
         self.mlp = FeedForward(width, sizes.encoder_hidden, 1, neuron, bias=sizes.biased)

@@ -26,9 +26,15 @@ from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOu
 from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neurons
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike2former.pixel_decoder import PixelDecoder, memory_count
-from spikesight.models.spike2former.sizes import ABLATIONS, OFFICIAL, Sizes
+from spikesight.models.spike2former.sizes import (
+    ABLATIONS,
+    MULTIPLICATION_FREE,
+    OFFICIAL,
+    Sizes,
+)
 from spikesight.models.variants import take_sizes
 from spikesight.registry import create_model, register_model
+from spikesight.synapses.resizing import bilinear_resize
 
 
 class QueryReadout(Readout):
@@ -88,7 +94,8 @@ class Spike2Former(SpikingModel):
             DecoderLayer(sizes, neurons.head, neurons.cross) for _ in range(sizes.decoder_layers)
         )
         self.mask_embedding = MaskEmbedding(sizes, num_classes, neurons.head)
-        self.mask_product = MaskProduct()
+        signed = sizes.mask_features == "current"
+        self.mask_product = MaskProduct(inhibitory=0 if signed else sizes.width // 2)
         self.class_readout = QueryReadout(choice.steps)
         self.mask_readout = Readout(choice.steps)
         assert sizes.norm_gain is not None
@@ -146,7 +153,7 @@ class Spike2Former(SpikingModel):
     def _visible(self, query: Tensor, features: Tensor, memory: Tensor) -> Tensor:
         """Pixels [T*B, Q, H * W] of a memory inside each query's mask; all where it is empty."""
         masks = self.mask_product(self.mask_embedding(query).embeddings, features)
-        masks = self.pixel_decoder.resize(masks, memory).flatten(2)
+        masks = bilinear_resize(masks, (memory.shape[-2], memory.shape[-1])).flatten(2)
         visible = (masks > 0).to(query.dtype)
         return torch.where(visible.any(-1, keepdim=True), visible, torch.ones_like(visible))
 
@@ -200,6 +207,7 @@ def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
 
 def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     official = options.pop("official", False)
+    free = MULTIPLICATION_FREE if options.pop("multiplication_free", False) else {}
     ablation = options.pop("ablation", "baseline")
     if ablation not in ABLATIONS:
         raise ValueError(f"no ablation {ablation!r}; pass one of {', '.join(ABLATIONS)}")
@@ -212,12 +220,12 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     if official:
         sizes = replace(sizes, **OFFICIAL, trunk_options={"attention_scale": "head_dim"})
         neuron, levels = neuron or "spike2former", levels or 8
-    sizes = replace(sizes, **{**ABLATIONS[ablation], **changed})
+    sizes = replace(sizes, **{**free, **ABLATIONS[ablation], **changed})
     neurons = choose_neurons(sizes.normalisation, neuron, options.pop("steps", 1), levels)
     return Spike2Former(sizes, neurons, **options)
 
 
-_DENSE_TRUNK = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
+DENSE_TRUNK: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
 """Options with which a trunk for 28 to 224 px images starts alive on street photos."""
 
 
@@ -227,7 +235,7 @@ def spike2former_nano(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_nano",
-            trunk_options={"strides": (2, 2, 2, 2, 1), **_DENSE_TRUNK},
+            trunk_options={"strides": (2, 2, 2, 2, 1), **DENSE_TRUNK},
             width=64,
             heads=4,
             queries=20,
@@ -247,7 +255,7 @@ def spike2former_tiny(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_tiny",
-            trunk_options={"strides": (2, 2, 2, 2, 1), **_DENSE_TRUNK},
+            trunk_options={"strides": (2, 2, 2, 2, 1), **DENSE_TRUNK},
             width=96,
             queries=50,
             encoder_layers=2,
@@ -263,16 +271,16 @@ def spike2former_tiny(**options: Any) -> nn.Module:
 @register_model
 def spike2former_15m(**options: Any) -> nn.Module:
     """The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Sizes(trunk="metaspikformer_15m", trunk_options=_DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_15m", trunk_options=DENSE_TRUNK), **options)
 
 
 @register_model
 def spike2former_31m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 31M."""
-    return _build(Sizes(trunk="metaspikformer_31m", trunk_options=_DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_31m", trunk_options=DENSE_TRUNK), **options)
 
 
 @register_model
 def spike2former_55m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 55M."""
-    return _build(Sizes(trunk="metaspikformer_55m", trunk_options=_DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_55m", trunk_options=DENSE_TRUNK), **options)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikesight.attention import NeuronConvNorm, SinePosition
 from spikesight.models.neuron_choice import NeuronBuilder
 from spikesight.models.spike2former.encoder import build_encoder
 from spikesight.models.spike2former.sizes import Sizes
-from spikesight.synapses import Synapse
+from spikesight.synapses import BilinearResize, ConvNorm, Synapse
 
 MEMORIES = 3
 
@@ -21,19 +20,11 @@ def memory_count(channels: list[int]) -> int:
     return max(1, min(MEMORIES, len(channels) - 1))
 
 
-class BilinearResize(nn.Module):
-    """Resizes a map to the size of another, bilinearly, corners not aligned."""
-
-    def forward(self, x: Tensor, like: Tensor) -> Tensor:
-        """[N, C, H', W'] from x [N, C, H, W] and like [N, ..., H', W']."""
-        return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
 class PixelFeatures(NamedTuple):
     """What the pixel decoder hands on.
 
     Attributes:
-        mask_features: [T*B, C, H, W] at the finest resolution, real-valued.
+        mask_features: [T*B, C, H, W] at the finest resolution, real-valued or spikes.
         memories: F_1, F_2, F_3 [T*B, C, H_i, W_i], coarsest first, that the queries attend to.
     """
 
@@ -77,9 +68,13 @@ class PixelDecoder(nn.Module):
         )
         groups = width if sizes.fpn == "depthwise" else 1
         self.outputs = nn.ModuleList(reads(width, 3, groups) for _ in finer)
-        self.resize = BilinearResize()
+        self.resize = BilinearResize(shifts=sizes.upsampling == "shift")
         self.mask_neuron = neuron.build()
-        self.mask_features = Synapse(nn.Conv2d(width, width, 1))
+        spikes = sizes.mask_features == "spikes"
+        self.mask_features = (
+            ConvNorm(width, width, 1) if spikes else Synapse(nn.Conv2d(width, width, 1))
+        )
+        self.mask_feature_neuron = neuron.build() if spikes else nn.Identity()
 
     def forward(self, maps: list[Tensor]) -> PixelFeatures:
         """Features from the trunk's maps [T*B, C_i, H_i, W_i], finest first."""
@@ -97,6 +92,5 @@ class PixelDecoder(nn.Module):
             current = lateral(source)
             stream = output(current + self.resize(stream, current))
             memories.append(stream)
-        return PixelFeatures(
-            self.mask_features(self.mask_neuron(stream)), memories[: self.memory_count]
-        )
+        features = self.mask_feature_neuron(self.mask_features(self.mask_neuron(stream)))
+        return PixelFeatures(features, memories[: self.memory_count])

@@ -20,6 +20,8 @@ MaskEmbeddingKind = Literal[
     "vanilla",
 ]
 QueryGate = Literal["neuron", "sigmoid"]
+Upsampling = Literal["bilinear", "shift"]
+MaskFeatures = Literal["current", "spikes"]
 Normalisation = Literal["levels", "none", "cross_attention", "constant_8", "sigmoid_l2"]
 
 
@@ -70,6 +72,12 @@ class Sizes:
         biased: Whether convolutions before a normalisation have biases (official).
         official_layout: Whether the memory-layout slips of the authors' code are reproduced.
         norm_gain: Initial gain of the normalisations; None for D / 4, at least 1.
+        upsampling: "bilinear", or "shift": the same maps by shifts and additions, doubling alone.
+        offset_bits: Bits after the binary point of the deformable attention's offsets in pixels,
+            rounded in training too; None for real-valued ones. With 2, shifts and additions
+            interpolate.
+        mask_features: What a mask is the product of: the spikes of its embedding with a
+            real-valued "current", or with "spikes", half of whose channels inhibit.
     """
 
     trunk: str = "metaspikformer_15m"
@@ -106,6 +114,9 @@ class Sizes:
     biased: bool = False
     official_layout: bool = False
     norm_gain: float | None = None
+    upsampling: Upsampling = "bilinear"
+    offset_bits: int | None = None
+    mask_features: MaskFeatures = "current"
 
     def __post_init__(self) -> None:
         for name in ("heads", "groups"):
@@ -135,6 +146,13 @@ OFFICIAL: dict[str, Any] = {
     "norm_gain": 1.0,
 }
 """What differs between the authors' code and the paper's intent."""
+
+MULTIPLICATION_FREE: dict[str, Any] = {
+    "upsampling": "shift",
+    "offset_bits": 2,
+    "mask_features": "spikes",
+}
+"""With which nothing behind the first layer multiplies (`multiplication_free=True`)."""
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "baseline": {},

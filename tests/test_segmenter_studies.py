@@ -1,0 +1,61 @@
+"""The segmenter's ablation and the price of its multiplications, with a few updates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import spikesight as ss
+from tests.benchmark_scripts import load_script
+
+SHORT = ["--size=32", "--batches=2", "--batch-size=2", "--scenes=4", "--validation-scenes=2"]
+STUDIES = ("ablation_segmenter", "multiplication_free")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_row_can_be_built_and_is_asked_for(name: str, tmp_path: Path) -> None:
+    study, runs = load_script(name), load_script("scene_runs")
+    options = runs.parser_of("", list(study.ROWS), str(tmp_path), 2).parse_args([])
+    folders = set()
+    for row, fields in study.ROWS.items():
+        model = fields if name == "ablation_segmenter" else {"arguments": fields}
+        config = runs.configuration(row, model, 0, options)
+        folders.add(config.output)
+        built = config.model
+        ss.create_model(
+            built.name,
+            num_classes=11,
+            neuron=built.neuron,
+            levels=built.levels,
+            steps=built.steps,
+            **built.arguments,
+        )
+    assert len(folders) == len(study.ROWS)
+    asked = {row for q in study.QUESTIONS for row in (q.row, q.reference)}
+    assert asked == set(study.ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("ablation_segmenter", "I-LIF"), ("multiplication_free", "shifts")]
+)
+def test_runs_are_not_repeated(
+    name: str, row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study: ModuleType = load_script(name)
+    output = f"--output={tmp_path}"
+    words: list[Any] = [*SHORT, output, "--seeds", "0", "--only", row]
+    study.main(words)
+    read = load_script("paired").read
+    (measured,) = read(tmp_path / "results.csv")
+    assert 0 <= float(measured["miou"]) <= 100
+    assert 0 < float(measured["last_rate"]) < 1
+    page = tmp_path / "page.md"
+    study.main([*words, f"--write={page}"])
+    assert read(tmp_path / "results.csv") == [measured]
+    assert f"| {row} | {float(measured['miou']):.2f} |" in page.read_text()
+    if name == "multiplication_free":
+        assert "| ordinary | bilinear sampling |" in page.read_text()
+        assert "| multiplication-free | none |" in page.read_text()
