@@ -1,4 +1,4 @@
-"""Losses: classification, distillation from a teacher, and the price of firing."""
+"""Losses: classification, segmentation, masked images, distillation, the price of firing."""
 
 from spikesight.losses.attention_similarity import attention_similarity_loss, matching_layers
 from spikesight.losses.classification import build_classification_loss
@@ -14,6 +14,7 @@ from spikesight.losses.firing_rate import (
     recorded_firing_rates,
     spiking_neurons,
 )
+from spikesight.losses.reconstruction import reconstruction_loss
 from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.losses.segments import Segments
 
@@ -28,6 +29,7 @@ __all__ = [
     "firing_rate_penalty",
     "hard_label_loss",
     "matching_layers",
+    "reconstruction_loss",
     "recorded_firing_rates",
     "soft_label_loss",
     "spiking_neurons",

@@ -20,7 +20,11 @@ from spikesight.training.segmentation_evaluation import PanopticFigures, Semanti
 from spikesight.training.segmentation_prediction import segment_files
 from spikesight.training.segmenter_pictures import draw_segmenter
 from spikesight.training.trainer import train
-from spikesight.training.validation import validate, validate_segmenter
+from spikesight.training.validation import (
+    validate,
+    validate_masked_images,
+    validate_segmenter,
+)
 
 
 def train_command(config: TrainConfig) -> None:
@@ -43,7 +47,7 @@ def val_command(
     view: dict[str, Any] | None = None,
     pictures: Path | None = None,
 ) -> None:
-    """Measures a trained model: top-1, top-5 and loss; mean IoU; or panoptic quality.
+    """Measures a trained model: top-1; mean IoU; panoptic quality; or loss at hidden patches.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
@@ -60,10 +64,11 @@ def val_command(
         pictures: Folder for pictures of a segmenter's queries and sampling points.
     """
     task = saved_task(resolve_model_folder(folder))
-    if task == "classification":
+    if task in ("classification", "masked_image"):
         if view is not None or pictures is not None:
             raise ValueError(f"view and pictures are for segmenters and {folder} is none")
-        figures: Figures = validate(
+        measure = validate if task == "classification" else validate_masked_images
+        figures: Figures = measure(
             folder, data, split, batch_size or 128, precision, device, limit_batches
         )
     else:
