@@ -55,9 +55,9 @@ def outcome(
 def test_hidden_pixels_reach_nothing(name: str, options: dict[str, Any]) -> None:
     model = build(name, options, ratio=0.5)
     side = 32 if name == "metaspikformer_tiny" else 16
-    x = torch.rand(4, 3, side, side)
+    x = torch.rand(2, 3, side, side)
     hidden = model.sizes.hidden((side // model.patch) ** 2)
-    visible = draw_visible(4, model.grid(x), hidden)
+    visible = draw_visible(2, model.grid(x), hidden)
     shown = pixels(visible, model.patch)
     patches, buffers, gradients = outcome(model, x, visible)
     assert gradients.keys() == {n for n, p in model.named_parameters() if p.requires_grad}
@@ -76,9 +76,9 @@ def test_hidden_pixels_reach_nothing(name: str, options: dict[str, Any]) -> None
 def test_tokens_stay_in_place(name: str, options: dict[str, Any]) -> None:
     """A map is zero where it is hidden, and that of the plain trunk where nothing is."""
     model = build(name, options)
-    wake(model, torch.rand(4, 3, 16, 16))
+    wake(model, torch.rand(2, 3, 16, 16))
     model.double()
-    x = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    x = torch.rand(2, 3, 16, 16, dtype=torch.float64)
     time_major = model.presentation(x)
     visible = draw_visible(2, model.grid(x), model.sizes.hidden(model.grid(x)[0] ** 2))
     tokens = run_visible(model.trunk, time_major, visible)
