@@ -109,7 +109,9 @@ class Study:
             cells.append(f"{mean(values):.2f}" if values else "")
             for column in self.further:
                 others = list(self._by_seed(results, row, column).values())
-                cells.append(f"{mean(others):.3f}" if others else "")
+                cells.append(
+                    f"{mean(others):,.{0 if column == 'parameters' else 3}f}" if others else ""
+                )
             lines.append(f"| {row} | {' | '.join(cells)} |")
         return "\n".join(lines)
 
@@ -129,6 +131,10 @@ class Study:
                 f"| {question.text} | {question.paper} | {shown} | {len(seeds)} | {verdict} |"
             )
         return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def read(results: Path) -> Results:

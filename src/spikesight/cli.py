@@ -50,13 +50,15 @@ COMMANDS: dict[str, Command] = {
             "spikesight train configs/cifar10_tiny.yaml --resume",
             "spikesight train configs/cifar10_tiny.yaml --model.neuron=relu --output=runs/twin",
             "spikesight train configs/camvid_small.yaml --from runs/nano_in_colour",
+            "spikesight train configs/cifar10_masked_nano.yaml --data.path=cifar10-train.tar",
+            "spikesight train configs/cifar10_tiny.yaml --seeds=5 --output=runs/five_seeds",
             "torchrun --nproc_per_node=2 -m spikesight.cli train configs/cifar10_tiny.yaml",
         ),
         {"--on_corrupt": "--data.on_corrupt", "--from": "--model.weights"},
     ),
     "val": Command(
         "spikesight.training.commands:val_command",
-        "Measures a trained model: top-1, mean IoU or panoptic quality.",
+        "Measures a trained model: top-1, mean IoU, panoptic quality.",
         (
             "spikesight val runs/fashion_mnist_nano/best",
             "spikesight val runs/fashion_mnist_nano/best --split=test",

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import spikesight.models  # noqa: F401  registers the families
 from spikesight.models.base import SpikingModel
+from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.passes.quantization import quantize
 from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
@@ -51,6 +52,8 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / 'config.json'} does not describe a model: {error}") from error
     model: SpikingModel = create_model(name, **arguments).to(dtype)
+    if "masked_image" in recipe:
+        model = MaskedAutoencoder(model, MaskedImageSizes(**recipe["masked_image"])).to(dtype)
     if "quantization" in recipe:
         quantize(model, **recipe["quantization"])
     tensors = load_file(folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Losses: classification, distillation from a teacher, and the price of firing."""
+"""Losses: classification, segmentation, masked images, distillation, the price of firing."""
 
 from spikesight.losses.attention_similarity import attention_similarity_loss, matching_layers
 from spikesight.losses.classification import build_classification_loss
@@ -15,6 +15,7 @@ from spikesight.losses.firing_rate import (
     spiking_neurons,
 )
 from spikesight.losses.pixels import PixelLoss
+from spikesight.losses.reconstruction import reconstruction_loss
 from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.losses.segments import Segments
 
@@ -30,6 +31,7 @@ __all__ = [
     "firing_rate_penalty",
     "hard_label_loss",
     "matching_layers",
+    "reconstruction_loss",
     "recorded_firing_rates",
     "soft_label_loss",
     "spiking_neurons",

@@ -9,9 +9,12 @@ from spikesight.models import (
 )
 from spikesight.models.base import Recipe, SpikingModel
 from spikesight.models.features import StageFeatures
+from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.models.streaming import Stream, stream
 
 __all__ = [
+    "MaskedAutoencoder",
+    "MaskedImageSizes",
     "Recipe",
     "SpikingModel",
     "StageFeatures",

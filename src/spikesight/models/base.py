@@ -22,13 +22,15 @@ from spikesight.synapses.packed_synapse import packed_tensors
 class Recipe(TypedDict):
     """What rebuilds a model: `create_model(name, **arguments)`, then `quantize(**quantization)`.
 
-    Where packed is true, `pack_synapses` comes last.
+    Where packed is true, `pack_synapses` comes last. With masked_image it is the trunk of that
+    model in a `MaskedAutoencoder` of these sizes.
     """
 
     name: str
     arguments: dict[str, Any]
     quantization: NotRequired[dict[str, Any]]
     packed: NotRequired[bool]
+    masked_image: NotRequired[dict[str, Any]]
 
 
 class Presentation(nn.Module):

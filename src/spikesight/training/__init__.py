@@ -13,6 +13,7 @@ from spikesight.training.optimization import (
     parameter_groups,
 )
 from spikesight.training.run_folder import resolve_model_folder
+from spikesight.training.seeds import SeedsResult, train_seeds
 from spikesight.training.trainer import Trainer, TrainResult, train
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "ScheduleConfig",
+    "SeedsResult",
     "TrainConfig",
     "TrainResult",
     "Trainer",
@@ -33,4 +35,5 @@ __all__ = [
     "parameter_groups",
     "resolve_model_folder",
     "train",
+    "train_seeds",
 ]

@@ -9,11 +9,16 @@ from typing import Any
 
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.models import SpikingModel
-from spikesight.training.config import TrainConfig, from_mapping
-from spikesight.training.evaluation import Evaluation
+from spikesight.training.config import TaskName, TrainConfig, from_mapping
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
-from spikesight.training.run_folder import CARD, CardLike, read_card, saved_task
+from spikesight.training.run_folder import (
+    CARD,
+    CardLike,
+    describe_task,
+    read_card,
+    saved_task,
+)
 from spikesight.training.storage import read_state, replaced_folder, write_state
 
 _STATE = "training"
@@ -76,36 +81,46 @@ class Card:
         epoch: Number of epochs it was trained for, the begun one not counted.
         weights: "model", or "ema" for the moving average.
         metrics: Its validation figures, if it was validated.
+        task: "classification" or "masked_image".
     """
 
     data: DataConfig
     preprocessing: Preprocessing | EventPreprocessing
     epoch: int
     weights: str
-    metrics: Evaluation | None
+    metrics: Figures | None
+    task: TaskName = "classification"
 
     def write(self, folder: Path) -> None:
         """Writes run.json."""
         content = {
+            "task": self.task,
             "data": asdict(self.data),
             "preprocessing": self.preprocessing.to_dict(),
             "epoch": self.epoch,
             "weights": self.weights,
-            "metrics": None if self.metrics is None else asdict(self.metrics),
+            "metrics": _plain(self.metrics),
         }
         (folder / CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> Card:
+    def read(cls, folder: Path, task: TaskName = "classification") -> Card:
         """Reads run.json.
+
+        Args:
+            folder: Folder of a model.
+            task: What the model must have been trained for.
 
         Raises:
             FileNotFoundError: If the folder has none.
-            ValueError: If it is damaged or of a segmenter.
+            ValueError: If it is damaged or of another task.
         """
-        if saved_task(folder) != "classification":
+        saved = saved_task(folder)
+        if saved != task:
+            wanted = "classifiers" if task == "classification" else "pre-trained trunks"
             raise ValueError(
-                f"{folder} holds a segmenter and this works on classifiers; pass the run of one"
+                f"{folder} holds {describe_task(saved)} and this works on {wanted}; pass the run "
+                "of one"
             )
         content = read_card(folder)
         try:
@@ -116,7 +131,8 @@ class Card:
                 preprocessing=kind.from_dict(steps),
                 epoch=content["epoch"],
                 weights=content["weights"],
-                metrics=None if metrics is None else Evaluation(**metrics),
+                metrics=None if metrics is None else FIGURES[task](**metrics),
+                task=task,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / CARD} is damaged: {error!r}") from error

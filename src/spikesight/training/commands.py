@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,20 +17,44 @@ from spikesight.training.figures import Figures
 from spikesight.training.neuron_checks import silence_report
 from spikesight.training.prediction import draw_contact_sheet, predict
 from spikesight.training.run_folder import resolve_model_folder, saved_task
+from spikesight.training.seeds import SUMMARY, train_seeds
 from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
 from spikesight.training.segmentation_prediction import segment_files
 from spikesight.training.segmenter_pictures import draw_segmenter
 from spikesight.training.trainer import train
-from spikesight.training.validation import validate, validate_segmenter
+from spikesight.training.validation import (
+    validate,
+    validate_masked_images,
+    validate_segmenter,
+)
 
 
-def train_command(config: TrainConfig) -> None:
+@dataclass
+class TrainOptions(TrainConfig):
+    """A training run, or several with different seeds.
+
+    Args:
+        seeds: How many seeds, from 0, or which: 5 or [0,1,2]. Each is trained in a folder
+            seed_... of the output, finished ones are skipped, and seeds.json has the mean.
+    """
+
+    seeds: int | list[int] | None = None
+
+
+def train_command(config: TrainOptions) -> None:
     """Trains a model: one process or several (torchrun), with GPUs or without.
 
     Args:
         config: The run.
     """
-    train(config)
+    run = TrainConfig(**{f.name: getattr(config, f.name) for f in fields(TrainConfig)})
+    if config.seeds is None:
+        train(run)
+        return
+    result = train_seeds(run, config.seeds)
+    if os.environ.get("RANK", "0") == "0":
+        print(result.table())
+        print(f"figures in {result.folder / SUMMARY}")
 
 
 def val_command(
@@ -43,7 +68,7 @@ def val_command(
     view: dict[str, Any] | None = None,
     pictures: Path | None = None,
 ) -> None:
-    """Measures a trained model: top-1, top-5 and loss; mean IoU; or panoptic quality.
+    """Measures a trained model: top-1; mean IoU; panoptic quality; or loss at hidden patches.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
@@ -60,10 +85,11 @@ def val_command(
         pictures: Folder for pictures of a segmenter's queries and sampling points.
     """
     task = saved_task(resolve_model_folder(folder))
-    if task == "classification":
+    if task in ("classification", "masked_image"):
         if view is not None or pictures is not None:
             raise ValueError(f"view and pictures are for segmenters and {folder} is none")
-        figures: Figures = validate(
+        measure = validate if task == "classification" else validate_masked_images
+        figures: Figures = measure(
             folder, data, split, batch_size or 128, precision, device, limit_batches
         )
     else:

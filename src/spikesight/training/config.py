@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import jsonargparse
 import yaml
@@ -13,11 +13,12 @@ from spikesight.data import DataConfig
 from spikesight.data.segmentation import SceneConfig
 from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
+from spikesight.models import MaskedImageSizes
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 
 T = TypeVar("T")
-TaskName = Literal["classification", "semantic", "panoptic"]
+TaskName = Literal["classification", "semantic", "panoptic", "masked_image"]
 
 
 @dataclass
@@ -34,8 +35,9 @@ class ModelConfig:
         num_classes: Classes K; those of the data if omitted.
         arguments: Further arguments of `create_model`, such as the family's sizes.
         weights: Folder of a saved model to start from; a quantised one, as `spikesight quantize`
-            writes it, wants the same bits, recipe and power_of_two here. A classifier of another
-            size starts fresh; a segmenter also takes the trunk of a classifier's run.
+            writes it, wants the same bits, recipe and power_of_two here. A classifier for another
+            number of classes starts fresh; a segmenter also takes the trunk of a classifier's run,
+            and everyone that of masked-image pre-training.
         bits: Bits of a weight, 2 to 8, learned as `spikesight.quantize` says; not quantised if
             omitted.
         recipe: Which weights are quantised: "deployable" or "official".
@@ -87,10 +89,12 @@ class TrainConfig:
         model: Which model to train.
         output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
         task: "classification" of images, "semantic" (a class for every pixel) or "panoptic"
-            (objects told apart) segmentation.
-        data: Which images a classifier reads and how they are augmented.
+            (objects told apart) segmentation, or "masked_image" pre-training of a classifier's
+            trunk, which needs no labels.
+        data: Which images a classifier or pre-training reads and how they are augmented.
         scenes: Which photos and masks a segmenter reads and how they are augmented.
         segmentation: How a segmenter learns and is validated.
+        masked_image: How images are masked in pre-training, and its decoder.
         optimizer: What moves the weights.
         schedule: How the learning rate changes.
         mix: Mixup and cutmix.
@@ -120,6 +124,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     scenes: SceneConfig = field(default_factory=SceneConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
+    masked_image: MaskedImageSizes = field(default_factory=MaskedImageSizes)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     mix: MixConfig = field(default_factory=MixConfig)
@@ -160,7 +165,7 @@ class TrainConfig:
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; pass 0 or more")
         for name, allowed in (
-            ("task", ("classification", "semantic", "panoptic")),
+            ("task", get_args(TaskName)),
             ("precision", ("no", "bf16", "fp16")),
             ("compile", ("none", "model")),
             ("device", ("auto", "cpu")),
@@ -188,6 +193,20 @@ class TrainConfig:
                     raise ValueError(
                         f"{name} is for classifiers and task is {self.task}; leave {name} out"
                     )
+        if self.task == "masked_image":
+            self._check_masked_image()
+
+    def _check_masked_image(self) -> None:
+        for name, used, remedy in (
+            ("model.bits", self.model.bits is not None, "pre-train first, then quantise"),
+            ("firing_rate.weight", self.firing_rate.weight > 0, "hidden patches never fire"),
+            ("compile", self.compile != "none", "the masks change what is computed"),
+            ("data.format or data.events", self.data.holds_events, "pass photos, not events"),
+        ):
+            if used:
+                raise ValueError(
+                    f"{name} does not go with task=masked_image: {remedy}; leave {name} out"
+                )
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> TrainConfig:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.losses import FiringRates, build_classification_loss, firing_rate_penalty
 from spikesight.losses.pixels import PixelLoss
+from spikesight.losses.reconstruction import reconstruction_loss
 from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.models import SpikingModel
+from spikesight.models.masked_image import Reconstruction
 from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import Distillation
@@ -134,6 +136,22 @@ class ClassificationObjective(Objective):
         if self._distillation is not None:
             self._distillation.close()
         super().close()
+
+
+class MaskedImageObjective(Objective):
+    """The error of the guessed pixels of hidden patches."""
+
+    def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
+        """The mean error over the images.
+
+        Args:
+            images: What was to be guessed, [B, C, H, W].
+            output: A `Reconstruction` of them.
+            targets: Nothing.
+        """
+        assert isinstance(output, Reconstruction)
+        side = images.shape[-1] // output.visible.shape[-1]
+        return reconstruction_loss(output.patches, output.visible, images, side).mean()
 
 
 class SegmentationObjective(Objective):

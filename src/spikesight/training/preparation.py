@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 
-from spikesight.models import SpikingModel
+from spikesight.models import MaskedAutoencoder, SpikingModel
 from spikesight.passes import quantize
 from spikesight.registry import create_model
 from spikesight.training.config import TrainConfig
@@ -71,6 +71,8 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
         drop_path_rate=wanted.drop_path_rate,
         **wanted.arguments,
     )
+    if config.task == "masked_image":
+        model = MaskedAutoencoder(model, config.masked_image)
     saved = None if wanted.weights is None else saved_quantization(wanted)
     if saved is not None:
         quantize(model, **saved)

@@ -61,6 +61,13 @@ def saved_task(folder: Path) -> TaskName:
     return task
 
 
+def describe_task(task: TaskName) -> str:
+    """What a model trained for a task is, for messages."""
+    if task == "masked_image":
+        return "a pre-trained trunk, to be fine-tuned first (spikesight train ... --from RUN),"
+    return "a classifier" if task == "classification" else "a segmenter"
+
+
 def resolve_model_folder(folder: str | Path) -> Path:
     """The folder with the weights: `folder` itself, or best/ or last/ of a run.
 

@@ -12,7 +12,7 @@ from spikesight.inference import ViewConfig
 from spikesight.training.config import TaskName, from_mapping, merge
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
-from spikesight.training.run_folder import CARD, read_card, saved_task
+from spikesight.training.run_folder import CARD, describe_task, read_card, saved_task
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,14 @@ class SceneCard:
 
         Raises:
             FileNotFoundError: If the folder has none.
-            ValueError: If it is damaged or of a classifier.
+            ValueError: If it is damaged or of no segmenter.
         """
         task = saved_task(folder)
-        if task == "classification":
-            raise ValueError(f"{folder} holds a classifier; pass the run of a segmenter")
+        if task not in ("semantic", "panoptic"):
+            raise ValueError(
+                f"{folder} holds {describe_task(task)} and this works on segmenters; pass the run "
+                "of one"
+            )
         content = read_card(folder)
         try:
             metrics = content["metrics"]

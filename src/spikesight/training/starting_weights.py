@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from spikesight.models import SpikingModel, StageFeatures
+from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
 from spikesight.training.config import ModelConfig
 from spikesight.training.run_folder import resolve_model_folder
 
@@ -21,7 +21,8 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
 
     A model of the same kind gives all its weights; parts that count classes stay fresh where the
     number of classes differs. A segmenter also starts from a classifier's run, which gives its
-    trunk.
+    trunk. So does masked-image pre-training, to whatever has such a trunk, and a classifier to
+    pre-training.
 
     Args:
         model: Where they go.
@@ -37,10 +38,12 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
     folder = resolve_model_folder(source)
     tensors = load_file(folder / "model.safetensors")
     trunk = getattr(model, "trunk", None)
-    if isinstance(trunk, StageFeatures) and not any(
-        name.startswith(_TRUNK + _TRUNK) for name in tensors
-    ):
-        _fill_trunk(trunk, tensors, folder)
+    in_segmenter = isinstance(trunk, StageFeatures)
+    trunk_alone = in_segmenter and not any(n.startswith(_TRUNK + _TRUNK) for n in tensors)
+    trunk_alone |= _is_autoencoder(folder) != isinstance(model, MaskedAutoencoder)
+    if trunk_alone:
+        assert isinstance(trunk, nn.Module)
+        _fill_trunk(trunk.trunk if isinstance(trunk, StageFeatures) else trunk, tensors, folder)
         return [f"the trunk starts from {folder}, all else is fresh"]
     fresh = _fill(model, tensors, folder)
     return [f"fresh classifier, its size differs from the saved one: {fresh}"] if fresh else []
@@ -58,8 +61,7 @@ def saved_quantization(wanted: ModelConfig) -> dict[str, Any] | None:
     """
     assert wanted.weights is not None
     folder = resolve_model_folder(wanted.weights)
-    file = folder / "config.json"
-    described = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    described = _described(folder)
     if described.get("packed"):
         raise ValueError(
             f"model.weights={folder} holds packed weights, which cannot be trained on; pass the "
@@ -75,6 +77,18 @@ def saved_quantization(wanted: ModelConfig) -> dict[str, Any] | None:
                 f"{options}, or the folder of the unquantised model"
             )
     return saved
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    described: dict[str, Any] = (
+        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    )
+    return described
+
+
+def _is_autoencoder(folder: Path) -> bool:
+    return "masked_image" in _described(folder)
 
 
 def _fill(model: SpikingModel, tensors: dict[str, Tensor], folder: Path) -> list[str]:
@@ -102,13 +116,13 @@ def _other_classes(own: Tensor, saved: Tensor, model: SpikingModel) -> bool:
     return own.shape[0] in (classes, classes + 1)
 
 
-def _fill_trunk(trunk: StageFeatures, tensors: dict[str, Tensor], folder: Path) -> None:
+def _fill_trunk(trunk: nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
     part = {
         name.removeprefix(_TRUNK): tensor
         for name, tensor in tensors.items()
         if name.startswith(_TRUNK)
     }
-    wanted = trunk.trunk.state_dict()
+    wanted = trunk.state_dict()
     missing = sorted(wanted.keys() - part.keys())
     different = sorted(
         name for name in wanted.keys() & part.keys() if wanted[name].shape != part[name].shape
@@ -117,7 +131,7 @@ def _fill_trunk(trunk: StageFeatures, tensors: dict[str, Tensor], folder: Path) 
         name = (missing + different)[0]
         raise ValueError(
             f"model.weights={folder} does not fit the trunk: {_TRUNK}{name} "
-            f"{'is missing' if missing else 'has another shape'}; pass the run of a classifier "
+            f"{'is missing' if missing else 'has another shape'}; pass the run of a model "
             "with the same trunk and sizes"
         )
-    trunk.trunk.load_state_dict({name: part[name] for name in wanted})
+    trunk.load_state_dict({name: part[name] for name in wanted})

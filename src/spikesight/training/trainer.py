@@ -196,7 +196,7 @@ class Trainer:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.report.message(
             f"{self.config.model.name}: {parameters / 1e6:.2f} M parameters, "
-            f"{self.task.classes} classes, {self.updates_per_epoch} updates x "
+            f"{self.task.subject}, {self.updates_per_epoch} updates x "
             f"{self.config.epochs} epochs on {self.accelerator.num_processes} x "
             f"{self.device.type}, precision {self.config.precision}"
         )
@@ -315,6 +315,8 @@ class Trainer:
             own = self.task.evaluate(self.model)
             averaged = None if self.ema is None else self.task.evaluate(self.ema.module)
             self.last = own
+            if self.accelerator.is_main_process:
+                self.task.illustrate(self.model, epoch + 1)
         self.position = Position(epoch + 1, 0, self.position.update)
         self.meter.restart(EpochSums())
         if self.log is not None:

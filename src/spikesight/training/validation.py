@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from spikesight.data import build_evaluation_loader, build_loaders
+from spikesight.data import Preprocessing, build_evaluation_loader, build_loaders
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
     ScenePreprocessing,
@@ -22,6 +22,10 @@ from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
 from spikesight.training.config import from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
+from spikesight.training.masked_image_evaluation import (
+    MaskedImageFigures,
+    evaluate_masked_images,
+)
 from spikesight.training.preparation import build_accelerator
 from spikesight.training.run_folder import resolve_model_folder, saved_task
 from spikesight.training.scene_card import SceneCard
@@ -166,6 +170,38 @@ def validate_segmenter(
     with accelerator.autocast():
         return measure(
             model, loader, preprocessing, accelerator, shown, limit_batches=limit_batches
+        )
+
+
+def validate_masked_images(
+    folder: Path,
+    data: dict[str, Any] | None = None,
+    split: Split = "validation",
+    batch_size: int = 128,
+    precision: Literal["no", "bf16", "fp16"] = "no",
+    device: Literal["auto", "cpu"] = "auto",
+    limit_batches: int | None = None,
+) -> MaskedImageFigures:
+    """Measures a run of masked-image pre-training; arguments and errors as of `validate`."""
+    model_folder = resolve_model_folder(folder)
+    card = Card.read(model_folder, "masked_image")
+    assert isinstance(card.preprocessing, Preprocessing)
+    accelerator = build_accelerator(precision, device)
+    loader = build_evaluation_loader(
+        override(card.data, data or {}),
+        batch_size,
+        card.preprocessing,
+        split,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
+    with accelerator.autocast():
+        return evaluate_masked_images(
+            load(model_folder).to(accelerator.device),
+            loader,
+            card.preprocessing.batch_transform,
+            accelerator,
+            limit_batches=limit_batches,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -68,6 +69,23 @@ class Task(ABC):
         """Channels of the images."""
         channels: int = self.loaders.preprocessing.channels
         return channels
+
+    @property
+    def subject(self) -> str:
+        """What is to be learned, in two words or so."""
+        return f"{self.classes} classes"
+
+    def illustrate(self, model: nn.Module, epoch: int) -> Path | None:
+        """Draws what a validated model makes of a few images, in one process.
+
+        Args:
+            model: The model.
+            epoch: Number of epochs it was trained for.
+
+        Returns:
+            The picture in the run's folder; None where the task has none.
+        """
+        return None
 
     @abstractmethod
     def objective(self, model: SpikingModel, device: torch.device) -> Objective:

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from spikesight.training.config import TaskName, TrainConfig
 from spikesight.training.tasks.base import Task
 from spikesight.training.tasks.classification import ClassificationTask
+from spikesight.training.tasks.masked_image import MaskedImageTask
 from spikesight.training.tasks.panoptic import PanopticTask
 from spikesight.training.tasks.semantic import SemanticTask
 
@@ -14,6 +15,7 @@ TASKS: dict[TaskName, type[Task]] = {
     "classification": ClassificationTask,
     "semantic": SemanticTask,
     "panoptic": PanopticTask,
+    "masked_image": MaskedImageTask,
 }
 
 

@@ -1,0 +1,192 @@
+"""A trunk and a decoder that learn to guess hidden patches."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.models.base import Presentation, Recipe, SpikingModel
+from spikesight.models.features import StagedModel, StageFeatures
+from spikesight.models.masked_image.decoder import PatchDecoder
+from spikesight.models.masked_image.visibility import run_visible
+
+
+@dataclass(frozen=True)
+class MaskedImageSizes:
+    """How images are masked, and the decoder.
+
+    Args:
+        ratio: Share of the patches that is hidden, in (0, 1).
+        patch: Side of a patch in pixels; a multiple of the trunk's stride, which it is if omitted.
+        width: Channels of the decoder; divisible by 4 and by `heads`.
+        depth: Blocks of the decoder.
+        heads: Attention heads of the decoder.
+    """
+
+    ratio: float = 0.75
+    patch: int | None = None
+    width: int = 64
+    depth: int = 2
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.ratio < 1.0:
+            raise ValueError(f"masked_image.ratio is {self.ratio}; pass one in (0, 1)")
+        for name in ("patch", "width", "depth", "heads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"masked_image.{name} is {value}; pass 1 or more")
+        if self.width % 4 or self.width % self.heads:
+            raise ValueError(
+                f"masked_image.width is {self.width}; pass one divisible by 4 and by "
+                f"masked_image.heads={self.heads}"
+            )
+
+    def hidden(self, patches: int) -> int:
+        """How many of an image's patches are hidden.
+
+        Args:
+            patches: Patches of an image.
+
+        Raises:
+            ValueError: If that would be all or none.
+        """
+        count = round(self.ratio * patches)
+        if not 0 < count < patches:
+            raise ValueError(
+                f"masked_image.ratio={self.ratio} hides {count} of {patches} patch(es); pass "
+                "larger images, smaller patches (a trunk of smaller stride) or another ratio"
+            )
+        return count
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a masked autoencoder says about images.
+
+    Attributes:
+        patches: Guessed pixels [B, h*w, P], each patch normalised; P = channels * side^2.
+        visible: Which patches it saw, boolean [B, h, w].
+    """
+
+    patches: Tensor
+    visible: Tensor
+
+
+def draw_visible(
+    images: int,
+    grid: tuple[int, int],
+    hidden: int,
+    *,
+    device: torch.device | str = "cpu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Hides random patches, equally many of every image.
+
+    Args:
+        images: Number of images B.
+        grid: Patches along height and width.
+        hidden: How many patches to hide.
+        device: Where the result is.
+        generator: Where randomness comes from; torch's own if omitted.
+
+    Returns:
+        Boolean [B, h, w], true where a patch stays visible.
+    """
+    noise = torch.rand(images, grid[0] * grid[1], generator=generator, device=device)
+    rank = noise.argsort(1).argsort(1)
+    return (rank >= hidden).view(images, *grid)
+
+
+class MaskedAutoencoder(SpikingModel):
+    """A model's trunk, which sees a part of an image, and a decoder, which guesses the rest.
+
+    Spikformer V2's pre-training; its authors released no code, so details follow MAE
+    (arXiv 2111.06377) and SparK (arXiv 2301.03580). The trunk keeps its names ("trunk."), so its
+    weights are those of the classifier that is fine-tuned. With T > 1 the mask is the same at all
+    time steps, and tokens are averaged over them.
+
+    Args:
+        model: A registered classifier; its trunk is used, its head is not.
+        sizes: Masking and decoder.
+
+    Raises:
+        ValueError: If the model has no trunk of this kind or the patch does not fit its stride.
+    """
+
+    def __init__(self, model: SpikingModel, sizes: MaskedImageSizes) -> None:
+        super().__init__()
+        name = model.recipe["name"]
+        trunk = getattr(model, "trunk", None)
+        if not isinstance(trunk, nn.Sequential) or isinstance(trunk, StageFeatures):
+            raise ValueError(
+                f"{name} is no classifier with a trunk, so it cannot be pre-trained on masked "
+                "images; pass model.name of its trunk, such as metaspikformer_nano"
+            )
+        staged = cast(StagedModel, model)
+        self.sizes = sizes
+        self.steps, self.stride = model.steps, model.stride
+        self.resolved = model.resolved
+        self.patch = sizes.patch or model.stride
+        if self.patch % model.stride:
+            raise ValueError(
+                f"masked_image.patch is {self.patch}; pass a multiple of the stride of {name}, "
+                f"{model.stride}"
+            )
+        self._tokens_per_side = self.patch // model.stride
+        self.channels = staged.presentation.channels
+        self.presentation = Presentation(self.steps, self.channels, self.patch)
+        self.trunk = trunk
+        width = staged.feature_stages()[-1][1]
+        self.decoder = PatchDecoder(
+            width * self._tokens_per_side**2,
+            self.channels * self.patch**2,
+            sizes.width,
+            sizes.depth,
+            sizes.heads,
+        )
+        self._trunk_stages = model.stages()[:-1]
+        self.recipe: Recipe = {**model.recipe, "masked_image": asdict(sizes)}
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Patches along height and width of images [B, C, H, W]."""
+        return images.shape[-2] // self.patch, images.shape[-1] // self.patch
+
+    def forward(self, images: Tensor, visible: Tensor | None = None) -> Reconstruction:
+        """Guesses hidden patches of images [B, C, H, W].
+
+        Args:
+            images: The whole images; of hidden patches nothing is read.
+            visible: Boolean [B, h, w], equally many per image; random if omitted.
+
+        Raises:
+            ValueError: If the images do not fit, or nothing would be hidden or visible.
+        """
+        self.presentation.check(tuple(images.shape))
+        if images.ndim != 4:
+            raise ValueError("masked-image pre-training takes photos [B, C, H, W], not sequences")
+        rows, columns = self.grid(images)
+        if visible is None:
+            hidden = self.sizes.hidden(rows * columns)
+            visible = draw_visible(len(images), (rows, columns), hidden, device=images.device)
+        elif visible.shape != (len(images), rows, columns):
+            raise ValueError(
+                f"visible has shape {tuple(visible.shape)}; pass one of "
+                f"{(len(images), rows, columns)}"
+            )
+        maps = run_visible(self.trunk, self.presentation(images), visible)
+        return Reconstruction(self.decoder(self._patch_tokens(maps), visible), visible)
+
+    def _patch_tokens(self, maps: Tensor) -> Tensor:
+        """Averages maps [T*B, C, H, W] over time; joins a patch's tokens to [B, h, w, C * n]."""
+        if self.steps > 1:
+            maps = maps.unflatten(0, (self.steps, -1)).mean(0)
+        joined = nn.functional.pixel_unshuffle(maps, self._tokens_per_side)
+        return joined.permute(0, 2, 3, 1)
+
+    def stages(self) -> list[nn.Module]:
+        """The trunk's stages, then the decoder."""
+        return [*self._trunk_stages, self.decoder]
