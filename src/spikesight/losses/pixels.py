@@ -46,12 +46,22 @@ class PixelLoss(nn.Module):
                 f"the output has {classes} classes, the loss expects {self.num_classes}; pass "
                 f"num_classes={classes}"
             )
-        labels = torch.stack([_label_map(target) for target in targets])
-        size = labels.shape[-2:]
-        logits = F.interpolate(output.pixel_logits, size, mode="bilinear", align_corners=False)
-        summed = F.cross_entropy(logits, labels, ignore_index=_VOID, reduction="sum")
-        loss = summed / (labels != _VOID).sum().clamp_min(1)
+        loss = pixel_loss(output.pixel_logits, targets)
         return {"pixels": loss, "total": loss}
+
+
+def pixel_loss(logits: Tensor, targets: Sequence[Segments]) -> Tensor:
+    """Mean cross-entropy of the pixels that have a class; 0 where none has.
+
+    Args:
+        logits: [B, K, h, w]; they are enlarged to the masks' size.
+        targets: B images' segments, masks of one size.
+    """
+    labels = torch.stack([_label_map(target) for target in targets])
+    size = labels.shape[-2:]
+    enlarged = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    summed = F.cross_entropy(enlarged, labels, ignore_index=_VOID, reduction="sum")
+    return summed / (labels != _VOID).sum().clamp_min(1)
 
 
 def _label_map(segments: Segments) -> Tensor:

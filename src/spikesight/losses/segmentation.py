@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikesight.losses.matching import ALPHA, GAMMA, SMOOTH, MaskLoss, MatchingCosts, match
+from spikesight.losses.pixels import pixel_loss
 from spikesight.losses.point_sampling import sample_points, uncertain_points
 from spikesight.losses.segments import Segments
 from spikesight.models.spike2former.output import Segmentation
@@ -35,7 +36,7 @@ class SegmentationLoss(nn.Module):
         auxiliary_pixel_loss: Weight of an additional cross-entropy per pixel between the semantic
             map that the last output amounts to and the segments' classes; it tells every query at
             every pixel what is wrong, which matching does not, and helps where data are few.
-            0 for none.
+            A model with a pixel head is told by the cross-entropy of that head instead. 0 for none.
     """
 
     def __init__(
@@ -106,7 +107,11 @@ class SegmentationLoss(nn.Module):
             for name, value in self._compare(layer, targets, pairs).items():
                 terms[name] = terms[name] + value if name in terms else value
         if self.auxiliary_pixel_loss:
-            pixels = semantic_loss(output, labels, masks)
+            pixels = (
+                semantic_loss(output, labels, masks)
+                if output.pixel_logits is None
+                else pixel_loss(output.pixel_logits, targets)
+            )
             terms["pixels"] = self.auxiliary_pixel_loss * pixels
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms

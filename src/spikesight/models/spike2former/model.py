@@ -34,6 +34,7 @@ from spikesight.models.spike2former.sizes import (
 )
 from spikesight.models.variants import take_sizes
 from spikesight.registry import create_model, register_model
+from spikesight.synapses import Synapse
 from spikesight.synapses.resizing import bilinear_resize
 
 
@@ -96,6 +97,9 @@ class Spike2Former(SpikingModel):
         self.mask_embedding = MaskEmbedding(sizes, num_classes, neurons.head)
         signed = sizes.mask_features == "current"
         self.mask_product = MaskProduct(inhibitory=0 if signed else sizes.width // 2)
+        self.pixel_head = (
+            Synapse(nn.Conv2d(sizes.width, num_classes, 1)) if sizes.pixel_head else None
+        )
         self.class_readout = QueryReadout(choice.steps)
         self.mask_readout = Readout(choice.steps)
         assert sizes.norm_gain is not None
@@ -147,7 +151,8 @@ class Spike2Former(SpikingModel):
             for i in range(len(queries))
         ]
         last = layers[-1]
-        return Segmentation(last.class_logits, last.mask_logits, tuple(layers[:-1]))
+        pixels = None if self.pixel_head is None else self.mask_readout(self.pixel_head(features))
+        return Segmentation(last.class_logits, last.mask_logits, tuple(layers[:-1]), pixels)
 
     @torch.no_grad()
     def _visible(self, query: Tensor, features: Tensor, memory: Tensor) -> Tensor:

@@ -17,8 +17,10 @@ class Segmentation:
             probability that a pixel belongs to the query's segment.
         auxiliary: In training the outputs of the initial query and of every decoder layer but the
             last, first to last, for deep supervision; empty in evaluation mode.
+        pixel_logits: In training [B, K, h, w] of a model with a pixel head, else None.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     auxiliary: tuple[Segmentation, ...] = ()
+    pixel_logits: Tensor | None = None

@@ -50,6 +50,8 @@ class Sizes:
         spiked: Which of its "weights" or sampled "query" are spikes.
         multi_scale: Whether the encoder's layers run on the three coarsest maps.
         fpn: Kernels of the feature pyramid: "depthwise", or "dense" (vanilla SpikeFPN).
+        pixel_head: Whether the mask features classify each pixel in training, so that a loss per
+            pixel reaches them directly; nothing of it is left in evaluation.
         decoder_layers: Number of decoder layers.
         decoder_hidden: Hidden width of the decoder's MLPs.
         order: "cross_first", or "self_first" (the authors' panoptic code).
@@ -98,6 +100,7 @@ class Sizes:
     spiked: Spiked = "weights"
     multi_scale: bool = False
     fpn: PyramidKernel = "depthwise"
+    pixel_head: bool = False
     decoder_layers: int = 6
     decoder_hidden: int = 2048
     order: Order = "cross_first"
