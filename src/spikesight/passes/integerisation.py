@@ -81,6 +81,9 @@ _MEAN_BITS = 8
 _POSITION_BITS = 4
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
+# Two products of a pixel with such a weight fit into 16 bits, in which processors without
+# dot-product instructions add them.
+_IMAGE_WEIGHT_BITS = 7
 _MOST_BITS = 8
 
 
@@ -315,11 +318,12 @@ class _Integeriser:
             scale = trained.step * unit
         else:
             weight = factor.weight * unit
-            peak = peaks(weight) / largest_weight(self.bits)
+            bits = self._bits(source)
+            peak = peaks(weight) / largest_weight(bits)
             for gain_bits in range(GAIN_BITS, 0, -1):
                 scale = round_up_short(peak, gain_bits)
-                integers = quantise(weight, scale, self.bits)
-                node = self._synapse(name, source, factor, integers, self.bits)
+                integers = quantise(weight, scale, bits)
+                node = self._synapse(name, source, factor, integers, bits)
                 magnitude = accumulator(node, self.reaches[source].interval).magnitude
                 if magnitude << gain_bits < GAIN_ROOM:
                     break
@@ -337,8 +341,9 @@ class _Integeriser:
         if trained is not None and are_powers_of_two(trained.step):
             scale, weight, bits = trained.step, trained.weight, trained.bits
         else:
-            peak = peaks(factor.weight) / largest_weight(self.bits)
-            scale, bits = torch.exp2(torch.log2(peak).ceil()), self.bits
+            bits = self._bits(source)
+            peak = peaks(factor.weight) / largest_weight(bits)
+            scale = torch.exp2(torch.log2(peak).ceil())
             weight = quantise(factor.weight, scale, bits)
         grid = 2.0**-self.stream_bits
         bare = self._synapse(name, source, factor, weight, bits)
@@ -362,6 +367,11 @@ class _Integeriser:
                 "train its layer scale further, or pass more stream_bits"
             )
         return node, _plain(grid)
+
+    def _bits(self, source: str) -> int:
+        """Bits of a weight that this pass rounds."""
+        image = isinstance(self.graph.by_name.get(source), Input)
+        return min(self.bits, _IMAGE_WEIGHT_BITS) if image else self.bits
 
     def _summed_logits(self, name: str, source: str) -> int:
         """How many currents of a synapse the logits sum, over pixels and time; 1 elsewhere."""
