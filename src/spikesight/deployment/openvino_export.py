@@ -418,6 +418,8 @@ class _Lowering:
         return node.levels < 128 and all(
             isinstance(reader, IntegerAttention)
             and [i for i, name in enumerate(reader.inputs) if name == node.name] == [1]
+            # Two would read a product to be split: as with convolutions, that is not exact.
+            and not self._exceeds(reader)
             and 0 < 2 * node.levels * self._peak(reader.inputs[2]) < 2**15
             for reader in readers
         )
