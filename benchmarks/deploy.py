@@ -2,19 +2,28 @@
 
     python benchmarks/deploy.py                    batch 1
     python benchmarks/deploy.py --batch 8 --json
-    python benchmarks/deploy.py --memory           also each form's peak memory, in fresh processes
+    python benchmarks/deploy.py --memory           also each form's memory, in fresh processes
+    python benchmarks/deploy.py --rep-conv folded  neurons around RepConv only
 
 Forms alternate round by round; medians; ratios are what counts, times depend on the machine. All
 forms have the same sizes and untrained weights; normalisations carry the statistics of a random
-batch, so that every neuron fires. `ours` is the integer network in OpenVINO, whose counts and
-logits are compared with the integers first: a difference ends the run. The ANNs are the twin (ReLU,
-RepConv unfolded).
+batch, and the attention's factor is one at which its neurons fire without saturating. `ours` is the
+integer network in OpenVINO, whose counts and logits are compared with the integers first: a
+difference or a silent neuron ends the run. The ANNs are the twin: ReLU for every neuron of the same
+form.
+
+With neurons inside RepConv (spike_driven, the default) every synapse but the first reads spikes and
+the network has as many multiply-accumulates as its twin. Folded, RepConv is one dense 3x3 kernel,
+which has more of them than the three factors that the twin keeps.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import gc
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -29,9 +38,14 @@ from torch import Tensor, nn
 
 import spikesight as ss
 from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+from spikesight.graph.integer_vocabulary import IntegerSynapse
+from spikesight.passes.ranges import prove_ranges
 from spikesight.timing import time_alternating
 
 LEVELS = 4
+# At 196 tokens the authors' 1/8 would fill every attention neuron to its last level.
+ATTENTION_SCALE = 2.0**-9
+REP_CONV = {"spike_driven": "spike_driven", "folded": "official"}
 Form = Callable[[Tensor], object]
 
 
@@ -44,29 +58,34 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, help="31 for batch 1, else 7")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", action="store_true", help="peak memory of each form as well")
+    parser.add_argument("--rep-conv", choices=list(REP_CONV), default="spike_driven")
+    parser.add_argument("--memory", action="store_true", help="memory of each form as well")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--only", choices=list(FORMS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.only:
-        _report_peak_memory(options)
+        _report_memory(options)
         return
-    forms = {name: build(Networks(options)) for name, build in FORMS.items()}
+    networks = Networks(options)
+    forms = {name: build(networks) for name, build in FORMS.items()}
     x = _images(options)
     rounds = options.rounds or (31 if options.batch == 1 else 7)
     milliseconds = time_alternating(
         {name: partial(form, x) for name, form in forms.items()}, rounds
     )
     print(
-        f"{options.model}, batch {options.batch}, {options.size} px, {options.threads} threads, "
+        f"{options.model}, RepConv {options.rep_conv}, {_multiply_accumulates(networks) / 1e9:.2f} "
+        f"GMAC, batch {options.batch}, {options.size} px, {options.threads} threads, "
         f"medians of {rounds} alternating rounds"
     )
-    memory = _peak_memories(options) if options.memory else {}
+    memory = _memories(options) if options.memory else {}
     for name, value in milliseconds.items():
         line = f"{name:<26} {value:9.1f} ms  {value / milliseconds['ours']:6.2f} x ours"
-        print(line + (f"  {memory[name]:7.0f} MB peak" if memory else ""))
-    for name, size in _file_sizes(options).items():
+        if memory:
+            line += "  {:7.0f} MB peak  {:7.0f} MB resident".format(*memory[name])
+        print(line)
+    for name, size in (networks.file_sizes | _other_file_sizes(networks)).items():
         print(f"{name:<26} {size / 1e6:9.2f} MB file")
     if options.json:
         print(json.dumps(milliseconds))
@@ -78,6 +97,7 @@ class Networks:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.size = (options.size, options.size)
+        self.file_sizes: dict[str, int] = {}
 
     def spiking(self) -> ss.SpikingModel:
         """Integer neurons, T = 1, D = 4."""
@@ -87,6 +107,7 @@ class Networks:
         """ReLU for neurons."""
         return self._model("relu")
 
+    @functools.cached_property
     def deployed(self) -> ss.Deployed:
         """The integer network."""
         return ss.deploy(self.spiking(), _images(self.options))
@@ -99,6 +120,8 @@ class Networks:
             neuron=neuron,
             levels=LEVELS,
             separable="spike_driven",
+            rep_conv=REP_CONV[self.options.rep_conv],
+            attention_scale=ATTENTION_SCALE,
         )
         assert isinstance(model, ss.SpikingModel)
         for module in model.modules():
@@ -153,6 +176,7 @@ def _onnxruntime_ann(networks: Networks) -> Form:
         torch.onnx.export(networks.twin(), (example,), path, dynamo=True, verbose=False)
         session_options = onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = networks.options.threads
+        networks.file_sizes["ann_fp32_onnxruntime"] = _bytes_in(Path(folder))
         session = onnxruntime.InferenceSession(str(path), session_options)
     name = session.get_inputs()[0].name
     return lambda x: session.run(None, {name: x.contiguous().numpy()})
@@ -167,9 +191,10 @@ def _openvino_model(networks: Networks) -> Any:
     )
 
 
-def _openvino(networks: Networks, model: Any, precision: str) -> Form:
+def _openvino(networks: Networks, name: str, model: Any, precision: str) -> Form:
     import openvino
 
+    networks.file_sizes[name] = _openvino_size(model)
     compiled = openvino.Core().compile_model(
         model,
         "CPU",
@@ -184,11 +209,11 @@ def _openvino(networks: Networks, model: Any, precision: str) -> Form:
 
 
 def _openvino_fp32(networks: Networks) -> Form:
-    return _openvino(networks, _openvino_model(networks), "f32")
+    return _openvino(networks, "ann_fp32_openvino", _openvino_model(networks), "f32")
 
 
 def _openvino_bf16(networks: Networks) -> Form:
-    return _openvino(networks, _openvino_model(networks), "bf16")
+    return _openvino(networks, "ann_bf16_openvino", _openvino_model(networks), "bf16")
 
 
 def _openvino_int8(networks: Networks) -> Form:
@@ -196,17 +221,20 @@ def _openvino_int8(networks: Networks) -> Form:
 
     calibration = [_images(networks.options).contiguous().numpy()]
     model = nncf.quantize(_openvino_model(networks), nncf.Dataset(calibration), subset_size=1)
-    return _openvino(networks, model, "f32")
+    return _openvino(networks, "ann_int8_openvino", model, "f32")
 
 
 def _ours(networks: Networks) -> Form:
-    net = networks.deployed()
+    net = networks.deployed
     x = _images(networks.options)
     result = net.verify(x, against=("openvino",))
-    if not result.equal or result.silent:
+    model = to_openvino(net.graph, networks.size)
+    networks.file_sizes["ours"] = _openvino_size(model)
+    runtime = OpenVinoRuntime(model, networks.options.threads, tuple(x.shape))
+    if not result.equal or result.silent or not torch.equal(runtime(x), net(x)):
         sys.exit(f"the exported network is not the integer network:\n{result.table()}")
     print(f"ours == integers: {result.mismatches} mismatches", flush=True)
-    return OpenVinoRuntime(to_openvino(net.graph, networks.size), networks.options.threads)
+    return runtime
 
 
 FORMS: dict[str, Callable[[Networks], Form]] = {
@@ -223,35 +251,61 @@ FORMS: dict[str, Callable[[Networks], Form]] = {
 }
 
 
-def _file_sizes(options: argparse.Namespace) -> dict[str, int]:
-    networks = Networks(options)
+def _multiply_accumulates(networks: Networks) -> int:
+    """Of the integer network, per image."""
+    graph = networks.deployed.graph
+    reaches = prove_ranges(graph)
+    return sum(
+        node.weight.numel() * math.prod(reaches[node.name].size)
+        for node in graph.nodes
+        if isinstance(node, IntegerSynapse)
+    )
+
+
+def _other_file_sizes(networks: Networks) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         networks.spiking().save_pretrained(folder / "float")
-        networks.deployed().save(folder / "net.spk")
+        networks.deployed.save(folder / "net.spk")
         return {
             "trained, fp32": (folder / "float" / "model.safetensors").stat().st_size,
             "ours, .spk": (folder / "net.spk").stat().st_size,
         }
 
 
-def _peak_memories(options: argparse.Namespace) -> dict[str, float]:
+def _openvino_size(model: Any) -> int:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        openvino.save_model(model, Path(folder) / "net.xml", compress_to_fp16=False)
+        return _bytes_in(Path(folder))
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _memories(options: argparse.Namespace) -> dict[str, list[float]]:
     words = [sys.executable, __file__, f"--model={options.model}", f"--size={options.size}"]
     words += [f"--batch={options.batch}", f"--threads={options.threads}"]
-    return {
-        name: float(
-            subprocess.run(
-                [*words, f"--only={name}"], check=True, capture_output=True, text=True
-            ).stdout.split()[-1]
-        )
+    words += [f"--rep-conv={options.rep_conv}"]
+    printed = {
+        name: subprocess.run(
+            [*words, f"--only={name}"], check=True, capture_output=True, text=True
+        ).stdout.split()[-2:]
         for name in FORMS
     }
+    return {name: [float(word) for word in words] for name, words in printed.items()}
 
 
-def _report_peak_memory(options: argparse.Namespace) -> None:
-    """Peak resident memory of this process after one form ran, building it included."""
-    FORMS[options.only](Networks(options))(_images(options))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+def _report_memory(options: argparse.Namespace) -> None:
+    """Memory of this process, building the form included: the peak, and what stays in MB."""
+    form = FORMS[options.only](Networks(options))
+    form(_images(options))
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(peak, pages * resource.getpagesize() / 2**20)
 
 
 if __name__ == "__main__":

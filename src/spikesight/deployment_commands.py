@@ -125,7 +125,7 @@ def bench_command(
         torch.set_num_threads(threads)
     net = Deployed.load(model)
     x = torch.randn(batch, net.graph.input.channels, *net.graph.max_size)
-    forms = {name: partial(form, x) for name, form in _forms(net, threads).items()}
+    forms = {name: partial(form, x) for name, form in _forms(net, x, threads).items()}
     times = time_alternating(forms, rounds)
     slowest = max(times.values())
     rows = [(name, f"{ms:.2f}", f"{slowest / ms:.1f}") for name, ms in times.items()]
@@ -158,7 +158,7 @@ def network_and_images(
     return deploy(load(folder), x), x
 
 
-def _forms(net: Deployed, threads: int | None) -> dict[str, Callable[[Tensor], object]]:
+def _forms(net: Deployed, x: Tensor, threads: int | None) -> dict[str, Callable[[Tensor], object]]:
     size = net.graph.max_size
     forms: dict[str, Callable[[Tensor], object]] = {"spikes": net.spikes, "integers": net}
     try:
@@ -170,7 +170,8 @@ def _forms(net: Deployed, threads: int | None) -> dict[str, Callable[[Tensor], o
     try:
         from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
 
-        forms["integers, OpenVINO"] = OpenVinoRuntime(to_openvino(net.graph, size), threads)
+        model = to_openvino(net.graph, size)
+        forms["integers, OpenVINO"] = OpenVinoRuntime(model, threads, tuple(x.shape))
     except ImportError:
         print("openvino is not installed: pip install spikesight[deploy]")
     return forms

@@ -26,6 +26,7 @@ from spikesight.deployment.exporting import (
 from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
+    IntegerAttention,
     IntegerGraph,
     IntegerInput,
     IntegerNeuron,
@@ -130,6 +131,23 @@ def test_attention_whose_sums_exceed_float32(runtime: str) -> None:
     assert reach.magnitude > EXACT_IN_FLOAT32
     x = torch.rand(2, 3, 28, 28) * 4 - 1
     _require_equal(graph, runtime, _runtime(runtime, graph, (28, 28)), x)
+
+
+def test_a_runtime_of_one_shape_and_keys_as_signed_bytes() -> None:
+    graph = _deployed(28, neuron="i_lif", levels=4)
+    model = to_openvino(graph, (28, 28))
+    runtime = OpenVinoRuntime(model, threads=1, shape=(2, 3, 28, 28))
+    x = torch.rand(2, 3, 28, 28) * 4 - 1
+    refuse_difference(graph, x, "OpenVINO", {}, runtime(x))
+    assert model.inputs[0].partial_shape[0].is_dynamic
+    low_ends = [
+        float(op.input_value(1).get_node().data.item())
+        for op in model.get_ops()
+        if op.get_type_name() == "FakeQuantize" and op.get_friendly_name().endswith("key_neuron")
+    ]
+    attentions = sum(isinstance(node, IntegerAttention) for node in graph.nodes)
+    assert low_ends == [-128.0] * attentions
+    assert attentions > 0
 
 
 def _neuron(name: str, source: str, **changes: Any) -> IntegerNeuron:

@@ -41,3 +41,22 @@ def test_runtimes_equal_integers(runtime: Any) -> None:
     result = _deployed("metaspikformer_15m", x).verify(x, against=(runtime,))
     assert result.equal, result.table()
     assert result.silent == []
+
+
+@pytest.mark.nightly
+def test_a_network_whose_sums_need_a_coarser_stream() -> None:
+    """At 196 tokens the authors' factor saturates attention, and normalising a constant is wide."""
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    net = _deployed("metaspikformer_15m", x, rep_conv="spike_driven")
+    result = net.verify(x, against=("spikes", "openvino"))
+    assert result.equal, result.table()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_runtimes_equal_integers_with_neurons_inside_rep_conv(runtime: Any) -> None:
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    net = _deployed("metaspikformer_15m", x, rep_conv="spike_driven", attention_scale=2.0**-9)
+    result = net.verify(x, against=(runtime,))
+    assert result.equal, result.table()
+    assert result.silent == []

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikesight as ss
-from spikesight.graph.integer_vocabulary import IntegerNeuron
+from spikesight.graph.integer_vocabulary import IntegerNeuron, IntegerSynapse
 from spikesight.passes.integerisation import NotDeployableError
 from spikesight.passes.ranges import RangeError, prove_ranges
 from spikesight.passes.thresholds import agrees
@@ -186,6 +186,31 @@ def test_official_depthwise_then_pointwise_is_two_synapses_and_multiplies() -> N
     report = ss.audit(net, x)
     assert not report.spike_driven
     assert report.offenders == [n for n in net.graph.by_name if n.endswith("project.0")]
+
+
+def test_a_stream_is_as_coarse_as_the_range_proof_asks() -> None:
+    model = _model(depths=(0, 0, 0, 0, 0))
+    x = torch.randn(4, 2, 16, 16) * 2
+    wake(model, x)
+    with torch.no_grad():
+        *_, last = (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+        last.weight[0] *= 2.0**13
+    with pytest.raises(RangeError, match="pool needs"):
+        ss.deploy(model, x, stream_bits=10)
+    net = ss.deploy(model, x)
+    assert net.verify(x).equal
+    fine = max(node.interval.bits for node in prove_ranges(net.graph).values())
+    assert 30 <= fine <= 32
+
+
+def test_two_products_of_a_pixel_and_a_weight_fit_into_16_bits() -> None:
+    x = torch.randn(1, 2, 16, 16)
+    first, second, *_ = (
+        node for node in ss.deploy(_model(), x).graph.nodes if isinstance(node, IntegerSynapse)
+    )
+    assert (first.bits, second.bits) == (7, 8)
+    assert 2 * 255 * int(first.weight.abs().max()) < 2**15
+    assert ss.deploy(_model(), x, weight_bits=4).graph.nodes[1].bits == 4  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("steps", [1, 4])

@@ -22,7 +22,7 @@ def deploy(
     max_size: tuple[int, int] | None = None,
     calibration: Iterable[object] | None = None,
     weight_bits: int = 8,
-    stream_bits: int = 10,
+    stream_bits: int | None = None,
 ) -> Deployed:
     """Makes the integer network of a trained model.
 
@@ -37,8 +37,10 @@ def deploy(
             example's if omitted.
         calibration: Batches of normalised inputs, or of (inputs, labels), such as a loader. Their
             range sets the image's grid, and rounding's mean error is taken out of the biases.
-        weight_bits: Bits of a weight, 2 to 8.
-        stream_bits: Bits after the binary point of the residual streams.
+        weight_bits: Bits of a weight, 2 to 8. Weights that read the image have at most 7, so that
+            no processor's 8-bit products overflow.
+        stream_bits: Bits after the binary point of the residual streams, 1 to 16; if omitted 10, or
+            as many fewer as the range proof asks for.
 
     Returns:
         The deployed network.

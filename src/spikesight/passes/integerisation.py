@@ -66,6 +66,7 @@ from spikesight.passes.folding import fold
 from spikesight.passes.mean_of_counts import map_before_mean
 from spikesight.passes.ranges import (
     EXACT_IN_FLOAT32,
+    RangeError,
     Reach,
     accumulator,
     prove_node,
@@ -76,11 +77,15 @@ from spikesight.passes.thresholds import first_integer, rounding_of, thresholds_
 # So much room in float32 a gain leaves to an accumulator.
 GAIN_ROOM = EXACT_IN_FLOAT32 // 4
 _LOGIT_ROOM = EXACT_IN_FLOAT32 // 2
+_STREAM_BITS, _FEWEST_STREAM_BITS = 10, 4
 _MEMBRANE_BITS = 10
 _MEAN_BITS = 8
 _POSITION_BITS = 4
 _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
+# Two products of a pixel with such a weight fit into 16 bits, in which processors without
+# dot-product instructions add them.
+_IMAGE_WEIGHT_BITS = 7
 _MOST_BITS = 8
 
 
@@ -95,17 +100,18 @@ class IntegerSettings:
     Attributes:
         max_size: Largest height and width of an input; ranges are proved up to it.
         weight_bits: Bits of a weight, 2 to 8.
-        stream_bits: Bits after the binary point of a residual stream, 1 to 16.
+        stream_bits: Bits after the binary point of a residual stream, 1 to 16; if None, 10 or as
+            many fewer as the range proof asks for.
     """
 
     max_size: tuple[int, int]
     weight_bits: int = 8
-    stream_bits: int = 10
+    stream_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.weight_bits <= 8:
             raise ValueError(f"weight_bits is {self.weight_bits}; pass 2 to 8")
-        if not 1 <= self.stream_bits <= 16:
+        if self.stream_bits is not None and not 1 <= self.stream_bits <= 16:
             raise ValueError(f"stream_bits is {self.stream_bits}; pass 1 to 16")
         if min(self.max_size) < 1:
             raise ValueError(f"max_size is {self.max_size}; pass a height and a width in pixels")
@@ -120,7 +126,7 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
       lands on the stream's fixed-point grid by a shift.
     - Weights that training quantised come out as the very integers of training, in as few bits as
       they need; into a residual stream, where their steps are powers of two. Others are rounded to
-      `weight_bits`, with scales from their own range.
+      `weight_bits`, with scales from their own range; those that read the image to at most 7.
     - Over T > 1 steps the current lands on a finer membrane grid by a shift; the leak is a
       shift that rounds down, and the soft reset subtracts an integer.
     - A mean over pixels or over an attention's keys is a sum, and its neuron's thresholds count
@@ -144,7 +150,20 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
         RangeError: If 32 bits do not suffice for a value; names it and the bits.
     """
     folded = map_before_mean(fold(graph)).to(torch.float64)
-    return _Integeriser(folded, settings, calibration).run()
+    if settings.stream_bits is not None:
+        return _Integeriser(folded, settings, calibration, settings.stream_bits).run()
+    too_wide: RangeError | None = None
+    for bits in range(_STREAM_BITS, _FEWEST_STREAM_BITS - 1, -1):
+        try:
+            return _Integeriser(folded, settings, calibration, bits).run()
+        except RangeError as error:
+            too_wide = too_wide or error
+        except NotDeployableError:
+            if too_wide is None:
+                raise
+            break
+    assert too_wide is not None
+    raise too_wide
 
 
 @dataclass(frozen=True)
@@ -167,12 +186,14 @@ def _plain(scale: float) -> _Meaning:
 
 
 class _Integeriser:
-    def __init__(self, graph: Graph, settings: IntegerSettings, calibration: Calibration) -> None:
+    def __init__(
+        self, graph: Graph, settings: IntegerSettings, calibration: Calibration, stream_bits: int
+    ) -> None:
         self.graph = graph
         self.counts = counts_of(graph)
         self.max_size = settings.max_size
         self.bits = settings.weight_bits
-        self.stream_bits = settings.stream_bits
+        self.stream_bits = stream_bits
         self.mean_inputs = calibration.mean_inputs
         self.image_shift = math.floor(math.log2(_IMAGE_HIGH / max(calibration.peak, LEAST_PEAK)))
         self.nodes: list[IntegerNode] = []
@@ -319,11 +340,12 @@ class _Integeriser:
             scale = trained.step * unit
         else:
             weight = factor.weight * unit
-            peak = peaks(weight) / largest_weight(self.bits)
+            bits = self._bits(source)
+            peak = peaks(weight) / largest_weight(bits)
             for gain_bits in range(GAIN_BITS, 0, -1):
                 scale = round_up_short(peak, gain_bits)
-                integers = quantise(weight, scale, self.bits)
-                node = self._synapse(name, source, factor, integers, self.bits)
+                integers = quantise(weight, scale, bits)
+                node = self._synapse(name, source, factor, integers, bits)
                 magnitude = accumulator(node, self.reaches[source].interval).magnitude
                 if magnitude << gain_bits < GAIN_ROOM:
                     break
@@ -341,8 +363,9 @@ class _Integeriser:
         if trained is not None and are_powers_of_two(trained.step):
             scale, weight, bits = trained.step, trained.weight, trained.bits
         else:
-            peak = peaks(factor.weight) / largest_weight(self.bits)
-            scale, bits = torch.exp2(torch.log2(peak).ceil()), self.bits
+            bits = self._bits(source)
+            peak = peaks(factor.weight) / largest_weight(bits)
+            scale = torch.exp2(torch.log2(peak).ceil())
             weight = quantise(factor.weight, scale, bits)
         grid = 2.0**-self.stream_bits
         bare = self._synapse(name, source, factor, weight, bits)
@@ -366,6 +389,11 @@ class _Integeriser:
                 "train its layer scale further, or pass more stream_bits"
             )
         return node, _plain(grid)
+
+    def _bits(self, source: str) -> int:
+        """Bits of a weight that this pass rounds."""
+        image = isinstance(self.graph.by_name.get(source), Input)
+        return min(self.bits, _IMAGE_WEIGHT_BITS) if image else self.bits
 
     def _summed_logits(self, name: str, source: str) -> int:
         """How many currents of a synapse the logits sum, over pixels and time; 1 elsewhere."""
