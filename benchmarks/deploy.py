@@ -24,7 +24,6 @@ import functools
 import gc
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -43,6 +42,7 @@ from spikesight.passes.ranges import prove_ranges
 from spikesight.timing import time_alternating
 
 LEVELS = 4
+_MEMORY = ("VmHWM:", "VmRSS:")
 # At 196 tokens the authors' 1/8 would fill every attention neuron to its last level.
 ATTENTION_SCALE = 2.0**-9
 REP_CONV = {"spike_driven": "spike_driven", "folded": "official"}
@@ -299,13 +299,15 @@ def _memories(options: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def _report_memory(options: argparse.Namespace) -> None:
-    """Memory of this process, building the form included: the peak, and what stays in MB."""
-    form = FORMS[options.only](Networks(options))
-    form(_images(options))
+    """Memory of this process in MB: the peak while the built form runs, and what stays."""
+    form, x = FORMS[options.only](Networks(options)), _images(options)
+    form(x)
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(peak, pages * resource.getpagesize() / 2**20)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    form(x)
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    memory = {words[0]: int(words[1]) / 1024 for words in lines if words[0] in _MEMORY}
+    print(*(memory[name] for name in _MEMORY))
 
 
 if __name__ == "__main__":

@@ -195,6 +195,24 @@ def test_segmenters_start_from_a_classifier(
         Trainer(other)
 
 
+def test_segmenters_take_the_trunk_of_another_kind(
+    small: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small("semantic", model__weights=str(tmp_path / "pixels"))
+    pixels = spikesight.create_model(
+        "spike_fpn_nano",
+        num_classes=4,
+        neuron="ni_lif",
+        levels=4,
+        trunk_options=config.model.arguments["trunk_options"],
+    )
+    pixels.save_pretrained(tmp_path / "pixels")
+    saved = pixels.trunk.trunk.state_dict()
+    started = Trainer(config).model.trunk.trunk.state_dict()  # type: ignore[union-attr]
+    assert all(torch.equal(saved[name], started[name]) for name in started)
+    assert "the trunk starts from" in capsys.readouterr().out
+
+
 def test_segmenters_start_from_one_with_other_classes(
     small: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

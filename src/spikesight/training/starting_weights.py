@@ -20,9 +20,9 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
     """Copies the weights of a saved model into a fresh one.
 
     A model of the same kind gives all its weights; parts that count classes stay fresh where the
-    number of classes differs. A segmenter also starts from a classifier's run, which gives its
-    trunk. So does masked-image pre-training, to whatever has such a trunk, and a classifier to
-    pre-training.
+    number of classes differs. A segmenter also takes the trunk of a classifier's run, or of a
+    segmenter of another kind. Masked-image pre-training gives its trunk to whatever has such a
+    one, and takes a classifier's.
 
     Args:
         model: Where they go.
@@ -38,8 +38,16 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
     folder = resolve_model_folder(source)
     tensors = load_file(folder / "model.safetensors")
     trunk = getattr(model, "trunk", None)
-    in_segmenter = isinstance(trunk, StageFeatures)
-    trunk_alone = in_segmenter and not any(n.startswith(_TRUNK + _TRUNK) for n in tensors)
+    if isinstance(trunk, StageFeatures):
+        nested = {
+            name.removeprefix(_TRUNK): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_TRUNK + _TRUNK)
+        }
+        trunk_alone = not nested or _described(folder).get("name") != model.recipe["name"]
+        tensors = nested if nested and trunk_alone else tensors
+    else:
+        trunk_alone = False
     trunk_alone |= _is_autoencoder(folder) != isinstance(model, MaskedAutoencoder)
     if trunk_alone:
         assert isinstance(trunk, nn.Module)

@@ -64,6 +64,18 @@ def test_digit_scenes(background: str) -> None:
     assert not torch.equal(train.read(0).image, val.read(0).image)
 
 
+def test_number_and_size_of_digits_can_be_chosen() -> None:
+    config = SceneConfig(
+        crop_size=(64, 64), background="plain", objects=(1, 1), object_size=(0.5, 0.5), scenes=4
+    )
+    train = read_scenes(config, "train")
+    for index in range(4):
+        truth = train.read(index).truth
+        assert len(truth.segment_classes) == 2
+        rows, columns = (truth.segment_map == 1).nonzero().T
+        assert 16 <= max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) < 32
+
+
 def test_held_out_digits_are_unseen() -> None:
     train, val = (DigitScenes(part, 1, (64, 64)).usable_digits() for part in ("train", "val"))
     assert not set(train.tolist()) & set(val.tolist())

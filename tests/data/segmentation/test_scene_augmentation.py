@@ -167,6 +167,8 @@ def test_loaders_refuse_what_does_not_fit(tmp_path: Path) -> None:
         ({"scale_range": (2.0, 1.0)}, "scenes.scale_range"),
         ({"largest_category_share": 0.0}, "scenes.largest_category_share"),
         ({"base_short_side": 0}, "scenes.base_short_side"),
+        ({"objects": (3, 2)}, "scenes.objects"),
+        ({"object_size": (0.5, 1.5)}, "scenes.object_size"),
         ({"scenes": 0}, "scenes.scenes is 0"),
         ({"workers": -1}, "scenes.workers"),
         ({"std": (0.0, 1.0, 1.0)}, "scenes.std"),

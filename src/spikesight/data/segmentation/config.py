@@ -48,6 +48,10 @@ class SceneConfig:
         mean: Mean per channel of photos in 0..1, for normalisation; ImageNet's.
         std: Standard deviation per channel of photos in 0..1; ImageNet's.
         background: Background of `digit_scenes`: `plain` or `textured`.
+        objects: Smallest and largest number of objects in a scene of `digit_scenes` or `cut_outs`;
+            3 to 8 digits or 1 to 5 cut-outs by default.
+        object_size: Smallest and largest side of such an object, as a share of the scene's shorter
+            side; 0.18 to 0.5 or 0.2 to 0.7 by default.
         scenes: Number of training scenes of `digit_scenes` and `cut_outs`.
         validation_scenes: Number of their validation scenes.
         split_seed: Seed of their split and of the scenes.
@@ -72,6 +76,8 @@ class SceneConfig:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     background: Literal["plain", "textured"] = "textured"
+    objects: tuple[int, int] | None = None
+    object_size: tuple[float, float] | None = None
     scenes: int = 2000
     validation_scenes: int = 200
     split_seed: int = 0
@@ -79,7 +85,15 @@ class SceneConfig:
     on_corrupt: OnCorrupt = "stop"
 
     def __post_init__(self) -> None:
-        for name in ("crop_size", "scale_range", "evaluation_size", "mean", "std"):
+        for name in (
+            "crop_size",
+            "scale_range",
+            "evaluation_size",
+            "mean",
+            "std",
+            "objects",
+            "object_size",
+        ):
             value = getattr(self, name)
             setattr(self, name, None if value is None else tuple(value))
         if self.format not in ("digit_scenes",) and not self.path:
@@ -102,6 +116,15 @@ class SceneConfig:
             raise DataError(
                 f"scenes.largest_category_share is {self.largest_category_share}; pass a share in "
                 "(0, 1]"
+            )
+        if self.objects is not None and not 1 <= self.objects[0] <= self.objects[1]:
+            raise DataError(
+                f"scenes.objects is {self.objects}; pass two numbers from 1 up, the smaller first"
+            )
+        if self.object_size is not None and not 0 < self.object_size[0] <= self.object_size[1] <= 1:
+            raise DataError(
+                f"scenes.object_size is {self.object_size}; pass two shares in (0, 1], the smaller "
+                "first"
             )
         for name in ("scenes", "validation_scenes"):
             if getattr(self, name) < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +43,21 @@ def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
         case "coco_panoptic":
             return read_coco_panoptic(path, part)
         case "digit_scenes":
-            return DigitScenes(part, count, config.crop_size, config.split_seed, config.background)
+            digits = DigitScenes(
+                part, count, config.crop_size, config.split_seed, config.background
+            )
+            return replace(
+                digits,
+                digits=config.objects or digits.digits,
+                scale=config.object_size or digits.scale,
+            )
         case "cut_outs":
             cut_outs, photos = find_cut_outs(path, Path(config.photos), part, config.split_seed)
-            return CutOutScenes(part, count, config.crop_size, cut_outs, photos, config.split_seed)
+            pasted = CutOutScenes(
+                part, count, config.crop_size, cut_outs, photos, config.split_seed
+            )
+            return replace(
+                pasted,
+                objects=config.objects or pasted.objects,
+                scale=config.object_size or pasted.scale,
+            )
