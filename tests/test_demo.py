@@ -11,6 +11,7 @@ import spikesight
 from spikesight import demo as demo_module
 from spikesight.cli import main
 from spikesight.demo import DemoResult, demo
+from spikesight.demo_scenes import WEIGHTS
 from spikesight.training import TrainConfig
 from spikesight.training.validation import validate
 from tests.reports.reading import assert_self_contained
@@ -67,6 +68,21 @@ def test_four_bits_are_smaller_and_the_same_spikes(result: DemoResult) -> None:
     assert f"{low_bit.size:,} at 4" in text
     figures = json.loads((result.folder / "demo.json").read_text())
     assert figures["low_bit_bytes"] == low_bit.size
+
+
+def test_digits_are_found_in_scenes(result: DemoResult) -> None:
+    scenes = result.scenes
+    assert scenes.comparison.equal
+    assert scenes.comparison.silent == []
+    assert scenes.panoptic_quality >= 50
+    assert scenes.miou >= 50
+    assert scenes.bits == 4
+    assert scenes.size == (WEIGHTS / "model.safetensors").stat().st_size <= 1_000_000
+    text = result.report.read_text(encoding="utf-8")
+    assert f"panoptic quality {scenes.panoptic_quality:.1f} %" in text
+    assert text.count("predicted objects of scene") == len(scenes.pictures) == 4
+    figures = json.loads((result.folder / "demo.json").read_text())
+    assert figures["scene_pq"] == scenes.panoptic_quality
 
 
 def test_the_twin_differs_in_its_neurons_alone(result: DemoResult) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 import spikesight
 from spikesight.data import DataConfig, build_evaluation_loader
 from spikesight.data.digits import read_digits
+from spikesight.demo_scenes import segment_scenes
 from spikesight.graph import Neuron, trace
 from spikesight.models import SpikingModel
 from spikesight.passes import EnergyReport, Verification, energy, quantize, unroll, verify
@@ -33,10 +34,12 @@ from spikesight.reports import (
     Guess,
     LowBit,
     Run,
+    SceneResult,
     SpikeExample,
     demo_page,
     deployment_sentence,
     low_bit_sentence,
+    scenes_sentence,
     verification_sentence,
 )
 from spikesight.reports.energy_page import energy_text, mean_firing_rate, ratio_text
@@ -77,6 +80,7 @@ class DemoResult:
         energy: Energy on the held-out digits.
         deployment: The integer network.
         low_bit: The integer network with 4-bit weights.
+        scenes: A shipped segmenter on scenes of digits.
         seconds: Duration of the demo.
     """
 
@@ -88,6 +92,7 @@ class DemoResult:
     energy: EnergyReport
     deployment: Deployment
     low_bit: LowBit
+    scenes: SceneResult
     seconds: float
 
     @property
@@ -124,13 +129,13 @@ def demo(
 
     _say(
         console,
-        "1/7  Real handwriting",
+        "1/8  Real handwriting",
         f"scikit-learn brings {images:,} digits that people wrote. A fifth of each class is held "
         f"out: the models never learn from it. A digit is {IMAGE_SIZE} x {IMAGE_SIZE} pixels here.",
     )
     _say(
         console,
-        "2/7  A spiking transformer learns, and its ANN twin beside it",
+        "2/8  A spiking transformer learns, and its ANN twin beside it",
         f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers. The twin "
         "has the same layers, first weights, digits and recipe; only its neurons are ReLUs.",
     )
@@ -144,7 +149,7 @@ def demo(
     twin_accuracy = _accuracy(_guess(twin, digits))
     _say(
         console,
-        "3/7  Who reads better?",
+        "3/8  Who reads better?",
         f"Of {len(guesses)} held-out digits the spiking transformer reads {accuracy:.2f} % and "
         f"the twin {twin_accuracy:.2f} % right, each after its last epoch.",
     )
@@ -152,7 +157,7 @@ def demo(
     verification = verify(model, digits.inputs)
     _say(
         console,
-        "4/7  Are the counts really spikes?",
+        "4/8  Are the counts really spikes?",
         f"Each count becomes {LEVELS} sub-steps of zeros and ones, which synapses read one by one. "
         + verification_sentence(verification),
     )
@@ -160,7 +165,7 @@ def demo(
     report = energy(model, digits.inputs)
     _say(
         console,
-        "5/7  What does it cost?",
+        "5/8  What does it cost?",
         "A spike adds a weight (0.9 pJ). An ANN multiplies as well (4.6 pJ).",
     )
     console.print(_energy_table(report))
@@ -173,13 +178,21 @@ def demo(
     deployment = _deploy(model, digits, output / "digits.spk")
     _say(
         console,
-        "6/7  One integer network",
+        "6/8  One integer network",
         "Counts are whole numbers, so the network runs once, in integers, and fires the very same "
         f"spikes. {deployment_sentence(deployment)}",
     )
     console.print(deployment.comparison.table(), highlight=False, soft_wrap=True)
     low_bit = _low_bit(model, digits, output, deployment)
     console.print(low_bit_sentence(low_bit), markup=False)
+
+    scenes = segment_scenes()
+    _say(
+        console,
+        "7/8  Digits in a scene",
+        "A network that comes with this package, Spike2Former, gives every pixel a class and tells "
+        f"objects apart. {scenes_sentence(scenes)}",
+    )
 
     seconds = time.monotonic() - began
     result = DemoResult(
@@ -191,6 +204,7 @@ def demo(
         energy=report,
         deployment=deployment,
         low_bit=low_bit,
+        scenes=scenes,
         seconds=seconds,
     )
     content = DemoContent(
@@ -208,12 +222,13 @@ def demo(
         energy=report,
         deployment=deployment,
         low_bit=low_bit,
+        scenes=scenes,
         seconds=seconds,
         facts=_facts(configs[0], seconds),
     )
     result.report.write_text(demo_page(content), encoding="utf-8")
     _mark(output, result)
-    _say(console, "7/7  All of it with pictures", f"Open {result.report} in a browser.")
+    _say(console, "8/8  All of it with pictures", f"Open {result.report} in a browser.")
     return result
 
 
@@ -304,6 +319,9 @@ def _mark(folder: Path, result: DemoResult | None) -> None:
             "low_bit_mismatches": result.low_bit.mismatches,
             "low_bit_bytes": result.low_bit.size,
             "trained_bytes": result.low_bit.trained_size,
+            "scene_miou": result.scenes.miou,
+            "scene_pq": result.scenes.panoptic_quality,
+            "scene_mismatches": result.scenes.comparison.mismatches,
             "firing_rate": mean_firing_rate(result.energy),
             "seconds": result.seconds,
         }

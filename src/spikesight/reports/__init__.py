@@ -13,6 +13,12 @@ from spikesight.reports.deployment_part import (
 from spikesight.reports.energy_page import energy_page
 from spikesight.reports.page import Card, cards, page, paragraph, section, table
 from spikesight.reports.pictures import Guess, guess_grid, heat_map, picture, spike_maps
+from spikesight.reports.scenes_part import (
+    ScenePictures,
+    SceneResult,
+    scenes_part,
+    scenes_sentence,
+)
 from spikesight.reports.training_curves import Run, training_curves
 from spikesight.reports.verification_part import verification_details, verification_sentence
 
@@ -24,6 +30,8 @@ __all__ = [
     "Guess",
     "LowBit",
     "Run",
+    "ScenePictures",
+    "SceneResult",
     "SpikeExample",
     "bar_chart",
     "cards",
@@ -41,6 +49,8 @@ __all__ = [
     "page",
     "paragraph",
     "picture",
+    "scenes_part",
+    "scenes_sentence",
     "section",
     "spike_maps",
     "table",

@@ -27,6 +27,7 @@ from spikesight.reports.energy_page import (
 )
 from spikesight.reports.page import Card, bullets, cards, facts, page, paragraph, percent, section
 from spikesight.reports.pictures import Guess, guess_grid, picture, spike_maps
+from spikesight.reports.scenes_part import SceneResult, scenes_part
 from spikesight.reports.training_curves import Run, training_curves
 from spikesight.reports.verification_part import verification_details, verification_sentence
 
@@ -66,6 +67,7 @@ class DemoContent:
         energy: Its energy on the held-out images.
         deployment: Its integer network.
         low_bit: Its integer network with low-bit weights.
+        scenes: A segmenter on scenes.
         seconds: Duration of the whole demo.
         facts: Further names and values: machine, versions, seed, date.
     """
@@ -81,6 +83,7 @@ class DemoContent:
     energy: EnergyReport
     deployment: Deployment
     low_bit: LowBit
+    scenes: SceneResult
     seconds: float
     facts: Sequence[tuple[str, str]]
 
@@ -106,6 +109,7 @@ def demo_page(content: DemoContent) -> str:
         _firing(content),
         _energy(content),
         _integers(content),
+        scenes_part(content.scenes),
         section("How this was made", facts(content.facts)),
     )
 
@@ -151,6 +155,11 @@ def _headline(content: DemoContent) -> list[Card]:
             f"with {content.low_bit.bits}-bit weights",
             f"{content.low_bit.accuracy:.1f} %; trained weights "
             f"{content.low_bit.trained_size / 1000:,.0f} kB",
+        ),
+        Card(
+            f"{content.scenes.panoptic_quality:.1f} %",
+            "panoptic quality",
+            f"digits in {content.scenes.scenes} scenes, {content.scenes.bits}-bit weights",
         ),
         Card(f"{content.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
     ]
