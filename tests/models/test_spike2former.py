@@ -9,6 +9,7 @@ from torch import Tensor
 
 import spikesight as ss
 from spikesight.attention import DeformableSampling
+from spikesight.graph import trace
 from spikesight.losses import SegmentationLoss, Segments
 from spikesight.models.spike2former import ABLATIONS, Segmentation
 from spikesight.training.neuron_checks import find_silent_neurons
@@ -102,6 +103,17 @@ def test_masks_do_not_depend_on_batch_mates(options: dict[str, Any]) -> None:
     masks = torch.cat([output.mask_logits for output in alone])
     torch.testing.assert_close(masks, together.mask_logits, rtol=1e-9, atol=1e-9)
     assert torch.equal(again.mask_logits, together.mask_logits)
+
+
+def test_a_pixel_head_is_there_in_training_alone() -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, pixel_head=True)
+    logits = model.train()(images(64)).pixel_logits
+    assert logits.shape == (2, CLASSES, 32, 32)
+    logits.square().sum().backward()
+    (features,) = model.pixel_decoder.mask_features.children()
+    assert features.weight.grad.abs().sum() > 0
+    assert model.eval()(images(64)).pixel_logits is None
+    assert not [n.name for n in trace(model).nodes if "pixel_head" in n.name]
 
 
 def test_the_encoder_knows_where_a_pixel_is_if_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from spikesight.data import Preprocessing, build_evaluation_loader, build_loaders
+from spikesight.data import build_evaluation_loader, build_loaders
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
     ScenePreprocessing,
@@ -22,6 +23,7 @@ from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
 from spikesight.training.config import from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
+from spikesight.training.figures import Figures
 from spikesight.training.masked_image_evaluation import (
     MaskedImageFigures,
     evaluate_masked_images,
@@ -38,6 +40,7 @@ from spikesight.training.segmentation_evaluation import (
 
 Split = Literal["validation", "test", "all"]
 ConfigT = TypeVar("ConfigT")
+FiguresT = TypeVar("FiguresT", bound=Figures)
 
 
 def validate(
@@ -101,24 +104,9 @@ def validate_model(
         The figures.
     """
     card = Card.read(folder)
-    config = override(card.data, data or {})
-    accelerator = build_accelerator(precision, device)
-    loader = build_evaluation_loader(
-        config,
-        batch_size,
-        card.preprocessing,
-        split,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
+    return _measure_images(
+        evaluate, model, card, data, split, batch_size, precision, device, limit_batches
     )
-    with accelerator.autocast():
-        return evaluate(
-            model.to(accelerator.device),
-            loader,
-            card.preprocessing.batch_transform,
-            accelerator,
-            limit_batches=limit_batches,
-        )
 
 
 def validate_segmenter(
@@ -185,7 +173,30 @@ def validate_masked_images(
     """Measures a run of masked-image pre-training; arguments and errors as of `validate`."""
     model_folder = resolve_model_folder(folder)
     card = Card.read(model_folder, "masked_image")
-    assert isinstance(card.preprocessing, Preprocessing)
+    return _measure_images(
+        evaluate_masked_images,
+        load(model_folder),
+        card,
+        data,
+        split,
+        batch_size,
+        precision,
+        device,
+        limit_batches,
+    )
+
+
+def _measure_images(
+    measure: Callable[..., FiguresT],
+    model: SpikingModel,
+    card: Card,
+    data: dict[str, Any] | None,
+    split: Split,
+    batch_size: int,
+    precision: Literal["no", "bf16", "fp16"],
+    device: Literal["auto", "cpu"],
+    limit_batches: int | None,
+) -> FiguresT:
     accelerator = build_accelerator(precision, device)
     loader = build_evaluation_loader(
         override(card.data, data or {}),
@@ -196,8 +207,8 @@ def validate_masked_images(
         world_size=accelerator.num_processes,
     )
     with accelerator.autocast():
-        return evaluate_masked_images(
-            load(model_folder).to(accelerator.device),
+        return measure(
+            model.to(accelerator.device),
             loader,
             card.preprocessing.batch_transform,
             accelerator,
