@@ -143,9 +143,9 @@ def test_errors_say_what_to_do() -> None:
         SegmentationLoss(CLASSES)(broken, [scene()])
 
 
-def test_a_pixel_head_is_told_instead_of_the_map() -> None:
+def test_pixel_heads_are_told_instead_of_the_map() -> None:
     wrong = torch.zeros(1, CLASSES, *perfect().mask_logits.shape[-2:])
     loss = SegmentationLoss(CLASSES, auxiliary_pixel_loss=2.0)
-    told = loss(replace(perfect(), pixel_logits=wrong), [scene()])["pixels"]
-    assert float(told) == pytest.approx(2 * math.log(CLASSES))
+    told = loss(replace(perfect(), pixel_logits=(wrong, wrong)), [scene()])["pixels"]
+    assert float(told) == pytest.approx(2 * 2 * math.log(CLASSES))
     assert float(loss(perfect(), [scene()])["pixels"]) < 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -92,14 +93,17 @@ class Spike2Former(SpikingModel):
         self.mask_embedding = MaskEmbedding(sizes, num_classes, neurons.head)
         signed = sizes.mask_features == "current"
         self.mask_product = MaskProduct(inhibitory=0 if signed else sizes.width // 2)
-        self.pixel_head = (
-            Synapse(nn.Conv2d(sizes.width, num_classes, 1)) if sizes.pixel_head else None
+        self.pixel_heads = nn.ModuleList(
+            Synapse(nn.Conv2d(sizes.width, num_classes, 1))
+            for _ in range(levels + 1 if sizes.pixel_heads else 0)
         )
         self.class_readout = QueryReadout(choice.steps)
         self.mask_readout = Readout(choice.steps)
         assert sizes.norm_gain is not None
         self.initialise(sizes.norm_gain)
         self.mask_embedding.initialise()
+        if sizes.query_anchors:
+            self._anchor_queries()
         self.trunk = trunk
         self.stride = trunk.stride
 
@@ -118,7 +122,12 @@ class Spike2Former(SpikingModel):
             queries.append(query)
         if not self.training:
             return self._segment(self.mask_embedding(query), features)
-        return self._supervised(queries, features)
+        outputs = self._supervised(queries, features)
+        maps = (*memories[: len(values)], features)
+        pixels = tuple(
+            self.mask_readout(head(m)) for head, m in zip(self.pixel_heads, maps, strict=False)
+        )
+        return replace(outputs, pixel_logits=pixels)
 
     @property
     def masked(self) -> bool:
@@ -146,8 +155,7 @@ class Spike2Former(SpikingModel):
             for i in range(len(queries))
         ]
         last = layers[-1]
-        pixels = None if self.pixel_head is None else self.mask_readout(self.pixel_head(features))
-        return Segmentation(last.class_logits, last.mask_logits, tuple(layers[:-1]), pixels)
+        return Segmentation(last.class_logits, last.mask_logits, tuple(layers[:-1]))
 
     @torch.no_grad()
     def _visible(self, query: Tensor, features: Tensor, memory: Tensor) -> Tensor:
@@ -180,6 +188,15 @@ class Spike2Former(SpikingModel):
                     (module.weight, "norm.bias", norm_gain),
                 ):
                     nn.init.constant_(synapse.get_parameter(name), value)
+
+    @torch.no_grad()
+    def _anchor_queries(self) -> None:
+        """Gives query n the position of cell n of a grid with about as many rows as columns."""
+        positions = self.query_position.weight
+        rows = math.isqrt(positions.shape[-1])
+        columns = -(-positions.shape[-1] // rows)
+        grid = self.position(positions.new_zeros(1, 1, rows, columns)).flatten(2)
+        positions.copy_(grid[:, :, : positions.shape[-1]].unsqueeze(2))
 
 
 def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
