@@ -15,6 +15,7 @@ from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
     ScenePreprocessing,
     build_scene_evaluation_loader,
+    build_scene_loaders,
     read_scenes,
     sample_crop,
 )
@@ -41,6 +42,7 @@ from spikesight.training.segmentation_evaluation import (
 Split = Literal["validation", "test", "all"]
 ConfigT = TypeVar("ConfigT")
 FiguresT = TypeVar("FiguresT", bound=Figures)
+_CROPS = 16  # per batch
 
 
 def validate(
@@ -118,6 +120,7 @@ def validate_segmenter(
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
     view: dict[str, Any] | None = None,
+    model: SpikingModel | None = None,
 ) -> SemanticFigures | PanopticFigures:
     """Measures a trained segmenter: mean IoU, or panoptic quality.
 
@@ -130,6 +133,7 @@ def validate_segmenter(
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
         view: Fields of the view that differ from training.
+        model: What is measured on its scenes, such as another form of it; itself if omitted.
 
     Returns:
         The figures of its task.
@@ -152,7 +156,7 @@ def validate_segmenter(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    model = load(model_folder).to(accelerator.device)
+    model = (model or load(model_folder)).to(accelerator.device)
     shown = card.seen(view or {})
     measure = evaluate_panoptic if card.task == "panoptic" else evaluate_semantic
     with accelerator.autocast():
@@ -265,9 +269,9 @@ def training_batches(
 
     Args:
         folder: Folder of a run, or its best/ or last/.
-        data: Fields of the data configuration that differ from training.
+        data: Fields of the data (or scene) configuration that differ from training.
         count: Number of images; those of one epoch if the set has fewer.
-        batch_size: Images per batch.
+        batch_size: Images per batch; of a segmenter's crops at most 16.
 
     Returns:
         Normalised batches [B, C, H, W].
@@ -278,13 +282,27 @@ def training_batches(
     """
     if count < 1:
         raise ValueError(f"images is {count}; pass 1 or more")
-    card = Card.read(resolve_model_folder(folder))
+    model_folder = resolve_model_folder(folder)
+    if saved_task(model_folder) != "classification":
+        return _training_crops(SceneCard.read(model_folder), data or {}, count)
+    card = Card.read(model_folder)
     # Few images are needed: they are decoded one by one.
     config = override(card.data, {**(data or {}), "in_memory": False})
     loaders = build_loaders(config, min(batch_size, count), seed=0, drop_last=False)
     batches: list[Tensor] = []
     for index, (images, _) in enumerate(loaders.train):
         batches.append(loaders.batch_transform_train(images, loaders.train.generator(index)))
+        if sum(map(len, batches)) >= count:
+            break
+    return batches
+
+
+def _training_crops(card: SceneCard, changes: dict[str, Any], count: int) -> list[Tensor]:
+    config = override(card.data, {"workers": 0, **changes})
+    loaders = build_scene_loaders(config, min(_CROPS, count), 0, card.task == "panoptic")
+    batches: list[Tensor] = []
+    for images, _ in loaders.train:
+        batches.append(loaders.preprocessing.batch_transform(images))
         if sum(map(len, batches)) >= count:
             break
     return batches
