@@ -1,13 +1,13 @@
 """What each part of Spike2Former does to its accuracy, on small models with paired seeds.
 
-    python benchmarks/ablation_segmenter.py --output runs/ablation_segmenter --seeds 0 1 2
-    python benchmarks/ablation_segmenter.py --output runs/ablation_segmenter --table \
-      --write docs/segmenter_ablation.md
+    python benchmarks/ablation_segmenter.py --data camvid --seeds 0 1 2
+    python benchmarks/ablation_segmenter.py --table --write docs/segmenter_ablation.md
 
-Every row is a training from scratch on composed scenes of handwritten digits, with the same recipe,
-seeds and images. A run that is in results.csv is not repeated, one that was interrupted goes on; so
-the command can be stopped and given again, with more seeds or rows. The paper's signs (table 3 on
-ADE20K, appendix table 3 on Pascal VOC 2012) stand beside ours.
+Every row is a training from scratch on CamVid at a fraction of its resolution, with the same recipe
+(configs/camvid_small.yaml, shorter), seeds and photos. A run that is in results.csv is not
+repeated, one that was interrupted goes on; so the command can be stopped and given again, with more
+seeds or rows. The paper's signs (table 3 on ADE20K, appendix table 3 on Pascal VOC 2012) stand
+beside ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paired import Question, Study
-from scene_runs import parser_of, report, run, settings
+from street_runs import parser_of, report, run, settings
 
 
 def _without(ablation: str) -> dict[str, Any]:
@@ -68,12 +68,13 @@ STUDY = Study(
 )
 INTRODUCTION = """# What each part of Spike2Former does
 
-`benchmarks/ablation_segmenter.py` trains every row from scratch on composed scenes of handwritten
-digits (plain ground, ten digits and background), with the same recipe, seeds and images:
+`benchmarks/ablation_segmenter.py` trains every row from scratch on CamVid (11 classes), with the
+recipe of `configs/camvid_small.yaml` at a fraction of the resolution and length, the same seeds and
+photos:
 
 ```
-python benchmarks/ablation_segmenter.py --output runs/ablation_segmenter  # goes on where it stopped
-python benchmarks/ablation_segmenter.py --output runs/ablation_segmenter --table --write FILE
+python benchmarks/ablation_segmenter.py --data camvid            # goes on where it stopped
+python benchmarks/ablation_segmenter.py --table --write FILE
 ```
 
 Rows differ from "NI-LIF, 1 x 4" in what they are called after; T x D is time steps times levels.
@@ -84,7 +85,7 @@ these runs are short, so a sign here says what helps at the start of training.""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = parser_of(__doc__, list(ROWS), "runs/ablation_segmenter", 900)
+    parser = parser_of(__doc__, list(ROWS), "runs/ablation_segmenter")
     options = parser.parse_args(arguments)
     if not options.table:
         STUDY.run(

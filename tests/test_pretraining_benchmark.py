@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+from tests.benchmark_scripts import load_script
+
 SHORT = ["--format=digits", "--data=", "--channels=1", "--image-size=8", "--width=8"]
 SHORT += ["--epochs=2", "--batches=2", "--batch-size=16"]
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    torch.set_num_threads(1)
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("pretraining")
+def script() -> ModuleType:
+    return load_script("pretraining")
 
 
 def test_runs_are_not_repeated(

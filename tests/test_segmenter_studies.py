@@ -10,15 +10,16 @@ import pytest
 
 import spikesight as ss
 from tests.benchmark_scripts import load_script
+from tests.data.segmentation import layouts
 
-SHORT = ["--size=32", "--batches=2", "--batch-size=2", "--scenes=4", "--validation-scenes=2"]
+SHORT = ["--height=48", "--epochs=2", "--batch-size=2"]
 STUDIES = ("ablation_segmenter", "multiplication_free")
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_row_can_be_built_and_is_asked_for(name: str, tmp_path: Path) -> None:
-    study, runs = load_script(name), load_script("scene_runs")
-    options = runs.parser_of("", list(study.ROWS), str(tmp_path), 2).parse_args([])
+    study, runs = load_script(name), load_script("street_runs")
+    options = runs.parser_of("", list(study.ROWS), str(tmp_path)).parse_args([])
     folders = set()
     for row, fields in study.ROWS.items():
         model = fields if name == "ablation_segmenter" else {"arguments": fields}
@@ -46,7 +47,8 @@ def test_runs_are_not_repeated(
 ) -> None:
     study: ModuleType = load_script(name)
     output = f"--output={tmp_path}"
-    words: list[Any] = [*SHORT, output, "--seeds", "0", "--only", row]
+    photos = layouts.folder(tmp_path / "camvid", (0, 4, 10, 11))
+    words: list[Any] = [*SHORT, output, f"--data={photos}", "--seeds", "0", "--only", row]
     study.main(words)
     read = load_script("paired").read
     (measured,) = read(tmp_path / "results.csv")

@@ -111,6 +111,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight train configs/fashion_mnist_nano.yaml --model.weights=runs/fashion4_start "
             "--model.bits=4 --output=runs/fashion4",
             "spikesight quantize weights/cifar10_tiny runs/cifar4_start --rep-conv=spike_driven",
+            "spikesight quantize runs/camvid_small runs/camvid4_start --bits=4 --images=128",
         ),
     ),
     "deploy": Command(

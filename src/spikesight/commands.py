@@ -19,8 +19,15 @@ from spikesight.models import SpikingModel
 from spikesight.passes import QuantizationRecipe, quantize, verify
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
-from spikesight.training.run_folder import resolve_model_folder, save_model
-from spikesight.training.validation import sample_images, training_batches, validate_model
+from spikesight.training.figures import Figures
+from spikesight.training.run_folder import resolve_model_folder, save_model, saved_task
+from spikesight.training.scene_card import SceneCard
+from spikesight.training.validation import (
+    sample_images,
+    training_batches,
+    validate_model,
+    validate_segmenter,
+)
 from spikesight.training.warm_start import change_form, settle_statistics
 
 Split = Literal["validation", "test", "all"]
@@ -118,7 +125,8 @@ def quantize_command(
         rep_conv: "spike_driven" puts neurons between RepConv's factors first: a quarter of the
             weights and operations of the folded kernel. As it is if omitted.
         mprf: Whether QSD-Transformer's MPRF is put before the query, key and value neurons first.
-        data: Fields of the data configuration that differ from training: --data.path=… and so on.
+        data: Fields of the data (or scene) configuration that differ from training:
+            --data.path=… and so on.
         images: Number of training images for the statistics.
         accuracy: Whether to measure both models on the validation images.
     """
@@ -128,18 +136,26 @@ def quantize_command(
     changed = change_form(model, batches, rep_conv=rep_conv, mprf=mprf)
     quantized = quantize(copy.deepcopy(changed), bits, recipe, power_of_two)
     settle_statistics(quantized, batches)
-    metrics = None
+    metrics: Any = None
+    classifies = saved_task(folder) == "classification"
     if accuracy:
-        forms = {"trained": model, "quantised": quantized}
-        if changed is not model:
-            forms["in the new form"] = changed
-        measured = {name: validate_model(form, folder, data) for name, form in forms.items()}
+        changes = {} if changed is model else {"in the new form": changed}
+        forms = {"trained": model, **changes, "quantised": quantized}
+        measured: dict[str, Figures] = {
+            name: (
+                validate_model(form, folder, data)
+                if classifies
+                else validate_segmenter(folder, data, model=form)
+            )
+            for name, form in forms.items()
+        }
         metrics = measured["quantised"]
-        parts = ", ".join(f"{name} {result.top1:.2f} %" for name, result in measured.items())
-        print(f"top-1 on {metrics.images:,} validation images: {parts}")
-    card = replace(Card.read(folder), weights="model", metrics=metrics)
+        figure = metrics.headline().split()[0]
+        values = (f"{name}{f.headline().removeprefix(figure)}" for name, f in measured.items())
+        print(f"{figure} on {metrics.images:,} validation images: {', '.join(values)}")
+    card = Card.read(folder) if classifies else SceneCard.read(folder)
     output.parent.mkdir(parents=True, exist_ok=True)
-    save_model(output, quantized, card)
+    save_model(output, quantized, replace(card, weights="model", metrics=metrics))
     print(f"{bits} bits ({recipe}) in {output}; train it on with --model.weights={output}")
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from spikesight.data import EpochSampler, EvaluationSampler
 from spikesight.data.sampling import derive_seed
-from spikesight.data.splits import split_stratified
+from spikesight.data.stratification import split_stratified
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:

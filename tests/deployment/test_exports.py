@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-import spikesight as ss
 from spikesight.deployment.exporting import (
     Counts,
     ExportError,
@@ -38,13 +33,11 @@ from spikesight.graph.integer_vocabulary import (
 )
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, prove_ranges
 from spikesight.passes.thresholds import agrees
-from tests.conftest import wake
+from tests.deployment.small_networks import deployed
 
 onnx = pytest.importorskip("onnx")
 openvino = pytest.importorskip("openvino")
-nir = pytest.importorskip("nir")
 
-from spikesight.deployment.nir_export import from_nir, to_nir  # noqa: E402
 from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx  # noqa: E402
 from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino  # noqa: E402
 
@@ -67,21 +60,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "pool_of": "currents",
     },
 }
-CONVOLUTIONAL = {"depths": (1, 1, 1, 0, 0), "neuron": "i_lif", "levels": 4}
 RUNTIMES = ("onnx", "openvino", "openvino float32")
-
-
-@functools.cache
-def _network(size: int, options: tuple[tuple[str, Any], ...]) -> IntegerGraph:
-    torch.manual_seed(0)
-    chosen = {"name": "metaspikformer_nano", **dict(options)}
-    model = ss.create_model(chosen.pop("name"), num_classes=5, **chosen)
-    x = torch.rand(4, 3, size, size) * 4 - 1
-    return ss.deploy(wake(model, x), x).graph
-
-
-def _deployed(size: int, **options: Any) -> IntegerGraph:
-    return _network(size, tuple(options.items()))
 
 
 def _runtime(name: str, graph: IntegerGraph, size: tuple[int, int], **options: Any) -> Any:
@@ -105,7 +84,7 @@ def _require_equal(graph: IntegerGraph, name: str, runtime: Any, x: Tensor) -> C
 )
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_count_and_logit_is_equal(name: str, size: int, runtime: str) -> None:
-    graph = _deployed(size, **NETWORKS[name])
+    graph = deployed(size, **NETWORKS[name])
     exported = _runtime(runtime, graph, (size, size))
     for batch in (1, 3):
         x = torch.rand(batch, 3, size, size) * 4 - 1
@@ -116,7 +95,7 @@ def test_every_count_and_logit_is_equal(name: str, size: int, runtime: str) -> N
 
 @pytest.mark.parametrize("runtime", RUNTIMES[:2])
 def test_frames_and_sizes_that_are_not_square(runtime: str) -> None:
-    graph = _deployed(32, neuron="lif", steps=4)
+    graph = deployed(32, neuron="lif", steps=4)
     exported = _runtime(runtime, graph, (16, 28), frames=True)
     for batch in (1, 2):
         x = torch.rand(batch, 4, 3, 16, 28) * 4 - 1
@@ -126,7 +105,7 @@ def test_frames_and_sizes_that_are_not_square(runtime: str) -> None:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_attention_whose_sums_exceed_float32(runtime: str) -> None:
     """Its projection is also where OpenVINO 2026.4 spoils an int8 convolution that two read."""
-    graph = _deployed(28, neuron="i_lif", levels=32)
+    graph = deployed(28, neuron="i_lif", levels=32)
     reach = prove_ranges(graph)["trunk.3.1.attention.product"].interval
     assert reach.magnitude > EXACT_IN_FLOAT32
     x = torch.rand(2, 3, 28, 28) * 4 - 1
@@ -134,7 +113,7 @@ def test_attention_whose_sums_exceed_float32(runtime: str) -> None:
 
 
 def test_a_runtime_of_one_shape_and_keys_as_signed_bytes() -> None:
-    graph = _deployed(28, neuron="i_lif", levels=4)
+    graph = deployed(28, neuron="i_lif", levels=4)
     model = to_openvino(graph, (28, 28))
     runtime = OpenVinoRuntime(model, threads=1, shape=(2, 3, 28, 28))
     x = torch.rand(2, 3, 28, 28) * 4 - 1
@@ -312,7 +291,7 @@ def test_a_current_that_two_neurons_read(runtime: str) -> None:
 
 
 def test_openvino_multiplies_in_int8() -> None:
-    graph = _deployed(28, neuron="i_lif", levels=4)
+    graph = deployed(28, neuron="i_lif", levels=4)
     runtime = OpenVinoRuntime(to_openvino(graph, (28, 28)), threads=1)
     operators = runtime.compiled.get_runtime_model().get_ordered_ops()
     layers = [{k: str(v.astype(str)) for k, v in op.get_rt_info().items()} for op in operators]
@@ -341,7 +320,7 @@ def test_openvino_refuses_logits_beyond_float32() -> None:
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
 def test_export_writes_what_the_runtime_reads(suffix: str, tmp_path: Path) -> None:
-    graph = _deployed(28, neuron="i_lif", levels=4)
+    graph = deployed(28, neuron="i_lif", levels=4)
     path = export(graph, tmp_path / "new" / f"model{suffix}", (28, 28))
     written = {file.name for file in path.parent.iterdir()}
     assert written == {path.name} | ({"model.bin"} if suffix == ".xml" else set())
@@ -353,7 +332,7 @@ def test_export_writes_what_the_runtime_reads(suffix: str, tmp_path: Path) -> No
 def test_export_refuses_what_it_cannot_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = _deployed(28, neuron="i_lif", levels=4)
+    graph = deployed(28, neuron="i_lif", levels=4)
     with pytest.raises(ValueError, match=r"model\.tflite.*\.onnx, \.xml, \.nir"):
         export(graph, tmp_path / "model.tflite", (28, 28))
     with pytest.raises(ValueError, match=r"30x28 is not divisible by .* 4"):
@@ -370,7 +349,7 @@ def test_export_refuses_what_it_cannot_write(
 def test_export_writes_nothing_that_differs(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = _deployed(28, neuron="i_lif", levels=4)
+    graph = deployed(28, neuron="i_lif", levels=4)
     name = "trunk.1.1.mixer.neuron2"
     neuron = graph.by_name[name]
     assert isinstance(neuron, IntegerNeuron)
@@ -388,130 +367,3 @@ def test_export_writes_nothing_that_differs(
     with pytest.raises(ExportError, match=rf"counts of {name} differently"):
         export(graph, tmp_path / f"model{suffix}", (28, 28))
     assert list(tmp_path.iterdir()) == []
-
-
-def _same(first: Any, second: Any) -> bool:
-    if isinstance(first, Tensor):
-        return first.dtype == second.dtype and torch.equal(first, second)
-    if is_dataclass(first):
-        names = [field.name for field in fields(first)]
-        return type(first) is type(second) and all(
-            _same(getattr(first, name), getattr(second, name)) for name in names
-        )
-    if isinstance(first, tuple):
-        return len(first) == len(second) and all(map(_same, first, second))
-    return bool(first == second)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        CONVOLUTIONAL,
-        {**CONVOLUTIONAL, "separable": "official"},
-        {"depths": (1, 1, 1, 0, 0), "neuron": "lif", "steps": 4},
-    ],
-)
-def test_nir_carries_a_convolutional_network(options: dict[str, Any], tmp_path: Path) -> None:
-    graph = _deployed(28, **options)
-    network, unsaid = to_nir(graph, (28, 28))
-    nir.write(tmp_path / "model.nir", network)
-    assert _same(graph, from_nir(nir.read(tmp_path / "model.nir")))
-    shifted = [
-        node.name
-        for node in graph.nodes
-        if isinstance(node, IntegerSynapse) and bool((node.shift < 0).any())
-    ]
-    over_time = [neuron.name for neuron in graph.neurons if neuron.steps > 1]
-    assert {line.split(":")[0] for line in unsaid} == {*shifted, *over_time}
-    with pytest.warns(UserWarning, match=r"come close to .*head: rounds down"):
-        export(graph, tmp_path / "exported.nir", (28, 28))
-    assert _same(graph, from_nir(nir.read(tmp_path / "exported.nir")))
-
-
-def test_nir_names_maxima(tmp_path: Path) -> None:
-    graph = _deployed(28, name="spikformer_nano", neuron="lif", steps=4)
-    with pytest.raises(ExportError, match=r"trunk\.0\.pool \(a maximum over pixels\)"):
-        export(graph, tmp_path / "net.nir", (28, 28))
-
-
-def test_nir_names_what_it_cannot_say(tmp_path: Path) -> None:
-    product = r"trunk\.3\.1\.attention\.product .*trunk\.4\.1\.attention\.product"
-    with pytest.raises(ExportError, match=product):
-        export(_deployed(28, neuron="i_lif", levels=4), tmp_path / "model.nir", (28, 28))
-    membrane = _deployed(28, **{**CONVOLUTIONAL, "neuron": "ni_lif", "levels": 3, "steps": 2})
-    with pytest.raises(ExportError, match=r"head_neuron \(a membrane .* up to 3 spikes"):
-        to_nir(membrane, (28, 28))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_foreign_or_damaged_nir_graph_is_refused() -> None:
-    foreign = nir.NIRGraph.from_list(nir.Linear(np.ones((2, 3))))
-    with pytest.raises(ValueError, match="carries no spikesight metadata"):
-        from_nir(foreign)
-    network, _ = to_nir(_deployed(28, **CONVOLUTIONAL), (28, 28))
-    network.nodes["head"].metadata = {"spikesight": '{"kind": "IntegerSynapse"}'}
-    with pytest.raises(ValueError, match="head has damaged"):
-        from_nir(network)
-    del network.nodes["head"]
-    with pytest.raises(ValueError, match="nodes"):
-        from_nir(network)
-
-
-def _run_nir(network: Any, name: str, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """NIR's equations for one time step, in float64."""
-    values: dict[str, Tensor] = {}
-    remaining = dict(network.nodes)
-    while remaining:
-        for key, node in list(remaining.items()):
-            sources = [a for a, b in network.edges if b == key]
-            if any(source not in values for source in sources):
-                continue
-            current = x if key == name else torch.stack([values[s] for s in sources]).sum(0)
-            values[key] = _apply(node, current)
-            yield key, values[key]
-            del remaining[key]
-
-
-def _apply(node: Any, x: Tensor) -> Tensor:
-    parameters = {k: torch.tensor(v).double() for k, v in vars(node).items() if _is_array(v)}
-    match type(node).__name__:
-        case "Conv2d":
-            weight, bias = parameters["weight"], parameters["bias"]
-            return F.conv2d(x, weight, bias, node.stride, node.padding, 1, node.groups)
-        case "Affine":
-            return F.linear(x, parameters["weight"], parameters["bias"])
-        case "Threshold":
-            return (x > parameters["threshold"]).double()
-        case "Scale":
-            return x * parameters["scale"]
-        case "SumPool2d":
-            return x.sum((-2, -1), keepdim=True)
-        case "Flatten":
-            return x.flatten(1)
-    return x
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def test_nir_equations_give_the_counts() -> None:
-    graph = _deployed(28, **CONVOLUTIONAL)
-    nodes = tuple(
-        replace(node, shift=node.shift.clamp(min=0)) if isinstance(node, IntegerSynapse) else node
-        for node in graph.nodes
-    )
-    graph = replace(graph, nodes=nodes)
-    network, unsaid = to_nir(graph, (28, 28))
-    assert unsaid == []
-    x = (torch.rand(2, 3, 28, 28) * 4 - 1).mul(2.0**graph.input.shift).round()
-    counts: Counts = {}
-    logits = torch.empty(0)
-    for name, value in _run_nir(network, graph.input.name, x.double()):
-        neuron = name.split("@")[0]
-        if isinstance(graph.by_name.get(neuron), IntegerNeuron):
-            counts[neuron] = counts.get(neuron, torch.zeros(())) + value
-        if name == graph.output.name:
-            logits = value
-    refuse_difference(graph, x * 2.0**-graph.input.shift, "NIR", counts, logits)
-    assert all(bool(count.any()) for count in counts.values())

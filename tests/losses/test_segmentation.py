@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -140,3 +141,11 @@ def test_errors_say_what_to_do() -> None:
     broken = Segmentation(torch.full((1, 3, 4), math.nan), torch.zeros(1, 3, 4, 4))
     with pytest.raises(ValueError, match="not finite"):
         SegmentationLoss(CLASSES)(broken, [scene()])
+
+
+def test_pixel_heads_are_told_instead_of_the_map() -> None:
+    wrong = torch.zeros(1, CLASSES, *perfect().mask_logits.shape[-2:])
+    loss = SegmentationLoss(CLASSES, auxiliary_pixel_loss=2.0)
+    told = loss(replace(perfect(), pixel_logits=(wrong, wrong)), [scene()])["pixels"]
+    assert float(told) == pytest.approx(2 * 2 * math.log(CLASSES))
+    assert float(loss(perfect(), [scene()])["pixels"]) < 0.1

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import spikesight as ss
 from spikesight.attention import DeformableSampling
+from spikesight.graph import trace
 from spikesight.losses import SegmentationLoss, Segments
 from spikesight.models.spike2former import ABLATIONS, Segmentation
 from spikesight.training.neuron_checks import find_silent_neurons
@@ -60,7 +61,13 @@ def test_every_ablation_trains(ablation: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"steps": 2}, {"levels": 2}, {"levels": 8}, {"encoder_position": True}, {"neuron": "relu"}],
+    [
+        {"steps": 2},
+        {"levels": 2},
+        {"levels": 8},
+        {"pixel_positions": True, "query_anchors": True},
+        {"neuron": "relu"},
+    ],
     ids=str,
 )
 def test_every_option_trains(options: dict[str, Any]) -> None:
@@ -104,12 +111,29 @@ def test_masks_do_not_depend_on_batch_mates(options: dict[str, Any]) -> None:
     assert torch.equal(again.mask_logits, together.mask_logits)
 
 
+def test_pixel_heads_are_there_in_training_alone() -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, pixel_heads=True)
+    logits = model.train()(images(64)).pixel_logits
+    assert [tuple(x.shape) for x in logits] == [(2, CLASSES, n, n) for n in (4, 8, 32)]
+    torch.stack([x.square().sum() for x in logits]).sum().backward()
+    (features,) = model.pixel_decoder.mask_features.children()
+    assert features.weight.grad.abs().sum() > 0
+    assert model.eval()(images(64)).pixel_logits == ()
+    assert not [n.name for n in trace(model).nodes if "pixel_head" in n.name]
+
+
+def test_queries_start_on_a_grid_if_asked() -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, queries=6, query_anchors=True)
+    cells = model.position(torch.zeros(1, 64, 2, 3))
+    torch.testing.assert_close(model.query_position.weight[:, :, 0], cells.flatten(2))
+
+
 def test_the_encoder_knows_where_a_pixel_is_if_told() -> None:
     """Features of a photo without contents differ by position alone."""
     spread = {}
     for told in (False, True):
         torch.manual_seed(0)
-        model = ss.create_model("spike2former_nano", num_classes=CLASSES, encoder_position=told)
+        model = ss.create_model("spike2former_nano", num_classes=CLASSES, pixel_positions=told)
         with torch.no_grad():
             empty = [torch.zeros_like(x) for x in model.train().trunk.stage_maps(images(96))]
             features = model.pixel_decoder(empty).mask_features

@@ -411,6 +411,22 @@ def test_classifiers_refuse_segmenters(small: Build, tmp_path: Path) -> None:
         train(config)
 
 
+def test_segmenters_are_quantised_and_trained_on(
+    small: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(small("panoptic", epochs=1)).folder
+    start = tmp_path / "start"
+    assert main(["quantize", str(run), str(start), "--bits=4", "--images=8"]) == 0
+    shown = capsys.readouterr().out
+    card = SceneCard.read(start)
+    assert isinstance(card.metrics, PanopticFigures)
+    assert f"quantised {card.metrics.pq:.2f} %" in shown
+    assert "PQ on 6 validation images: trained" in shown
+    assert validate_segmenter(start).pq == pytest.approx(card.metrics.pq)  # type: ignore[union-attr]
+    again = train(small("panoptic", "again", epochs=1, model__weights=str(start), model__bits=4))
+    assert spikesight.load(again.folder / "last").recipe["quantization"]["bits"] == 4
+
+
 def test_verify_compares_a_segmenter_with_its_spikes(
     small: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ Format = Literal[
     "cifar10",
     "cifar100",
     "digits",
+    "painted_digits",
     "cifar10_dvs",
     "nmnist",
     "dvs128_gesture",
@@ -32,9 +33,11 @@ class DataConfig:
             directly or below `train/`, `val/` and `test/`; `idx` are the four files of MNIST and
             Fashion-MNIST, plain or gzipped; `cifar10` and `cifar100` are the python batches in
             torchvision's layout; `digits` comes with scikit-learn and needs no path.
+            `painted_digits` are the same, each in four sizes, places and light colours on a dark
+            ground, as scenes of `digit_scenes` show them; a fifth of the digits validates.
             `cifar10_dvs`, `nmnist` and `dvs128_gesture` are recordings of event cameras in their
             published layouts, `event_folders` any recordings in one folder per class.
-        path: Folder or tar file to read; not used by `digits`.
+        path: Folder or tar file to read; not used by `digits` and `painted_digits`.
         image_size: Height and width of the images that the model sees, in pixels. Other sizes
             are resized (bicubic, antialiased) on the shorter side and cropped in the centre.
         channels: 3 reads colour and repeats a grey image three times; 1 reads grey and turns
@@ -88,7 +91,7 @@ class DataConfig:
     events: EventConfig = field(default_factory=EventConfig)
 
     def __post_init__(self) -> None:
-        if self.format != "digits" and not self.path:
+        if self.format not in ("digits", "painted_digits") and not self.path:
             raise DataError(f"format {self.format!r} needs data.path; pass the folder or tar file")
         if self.holds_events:
             self._check_events()

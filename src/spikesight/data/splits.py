@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from functools import partial
 
 from spikesight.data import cifar, class_folders, idx
 from spikesight.data.archives import FolderArchive, TarArchive
@@ -11,8 +10,9 @@ from spikesight.data.config import DataConfig
 from spikesight.data.digits import read_digits
 from spikesight.data.errors import DataError
 from spikesight.data.events.layouts import find_event_parts
-from spikesight.data.sampling import derive_generator
+from spikesight.data.painted_digits import read_painted_digits
 from spikesight.data.sources import Parts, Source
+from spikesight.data.stratification import split_stratified
 
 
 def find_parts(config: DataConfig) -> Parts:
@@ -36,6 +36,11 @@ def find_parts(config: DataConfig) -> Parts:
             return idx.find_parts(config.path, config.class_names)
         case "digits":
             return {"train": read_digits}
+        case "painted_digits":
+            return {
+                "train": partial(read_painted_digits, "train"),
+                "validation": partial(read_painted_digits, "validation"),
+            }
         case "cifar10_dvs" | "nmnist" | "dvs128_gesture" | "event_folders":
             sensor = config.events.sensor
             return find_event_parts(
@@ -43,26 +48,6 @@ def find_parts(config: DataConfig) -> Parts:
             )
         case _:
             return cifar.find_parts(config.path, config.format)
-
-
-def split_stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Splits images class by class.
-
-    Args:
-        labels: int64 `[N]`.
-        fraction: Share of each class for the second part, rounded to whole images.
-        seed: Seed of the choice.
-
-    Returns:
-        Positions of the first and of the second part, int64, ascending and disjoint.
-    """
-    generator = derive_generator(seed)
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(int(labels.max()) + 1):
-        members = (labels == label).nonzero().flatten()
-        order = torch.randperm(len(members), generator=generator)
-        chosen[members[order[: round(fraction * len(members))]]] = True
-    return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
 
 
 def divide_training(config: DataConfig, source: Source) -> tuple[Source, Source]:

@@ -36,7 +36,7 @@ class SegmentationLoss(nn.Module):
         auxiliary_pixel_loss: Weight of an additional cross-entropy per pixel between the semantic
             map that the last output amounts to and the segments' classes; it tells every query at
             every pixel what is wrong, which matching does not, and helps where data are few.
-            A model with a pixel head is told by the cross-entropy of that head instead. 0 for none.
+            A model with pixel heads is told by the cross-entropies of these instead. 0 for none.
     """
 
     def __init__(
@@ -108,9 +108,9 @@ class SegmentationLoss(nn.Module):
                 terms[name] = terms[name] + value if name in terms else value
         if self.auxiliary_pixel_loss:
             pixels = (
-                semantic_loss(output, labels, masks)
-                if output.pixel_logits is None
-                else pixel_loss(output.pixel_logits, targets)
+                torch.stack([pixel_loss(logits, targets) for logits in output.pixel_logits]).sum()
+                if output.pixel_logits
+                else semantic_loss(output, labels, masks)
             )
             terms["pixels"] = self.auxiliary_pixel_loss * pixels
         terms["total"] = torch.stack(list(terms.values())).sum()

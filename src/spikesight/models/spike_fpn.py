@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from spikesight.attention import NeuronConvNorm
 from spikesight.models.base import Readout, SpikingModel
-from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
-from spikesight.models.spike2former.model import DENSE_TRUNK
-from spikesight.models.variants import take_sizes
-from spikesight.registry import create_model, register_model
+from spikesight.models.segmenter_trunk import (
+    DENSE_TRUNK,
+    SMALL_TRUNK,
+    build_trunk,
+    take_segmenter_sizes,
+    trunk_stages,
+)
+from spikesight.registry import register_model
 from spikesight.synapses import BilinearResize, Synapse
 
 
@@ -152,17 +156,7 @@ class SpikeFPN(SpikingModel):
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         self.steps = neuron.steps
         self.num_classes = num_classes
-        trunk = create_model(
-            sizes.trunk,
-            in_channels=in_channels,
-            features_only=True,
-            neuron=neuron.name,
-            steps=neuron.steps,
-            levels=neuron.levels,
-            drop_path_rate=drop_path_rate,
-            **sizes.trunk_options,
-        )
-        assert isinstance(trunk, StageFeatures)
+        trunk = build_trunk(sizes.trunk, sizes.trunk_options, neuron, in_channels, drop_path_rate)
         channels = list(trunk.feature_info.channels())
         self.pyramid = SpikingPyramid(channels, sizes.width, neuron)
         self.head = PixelHead(len(channels), sizes.width, sizes.head_width, num_classes, neuron)
@@ -178,37 +172,26 @@ class SpikeFPN(SpikingModel):
 
     def stages(self) -> list[nn.Module]:
         """The trunk's blocks, the pyramid and the head."""
-        trunk = [layer for stage in self.trunk.trunk.children() for layer in stage.children()]
-        return [*trunk, self.pyramid, self.head]
+        return [*trunk_stages(self.trunk), self.pyramid, self.head]
 
 
 def _build(sizes: Sizes, **options: Any) -> SpikeFPN:
-    if options.pop("features_only", False):
-        raise ValueError("a segmenter has no features_only form; build its trunk instead")
+    sizes, changed = take_segmenter_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     choice = NeuronChoice.resolve(neuron or "ni_lif", options.pop("steps", 1), levels)
-    changed = take_sizes(sizes, options)
-    if changed.get("trunk", sizes.trunk) != sizes.trunk:
-        sizes = replace(sizes, trunk_options={})
     return SpikeFPN(replace(sizes, **changed), choice, **options)
 
 
 @register_model
 def spike_fpn_nano(**options: Any) -> nn.Module:
     """For 96-240 px images and 2 CPU cores."""
-    strides = {"strides": (2, 2, 2, 2, 1)}
-    return _build(
-        Sizes("metaspikformer_nano", strides | DENSE_TRUNK, width=32, head_width=32), **options
-    )
+    return _build(Sizes("metaspikformer_nano", SMALL_TRUNK, width=32, head_width=32), **options)
 
 
 @register_model
 def spike_fpn_tiny(**options: Any) -> nn.Module:
     """For 96-240 px images."""
-    strides = {"strides": (2, 2, 2, 2, 1)}
-    return _build(
-        Sizes("metaspikformer_tiny", strides | DENSE_TRUNK, width=64, head_width=64), **options
-    )
+    return _build(Sizes("metaspikformer_tiny", SMALL_TRUNK, width=64, head_width=64), **options)
 
 
 @register_model

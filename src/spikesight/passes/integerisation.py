@@ -73,6 +73,7 @@ from spikesight.passes.ranges import (
     reach_of,
 )
 from spikesight.passes.thresholds import first_integer, rounding_of, thresholds_of
+from spikesight.passes.weight_rounding import corrected_bias, trained_weights
 
 # So much room in float32 a gain leaves to an accumulator.
 GAIN_ROOM = EXACT_IN_FLOAT32 // 4
@@ -86,7 +87,6 @@ _IMAGE_HIGH = 127
 # Two products of a pixel with such a weight fit into 16 bits, in which processors without
 # dot-product instructions add them.
 _IMAGE_WEIGHT_BITS = 7
-_MOST_BITS = 8
 
 
 class NotDeployableError(ValueError):
@@ -334,7 +334,7 @@ class _Integeriser:
     ) -> tuple[IntegerSynapse, _Meaning]:
         """Scales are short multiples of a power of two, as float32 multiplies without error."""
         unit = float(self.meanings[source].scale)
-        trained = _trained(factor)
+        trained = trained_weights(factor)
         if trained is not None:
             node = self._synapse(name, source, factor, trained.weight, trained.bits)
             scale = trained.step * unit
@@ -349,7 +349,7 @@ class _Integeriser:
                 magnitude = accumulator(node, self.reaches[source].interval).magnitude
                 if magnitude << gain_bits < GAIN_ROOM:
                     break
-        bias = self._bias(source, factor, node.weight, scale / unit)
+        bias = corrected_bias(factor, node.weight, scale / unit, self.mean_inputs.get(source))
         # The scale's own grid is finer than one unit of the accumulator.
         grid = grid_of(scale)
         return node, _Meaning(scale, (bias / grid).round() * grid)
@@ -359,7 +359,7 @@ class _Integeriser:
     ) -> tuple[IntegerSynapse, _Meaning]:
         """Scales are powers of two and land on the grid by a shift."""
         unit = float(self.meanings[source].scale)
-        trained = _trained(factor)
+        trained = trained_weights(factor)
         if trained is not None and are_powers_of_two(trained.step):
             scale, weight, bits = trained.step, trained.weight, trained.bits
         else:
@@ -379,7 +379,7 @@ class _Integeriser:
         shift = torch.log2(scale * unit / grid).round().to(torch.int64)
         finer = torch.minimum(scale * unit, torch.full_like(scale, grid))
         half = torch.where(shift < 0, torch.exp2(-shift.double() - 1), 0.0)
-        real = self._bias(source, factor, weight, scale)
+        real = corrected_bias(factor, weight, scale, self.mean_inputs.get(source))
         bias = ((real / finer).round() + half).to(torch.int64)
         node = replace(bare, shift=shift, bias=bias)
         reach_out = reach_of(node, [self.reaches[source]], self.max_size)[name].interval
@@ -403,19 +403,6 @@ class _Integeriser:
             return 1
         height, width = self.reaches[source].size
         return height * width * self.graph.input.steps
-
-    def _bias(self, source: str, factor: Affine, rounded: Tensor, scale: Tensor) -> Tensor:
-        """The real bias, and what rounding the weights takes from the mean current."""
-        weight = factor.weight
-        bias = weight.new_zeros(len(weight)) if factor.bias is None else factor.bias
-        mean = self.mean_inputs.get(source)
-        if mean is None:
-            return bias
-        error = weight - rounded * scale.view(-1, *[1] * (weight.ndim - 1))
-        per_input = error.flatten(2).sum(2) if weight.ndim > 2 else error
-        inputs = mean.to(weight).view(factor.groups, 1, -1)
-        lost: Tensor = (per_input.unflatten(0, (factor.groups, -1)) * inputs).sum(2)
-        return bias + lost.flatten()
 
     def _synapse(
         self, name: str, source: str, factor: Affine, weight: Tensor, bits: int
@@ -508,23 +495,3 @@ def _leak(name: str, retain: float) -> Leak:
         f"{name} retains {retain:.4g} of its membrane, which no shift computes; train with "
         f"{nearest:.4g} (deployable are 2^-k and 1 - 2^-k)"
     )
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """Weights as training quantised them: integers, the bits that they need, and steps [C_out]."""
-
-    weight: Tensor
-    bits: int
-    step: Tensor
-
-
-def _trained(factor: Affine) -> _Trained | None:
-    if factor.step is None:
-        return None
-    step = torch.where(factor.step > 0, factor.step, 1.0)
-    integers = (factor.weight / step.view(-1, *[1] * (factor.weight.ndim - 1))).round()
-    # A negative gain turns -8 into 8, which takes a bit more.
-    largest = max(-int(integers.min()) - 1, int(integers.max()), 1)
-    bits = largest.bit_length() + 1
-    return _Trained(integers.to(torch.int8), bits, step) if bits <= _MOST_BITS else None

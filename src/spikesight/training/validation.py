@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -9,11 +10,12 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from spikesight.data import Preprocessing, build_evaluation_loader, build_loaders
+from spikesight.data import build_evaluation_loader, build_loaders
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
     ScenePreprocessing,
     build_scene_evaluation_loader,
+    build_scene_loaders,
     read_scenes,
     sample_crop,
 )
@@ -22,6 +24,7 @@ from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
 from spikesight.training.config import from_mapping
 from spikesight.training.evaluation import Evaluation, evaluate
+from spikesight.training.figures import Figures
 from spikesight.training.masked_image_evaluation import (
     MaskedImageFigures,
     evaluate_masked_images,
@@ -38,6 +41,8 @@ from spikesight.training.segmentation_evaluation import (
 
 Split = Literal["validation", "test", "all"]
 ConfigT = TypeVar("ConfigT")
+FiguresT = TypeVar("FiguresT", bound=Figures)
+_CROPS = 16  # per batch
 
 
 def validate(
@@ -101,24 +106,9 @@ def validate_model(
         The figures.
     """
     card = Card.read(folder)
-    config = override(card.data, data or {})
-    accelerator = build_accelerator(precision, device)
-    loader = build_evaluation_loader(
-        config,
-        batch_size,
-        card.preprocessing,
-        split,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
+    return _measure_images(
+        evaluate, model, card, data, split, batch_size, precision, device, limit_batches
     )
-    with accelerator.autocast():
-        return evaluate(
-            model.to(accelerator.device),
-            loader,
-            card.preprocessing.batch_transform,
-            accelerator,
-            limit_batches=limit_batches,
-        )
 
 
 def validate_segmenter(
@@ -130,6 +120,7 @@ def validate_segmenter(
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
     view: dict[str, Any] | None = None,
+    model: SpikingModel | None = None,
 ) -> SemanticFigures | PanopticFigures:
     """Measures a trained segmenter: mean IoU, or panoptic quality.
 
@@ -142,6 +133,7 @@ def validate_segmenter(
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
         view: Fields of the view that differ from training.
+        model: What is measured on its scenes, such as another form of it; itself if omitted.
 
     Returns:
         The figures of its task.
@@ -164,7 +156,7 @@ def validate_segmenter(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    model = load(model_folder).to(accelerator.device)
+    model = (model or load(model_folder)).to(accelerator.device)
     shown = card.seen(view or {})
     measure = evaluate_panoptic if card.task == "panoptic" else evaluate_semantic
     with accelerator.autocast():
@@ -185,7 +177,30 @@ def validate_masked_images(
     """Measures a run of masked-image pre-training; arguments and errors as of `validate`."""
     model_folder = resolve_model_folder(folder)
     card = Card.read(model_folder, "masked_image")
-    assert isinstance(card.preprocessing, Preprocessing)
+    return _measure_images(
+        evaluate_masked_images,
+        load(model_folder),
+        card,
+        data,
+        split,
+        batch_size,
+        precision,
+        device,
+        limit_batches,
+    )
+
+
+def _measure_images(
+    measure: Callable[..., FiguresT],
+    model: SpikingModel,
+    card: Card,
+    data: dict[str, Any] | None,
+    split: Split,
+    batch_size: int,
+    precision: Literal["no", "bf16", "fp16"],
+    device: Literal["auto", "cpu"],
+    limit_batches: int | None,
+) -> FiguresT:
     accelerator = build_accelerator(precision, device)
     loader = build_evaluation_loader(
         override(card.data, data or {}),
@@ -196,8 +211,8 @@ def validate_masked_images(
         world_size=accelerator.num_processes,
     )
     with accelerator.autocast():
-        return evaluate_masked_images(
-            load(model_folder).to(accelerator.device),
+        return measure(
+            model.to(accelerator.device),
             loader,
             card.preprocessing.batch_transform,
             accelerator,
@@ -254,9 +269,9 @@ def training_batches(
 
     Args:
         folder: Folder of a run, or its best/ or last/.
-        data: Fields of the data configuration that differ from training.
+        data: Fields of the data (or scene) configuration that differ from training.
         count: Number of images; those of one epoch if the set has fewer.
-        batch_size: Images per batch.
+        batch_size: Images per batch; of a segmenter's crops at most 16.
 
     Returns:
         Normalised batches [B, C, H, W].
@@ -267,13 +282,27 @@ def training_batches(
     """
     if count < 1:
         raise ValueError(f"images is {count}; pass 1 or more")
-    card = Card.read(resolve_model_folder(folder))
+    model_folder = resolve_model_folder(folder)
+    if saved_task(model_folder) != "classification":
+        return _training_crops(SceneCard.read(model_folder), data or {}, count)
+    card = Card.read(model_folder)
     # Few images are needed: they are decoded one by one.
     config = override(card.data, {**(data or {}), "in_memory": False})
     loaders = build_loaders(config, min(batch_size, count), seed=0, drop_last=False)
     batches: list[Tensor] = []
     for index, (images, _) in enumerate(loaders.train):
         batches.append(loaders.batch_transform_train(images, loaders.train.generator(index)))
+        if sum(map(len, batches)) >= count:
+            break
+    return batches
+
+
+def _training_crops(card: SceneCard, changes: dict[str, Any], count: int) -> list[Tensor]:
+    config = override(card.data, {"workers": 0, **changes})
+    loaders = build_scene_loaders(config, min(_CROPS, count), 0, card.task == "panoptic")
+    batches: list[Tensor] = []
+    for images, _ in loaders.train:
+        batches.append(loaders.preprocessing.batch_transform(images))
         if sum(map(len, batches)) >= count:
             break
     return batches

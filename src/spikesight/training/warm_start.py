@@ -76,6 +76,8 @@ def change_form(
     """
     described = model.recipe
     before = described["arguments"]
+    if rep_conv is None and mprf is None and "quantization" not in described:
+        return model
     if "rep_conv" not in before or "quantization" in described:
         raise ValueError(
             f"only the form of an unquantised Meta-SpikeFormer can be changed, not of this "

@@ -7,12 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from spikesight.data import DataError
+from spikesight.data import DataConfig, DataError
 from spikesight.data.digits import read_digits
 from spikesight.data.segmentation import SceneConfig, read_scenes
 from spikesight.data.segmentation.composition import CutOut, compose
 from spikesight.data.segmentation.cut_out_scenes import CutOutScenes
 from spikesight.data.segmentation.digit_scenes import BACKGROUND, DigitScenes
+from spikesight.data.sources import ArraySource
+from spikesight.data.splits import read_splits
 
 from . import layouts
 
@@ -42,7 +44,7 @@ def test_hidden_and_faint_cut_outs_are_not_pasted() -> None:
     assert int(faint.image.max()) == 0
 
 
-@pytest.mark.parametrize("background", ["plain", "textured"])
+@pytest.mark.parametrize("background", ["dark", "plain", "textured"])
 def test_digit_scenes(background: str) -> None:
     config = SceneConfig(crop_size=(96, 128), background=background, scenes=5, validation_scenes=4)  # type: ignore[arg-type]
     train, val = read_scenes(config, "train"), read_scenes(config, "val")
@@ -58,8 +60,12 @@ def test_digit_scenes(background: str) -> None:
         assert int(truth.segment_classes[0]) == BACKGROUND
         assert truth.segment_map.unique().tolist() == list(range(len(truth.segment_classes)))
         labels |= set(truth.segment_classes[1:].tolist())
-        if background == "plain":
-            assert len(scene.image[:, truth.segment_map == 0].unique(dim=1).T) < 5000
+        ground = scene.image[:, truth.segment_map == 0]
+        if background != "textured":
+            assert len(ground.unique(dim=1).T) < 5000
+        if background == "dark":
+            darkest = scene.image[:, truth.segment_map > 0].float().mean(1)
+            assert (darkest > ground.median(1).values).all()
     assert len(labels) > 4
     assert not torch.equal(train.read(0).image, val.read(0).image)
 
@@ -81,6 +87,22 @@ def test_held_out_digits_are_unseen() -> None:
     assert not set(train.tolist()) & set(val.tolist())
     assert len(train) + len(val) == 1797
     assert set(read_digits().labels[val].tolist()) == set(range(10))
+
+
+def test_painted_digits_hold_out_what_scenes_hold_out() -> None:
+    config = DataConfig(format="painted_digits", validation_fraction=0)
+    train, validation, test = read_splits(config)
+    assert test is None
+    assert (len(train.labels), len(validation.labels)) == (4 * 1438, 4 * 359)
+    assert isinstance(train, ArraySource)
+    held_out = DigitScenes("val", 1, (64, 64)).usable_digits()
+    assert isinstance(validation, ArraySource)
+    assert torch.equal(validation.labels[::4], read_digits().labels[held_out])
+    again = read_splits(config)[0]
+    assert isinstance(again, ArraySource)
+    assert torch.equal(train.images, again.images)
+    assert train.images.shape[1:] == (3, 32, 32)
+    assert train.images[0].float().std() > 20
 
 
 def cut_outs(path: Path, count: int = 10) -> None:

@@ -47,7 +47,8 @@ class SceneConfig:
             validation and prediction; by default it keeps its size.
         mean: Mean per channel of photos in 0..1, for normalisation; ImageNet's.
         std: Standard deviation per channel of photos in 0..1; ImageNet's.
-        background: Background of `digit_scenes`: `plain` or `textured`.
+        background: Ground of `digit_scenes`: `dark` (one dark colour, under lighter digits; the
+            easiest), `plain` (any one colour) or `textured`.
         objects: Smallest and largest number of objects in a scene of `digit_scenes` or `cut_outs`;
             3 to 8 digits or 1 to 5 cut-outs by default.
         object_size: Smallest and largest side of such an object, as a share of the scene's shorter
@@ -75,7 +76,7 @@ class SceneConfig:
     evaluation_size: tuple[int, int] | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    background: Literal["plain", "textured"] = "textured"
+    background: Literal["dark", "plain", "textured"] = "textured"
     objects: tuple[int, int] | None = None
     object_size: tuple[float, float] | None = None
     scenes: int = 2000

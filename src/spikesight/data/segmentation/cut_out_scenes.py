@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 
@@ -19,6 +20,7 @@ from spikesight.data.segmentation.files import list_photos, read_mask, read_phot
 from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
 
 HELD_OUT = 0.2
+_CACHED = 1024  # decoded files, each as small as the scenes allow
 TUXPAINT = "/usr/share/tuxpaint/stamps"
 _PARTS = {"train": 0, "val": 1}
 _CLASSES = table_of(("object", "background"), (0,))
@@ -74,12 +76,13 @@ class CutOutScenes:
         random = np.random.default_rng(derive_seed(self.seed, _PARTS[self.part], index))
         height, width = self.size
         photo = self.photos[int(random.integers(len(self.photos)))]
-        ground = _fill(photo, height, width)
+        ground = (_fill(photo, height, width).permute(1, 2, 0).float() / 255).numpy()
         pasted = []
         for _ in range(int(random.integers(self.objects[0], self.objects[1] + 1))):
             file = self.cut_outs[int(random.integers(len(self.cut_outs)))]
             longer = max(round(min(height, width) * random.uniform(*self.scale)), 8)
-            cut_out = _read_cut_out(file, longer, bool(random.integers(2)))
+            largest = max(round(min(height, width) * self.scale[1]), 8)
+            cut_out = _read_cut_out(file, longer, largest, bool(random.integers(2)))
             row = int(random.integers(height - cut_out.alpha.shape[0] + 1))
             column = int(random.integers(width - cut_out.alpha.shape[1] + 1))
             pasted.append((cut_out, row, column))
@@ -128,29 +131,43 @@ def _divide(files: list[Path], where: Path, part: str, seed: int) -> list[Path]:
     return [files[position] for position in sorted(chosen)]
 
 
-def _fill(photo: Path, height: int, width: int) -> NDArray[np.float32]:
+@lru_cache(maxsize=_CACHED)
+def _fill(photo: Path, height: int, width: int) -> Tensor:
+    """The middle of a photo, uint8 [3, height, width]."""
     image = read_photo(photo)
     factor = max(height / image.shape[1], width / image.shape[2])
     size = [max(height, round(image.shape[1] * factor)), max(width, round(image.shape[2] * factor))]
-    cut = center_crop(resize(image, size, antialias=True), [height, width])
-    filled: NDArray[np.float32] = (cut.permute(1, 2, 0).float() / 255).numpy()
+    filled: Tensor = center_crop(resize(image, size, antialias=True), [height, width])
     return filled
 
 
-def _read_cut_out(file: Path, longer: int, mirrored: bool) -> CutOut:
+@lru_cache(maxsize=_CACHED)
+def _decode(file: Path, largest: int) -> Tensor:
+    """What is not transparent, no larger than needed: uint8 [4, h, w], colours times alpha."""
     rgba = torch.from_numpy(np.array(read_mask(file).convert("RGBA"))).permute(2, 0, 1)
     solid = rgba[3] > 127
     if not solid.any():
         raise DataError(f"{file}: is transparent everywhere; remove it")
     rows, columns = solid.any(1).nonzero().flatten(), solid.any(0).nonzero().flatten()
     rgba = rgba[:, int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
-    if mirrored:
-        rgba = rgba.flip(-1)
-    factor = longer / max(rgba.shape[1:])
-    size = [max(round(side * factor), 1) for side in rgba.shape[1:]]
-    alpha = rgba[3:].float() / 255
     # Weighted by alpha, so that what hides under transparent pixels does not bleed in.
-    colour = resize(rgba[:3].float() / 255 * alpha, size, InterpolationMode.BILINEAR)
-    small = resize(alpha, size, InterpolationMode.BILINEAR).clamp(0, 1)
-    colour = colour / small.clamp_min(1e-3)
-    return CutOut(colour.permute(1, 2, 0).numpy(), small[0].numpy(), 0)
+    alpha = rgba[3:].float() / 255
+    weighted = torch.cat((rgba[:3] * alpha, rgba[3:]))
+    longer = min(largest, max(rgba.shape[1:]))
+    return _scaled(weighted, longer).round().clamp(0, 255).to(torch.uint8)
+
+
+def _scaled(image: Tensor, longer: int) -> Tensor:
+    """The image [C, h, w] with a longer side of so many pixels."""
+    factor = longer / max(image.shape[1:])
+    size = [max(round(side * factor), 1) for side in image.shape[1:]]
+    scaled: Tensor = resize(image, size, InterpolationMode.BILINEAR, antialias=True)
+    return scaled
+
+
+def _read_cut_out(file: Path, longer: int, largest: int, mirrored: bool) -> CutOut:
+    decoded = _decode(file, largest)
+    weighted = _scaled((decoded.flip(-1) if mirrored else decoded).float() / 255, longer)
+    alpha = weighted[3:].clamp(0, 1)
+    colour = (weighted[:3] / alpha.clamp_min(1e-3)).clamp(0, 1)
+    return CutOut(colour.permute(1, 2, 0).numpy(), alpha[0].numpy(), 0)

@@ -11,19 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import pad, resize
+from torchvision.transforms.v2.functional import resize
 
-from spikesight.data.digits import read_digits
+from spikesight.data.painted_digits import dark_ground, digit_alpha, light_ink, usable_digits
 from spikesight.data.sampling import derive_seed
 from spikesight.data.segmentation.composition import CutOut, compose
 from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
 from spikesight.data.sources import ArraySource
-from spikesight.data.splits import split_stratified
 
-HELD_OUT = 0.2
 BACKGROUND = 10
 _PARTS = {"train": 0, "val": 1}
-Background = Literal["plain", "textured"]
+Background = Literal["dark", "plain", "textured"]
 
 
 def digit_classes() -> ClassTable:
@@ -42,7 +40,7 @@ class DigitScenes:
         count: Number of scenes.
         size: Height and width in pixels.
         seed: Seed of the split and of the scenes.
-        background: One colour, or stripes and clouds.
+        background: One dark colour under lighter digits, any one colour, or stripes and clouds.
         digits: Smallest and largest number of digits in a scene.
         scale: Smallest and largest side of a digit, as a share of the scene's shorter side.
     """
@@ -84,13 +82,14 @@ class DigitScenes:
         for _ in range(int(random.integers(self.digits[0], self.digits[1] + 1))):
             chosen = int(usable[int(random.integers(len(usable)))])
             side = max(round(shorter * random.uniform(*self.scale)), 8)
-            framed = pad(source.images[chosen], [1])  # digits touch the edge of their pixels
-            ink = resize(framed, [side, side], InterpolationMode.BICUBIC, antialias=True)
-            alpha = (ink[0].numpy().astype(np.float32) / 255 * 1.3).clip(0, 1)
+            alpha = digit_alpha(source.images[chosen], side)
             row = int(random.integers(height - side + 1))
             column = int(random.integers(width - side + 1))
             behind = ground[row : row + side, column : column + side].mean((0, 1))
-            colour = np.broadcast_to(_contrast(random, behind), (side, side, 3))
+            ink_colour = (
+                light_ink(random) if self.background == "dark" else _contrast(random, behind)
+            )
+            colour = np.broadcast_to(ink_colour, (side, side, 3))
             label = int(source.labels[chosen])
             pasted.append((CutOut(colour.astype(np.float32), alpha, label), row, column))
         return compose(ground, BACKGROUND, pasted, self.describe(index))
@@ -99,9 +98,7 @@ class DigitScenes:
 @cache
 def _usable(part: str, seed: int) -> tuple[ArraySource, Tensor]:
     """The digits and the positions of a part's; read once per process."""
-    source = read_digits()
-    train, held_out = split_stratified(source.labels, HELD_OUT, seed)
-    return source, train if part == "train" else held_out
+    return usable_digits(part == "val", seed)
 
 
 def _contrast(random: np.random.Generator, behind: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -115,6 +112,8 @@ def _contrast(random: np.random.Generator, behind: NDArray[np.float32]) -> NDArr
 def _paint(
     random: np.random.Generator, height: int, width: int, kind: Background
 ) -> NDArray[np.float32]:
+    if kind == "dark":
+        return np.broadcast_to(dark_ground(random), (height, width, 3)).copy()
     base = random.uniform(0.1, 0.9, 3).astype(np.float32)
     ground = np.broadcast_to(base, (height, width, 3)).astype(np.float32)
     if kind == "plain":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +16,17 @@ from spikesight.attention import (
     SpikeDrivenDeformableAttention,
 )
 from spikesight.models.base import Readout, SpikingModel
-from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import (
     NeuronBuilder,
     NeuronChoice,
     mean_attention_scale,
+)
+from spikesight.models.segmenter_trunk import (
+    DENSE_TRUNK,
+    SMALL_TRUNK,
+    build_trunk,
+    take_segmenter_sizes,
+    trunk_stages,
 )
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOutputs
@@ -32,8 +39,7 @@ from spikesight.models.spike2former.sizes import (
     OFFICIAL,
     Sizes,
 )
-from spikesight.models.variants import take_sizes
-from spikesight.registry import create_model, register_model
+from spikesight.registry import register_model
 from spikesight.synapses import Synapse
 from spikesight.synapses.resizing import bilinear_resize
 
@@ -73,17 +79,7 @@ class Spike2Former(SpikingModel):
         self.resolved = {**vars(sizes), **named, "levels": choice.levels}
         self.steps = choice.steps
         self.num_classes = num_classes
-        trunk = create_model(
-            sizes.trunk,
-            in_channels=in_channels,
-            features_only=True,
-            neuron=choice.name,
-            steps=choice.steps,
-            levels=choice.levels,
-            drop_path_rate=drop_path_rate,
-            **sizes.trunk_options,
-        )
-        assert isinstance(trunk, StageFeatures)
+        trunk = build_trunk(sizes.trunk, sizes.trunk_options, choice, in_channels, drop_path_rate)
         channels = list(trunk.feature_info.channels())
         self.pixel_decoder = PixelDecoder(channels, sizes, neurons.head)
         levels = min(memory_count(channels), sizes.decoder_layers)
@@ -97,14 +93,17 @@ class Spike2Former(SpikingModel):
         self.mask_embedding = MaskEmbedding(sizes, num_classes, neurons.head)
         signed = sizes.mask_features == "current"
         self.mask_product = MaskProduct(inhibitory=0 if signed else sizes.width // 2)
-        self.pixel_head = (
-            Synapse(nn.Conv2d(sizes.width, num_classes, 1)) if sizes.pixel_head else None
+        self.pixel_heads = nn.ModuleList(
+            Synapse(nn.Conv2d(sizes.width, num_classes, 1))
+            for _ in range(levels + 1 if sizes.pixel_heads else 0)
         )
         self.class_readout = QueryReadout(choice.steps)
         self.mask_readout = Readout(choice.steps)
         assert sizes.norm_gain is not None
         self.initialise(sizes.norm_gain)
         self.mask_embedding.initialise()
+        if sizes.query_anchors:
+            self._anchor_queries()
         self.trunk = trunk
         self.stride = trunk.stride
 
@@ -123,7 +122,12 @@ class Spike2Former(SpikingModel):
             queries.append(query)
         if not self.training:
             return self._segment(self.mask_embedding(query), features)
-        return self._supervised(queries, features)
+        outputs = self._supervised(queries, features)
+        maps = (*memories[: len(values)], features)
+        pixels = tuple(
+            self.mask_readout(head(m)) for head, m in zip(self.pixel_heads, maps, strict=False)
+        )
+        return replace(outputs, pixel_logits=pixels)
 
     @property
     def masked(self) -> bool:
@@ -151,8 +155,7 @@ class Spike2Former(SpikingModel):
             for i in range(len(queries))
         ]
         last = layers[-1]
-        pixels = None if self.pixel_head is None else self.mask_readout(self.pixel_head(features))
-        return Segmentation(last.class_logits, last.mask_logits, tuple(layers[:-1]), pixels)
+        return Segmentation(last.class_logits, last.mask_logits, tuple(layers[:-1]))
 
     @torch.no_grad()
     def _visible(self, query: Tensor, features: Tensor, memory: Tensor) -> Tensor:
@@ -172,8 +175,7 @@ class Spike2Former(SpikingModel):
 
     def stages(self) -> list[nn.Module]:
         """The trunk's blocks, the pixel decoder, the decoder's layers and the mask embedding."""
-        trunk = [layer for stage in self.trunk.trunk.children() for layer in stage.children()]
-        return [*trunk, self.pixel_decoder, *self.decoder, self.mask_embedding]
+        return [*trunk_stages(self.trunk), self.pixel_decoder, *self.decoder, self.mask_embedding]
 
     @torch.no_grad()
     def initialise(self, norm_gain: float = 1.0) -> None:
@@ -186,6 +188,15 @@ class Spike2Former(SpikingModel):
                     (module.weight, "norm.bias", norm_gain),
                 ):
                     nn.init.constant_(synapse.get_parameter(name), value)
+
+    @torch.no_grad()
+    def _anchor_queries(self) -> None:
+        """Gives query n the position of cell n of a grid with about as many rows as columns."""
+        positions = self.query_position.weight
+        rows = math.isqrt(positions.shape[-1])
+        columns = -(-positions.shape[-1] // rows)
+        grid = self.position(positions.new_zeros(1, 1, rows, columns)).flatten(2)
+        positions.copy_(grid[:, :, : positions.shape[-1]].unsqueeze(2))
 
 
 def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
@@ -216,12 +227,8 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     ablation = options.pop("ablation", "baseline")
     if ablation not in ABLATIONS:
         raise ValueError(f"no ablation {ablation!r}; pass one of {', '.join(ABLATIONS)}")
-    if options.pop("features_only", False):
-        raise ValueError("a segmenter has no features_only form; build its trunk instead")
+    sizes, changed = take_segmenter_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
-    changed = take_sizes(sizes, options)
-    if changed.get("trunk", sizes.trunk) != sizes.trunk:
-        sizes = replace(sizes, trunk_options={})
     if official:
         sizes = replace(sizes, **OFFICIAL, trunk_options={"attention_scale": "head_dim"})
         neuron, levels = neuron or "spike2former", levels or 8
@@ -230,17 +237,13 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     return Spike2Former(sizes, neurons, **options)
 
 
-DENSE_TRUNK: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
-"""Options with which a trunk for 28 to 224 px images starts alive on street photos."""
-
-
 @register_model
 def spike2former_nano(**options: Any) -> nn.Module:
     """For 96-240 px images and 2 CPU cores."""
     return _build(
         Sizes(
             trunk="metaspikformer_nano",
-            trunk_options={"strides": (2, 2, 2, 2, 1), **DENSE_TRUNK},
+            trunk_options=SMALL_TRUNK,
             width=64,
             heads=4,
             queries=20,
@@ -260,7 +263,7 @@ def spike2former_tiny(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_tiny",
-            trunk_options={"strides": (2, 2, 2, 2, 1), **DENSE_TRUNK},
+            trunk_options=SMALL_TRUNK,
             width=96,
             queries=50,
             encoder_layers=2,

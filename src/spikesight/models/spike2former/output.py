@@ -17,10 +17,10 @@ class Segmentation:
             probability that a pixel belongs to the query's segment.
         auxiliary: In training the outputs of the initial query and of every decoder layer but the
             last, first to last, for deep supervision; empty in evaluation mode.
-        pixel_logits: In training [B, K, h, w] of a model with a pixel head, else None.
+        pixel_logits: In training [B, K, h_i, w_i] of every pixel head of a model that has them.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     auxiliary: tuple[Segmentation, ...] = ()
-    pixel_logits: Tensor | None = None
+    pixel_logits: tuple[Tensor, ...] = ()

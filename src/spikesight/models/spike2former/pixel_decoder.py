@@ -60,7 +60,7 @@ class PixelDecoder(nn.Module):
         encoded_finer = min(MEMORIES - 1, len(finer)) if sizes.multi_scale else 0
         self.encoder_inputs = nn.ModuleList([reads(coarsest)])
         self.encoder_inputs.extend(reads(c) for c in reversed(finer[len(finer) - encoded_finer :]))
-        self.position = SinePosition(width) if sizes.encoder_position else None
+        self.position = SinePosition(width) if sizes.pixel_positions else None
         self.encoder = build_encoder(sizes, neuron)
         self.encoder_output = reads(width)
         self.laterals = nn.ModuleList(
@@ -81,16 +81,17 @@ class PixelDecoder(nn.Module):
         coarse_first = maps[::-1]
         encoded = []
         for reads, source in zip(self.encoder_inputs, coarse_first, strict=False):
-            current = reads(source)
-            if self.position is not None:
-                current = current + self.position(current)
-            encoded.append(self.encoder(current))
+            encoded.append(self.encoder(self._located(reads(source))))
         stream = self.encoder_output(encoded[0])
         memories = [stream]
         sources = encoded[1:] + coarse_first[len(encoded) :]
         for source, lateral, output in zip(sources, self.laterals, self.outputs, strict=True):
             current = lateral(source)
-            stream = output(current + self.resize(stream, current))
+            current = self._located(current + self.resize(stream, current))
+            stream = self._located(output(current))
             memories.append(stream)
         features = self.mask_feature_neuron(self.mask_features(self.mask_neuron(stream)))
         return PixelFeatures(features, memories[: self.memory_count])
+
+    def _located(self, current: Tensor) -> Tensor:
+        return current if self.position is None else current + self.position(current)

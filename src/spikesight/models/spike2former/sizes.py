@@ -38,9 +38,6 @@ class Sizes:
         encoder: "deformable" (SDTE), "vanilla" (attention between all pixels) or "none".
         encoder_layers: Number of its layers.
         encoder_hidden: Hidden width of its MLPs.
-        encoder_position: Whether it is told where a pixel is, by the sine position that the keys
-            have, as Mask2Former's is and Spike2Former's is not. Without it, two objects that look
-            alike differ to the masks only in their distance from the border.
         encoder_conv: Whether an SDTE layer starts with an ESC.
         separable_kernel: Side of that ESC's depthwise kernel.
         groups: Groups of the deformable attention; must divide `width`.
@@ -49,9 +46,16 @@ class Sizes:
         deformable_depthwise: Whether a depthwise convolution precedes its positions and weights.
         spiked: Which of its "weights" or sampled "query" are spikes.
         multi_scale: Whether the encoder's layers run on the three coarsest maps.
+        pixel_positions: Whether the encoder and every level of the pyramid are told where a pixel
+            is, by the sine position that the keys have. Mask2Former's encoder is, Spike2Former's
+            is not. Without it, two objects that look alike differ to the masks only in their
+            distance from the border.
         fpn: Kernels of the feature pyramid: "depthwise", or "dense" (vanilla SpikeFPN).
-        pixel_head: Whether the mask features classify each pixel in training, so that a loss per
-            pixel reaches them directly; nothing of it is left in evaluation.
+        pixel_heads: Whether the maps that the queries read, and the mask features, classify each
+            pixel in training, so that a loss per pixel reaches them directly; nothing of it is
+            left in evaluation.
+        query_anchors: Whether the queries' positions start as those of a grid over the map, so
+            that each one begins with a place of its own.
         decoder_layers: Number of decoder layers.
         decoder_hidden: Hidden width of the decoder's MLPs.
         order: "cross_first", or "self_first" (the authors' panoptic code).
@@ -90,7 +94,6 @@ class Sizes:
     encoder: Encoder = "deformable"
     encoder_layers: int = 6
     encoder_hidden: int = 1024
-    encoder_position: bool = False
     encoder_conv: bool = True
     separable_kernel: int = 3
     groups: int = 32
@@ -99,8 +102,10 @@ class Sizes:
     deformable_depthwise: bool = True
     spiked: Spiked = "weights"
     multi_scale: bool = False
+    pixel_positions: bool = False
     fpn: PyramidKernel = "depthwise"
-    pixel_head: bool = False
+    pixel_heads: bool = False
+    query_anchors: bool = False
     decoder_layers: int = 6
     decoder_hidden: int = 2048
     order: Order = "cross_first"

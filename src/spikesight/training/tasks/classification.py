@@ -6,32 +6,23 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from spikesight.data import Loaders, build_loaders
 from spikesight.models import SpikingModel
 from spikesight.training.checkpoint import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.figures import Figures
 from spikesight.training.objective import ClassificationObjective
-from spikesight.training.tasks.base import Prepared, Task
+from spikesight.training.tasks.base import Prepared
+from spikesight.training.tasks.images import ImageTask
 
 
-class ClassificationTask(Task):
+class ClassificationTask(ImageTask):
     """Mixed and augmented batches, cross entropy, top-1."""
 
     figures = Evaluation
-    loaders: Loaders
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
-        self.loaders = build_loaders(
-            config.data,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            rank=accelerator.process_index,
-            world_size=accelerator.num_processes,
-            drop_last=True,
-        )
         outputs = config.model.num_classes or self.classes
         mix = config.mix
         self._mixup = mix.build(outputs, config.label_smoothing) if mix.active else None

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from spikesight.data import Loaders, Preprocessing, build_loaders
+from spikesight.data import Preprocessing
 from spikesight.losses.reconstruction import from_patches, patch_statistics, to_patches
 from spikesight.models import MaskedAutoencoder, SpikingModel
 from spikesight.reports.reconstructions import draw_reconstructions
@@ -21,27 +21,19 @@ from spikesight.training.masked_image_evaluation import (
     visible_patches,
 )
 from spikesight.training.objective import MaskedImageObjective
-from spikesight.training.tasks.base import Prepared, Task
+from spikesight.training.tasks.base import Prepared
+from spikesight.training.tasks.images import ImageTask
 
 _PICTURES = 8
 
 
-class MaskedImageTask(Task):
+class MaskedImageTask(ImageTask):
     """Augmented photos and the error at hidden patches."""
 
     figures = MaskedImageFigures
-    loaders: Loaders
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
-        self.loaders = build_loaders(
-            config.data,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            rank=accelerator.process_index,
-            world_size=accelerator.num_processes,
-            drop_last=True,
-        )
         self._shown: Tensor | None = None
 
     @property

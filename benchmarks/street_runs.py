@@ -1,4 +1,4 @@
-"""Short semantic trainings on composed scenes of handwritten digits, for paired studies."""
+"""Short semantic trainings on street photos, for paired studies."""
 
 from __future__ import annotations
 
@@ -14,29 +14,24 @@ from torch import Tensor, nn
 import spikesight as ss
 from paired import Study, read
 from spikesight.neurons import Neuron
-from spikesight.training import TrainConfig, from_mapping, train
+from spikesight.training import TrainConfig, train
 from spikesight.training.segmentation_evaluation import SemanticFigures
 from spikesight.training.validation import sample_images
 
-# Digits are small: dice, which counts areas, and classes weigh more than in the paper's recipe.
-_LOSS = {"class_weight": 2.0, "dice_weight": 5.0, "auxiliary_pixel_loss": 1.0}
-_WATCHED = 32  # validation scenes on which the firing rate of a neuron is measured
+RECIPE = Path(__file__).parents[1] / "configs" / "camvid_small.yaml"
+_WATCHED = 32  # validation photos on which the firing rate of a neuron is measured
 
 
-def parser_of(description: str | None, rows: Sequence[str], output: str, batches: int) -> Any:
-    """Options that every study of scenes has."""
+def parser_of(description: str | None, rows: Sequence[str], output: str) -> argparse.ArgumentParser:
+    """Options that every study of street photos has."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=Path(output))
-    parser.add_argument("--model", default="spike2former_nano")
-    parser.add_argument("--size", type=int, default=48, help="side of a scene in pixels")
-    parser.add_argument("--batches", type=int, default=batches, help="updates of a run")
+    parser.add_argument("--data", default="camvid", help="folder of CamVid")
+    parser.add_argument("--height", type=int, default=96, help="rows of a photo; 4 to 3 wide")
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--scenes", type=int, default=8000, help="different training scenes")
-    parser.add_argument("--validation-scenes", type=int, default=200)
-    parser.add_argument("--log-every", type=int, default=100)
-    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=rows, metavar="ROW", help="these rows alone")
     parser.add_argument("--table", action="store_true", help="show what is measured; run nothing")
@@ -46,41 +41,38 @@ def parser_of(description: str | None, rows: Sequence[str], output: str, batches
 
 def settings(options: argparse.Namespace) -> str:
     """What two runs must share to be compared."""
-    names = ("model", "size", "batches", "batch_size", "scenes", "validation_scenes", "lr")
+    names = ("height", "epochs", "batch_size")
     return " ".join(f"{name}={getattr(options, name)}" for name in names)
 
 
 def configuration(
     name: str, model: dict[str, Any], seed: int, options: argparse.Namespace
 ) -> TrainConfig:
-    """One run: a single epoch of so many updates."""
+    """One run: configs/camvid_small.yaml, smaller and shorter."""
     words = "".join(c if c.isalnum() else "_" for c in name)
-    pixels = model.get("name", options.model).startswith("spike_fpn")
-    values: dict[str, Any] = {
-        "task": "semantic",
-        "model": {"name": options.model, "neuron": "ni_lif", "levels": 4, "steps": 1, **model},
+    size = [options.height, options.height * 4 // 3]
+    changes: dict[str, Any] = {
+        "model": {"neuron": "ni_lif", **model},
         "output": str(options.output / "runs" / f"{words}_{seed}"),
         "scenes": {
-            "format": "digit_scenes",
-            "background": "plain",
-            "crop_size": [options.size, options.size],
-            "scenes": options.scenes,
-            "validation_scenes": options.validation_scenes,
+            "path": options.data,
+            "crop_size": size,
+            "base_short_side": options.height,
+            "evaluation_size": size,
             "workers": 0,
         },
-        "segmentation": {} if pixels else {"loss": _LOSS},
-        "optimizer": {"name": "adamw", "lr": options.lr, "weight_decay": 0.005},
-        "schedule": {"name": "poly", "power": 1.0, "warmup_updates": options.batches // 10},
-        "epochs": 1,
-        "limit_batches": options.batches,
+        "schedule": {"warmup_updates": None, "warmup_epochs": 1},
+        "epochs": options.epochs,
+        "validate_every": options.epochs,
         "batch_size": options.batch_size,
-        "clip_norm": 0.1,
-        "log_every": options.log_every,
         "device": "cpu",
         "seed": seed,
         "resume": True,
     }
-    return from_mapping(TrainConfig, values)
+    config = TrainConfig.load(RECIPE, **changes)
+    if config.model.name.startswith("spike_fpn"):
+        config.model.arguments, config.segmentation.loss = {}, {}
+    return config
 
 
 def run(
@@ -115,7 +107,7 @@ def run(
 
 @torch.no_grad()
 def firing_rate(folder: Path, neuron: str) -> float | None:
-    """Mean spike of one neuron on validation scenes; None where there is no such neuron."""
+    """Mean spike of one neuron on validation photos; None where there is no such one."""
     model = ss.load(folder)
     found = dict(model.named_modules()).get(neuron)
     if not isinstance(found, Neuron) or found.dynamics is None:
