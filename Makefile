@@ -11,7 +11,8 @@ help:
 	@echo "make demo     train a spiking transformer on handwriting, prove it, see what it costs (3 min)"
 	@echo "make test     the tests (10 min at most on 2 cores)"
 	@echo "make check    ruff and mypy --strict"
-	@echo "make bench    every measured number of the docs (hours: some are trainings)"
+	@echo "make bench    every measured number of the docs (hours: some are trainings, which want"
+	@echo "              camvid/ and cifar10-train.tar here, and Debian's dataset-fashion-mnist)"
 	@echo "make nightly  the slow tests"
 
 $(READY): pyproject.toml constraints.txt
@@ -42,7 +43,10 @@ $(READY)-bench: $(READY)
 	@touch $@
 
 bench: $(READY)-bench
-	for script in benchmarks/*.py; do echo "== $$script"; $(RUN)/python $$script || exit 1; done
+	@failed=; for script in benchmarks/*.py; do \
+		echo "== $$script"; $(RUN)/python $$script || failed="$$failed $$script"; \
+	done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 nightly: $(READY)
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto -m nightly
