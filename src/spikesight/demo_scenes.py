@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 import spikesight
 from spikesight.data.segmentation import (
+    VOID,
+    ClassTable,
     Scene,
+    Truth,
     build_scene_evaluation_loader,
     read_scenes,
     semantic_truth,
@@ -23,7 +25,7 @@ from spikesight.inference import class_map, panoptic_truths, photo_scores
 from spikesight.models import SpikingModel
 from spikesight.passes import energy
 from spikesight.registry import create_model
-from spikesight.reports import ScenePictures, SceneResult
+from spikesight.reports import SceneOverlay, ScenePictures, SceneResult
 from spikesight.reports.overlays import draw_overlay
 from spikesight.training.preparation import build_accelerator
 from spikesight.training.scene_card import SceneCard
@@ -94,10 +96,17 @@ def _draw(
     pictures = []
     for scene, apart, score, size in zip(scenes, objects, scores, sizes, strict=True):
         classes = semantic_truth(class_map(score, size).int(), len(table))
-        drawn = (draw_overlay(scene.image, truth, table) for truth in (scene.truth, classes, apart))
-        pictures.append(ScenePictures(scene.image, *(_tensor(picture) for picture in drawn)))
+        drawn = (_overlay(scene.image, truth, table) for truth in (scene.truth, classes, apart))
+        pictures.append(ScenePictures(scene.image, *drawn))
     return pictures
 
 
-def _tensor(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+def _overlay(image: Tensor, truth: Truth, table: ClassTable) -> SceneOverlay:
+    """The things of a scene in colour, and their names; the ground stays as it is."""
+    is_thing = torch.isin(truth.class_map(), torch.tensor(table.things))
+    things = truth.with_map(truth.segment_map.masked_fill(~is_thing, VOID))
+    picture = draw_overlay(image, things, table, legend=False)
+    present = (int(n) for n in things.segment_map.unique() if n != VOID)
+    names = sorted(table.names[int(truth.segment_classes[n])] for n in present)
+    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    return SceneOverlay(pixels, ", ".join(names) or "nothing")

@@ -14,6 +14,7 @@ from spikesight.reports.energy_page import energy_page
 from spikesight.reports.page import Card, cards, page, paragraph, section, table
 from spikesight.reports.pictures import Guess, guess_grid, heat_map, picture, spike_maps
 from spikesight.reports.scenes_part import (
+    SceneOverlay,
     ScenePictures,
     SceneResult,
     scenes_part,
@@ -30,6 +31,7 @@ __all__ = [
     "Guess",
     "LowBit",
     "Run",
+    "SceneOverlay",
     "ScenePictures",
     "SceneResult",
     "SpikeExample",

@@ -15,13 +15,16 @@ _LEAST_HEIGHT = 240
 _VOID_INDEX = 255
 
 
-def draw_overlay(photo: Tensor, truth: Truth, classes: ClassTable) -> Image.Image:
+def draw_overlay(
+    photo: Tensor, truth: Truth, classes: ClassTable, *, legend: bool = True
+) -> Image.Image:
     """A photo with its segments in colour, white borders around objects, and a legend beside it.
 
     Args:
         photo: uint8 [3, H, W].
         truth: Segments of the same size; void keeps the photo's colours.
         classes: Names and colours; the legend lists the classes that occur, the largest first.
+        legend: Whether there is one.
     """
     class_map = truth.class_map()
     palette = torch.tensor(classes.colours, dtype=torch.float32)
@@ -36,7 +39,7 @@ def draw_overlay(photo: Tensor, truth: Truth, classes: ClassTable) -> Image.Imag
         picture = picture.resize(
             (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
         )
-    return _with_legend(picture, class_map, classes)
+    return _with_legend(picture, class_map, classes) if legend else picture
 
 
 def _borders(segment_map: Tensor) -> Tensor:

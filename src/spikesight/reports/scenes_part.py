@@ -16,20 +16,33 @@ from spikesight.reports.pictures import picture
 
 
 @dataclass(frozen=True)
-class ScenePictures:
-    """One scene, uint8 [3, H, W] each.
+class SceneOverlay:
+    """What is in a scene, drawn over it.
 
     Attributes:
-        scene: What the segmenter was shown.
-        truth: Its true objects drawn over it.
-        classes: The class that the segmenter gives every pixel, drawn over it.
-        objects: The objects that it tells apart, drawn over it.
+        picture: uint8 [3, H, W].
+        names: Of the things in it.
+    """
+
+    picture: Tensor
+    names: str
+
+
+@dataclass(frozen=True)
+class ScenePictures:
+    """One scene.
+
+    Attributes:
+        scene: What the segmenter was shown, uint8 [3, H, W].
+        truth: Its true objects.
+        classes: The class that the segmenter gives every pixel.
+        objects: The objects that it tells apart.
     """
 
     scene: Tensor
-    truth: Tensor
-    classes: Tensor
-    objects: Tensor
+    truth: SceneOverlay
+    classes: SceneOverlay
+    objects: SceneOverlay
 
 
 @dataclass(frozen=True)
@@ -109,12 +122,13 @@ def scenes_part(result: SceneResult) -> str:
 
 
 def _row(number: int, shown: ScenePictures) -> str:
-    cells = (
-        (shown.scene, "scene"),
+    overlays = (
         (shown.truth, "true objects of scene"),
         (shown.classes, "predicted classes of scene"),
         (shown.objects, "predicted objects of scene"),
     )
-    return (
-        "<tr>" + "".join(f"<td>{picture(image, f'{what} {number}')}</td>" for image, what in cells)
-    ) + "</tr>"
+    cells = "".join(
+        f"<td>{picture(overlay.picture, f'{what} {number}')}{escape(overlay.names)}</td>"
+        for overlay, what in overlays
+    )
+    return f"<tr><td>{picture(shown.scene, f'scene {number}')}</td>{cells}</tr>"
