@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 import spikesight as ss
-from paired import Question, Study, read
+from paired import Question, Study, parser_of, read
 from spikesight.graph import Synapse
 from spikesight.passes.quantization import packed_bytes
 from spikesight.training import Evaluation, TrainConfig, from_mapping, train
@@ -92,10 +92,7 @@ STUDY = Study(tuple(ROWS), QUESTIONS, "top1", "validation top-1")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=Path("ablation"))
+    parser = parser_of(__doc__, "ablation", ROWS)
     parser.add_argument("--format", default="idx", help="of the data, as in a configuration file")
     parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist", help="its path")
     parser.add_argument("--channels", type=int, default=1)
@@ -105,9 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, default=100, help="of an epoch; 0 for all")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--fgd-weight", type=float, default=0.1)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help="these rows alone")
-    parser.add_argument("--table", action="store_true", help="show what is measured; run nothing")
     options = parser.parse_args(arguments)
     results = options.output / "results.csv"
     if not options.table:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paired import Question, Study
-from street_runs import parser_of, report, run, settings
+from street_runs import report, run, settings, street_parser
 
 
 def _without(ablation: str) -> dict[str, Any]:
@@ -85,7 +85,7 @@ these runs are short, so a sign here says what helps at the start of training.""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = parser_of(__doc__, list(ROWS), "runs/ablation_segmenter")
+    parser = street_parser(__doc__, "runs/ablation_segmenter", ROWS)
     options = parser.parse_args(arguments)
     if not options.table:
         STUDY.run(

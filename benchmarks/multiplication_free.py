@@ -10,7 +10,6 @@ is in results.csv is not repeated.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 
 import spikesight as ss
 from paired import Question, Study
-from street_runs import parser_of, report, run, settings
+from street_runs import report, run, settings, street_parser
 
 ROWS: dict[str, dict[str, Any]] = {
     "ordinary": {},
@@ -48,7 +47,7 @@ photos."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parser_of(__doc__, list(ROWS), "runs/multiplication_free").parse_args(arguments)
+    options = street_parser(__doc__, "runs/multiplication_free", ROWS).parse_args(arguments)
     if not options.table:
         STUDY.run(
             options.output / "results.csv",
@@ -57,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             settings(options),
             lambda row, seed: run(row, {"arguments": ROWS[row]}, seed, options),
         )
-    report(STUDY, options, f"{INTRODUCTION}\n\n{operations(options)}")
+    report(STUDY, options, f"{INTRODUCTION}\n\n{operations()}")
 
 
-def operations(options: argparse.Namespace) -> str:
+def operations() -> str:
     """What still multiplies in the integer network, as Markdown, for one photo, untrained."""
     lines = [
         "| row | multiplications behind the first layer, in | accumulations and additions |",

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,24 @@ from typing import Any
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 Results = list[dict[str, str]]
+
+
+def parser_of(description: str | None, output: str, rows: Iterable[str]) -> ArgumentParser:
+    """Options that every study has.
+
+    Args:
+        description: What --help says first.
+        output: Default folder of the runs and results.csv.
+        rows: Names that --only takes.
+    """
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path(output))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--only", nargs="+", choices=list(rows), metavar="ROW", help="these rows alone"
+    )
+    parser.add_argument("--table", action="store_true", help="show what is measured; run nothing")
+    return parser
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import spikesight as ss
-from paired import Question, Study, read
+from paired import Question, Study, parser_of, read
 from spikesight.training import Evaluation, TrainConfig, from_mapping, train
 
 
@@ -86,10 +86,7 @@ STUDY = Study(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=Path("pretraining"))
+    parser = parser_of(__doc__, "pretraining", ROWS)
     parser.add_argument("--format", default="tar", help="of the data, as in a configuration file")
     parser.add_argument("--data", default="cifar10-train.tar", help="its path")
     parser.add_argument("--channels", type=int, default=3)
@@ -98,9 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=8, help="pre-training included; even")
     parser.add_argument("--batches", type=int, default=96, help="of an epoch")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help="these rows alone")
-    parser.add_argument("--table", action="store_true", help="show what is measured; run nothing")
     options = parser.parse_args(arguments)
     if options.epochs % 2:
         parser.error(f"--epochs is {options.epochs}, half of which pre-train; pass an even number")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from paired import Study, read
+from paired import Study, parser_of, read
 from spikesight.neurons import Neuron
 from spikesight.training import TrainConfig, train
 from spikesight.training.segmentation_evaluation import SemanticFigures
@@ -22,32 +22,24 @@ RECIPE = Path(__file__).parents[1] / "configs" / "camvid_small.yaml"
 _WATCHED = 32  # validation photos on which the firing rate of a neuron is measured
 
 
-def parser_of(description: str | None, rows: Sequence[str], output: str) -> argparse.ArgumentParser:
+def street_parser(description: str | None, output: str, rows: Iterable[str]) -> ArgumentParser:
     """Options that every study of street photos has."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=Path(output))
+    parser = parser_of(description, output, rows)
     parser.add_argument("--data", default="camvid", help="folder of CamVid")
     parser.add_argument("--height", type=int, default=96, help="rows of a photo; 4 to 3 wide")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=rows, metavar="ROW", help="these rows alone")
-    parser.add_argument("--table", action="store_true", help="show what is measured; run nothing")
     parser.add_argument("--write", type=Path, help="Markdown file to write the table to")
     return parser
 
 
-def settings(options: argparse.Namespace) -> str:
+def settings(options: Namespace) -> str:
     """What two runs must share to be compared."""
     names = ("height", "epochs", "batch_size")
     return " ".join(f"{name}={getattr(options, name)}" for name in names)
 
 
-def configuration(
-    name: str, model: dict[str, Any], seed: int, options: argparse.Namespace
-) -> TrainConfig:
+def configuration(name: str, model: dict[str, Any], seed: int, options: Namespace) -> TrainConfig:
     """One run: configs/camvid_small.yaml, smaller and shorter."""
     words = "".join(c if c.isalnum() else "_" for c in name)
     size = [options.height, options.height * 4 // 3]
@@ -79,7 +71,7 @@ def run(
     name: str,
     model: dict[str, Any],
     seed: int,
-    options: argparse.Namespace,
+    options: Namespace,
     watched: str = "mask_embedding.embedding_neuron",
 ) -> dict[str, Any]:
     """Trains and validates one form; its figures by column.
@@ -123,7 +115,7 @@ def firing_rate(folder: Path, neuron: str) -> float | None:
     return rates[-1]
 
 
-def report(study: Study, options: argparse.Namespace, introduction: str) -> None:
+def report(study: Study, options: Namespace, introduction: str) -> None:
     """Prints what was measured, and writes it to a file if asked for."""
     table = study.table(read(options.output / "results.csv"))
     print(table)

@@ -19,7 +19,7 @@ STUDIES = ("ablation_segmenter", "multiplication_free")
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_row_can_be_built_and_is_asked_for(name: str, tmp_path: Path) -> None:
     study, runs = load_script(name), load_script("street_runs")
-    options = runs.parser_of("", list(study.ROWS), str(tmp_path)).parse_args([])
+    options = runs.street_parser("", str(tmp_path), study.ROWS).parse_args([])
     folders = set()
     for row, fields in study.ROWS.items():
         model = fields if name == "ablation_segmenter" else {"arguments": fields}

@@ -34,7 +34,8 @@ class DataConfig:
             Fashion-MNIST, plain or gzipped; `cifar10` and `cifar100` are the python batches in
             torchvision's layout; `digits` comes with scikit-learn and needs no path.
             `painted_digits` are the same, each in four sizes, places and light colours on a dark
-            ground, as scenes of `digit_scenes` show them; a fifth of the digits validates.
+            ground, as scenes of `digit_scenes` show them; a fifth of the digits validates,
+            if `validation_fraction` is 0: otherwise one digit's copies come on both sides.
             `cifar10_dvs`, `nmnist` and `dvs128_gesture` are recordings of event cameras in their
             published layouts, `event_folders` any recordings in one folder per class.
         path: Folder or tar file to read; not used by `digits` and `painted_digits`.

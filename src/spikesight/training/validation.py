@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -156,7 +156,7 @@ def validate_segmenter(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    model = (model or load(model_folder)).to(accelerator.device)
+    model = (load(model_folder) if model is None else model).to(accelerator.device)
     shown = card.seen(view or {})
     measure = evaluate_panoptic if card.task == "panoptic" else evaluate_semantic
     with accelerator.autocast():
@@ -284,28 +284,34 @@ def training_batches(
         raise ValueError(f"images is {count}; pass 1 or more")
     model_folder = resolve_model_folder(folder)
     if saved_task(model_folder) != "classification":
-        return _training_crops(SceneCard.read(model_folder), data or {}, count)
+        return _training_crops(SceneCard.read(model_folder), data or {}, count, batch_size)
     card = Card.read(model_folder)
     # Few images are needed: they are decoded one by one.
     config = override(card.data, {**(data or {}), "in_memory": False})
     loaders = build_loaders(config, min(batch_size, count), seed=0, drop_last=False)
-    batches: list[Tensor] = []
-    for index, (images, _) in enumerate(loaders.train):
-        batches.append(loaders.batch_transform_train(images, loaders.train.generator(index)))
-        if sum(map(len, batches)) >= count:
-            break
-    return batches
+    transform, generator = loaders.batch_transform_train, loaders.train.generator
+    numbered = enumerate(loaders.train)
+    return _enough((transform(images, generator(n)) for n, (images, _) in numbered), count)
 
 
-def _training_crops(card: SceneCard, changes: dict[str, Any], count: int) -> list[Tensor]:
+def _training_crops(
+    card: SceneCard, changes: dict[str, Any], count: int, batch_size: int
+) -> list[Tensor]:
     config = override(card.data, {"workers": 0, **changes})
-    loaders = build_scene_loaders(config, min(_CROPS, count), 0, card.task == "panoptic")
-    batches: list[Tensor] = []
-    for images, _ in loaders.train:
-        batches.append(loaders.preprocessing.batch_transform(images))
-        if sum(map(len, batches)) >= count:
+    size = min(_CROPS, batch_size, count)
+    loaders = build_scene_loaders(config, size, 0, card.task == "panoptic")
+    transform = loaders.preprocessing.batch_transform
+    return _enough((transform(images) for images, _ in loaders.train), count)
+
+
+def _enough(batches: Iterable[Tensor], count: int) -> list[Tensor]:
+    """The first batches that hold so many images."""
+    taken: list[Tensor] = []
+    for batch in batches:
+        taken.append(batch)
+        if sum(map(len, taken)) >= count:
             break
-    return batches
+    return taken
 
 
 def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
