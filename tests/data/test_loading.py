@@ -365,6 +365,7 @@ def test_other_sizes_are_resized_on_the_shorter_side_and_cropped(tmp_path: Path)
     "fields",
     [
         {"format": "folder"},
+        {"format": "painted_digits"},
         {"channels": 4},
         {"image_size": 0},
         {"validation_fraction": 1.0},

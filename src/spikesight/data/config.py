@@ -34,8 +34,8 @@ class DataConfig:
             Fashion-MNIST, plain or gzipped; `cifar10` and `cifar100` are the python batches in
             torchvision's layout; `digits` comes with scikit-learn and needs no path.
             `painted_digits` are the same, each in four sizes, places and light colours on a dark
-            ground, as scenes of `digit_scenes` show them; a fifth of the digits validates,
-            if `validation_fraction` is 0: otherwise one digit's copies come on both sides.
+            ground, as scenes of `digit_scenes` show them; a fifth of the digits validates, and
+            `validation_fraction` must be 0.
             `cifar10_dvs`, `nmnist` and `dvs128_gesture` are recordings of event cameras in their
             published layouts, `event_folders` any recordings in one folder per class.
         path: Folder or tar file to read; not used by `digits` and `painted_digits`.
@@ -109,6 +109,11 @@ class DataConfig:
         if not 0 <= self.validation_fraction < 1:
             raise DataError(
                 f"data.validation_fraction is {self.validation_fraction}; pass 0 or more, below 1"
+            )
+        if self.format == "painted_digits" and self.validation_fraction != 0:
+            raise DataError(
+                "format 'painted_digits' has its own validation digits, and a digit's copies must "
+                "not come on both sides; pass data.validation_fraction=0"
             )
         if not 0 <= self.random_erasing <= 1:
             raise DataError(f"data.random_erasing is {self.random_erasing}; pass 0 to 1")

@@ -63,6 +63,10 @@ class QuantizedSynapse(Synapse):
     the normalisations after it use the batch's statistics, as usual; the one inside RepConv keeps
     its running statistics. A depthwise and a pointwise convolution in a row stay two kernels.
 
+    A constant current before a normalisation (a convolution's bias, what a silent input gives
+    behind RepConv's inner normalisation) is taken out for good: training would move it and never
+    feel it, but evaluation would, because a running mean follows late.
+
     Children and parameters keep the names that they have in the synapse it replaces;
     `quantizers` comes on top.
 
@@ -77,6 +81,8 @@ class QuantizedSynapse(Synapse):
         children = OrderedDict(synapse.named_children())
         super().__init__(children)
         parts = _parts(list(children.values()))
+        for part in parts:
+            _take_out_constant(part)
         self.quantizers = nn.ModuleList()
         for index, part in enumerate(parts):
             with torch.no_grad():
@@ -168,6 +174,25 @@ def _kernel(part: _Part) -> tuple[Tensor, Tensor]:
     return torch.einsum("om,mihw->oihw", matrix, middle), matrix @ (
         shift * depthwise.weight.sum((1, 2, 3))
     )
+
+
+@torch.no_grad()
+def _take_out_constant(part: _Part) -> None:
+    """Moves a kernel's bias into the mean of the normalisation after it; it stays zero then."""
+    if not part.scalings or not isinstance(part.scalings[0], nn.BatchNorm2d):
+        return
+    mean = part.scalings[0].running_mean
+    assert mean is not None
+    mean.sub_(_kernel(part)[1])
+    for module in part.kernel:
+        if isinstance(module, BorderNorm):
+            assert module.norm.running_mean is not None
+            module.norm.running_mean.zero_()
+            module.norm.bias.zero_().requires_grad_(requires_grad=False)
+        else:
+            assert isinstance(module, nn.Conv2d | nn.Linear)
+            if module.bias is not None:
+                module.bias.zero_().requires_grad_(requires_grad=False)
 
 
 def _gain(part: _Part) -> tuple[Tensor, Tensor]:
