@@ -212,7 +212,7 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
     """
     import torch
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     import spikesight
     from spikesight.passes.quantization import packed_bytes
@@ -224,7 +224,7 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
     if sizes:
         extra = (f"equivalent at {bits} bits", "bytes float32", f"bytes packed, {bits} bits")
     about = () if sizes else ("input", "neuron")
-    table = Table("model", "parameters", *extra, *about)
+    table = Table(Column("model", no_wrap=True), "parameters", *extra, *about)
     for name in names:
         with torch.device("meta"):
             model = spikesight.create_model(name)

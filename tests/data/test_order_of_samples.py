@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +62,16 @@ def test_without_shuffling_the_order_is_kept() -> None:
 def test_evaluation_takes_each_image_once(size: int, world: int) -> None:
     shares = [list(EvaluationSampler(size, rank, world)) for rank in range(world)]
     assert sorted(index for share in shares for index in share) == list(range(size))
+    assert list(EvaluationSampler(size, in_order=True)) == list(range(size))
     assert [len(EvaluationSampler(size, r, world)) for r in range(world)] == list(map(len, shares))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_the_first_of_an_evaluation_are_spread_over_the_set(size: int, count: int) -> None:
+    first = sorted(list(EvaluationSampler(size))[:count])
+    gaps = [b - a for a, b in pairwise([-1, *first, size])]
+    assert max(gaps) <= 2 * max(size / count, 1)
 
 
 def test_seeds_depend_on_every_key_and_on_their_order() -> None:

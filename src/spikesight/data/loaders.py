@@ -288,7 +288,7 @@ def _decode_all(source: EncodedSource, config: DataConfig, failed: dict[str, str
     reader = Preprocessing(size, channels, (), (), config.crop_fraction)
     loader = BatchLoader(
         EncodedImages(source, reader),
-        EvaluationSampler(count),
+        EvaluationSampler(count, in_order=True),
         DECODING_BATCH,
         workers=_workers(config, count <= 8 * DECODING_BATCH),
         on_corrupt=config.on_corrupt,

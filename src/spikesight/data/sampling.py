@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def derive_seed(*keys: int) -> int:
@@ -100,6 +103,9 @@ class EpochSampler(Sampler[int]):
 class EvaluationSampler(Sampler[int]):
     """Evaluation order of one process: over all processes every image comes exactly once.
 
+    The first images are spread evenly over the data set, however many are taken: many data sets
+    are sorted by class.
+
     Nothing is padded, so processes may differ by one image and by one batch: gather sums when
     all are done, not batch by batch.
 
@@ -107,11 +113,17 @@ class EvaluationSampler(Sampler[int]):
         dataset_size: Number of images.
         rank: Number of this process.
         world_size: Number of processes.
+        in_order: Keep the order of the data set instead.
     """
 
-    def __init__(self, dataset_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, dataset_size: int, rank: int = 0, world_size: int = 1, in_order: bool = False
+    ) -> None:
         assert 0 <= rank < world_size
-        self.positions = range(rank, dataset_size, world_size)
+        order = list(range(dataset_size))
+        if not in_order:
+            order.sort(key=lambda position: position * _GOLDEN % 1)
+        self.positions = order[rank::world_size]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.positions)

@@ -188,11 +188,11 @@ def _take_out_constant(part: _Part) -> None:
         if isinstance(module, BorderNorm):
             assert module.norm.running_mean is not None
             module.norm.running_mean.zero_()
-            module.norm.bias.zero_().requires_grad_(requires_grad=False)
+            module.norm.bias.zero_().requires_grad_(False)
         else:
             assert isinstance(module, nn.Conv2d | nn.Linear)
             if module.bias is not None:
-                module.bias.zero_().requires_grad_(requires_grad=False)
+                module.bias.zero_().requires_grad_(False)
 
 
 def _gain(part: _Part) -> tuple[Tensor, Tensor]:

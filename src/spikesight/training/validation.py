@@ -255,11 +255,10 @@ def sample_images(
     if saved_task(model_folder) != "classification":
         return _sample_photos(SceneCard.read(model_folder), data or {}, count, split)
     card = Card.read(model_folder)
-    loader = build_evaluation_loader(override(card.data, data or {}), 64, card.preprocessing, split)
-    size = len(loader.sampler)
-    loader.sampler = EvaluationSampler(size, 0, max(size // count, 1))
+    config, size = override(card.data, data or {}), min(count, 64)
+    loader = build_evaluation_loader(config, size, card.preprocessing, split)
     transform = card.preprocessing.batch_transform
-    return torch.cat([transform(images) for images, _ in loader])[:count]
+    return torch.cat(_enough((transform(images) for images, _ in loader), count))[:count]
 
 
 def training_batches(
@@ -316,7 +315,7 @@ def _enough(batches: Iterable[Tensor], count: int) -> list[Tensor]:
 
 def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
     source = read_scenes(override(card.data, changes), "test" if split == "test" else "val")
-    positions = range(0, len(source), max(len(source) // count, 1))[:count]
+    positions = EvaluationSampler(len(source)).positions[:count]
     crops = [sample_crop(source.read(p).image, card.preprocessing.crop_size) for p in positions]
     return card.preprocessing.batch_transform(torch.stack(crops))
 

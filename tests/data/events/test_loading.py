@@ -146,12 +146,12 @@ def test_gestures_are_stretches_of_recordings(tmp_path: Path) -> None:
     assert loaders.classes[0] == "hand_clapping"
     assert len(loaders.classes) == 11
     images, labels = next(iter(loaders.validation))
-    assert labels.tolist() == [0, 1, 2]
+    assert sorted(labels.tolist()) == [0, 1, 2]
     events = random_events(200, 128, 128, 2)
     third = int(events.t[-1]) // 3
-    for number in range(3):
+    for number, image in zip(labels.tolist(), images, strict=True):
         part = events.between(number * third, (number + 1) * third)
-        assert torch.equal(images[number], event_frames(part, 2).to(torch.uint8))
+        assert torch.equal(image, event_frames(part, 2).to(torch.uint8))
 
 
 @pytest.mark.parametrize("divided", [False, True])

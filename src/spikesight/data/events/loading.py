@@ -147,7 +147,7 @@ def keep_if_small(
         return source
     loader = BatchLoader(
         RecordedFrames(source, preprocessing),
-        EvaluationSampler(len(source.labels)),
+        EvaluationSampler(len(source.labels), in_order=True),
         _CACHING_BATCH,
         workers=workers,
         on_corrupt=config.on_corrupt,
