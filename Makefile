@@ -12,7 +12,7 @@ help:
 	@echo "make test     the tests (10 min at most on 2 cores)"
 	@echo "make check    ruff and mypy --strict"
 	@echo "make bench    every measured number of the docs (hours: some are trainings, which want"
-	@echo "              camvid/ and cifar10-train.tar here, and Debian's dataset-fashion-mnist)"
+	@echo "              camvid/, events/, cifar10-train.tar here, Debian's dataset-fashion-mnist)"
 	@echo "make nightly  the slow tests"
 
 $(READY): pyproject.toml constraints.txt
