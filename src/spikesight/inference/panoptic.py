@@ -54,7 +54,7 @@ def fuse(
     labels: list[int] = []
     if kept.any():
         shares = masks[kept].float().sigmoid()
-        winner = (probabilities[kept].view(-1, 1, 1) * shares).argmax(0)
+        winner = (probabilities[kept].view(-1, 1, 1) * shares).max(0).indices
         stuff: dict[int, int] = {}
         for query, label in enumerate(classes[kept].tolist()):
             solid = shares[query] >= 0.5

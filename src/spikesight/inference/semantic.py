@@ -68,9 +68,9 @@ def class_map(scores: Tensor, size: tuple[int, int]) -> Tensor:
             large that all of them would not fit into memory.
     """
     if tuple(scores.shape[1:]) == size:
-        return scores.argmax(0)
+        return scores.max(0).indices
     if len(scores) * size[0] * size[1] <= _LARGEST:
-        return enlarge_masks(scores, size).argmax(0)
+        return enlarge_masks(scores, size).max(0).indices
     best = enlarge_masks(scores[:1], size)[0]
     classes = torch.zeros(size, dtype=torch.int64, device=scores.device)
     for number in range(1, len(scores)):

@@ -32,7 +32,7 @@ def uncertain_points(logits: Tensor, count: int) -> Tensor:
     candidates = _places(logits, OVERSAMPLING * count)
     uncertainty = -sample_points(logits, candidates).abs()
     important = int(IMPORTANT_SHARE * count)
-    chosen = uncertainty.topk(important, dim=1).indices
+    chosen = uncertainty.topk(important, dim=1, sorted=False).indices
     hard = candidates.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 2))
     return torch.cat((hard, _places(logits, count - important)), 1)
 
