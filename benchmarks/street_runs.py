@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
@@ -40,7 +41,7 @@ def settings(options: Namespace) -> str:
 
 
 def configuration(name: str, model: dict[str, Any], seed: int, options: Namespace) -> TrainConfig:
-    """One run: configs/camvid_small.yaml, smaller and shorter."""
+    """One run: configs/camvid_small.yaml, smaller and shorter, with points of the loss by area."""
     words = "".join(c if c.isalnum() else "_" for c in name)
     size = [options.height, options.height * 4 // 3]
     changes: dict[str, Any] = {
@@ -62,6 +63,9 @@ def configuration(name: str, model: dict[str, Any], seed: int, options: Namespac
         "resume": True,
     }
     config = TrainConfig.load(RECIPE, **changes)
+    whole = TrainConfig.load(RECIPE).scenes.crop_size
+    loss = config.segmentation.loss
+    loss["points"] = round(loss["points"] * math.prod(size) / math.prod(whole))
     if config.model.name.startswith("spike_fpn"):
         config.model.arguments, config.segmentation.loss = {}, {}
     return config
