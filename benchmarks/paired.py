@@ -152,10 +152,6 @@ class Study:
         return "\n".join(lines)
 
 
-def _figure(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
 def read(results: Path) -> Results:
     """The lines of a file of results; none if there is no file."""
     if not results.is_file():

@@ -12,6 +12,7 @@ events, not of recognition: the recordings show different scenes through differe
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(options.recordings) < 2:
         parser.error("pass two recordings or more: each is a class")
     data = options.output / "pieces"
+    shutil.rmtree(data, ignore_errors=True)  # of another --events
     for recording in options.recordings:
         cut(recording, data, options.events)
     rows = []
@@ -67,7 +69,7 @@ def cut(recording: Path, data: Path, events: int) -> None:
 
 
 def configuration(neuron: str, data: Path, output: Path, epochs: int) -> TrainConfig:
-    """The recipe of configs/digits_events_nano.yaml on the pieces."""
+    """One run on the pieces; their frames are the time steps."""
     values: dict[str, Any] = {
         "model": {"name": "metaspikformer_nano", "neuron": neuron, "steps": _FRAMES},
         "output": str(output),

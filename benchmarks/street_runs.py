@@ -121,7 +121,9 @@ def firing_rate(folder: Path, neuron: str) -> float | None:
 
 def report(study: Study, options: Namespace, introduction: str) -> None:
     """Prints what was measured, and writes it to a file if asked for."""
-    table = study.table(read(options.output / "results.csv"))
+    results = read(options.output / "results.csv")
+    dates = sorted({line["date"] for line in results})
+    table = f"Measured on a CPU, {', '.join(dates)}:\n\n{study.table(results)}"
     print(table)
     if options.write is not None:
         options.write.write_text(f"{introduction}\n\n{table}\n", encoding="utf-8")

@@ -304,7 +304,8 @@ def test_held_out_images_are_numbered_as_the_model_knows_them(
     preprocessing = Preprocessing(8, 3, (0.5,) * 3, (0.5,) * 3, 1.0, ("ant", "dog", "cat"))
     config = DataConfig("tar", str(tar))
     loader = build_evaluation_loader(config, 4, preprocessing, "all")
-    assert sorted(labels_of(loader)) == [1] * 5 + [2] * 5
+    by_position = sorted(zip(loader.sampler, labels_of(loader), strict=True))
+    assert [label for _, label in by_position] == [2] * 5 + [1] * 5
     with pytest.raises(DataError, match="keeps no images for the split 'test'"):
         build_evaluation_loader(config, 4, preprocessing, "test")
     with pytest.raises(DataError, match="class 'dog' is not among"):

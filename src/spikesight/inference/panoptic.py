@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spikesight.data.segmentation.scene import VOID, Truth
+from spikesight.inference.semantic import highest
 
 
 @dataclass
@@ -54,7 +55,7 @@ def fuse(
     labels: list[int] = []
     if kept.any():
         shares = masks[kept].float().sigmoid()
-        winner = (probabilities[kept].view(-1, 1, 1) * shares).max(0).indices
+        winner = highest(probabilities[kept].view(-1, 1, 1) * shares)
         stuff: dict[int, int] = {}
         for query, label in enumerate(classes[kept].tolist()):
             solid = shares[query] >= 0.5

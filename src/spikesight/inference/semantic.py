@@ -59,6 +59,12 @@ def semantic_scores(
     return torch.stack(scores)
 
 
+def highest(scores: Tensor) -> Tensor:
+    """Which of the scores [K, h, w] is highest at every pixel, int64 [h, w]."""
+    # Over the first axis argmax is five times as slow on a CPU.
+    return scores.max(0).indices
+
+
 def class_map(scores: Tensor, size: tuple[int, int]) -> Tensor:
     """The class with the highest score at every pixel, int64 [*size].
 
@@ -68,9 +74,9 @@ def class_map(scores: Tensor, size: tuple[int, int]) -> Tensor:
             large that all of them would not fit into memory.
     """
     if tuple(scores.shape[1:]) == size:
-        return scores.max(0).indices
+        return highest(scores)
     if len(scores) * size[0] * size[1] <= _LARGEST:
-        return enlarge_masks(scores, size).max(0).indices
+        return highest(enlarge_masks(scores, size))
     best = enlarge_masks(scores[:1], size)[0]
     classes = torch.zeros(size, dtype=torch.int64, device=scores.device)
     for number in range(1, len(scores)):

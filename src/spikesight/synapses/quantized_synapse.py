@@ -71,7 +71,7 @@ class QuantizedSynapse(Synapse):
     `quantizers` comes on top.
 
     Args:
-        synapse: The synapse to replace; its children are shared.
+        synapse: The synapse to replace; its children are shared, and lose that constant.
         bits: Bits of a weight, 2 to 8.
         scale_bits: Significant bits of the last kernel's steps, as `WeightQuantizer`; 1 for a
             current that lands on a residual stream. Kernels before it have powers of two.
