@@ -48,7 +48,7 @@ def test_train_val_predict(recipe: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert config.model.arguments["mlp_ratio"] == 1
     assert config.model.arguments["heads"] == 2
     assert config.data.horizontal_flip
-    assert config.data.on_corrupt == "skip"
+    assert config.data.on_corrupt == config.scenes.on_corrupt == "skip"
     assert config.output == str(run)
 
     assert main([*words, "--resume", "--device=cpu"]) == 0

@@ -26,13 +26,13 @@ class Command:
             parameter is a dataclass has the fields as options instead, and takes YAML files.
         summary: One line for the list of commands.
         examples: Command lines for the help.
-        aliases: Short names of options.
+        aliases: Short names of options that take a value, and the options that each stands for.
     """
 
     target: str
     summary: str
     examples: Sequence[str]
-    aliases: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 COMMANDS: dict[str, Command] = {
@@ -54,7 +54,10 @@ COMMANDS: dict[str, Command] = {
             "spikesight train configs/cifar10_tiny.yaml --seeds=5 --output=runs/five_seeds",
             "torchrun --nproc_per_node=2 -m spikesight.cli train configs/cifar10_tiny.yaml",
         ),
-        {"--on_corrupt": "--data.on_corrupt", "--from": "--model.weights"},
+        {
+            "--on_corrupt": ("--data.on_corrupt", "--scenes.on_corrupt"),
+            "--from": ("--model.weights",),
+        },
     ),
     "val": Command(
         "spikesight.training.commands:val_command",
@@ -66,7 +69,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight val runs/camvid_small/best --view.flip=true --view.scales=[0.75,1,1.25]",
             "spikesight val runs/camvid_small/best --pictures=pictures",
         ),
-        {"--on_corrupt": "--data.on_corrupt"},
+        {"--on_corrupt": ("--data.on_corrupt",)},
     ),
     "predict": Command(
         "spikesight.training.commands:predict_command",
@@ -316,18 +319,25 @@ def _boolean_options(parameters_of: Any, prefix: str = "--") -> set[str]:
     return names
 
 
-def _normalise(words: Sequence[str], aliases: dict[str, str], booleans: set[str]) -> list[str]:
+def _normalise(
+    words: Sequence[str], aliases: dict[str, tuple[str, ...]], booleans: set[str]
+) -> list[str]:
     """Options with underscores, without aliases, and `--flag` as `--flag=true`."""
-    normal = []
-    for position, word in enumerate(words):
+    normal: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
         if not word.startswith("--"):
             normal.append(word)
             continue
         name, equals, value = word.partition("=")
         name = "--" + name[2:].replace("-", "_")
-        name = aliases.get(name, name)
-        following = words[position + 1].lower() if position + 1 < len(words) else ""
-        if name in booleans and not equals and following not in _BOOLEANS:
+        if name in aliases:
+            if not equals and left:
+                equals, value = "=", left.pop(0)
+            normal.extend(option + equals + value for option in aliases[name])
+            continue
+        if name in booleans and not equals and (not left or left[0].lower() not in _BOOLEANS):
             equals, value = "=", "true"
         normal.append(name + equals + value)
     return normal

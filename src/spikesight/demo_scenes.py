@@ -105,7 +105,7 @@ def _overlay(image: Tensor, truth: Truth, table: ClassTable) -> SceneOverlay:
     """The things of a scene in colour, and their names; the ground stays as it is."""
     is_thing = torch.isin(truth.class_map(), torch.tensor(table.things))
     things = truth.with_map(truth.segment_map.masked_fill(~is_thing, VOID))
-    picture = draw_overlay(image, things, table, legend=False)
+    picture = draw_overlay(image, things, table, legend="none")
     present = (int(n) for n in things.segment_map.unique() if n != VOID)
     names = sorted(table.names[int(truth.segment_classes[n])] for n in present)
     pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,10 +15,15 @@ from spikesight.data.segmentation import ClassTable, Truth
 _OPACITY = 0.55
 _LEAST_HEIGHT = 240
 _VOID_INDEX = 255
+_VOID_COLOUR = (224, 224, 192)  # Pascal VOC's
 
 
 def draw_overlay(
-    photo: Tensor, truth: Truth, classes: ClassTable, *, legend: bool = True
+    photo: Tensor,
+    truth: Truth,
+    classes: ClassTable,
+    *,
+    legend: Literal["none", "fitting", "steady"] = "fitting",
 ) -> Image.Image:
     """A photo with its segments in colour, white borders around objects, and a legend beside it.
 
@@ -24,7 +31,8 @@ def draw_overlay(
         photo: uint8 [3, H, W].
         truth: Segments of the same size; void keeps the photo's colours.
         classes: Names and colours; the legend lists the classes that occur, the largest first.
-        legend: Whether there is one.
+        legend: Whether there is one, and how wide: "fitting" its words, or "steady", as wide as any
+            classes need, for the frames of a video.
     """
     class_map = truth.class_map()
     palette = torch.tensor(classes.colours, dtype=torch.float32)
@@ -39,7 +47,9 @@ def draw_overlay(
         picture = picture.resize(
             (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
         )
-    return _with_legend(picture, class_map, classes) if legend else picture
+    if legend == "none":
+        return picture
+    return _with_legend(picture, class_map, classes, steady=legend == "steady")
 
 
 def _borders(segment_map: Tensor) -> Tensor:
@@ -50,7 +60,9 @@ def _borders(segment_map: Tensor) -> Tensor:
     return borders
 
 
-def _with_legend(picture: Image.Image, class_map: Tensor, classes: ClassTable) -> Image.Image:
+def _with_legend(
+    picture: Image.Image, class_map: Tensor, classes: ClassTable, *, steady: bool
+) -> Image.Image:
     known = class_map[class_map >= 0]
     counts = known.bincount(minlength=len(classes))
     order = [int(n) for n in counts.argsort(descending=True) if counts[n]]
@@ -60,7 +72,8 @@ def _with_legend(picture: Image.Image, class_map: Tensor, classes: ClassTable) -
     texts = [f"{classes.names[n]}  {100 * int(counts[n]) / class_map.numel():.1f} %" for n in order]
     if len(order) > room:
         texts = [*texts[: room - 1], f"and {len(order) - room + 1} more"]
-    width = 2 * line + max((int(font.getlength(text)) for text in texts), default=0) + line // 2
+    longest = [f"{name}  100.0 %" for name in classes.names] if steady else texts
+    width = 2 * line + max((int(font.getlength(text)) for text in longest), default=0) + line // 2
     sheet = Image.new("RGB", (picture.width + width, picture.height), "white")
     sheet.paste(picture, (0, 0))
     draw = ImageDraw.Draw(sheet)
@@ -87,5 +100,8 @@ def class_index_image(truth: Truth, classes: ClassTable) -> Image.Image:
         raise ValueError(f"{len(classes)} classes do not fit into an 8-bit image")
     numbers: NDArray[np.uint8] = (truth.class_map() % 256).byte().numpy()
     image = Image.fromarray(numbers).convert("L")
-    image.putpalette([value for colour in classes.colours for value in colour])
+    # All 256 entries: Pillow stores fewer bits per pixel where the palette is shorter.
+    unused = [(0, 0, 0)] * (_VOID_INDEX - len(classes))
+    palette = [*classes.colours, *unused, _VOID_COLOUR]
+    image.putpalette([value for colour in palette for value in colour])
     return image

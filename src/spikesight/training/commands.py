@@ -85,6 +85,7 @@ def val_command(
         pictures: Folder for pictures of a segmenter's queries and sampling points.
     """
     task = saved_task(resolve_model_folder(folder))
+    drawn: list[Path] = []
     if task in ("classification", "masked_image"):
         if view is not None or pictures is not None:
             raise ValueError(f"view and pictures are for segmenters and {folder} is none")
@@ -93,6 +94,8 @@ def val_command(
             folder, data, split, batch_size or 128, precision, device, limit_batches
         )
     else:
+        if pictures is not None and os.environ.get("RANK", "0") == "0":
+            drawn = draw_segmenter(folder, pictures, data, split)
         figures = validate_segmenter(
             folder, data, split, batch_size or 8, precision, device, limit_batches, view
         )
@@ -103,9 +106,8 @@ def val_command(
     print(f"{figures.summary()}  on {figures.images} images")
     if figures.silent_neurons:
         print(silence_report(figures.silent_neurons))
-    if pictures is not None:
-        for picture in draw_segmenter(folder, pictures, data):
-            print(f"picture in {picture}")
+    for picture in drawn:
+        print(f"picture in {picture}")
 
 
 def _by_class(figures: SemanticFigures | PanopticFigures) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.preprocessing import to_tensor
 from spikesight.data.segmentation import (
     ClassTable,
+    PanopticWriter,
     Truth,
     read_photo,
     semantic_truth,
-    write_panoptic,
 )
 from spikesight.data.segmentation.video import (
     VIDEO_SUFFIXES,
@@ -97,12 +99,13 @@ def segment_files(
 
     For each photo NAME_overlay.png and NAME_classes.png (class numbers as a palette image, 255 is
     void); for each video NAME_overlay.mp4 and a folder NAME_classes. Panoptic segmenters also
-    write panoptic/NAME.png and panoptic.json in COCO's format.
+    write panoptic/NAME.png, of a video NAME_000001.png and so on, and panoptic.json in COCO's
+    format.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
         files: Photos, videos, and folders that are searched for them.
-        output: Folder to write to.
+        output: Folder to write to; what is in it is not searched.
         view: Fields of the view that differ from training.
         every: Of a video take every so-manieth frame.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
@@ -120,69 +123,75 @@ def segment_files(
     model_folder = resolve_model_folder(folder)
     card = SceneCard.read(model_folder)
     accelerator = build_accelerator(device=device)
-    found = [file for path in files for file in _find(path)]
+    found = [file for path in files for file in _find(path, output)]
     model = load(model_folder).to(accelerator.device)
     looking = build_view(model, card.preprocessing, card.seen(view or {}))
     segmenter = _Segmenter(looking, card, accelerator.device)
     output.mkdir(parents=True, exist_ok=True)
+    panoptic = PanopticWriter(output, segmenter.table) if card.task == "panoptic" else None
     written: list[SegmentedFile] = []
-    names: list[str] = []
-    truths: list[Truth] = []
-    used: dict[str, int] = {}
-    for file in found:
-        used[file.stem] = used.get(file.stem, 0) + 1
-        stem = file.stem if used[file.stem] == 1 else f"{file.stem}_{used[file.stem]}"
+    for file, stem in zip(found, _different_stems(found), strict=True):
         try:
             if file.suffix.lower() in VIDEO_SUFFIXES:
-                written.append(_segment_video(segmenter, file, output, stem, every))
-                continue
-            photo = read_photo(file)
+                written.append(_segment_video(segmenter, file, output / stem, every, panoptic))
+            else:
+                written.append(_segment_photo(segmenter, file, output / stem, panoptic))
         except CorruptImageError:
             if on_corrupt == "stop":
                 raise
-            continue
-        truth = segmenter(photo, str(file))
-        overlay, classes = output / f"{stem}_overlay.png", output / f"{stem}_classes.png"
-        draw_overlay(photo, truth, card.preprocessing.table).save(overlay)
-        class_index_image(truth, card.preprocessing.table).save(classes)
-        written.append(SegmentedFile(file, overlay, classes, 1))
-        names.append(stem + file.suffix)
-        truths.append(truth)
-    if card.task == "panoptic" and truths:
-        write_panoptic(output, names, truths, card.preprocessing.table)
+    if panoptic is not None:
+        panoptic.finish()
     return written
 
 
-def _find(path: Path) -> Iterator[Path]:
+def _different_stems(files: list[Path]) -> list[str]:
+    """Stems of files; one that an earlier file has gets a number behind it."""
+    stems: list[str] = []
+    for file in files:
+        tries = (file.stem if n == 1 else f"{file.stem}_{n}" for n in count(1))
+        stems.append(next(stem for stem in tries if stem not in stems))
+    return stems
+
+
+def _find(path: Path, output: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder; pass photos, videos or folders of them")
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+    below = (p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+    files = sorted(p for p in below if output not in p.parents)
     if not files:
         raise DataError(f"{path}: holds no photo and no video; pass another folder")
     yield from files
 
 
-def _segment_video(
-    segmenter: _Segmenter, file: Path, output: Path, stem: str, every: int
+def _segment_photo(
+    segmenter: _Segmenter, file: Path, place: Path, panoptic: PanopticWriter | None
 ) -> SegmentedFile:
-    overlay, classes = output / f"{stem}_overlay.mp4", output / f"{stem}_classes"
+    photo = read_photo(file)
+    truth = segmenter(photo, str(file))
+    overlay, classes = Path(f"{place}_overlay.png"), Path(f"{place}_classes.png")
+    draw_overlay(photo, truth, segmenter.table).save(overlay)
+    class_index_image(truth, segmenter.table).save(classes)
+    if panoptic is not None:
+        panoptic.add(place.name + file.suffix, truth)
+    return SegmentedFile(file, overlay, classes, 1)
+
+
+def _segment_video(
+    segmenter: _Segmenter, file: Path, place: Path, every: int, panoptic: PanopticWriter | None
+) -> SegmentedFile:
+    overlay, classes = Path(f"{place}_overlay.mp4"), Path(f"{place}_classes")
     rate = frame_rate(file) / every
     classes.mkdir(exist_ok=True)
-    count = 0
-    size: tuple[int, int] | None = None
+    number = 0
     with VideoWriter(overlay, rate) as writer:
-        for frame in read_frames(file, every):
-            count += 1
-            truth = segmenter(frame, f"{file}, frame {count}")
-            picture = draw_overlay(frame, truth, segmenter.table)
-            # The legend's width follows its words; a video has one size.
-            size = size or (picture.width + 120, picture.height)
-            sheet = picture.crop((0, 0, *size))
-            array = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8)
-            writer.write(array.view(size[1], size[0], 3).permute(2, 0, 1))
-            class_index_image(truth, segmenter.table).save(classes / f"{count:06}.png")
-    return SegmentedFile(file, overlay, classes, count)
+        for number, frame in enumerate(read_frames(file, every), start=1):
+            truth = segmenter(frame, f"{file}, frame {number}")
+            writer.write(to_tensor(draw_overlay(frame, truth, segmenter.table, legend="steady")))
+            class_index_image(truth, segmenter.table).save(classes / f"{number:06}.png")
+            if panoptic is not None:
+                panoptic.add(f"{place.name}_{number:06}.png", truth)
+    return SegmentedFile(file, overlay, classes, number)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +13,29 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from spikesight.attention.deformable_sampling import DeformableSampling
+from spikesight.data.config import OnCorrupt
+from spikesight.data.errors import CorruptImageError
 from spikesight.data.segmentation import SceneSource, read_scenes
 from spikesight.inference import View, ViewConfig, enlarged, single_view
+from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.pretrained import load
 from spikesight.reports.segmenter_pictures import draw_query_masks, draw_sampling_points
 from spikesight.training.preparation import build_accelerator
 from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.scene_card import SceneCard
 from spikesight.training.segmentation_evaluation import build_view
-from spikesight.training.validation import override
+from spikesight.training.validation import Split, override
 
 _MASK_SIDE = 200  # Spike2Former's fig. 3
 
 
 @torch.no_grad()
 def draw_segmenter(
-    folder: Path, output: Path, scenes: dict[str, Any] | None = None, photos: int = 100
+    folder: Path,
+    output: Path,
+    scenes: dict[str, Any] | None = None,
+    split: Split = "validation",
+    photos: int = 100,
 ) -> list[Path]:
     """Draws the mean mask of every query and where deformable attention samples.
 
@@ -34,34 +43,43 @@ def draw_segmenter(
         folder: Folder of a run, or its best/ or last/.
         output: Folder to write query_masks.png and, if the model has deformable attention,
             sampling_points.png to.
-        scenes: Fields of the scene configuration that differ from training.
-        photos: Largest number of validation photos whose masks are averaged.
+        scenes: Fields of the scene configuration that differ from training; evaluation_size too.
+        split: "validation", or "test" where the data set has masks for it.
+        photos: Largest number of photos whose masks are averaged.
 
     Returns:
         The pictures.
 
     Raises:
         FileNotFoundError: If there is no trained model.
-        ValueError: If the scenes cannot be used.
+        ValueError: If the scenes cannot be used, or the model has no queries.
     """
     model_folder = resolve_model_folder(folder)
     card = SceneCard.read(model_folder)
-    source = read_scenes(override(card.data, scenes or {}), "val")
+    config = override(card.data, scenes or {})
+    preprocessing = replace(card.preprocessing, evaluation_size=config.evaluation_size)
     accelerator = build_accelerator()
     model = load(model_folder).to(accelerator.device)
-    view = build_view(model, card.preprocessing, ViewConfig())
+    if isinstance(model, SpikeFPN):
+        raise ValueError(
+            f"{model_folder}: pictures show queries, and this model gives every pixel a class; "
+            "leave pictures out"
+        )
+    view = build_view(model, preprocessing, ViewConfig())
     output.mkdir(parents=True, exist_ok=True)
 
     def shown(photo: Tensor) -> Tensor:
-        fitted = card.preprocessing.fit(photo)[None].to(accelerator.device)
-        return card.preprocessing.batch_transform(fitted)
+        fitted = preprocessing.fit(photo)[None].to(accelerator.device)
+        return preprocessing.batch_transform(fitted)
 
+    source = read_scenes(config, "test" if split == "test" else "val")
+    readable = _readable(source, config.on_corrupt)
     path = output / "query_masks.png"
-    draw_query_masks(_mean_masks(view, source, shown, min(photos, len(source))), path)
+    draw_query_masks(_mean_masks(view, islice(readable, photos), shown), path)
     drawn = [path]
     sampling = [m for m in model.modules() if isinstance(m, DeformableSampling)]
     if sampling:
-        photo = source.read(0).image
+        photo = next(_readable(source, config.on_corrupt))
         images, last = shown(photo), sampling[-1]
         offset, weight = _sampled(view, last, images)
         stride = (images.shape[2] + -images.shape[2] % view.stride) / offset.shape[-2]
@@ -75,13 +93,23 @@ def draw_segmenter(
     return drawn
 
 
-def _mean_masks(
-    view: View, source: SceneSource, shown: Callable[[Tensor], Tensor], photos: int
-) -> Tensor:
+def _readable(source: SceneSource, on_corrupt: OnCorrupt) -> Iterator[Tensor]:
+    """Photos uint8 [3, H, W]."""
+    for index in range(len(source)):
+        try:
+            yield source.read(index).image
+        except CorruptImageError:
+            if on_corrupt == "stop":
+                raise
+
+
+def _mean_masks(view: View, photos: Iterator[Tensor], shown: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean probability of each query's mask, [Q, 200, 200]."""
     total: Tensor | None = None
-    for index in range(photos):
-        images = shown(source.read(index).image)
+    count = 0
+    for photo in photos:
+        count += 1
+        images = shown(photo)
         masks = single_view(view, images).mask_logits[0].float()
         size = (images.shape[2], images.shape[3])
         masks = enlarged(masks, images, view.stride, size).sigmoid()
@@ -89,7 +117,7 @@ def _mean_masks(
         masks = interpolate(masks[None], side, mode="bilinear", antialias=True)[0]
         total = masks if total is None else total + masks
     assert total is not None
-    return (total / photos).cpu()
+    return (total / count).cpu()
 
 
 def _sampled(view: View, sampling: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """A bad photo or mask is a result, or an error that names the file and the remedy."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_corrupt_files_are_named_or_skipped(folder: Path, photo: Path, mask: Pat
         first(folder)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3000, 4000)])
+@pytest.mark.parametrize("size", [(1, 1), (6000, 8000)])
 def test_tiny_and_huge_photos(folder: Path, photo: Path, mask: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", (size[1], size[0]), (9, 9, 9)).save(photo)
     Image.fromarray(np.ones(size, np.uint8)).save(mask)
@@ -131,3 +132,74 @@ def test_tiny_and_huge_photos(folder: Path, photo: Path, mask: Path, size: tuple
     ((images, truths),) = list(loaders.train)
     assert images.shape == (3, 3, 32, 48)
     assert all(truth.segment_map.shape == (32, 48) for truth in truths)
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1"])
+def test_photo_with_a_palette_or_few_greys(mode: str, folder: Path, photo: Path) -> None:
+    photo.unlink()
+    Image.effect_noise((30, 20), 80).convert(mode).save(photo.with_suffix(".png"))
+    assert first(folder).image.shape == (3, 20, 30)
+
+
+def test_16_bit_photo(folder: Path, photo: Path) -> None:
+    photo.unlink()
+    Image.fromarray(np.full((20, 30), 40_000, np.uint16)).save(photo.with_suffix(".png"))
+    with pytest.raises(DataError, match=r"0\.png: .*convert the file to 8-bit"):
+        first(folder)
+
+
+def test_options_of_another_format() -> None:
+    with pytest.raises(DataError, match=r"scenes\.ignore_label is for scenes\.format 'folder'"):
+        SceneConfig(format="camvid", path="x", ignore_label=12)
+    with pytest.raises(DataError, match=r"scenes\.class_names is for"):
+        SceneConfig(format="voc", path="x", class_names=["a"])
+    for label in (-1, 70_000):
+        with pytest.raises(DataError, match=r"ignore_label is .*; pass a number from 0 to 65535"):
+            SceneConfig(format="folder", path="x", class_names=["a"], ignore_label=label)
+
+
+def test_unknown_label_of_a_public_set(tmp_path: Path) -> None:
+    layouts.ade20k(tmp_path)
+    layouts.mask(tmp_path / "annotations" / "training" / "ADE_train_1.png", layouts.stripes(0, 151))
+    source = read_scenes(SceneConfig(format="ade20k", path=str(tmp_path)), "train")
+    with pytest.raises(DataError, match=r"label id 151 .*; correct the mask$"):
+        source.read(0)
+
+
+@pytest.mark.parametrize("lost", ["file_name", "segments_info"])
+def test_damaged_panoptic_json(lost: str, tmp_path: Path) -> None:
+    layouts.coco(tmp_path)
+    file = tmp_path / "annotations" / "panoptic_val2017.json"
+    content = json.loads(file.read_text())
+    del content["annotations"][0][lost]
+    file.write_text(json.dumps(content))
+    config = SceneConfig(format="coco_panoptic", path=str(tmp_path))
+    with pytest.raises(DataError, match=rf"panoptic_val2017\.json: is not in .*{lost}"):
+        read_scenes(config, "val")
+    file.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(DataError, match=r"panoptic_val2017\.json: is not text in UTF-8"):
+        read_scenes(config, "val")
+
+
+def test_panoptic_png_of_16_bits(tmp_path: Path) -> None:
+    layouts.coco(tmp_path)
+    file = tmp_path / "annotations" / "panoptic_val2017" / "000000000009.png"
+    Image.fromarray(np.full(layouts.SIZE, 7, np.uint16)).save(file)
+    source = read_scenes(SceneConfig(format="coco_panoptic", path=str(tmp_path)), "val")
+    with pytest.raises(DataError, match=r"000000000009\.png: a mask of type .*save it as RGB"):
+        source.read(0)
+
+
+def test_unreadable_cut_out(tmp_path: Path) -> None:
+    for number in range(6):
+        layouts.photo(tmp_path / "photos" / f"{number}.png")
+        cut_out = Image.new("RGBA", (9, 9), (200, 9, 9, 255))
+        (tmp_path / "stamps").mkdir(exist_ok=True)
+        cut_out.save(tmp_path / "stamps" / f"{number}.png")
+    (tmp_path / "stamps" / "bad.png").write_bytes(b"no picture")
+    options = {"path": str(tmp_path / "stamps"), "photos": str(tmp_path / "photos")}
+    config = SceneConfig(format="cut_outs", **options)  # type: ignore[arg-type]
+    with pytest.raises(CorruptImageError, match=r"bad\.png: not a readable PNG.*on-corrupt skip"):
+        read_scenes(config, "train")
+    lenient = SceneConfig(format="cut_outs", on_corrupt="skip", crop_size=(32, 32), **options)  # type: ignore[arg-type]
+    assert read_scenes(lenient, "train").read(0).image.shape == (3, 32, 32)

@@ -1,6 +1,8 @@
 """Every published layout is read as its definition says."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,10 @@ import torch
 
 from spikesight.data import DataError
 from spikesight.data.segmentation import (
+    PanopticWriter,
     SceneConfig,
     read_panoptic_json,
     read_scenes,
-    write_panoptic,
 )
 from spikesight.data.segmentation.class_names import ADE20K_NAMES, CITYSCAPES_IDS, VOC_NAMES
 from spikesight.data.segmentation.files import list_photos
@@ -113,14 +115,71 @@ def test_panoptic_files_are_read_back_equal(tmp_path: Path) -> None:
         layouts.photo(tmp_path / name, (64, 80))
         assert len(scene.truth.segment_classes) > 2
     truths = [scene.truth for scene in scenes]
-    file = write_panoptic(tmp_path, names, truths, source.classes)
-    again = read_panoptic_json(file, tmp_path / "panoptic", tmp_path)
-    assert again.classes == source.classes
+    writer = PanopticWriter(tmp_path, source.classes)
+    for name, truth in zip(names, truths, strict=True):
+        writer.add(name, truth)
+    again = read_panoptic_json(writer.finish(), tmp_path / "panoptic", tmp_path)
+    assert again.classes == replace(source.classes, ids=tuple(range(1, 12)))
     for index, truth in enumerate(truths):
         read = again.read(index).truth
         assert torch.equal(read.segment_map, truth.segment_map)
         assert torch.equal(read.segment_classes, truth.segment_classes)
         assert torch.equal(read.crowd, truth.crowd)
+
+
+def test_ids_of_coco_survive_reading_and_writing(tmp_path: Path) -> None:
+    path = layouts.coco(tmp_path / "coco")
+    source = read_scenes(SceneConfig(format="coco_panoptic", path=str(path)), "val")
+    assert source.classes.ids == (1, 193)
+    writer = PanopticWriter(tmp_path, source.classes)
+    writer.add("000000000009.jpg", source.read(0).truth)
+    written = json.loads(writer.finish().read_text())
+    original = json.loads((path / "annotations" / "panoptic_val2017.json").read_text())
+    assert [c["id"] for c in written["categories"]] == [1, 193]
+    assert [i["id"] for i in written["images"]] == [9]
+    assert [a["image_id"] for a in written["annotations"]] == [9]
+    categories = [
+        [s["category_id"] for s in content["annotations"][0]["segments_info"]]
+        for content in (written, original)
+    ]
+    assert categories[0] == categories[1]
+    writer.add("street.jpg", source.read(0).truth)
+    numbered = json.loads(writer.finish().read_text())
+    assert [i["id"] for i in numbered["images"]] == [1, 2]
+
+
+def test_photos_and_masks_meet_at_the_same_place(tmp_path: Path) -> None:
+    images, labels = tmp_path / "train" / "images", tmp_path / "train" / "labels"
+    for town, label in (("a", 0), ("b", 1)):
+        layouts.photo(images / town / "001.png")
+        layouts.mask(labels / town / "001.png", layouts.stripes(label))
+    layouts.photo(images / "front_L.png")
+    layouts.mask(labels / "front_L.png", layouts.stripes(1))
+    layouts.photo(images / "rear.png")
+    layouts.mask(labels / "rear_L.png", layouts.stripes(0))
+    config = SceneConfig(format="folder", path=str(tmp_path), class_names=["x", "y"])
+    source = read_scenes(config, "train")
+    classes = {
+        Path(source.describe(n)).relative_to(images).as_posix(): int(
+            source.read(n).truth.class_map()[0, 0]
+        )
+        for n in range(4)
+    }
+    assert classes == {"a/001.png": 0, "b/001.png": 1, "front_L.png": 1, "rear.png": 0}
+    layouts.mask(labels / "rear_L.bmp", layouts.stripes(0))
+    with pytest.raises(DataError, match=r"rear\.png: has several masks"):
+        read_scenes(config, "train")
+    (labels / "rear_L.bmp").unlink()
+    (labels / "b" / "001.png").unlink()
+    with pytest.raises(DataError, match=r"b/001\.png: has no mask in .*labels, such as b/001\.png"):
+        read_scenes(config, "train")
+
+
+def test_camvid_in_segnets_layout(tmp_path: Path) -> None:
+    layouts.photo(tmp_path / "train" / "0.png")
+    layouts.mask(tmp_path / "trainannot" / "0.png", layouts.stripes(0, 10, 11))
+    scene = read_scenes(SceneConfig(format="camvid", path=str(tmp_path)), "train").read(0)
+    assert scene.truth.class_map()[0, [0, 15, 29]].tolist() == [0, 10, -1]
 
 
 def test_names_and_colours_of_public_sets() -> None:
@@ -165,7 +224,8 @@ def test_real_coco_samples() -> None:
 
 def test_missing_folders_are_named(tmp_path: Path) -> None:
     for name in ("folder", "camvid", "ade20k", "cityscapes", "voc", "coco_panoptic"):
-        config = SceneConfig(format=name, path=str(tmp_path / "no"), class_names=["a"])  # type: ignore[arg-type]
+        names = ["a"] if name == "folder" else None
+        config = SceneConfig(format=name, path=str(tmp_path / "no"), class_names=names)  # type: ignore[arg-type]
         with pytest.raises(DataError, match=r"no.*there is no such.*scenes\.path"):
             read_scenes(config, "train")
     (tmp_path / "empty").mkdir()

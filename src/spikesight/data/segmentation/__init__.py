@@ -1,7 +1,7 @@
 """Photos with masks: readers, composed scenes, augmentation and batches."""
 
 from spikesight.data.segmentation.augmentation import SceneAugmentation
-from spikesight.data.segmentation.coco_panoptic import read_panoptic_json, write_panoptic
+from spikesight.data.segmentation.coco_panoptic import PanopticWriter, read_panoptic_json
 from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.files import read_photo
 from spikesight.data.segmentation.loaders import (
@@ -27,6 +27,7 @@ __all__ = [
     "VOID",
     "ClassTable",
     "EvaluationBatches",
+    "PanopticWriter",
     "Scene",
     "SceneAugmentation",
     "SceneConfig",
@@ -43,5 +44,4 @@ __all__ = [
     "read_scenes",
     "sample_crop",
     "semantic_truth",
-    "write_panoptic",
 ]

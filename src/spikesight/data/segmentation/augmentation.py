@@ -74,8 +74,9 @@ class SceneAugmentation:
             if self.flip and float(torch.rand(())) < 0.5:
                 image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
             if self.photometric_distortion:
+                # Hue by 36 degrees: 18 of the 180 steps of OpenCV's circle.
                 image = v2.RandomPhotometricDistort(
-                    brightness=(0.875, 1.125), contrast=(0.5, 1.5), hue=(-0.05, 0.05)
+                    brightness=(0.875, 1.125), contrast=(0.5, 1.5), hue=(-0.1, 0.1)
                 )(image)
         truth = scene.truth.with_map(mask.as_subclass(Tensor).contiguous())
         return image.as_subclass(Tensor).contiguous(), truth

@@ -12,7 +12,13 @@ import torch
 from PIL import Image
 
 from spikesight.data.errors import DataError
-from spikesight.data.segmentation.files import VOID, pack_colours, read_mask, read_photo
+from spikesight.data.segmentation.files import (
+    VOID,
+    pack_colours,
+    read_colour_mask,
+    read_photo,
+    read_text,
+)
 from spikesight.data.segmentation.scene import ClassTable, Scene, Truth
 
 _PARTS = {"train": "train2017", "val": "val2017"}
@@ -94,40 +100,52 @@ def read_panoptic_json(file: Path, masks: Path, photos: Path) -> CocoPanoptic:
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; correct scenes.path")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
         categories = content["categories"]
         names = {image["id"]: image["file_name"] for image in content["images"]}
         annotations = [
             {**annotation, "photo": names[annotation["image_id"]]}
             for annotation in content["annotations"]
         ]
+        for annotation in annotations:
+            _require(annotation, "file_name", "segments_info")
+            for segment in annotation["segments_info"]:
+                _require(segment, "id", "category_id")
         things = tuple(n for n, category in enumerate(categories) if category["isthing"])
         table = ClassTable(
             tuple(category["name"] for category in categories),
             tuple((c["color"][0], c["color"][1], c["color"][2]) for c in categories),
             things,
+            tuple(int(category["id"]) for category in categories),
         )
         numbers = {category["id"]: number for number, category in enumerate(categories)}
     except (json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
         raise DataError(
             f"{file}: is not in COCO's panoptic format ({error!r}); it needs images, annotations "
-            "and categories with name, color and isthing"
+            "with image_id, file_name and segments_info, and categories with id, name, color and "
+            "isthing"
         ) from error
     if not annotations:
         raise DataError(f"{file}: holds no annotation; pass another file")
     return CocoPanoptic(photos, masks, annotations, table, numbers, str(file))
 
 
+def _require(entry: dict[str, Any], *names: str) -> None:
+    missing = [name for name in names if name not in entry]
+    if missing:
+        raise KeyError(missing[0])
+
+
 def _truth(file: Path, segments: list[dict[str, Any]], numbers: dict[int, int]) -> Truth:
-    rgb = np.asarray(read_mask(file).convert("RGB"))
     # COCO: id = red + 256 * green + 65536 * blue.
-    ids = pack_colours(rgb[..., ::-1])
+    ids = pack_colours(read_colour_mask(file)[..., ::-1])
     known = {segment["id"]: position for position, segment in enumerate(segments)} | {0: VOID}
     found, inverse = np.unique(ids, return_inverse=True)
     unknown = [int(number) for number in found if int(number) not in known]
     if unknown:
         raise DataError(
-            f"{file}: segment id {unknown[0]} is not among its segments_info; repair the JSON"
+            f"{file}: segment id {unknown[0]} is not among its segments_info; repair the JSON or "
+            "the PNG, whose colours must be segment ids"
         )
     strange = [s["category_id"] for s in segments if s["category_id"] not in numbers]
     if strange:
@@ -142,54 +160,71 @@ def _truth(file: Path, segments: list[dict[str, Any]], numbers: dict[int, int]) 
     )
 
 
-def write_panoptic(
-    folder: Path, names: list[str], truths: list[Truth], classes: ClassTable
-) -> Path:
-    """Writes segments in COCO's panoptic format.
+class PanopticWriter:
+    """Writes segments in COCO's panoptic format, one photo at a time.
+
+    Category ids are those of the data set, where it gave some, else the numbers of the classes
+    plus 1. The id of an image is the number that its file is called after, as COCO's are, else its
+    place in the order of `add`.
 
     Args:
-        folder: Where `panoptic/NAME.png` and `panoptic.json` go.
-        names: File names of the photos.
-        truths: Their segments; pixels of -1 get the id 0.
-        classes: The classes; category ids are their numbers plus 1.
-
-    Returns:
-        The JSON; `read_panoptic_json` reads it back equal.
+        folder: Where `panoptic/NAME.png` and, at the end, `panoptic.json` go.
+        classes: The classes.
     """
-    masks = folder / "panoptic"
-    masks.mkdir(parents=True, exist_ok=True)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, (name, truth) in enumerate(zip(names, truths, strict=True), start=1):
+
+    def __init__(self, folder: Path, classes: ClassTable) -> None:
+        self._folder = folder
+        self._classes = classes
+        self._categories = classes.ids or tuple(range(1, len(classes) + 1))
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        (folder / "panoptic").mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, truth: Truth) -> None:
+        """Writes the PNG of a photo.
+
+        Args:
+            name: File name of the photo.
+            truth: Its segments; pixels of -1 get the id 0.
+        """
         ids = truth.segment_map.numpy().astype(np.int64) + 1
         rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], -1).astype(np.uint8)
-        file = f"{Path(name).stem}.png"
-        Image.fromarray(rgb).save(masks / file)
+        stem = Path(name).stem
+        Image.fromarray(rgb).save(self._folder / "panoptic" / f"{stem}.png")
         height, width = truth.segment_map.shape
-        images.append({"id": number, "file_name": name, "height": height, "width": width})
-        annotations.append(
+        self._images.append({"file_name": name, "height": height, "width": width})
+        segments = [
             {
-                "image_id": number,
-                "file_name": file,
-                "segments_info": [
-                    {
-                        "id": position + 1,
-                        "category_id": int(truth.segment_classes[position]) + 1,
-                        "iscrowd": int(truth.crowd[position]),
-                        **_extent(ids == position + 1),
-                    }
-                    for position in range(len(truth.segment_classes))
-                ],
+                "id": position + 1,
+                "category_id": self._categories[int(label)],
+                "iscrowd": int(truth.crowd[position]),
+                **_extent(ids == position + 1),
             }
-        )
-    categories = [
-        {"id": n + 1, "name": name, "color": list(colour), "isthing": int(n in classes.things)}
-        for n, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
-    ]
-    path = folder / "panoptic.json"
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    return path
+            for position, label in enumerate(truth.segment_classes)
+        ]
+        self._annotations.append({"file_name": f"{stem}.png", "segments_info": segments})
+
+    def finish(self) -> Path:
+        """Writes the JSON, which `read_panoptic_json` reads back equal."""
+        stems = [Path(image["file_name"]).stem for image in self._images]
+        numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit()]
+        if len(set(numbers)) < len(stems):
+            numbers = list(range(1, len(stems) + 1))
+        things = self._classes.things
+        rows = zip(self._categories, self._classes.names, self._classes.colours, strict=True)
+        content = {
+            "images": [{"id": n, **i} for n, i in zip(numbers, self._images, strict=True)],
+            "annotations": [
+                {"image_id": n, **a} for n, a in zip(numbers, self._annotations, strict=True)
+            ],
+            "categories": [
+                {"id": number, "name": name, "color": list(colour), "isthing": int(n in things)}
+                for n, (number, name, colour) in enumerate(rows)
+            ],
+        }
+        path = self._folder / "panoptic.json"
+        path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        return path
 
 
 def _extent(mask: Any) -> dict[str, Any]:

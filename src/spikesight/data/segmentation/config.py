@@ -99,6 +99,17 @@ class SceneConfig:
             setattr(self, name, None if value is None else tuple(value))
         if self.format not in ("digit_scenes",) and not self.path:
             raise DataError(f"scenes.format {self.format!r} needs scenes.path; pass the folder")
+        for name in ("class_names", "ignore_label"):
+            if getattr(self, name) is not None and self.format != "folder":
+                raise DataError(
+                    f"scenes.{name} is for scenes.format 'folder'; {self.format!r} has classes of "
+                    "its own; leave it out, or set it to null"
+                )
+        if self.ignore_label is not None and not 0 <= self.ignore_label < 1 << 16:
+            raise DataError(
+                f"scenes.ignore_label is {self.ignore_label}; pass a number from 0 to 65535, and "
+                "save masks with such numbers"
+            )
         if self.format == "cut_outs" and not self.photos:
             raise DataError("scenes.format 'cut_outs' needs scenes.photos; pass a folder of photos")
         for name in ("crop_size", "evaluation_size"):

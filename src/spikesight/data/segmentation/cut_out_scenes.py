@@ -13,7 +13,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 
-from spikesight.data.errors import DataError
+from spikesight.data.config import OnCorrupt
+from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.sampling import derive_generator, derive_seed
 from spikesight.data.segmentation.composition import CutOut, compose
 from spikesight.data.segmentation.files import list_photos, read_mask, read_photo
@@ -90,7 +91,7 @@ class CutOutScenes:
 
 
 def find_cut_outs(
-    path: Path, photos: Path, part: str, split_seed: int
+    path: Path, photos: Path, part: str, split_seed: int, on_corrupt: OnCorrupt = "stop"
 ) -> tuple[list[Path], list[Path]]:
     """The cut-outs and the photos of a part.
 
@@ -99,8 +100,10 @@ def find_cut_outs(
         photos: Folder of photos.
         part: "train" or "val".
         split_seed: Seed of the split.
+        on_corrupt: Whether a PNG that cannot be opened ends the call or is left out.
 
     Raises:
+        CorruptImageError: A PNG cannot be opened.
         DataError: There are too few of them.
     """
     if not path.is_dir():
@@ -108,15 +111,24 @@ def find_cut_outs(
             f"{path}: there is no such folder of cut-outs; install Debian's "
             "tuxpaint-stamps-default, or pass PNG files with alpha as scenes.path"
         )
-    found = sorted(file for file in path.rglob("*.png") if _has_alpha(file))
+    found = sorted(file for file in path.rglob("*.png") if _has_alpha(file, on_corrupt))
     return _divide(found, path, part, split_seed), _divide(
         list_photos(photos), photos, part, split_seed
     )
 
 
-def _has_alpha(file: Path) -> bool:
-    with Image.open(file) as image:
-        return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+def _has_alpha(file: Path, on_corrupt: OnCorrupt) -> bool:
+    try:
+        with Image.open(file) as image:
+            return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    # Pillow's PNG reader raises whatever it ran into.
+    except Exception as error:
+        if on_corrupt == "skip":
+            return False
+        raise CorruptImageError(
+            f"{file}: not a readable PNG ({error}); remove it, or pass --on-corrupt skip "
+            "(scenes.on_corrupt: skip) to leave such files out"
+        ) from error
 
 
 def _divide(files: list[Path], where: Path, part: str, seed: int) -> list[Path]:

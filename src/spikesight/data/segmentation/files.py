@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,17 +73,37 @@ def read_index_mask(path: Path) -> NDArray[np.int32]:
     return np.asarray(image).astype(np.int32)
 
 
+def read_colour_mask(path: Path) -> NDArray[np.uint8]:
+    """Colours of a mask, [H, W, 3].
+
+    Args:
+        path: A PNG in colour, with a palette or in 8-bit grey.
+
+    Raises:
+        CorruptImageError: It cannot be decoded.
+        DataError: It has more than 8 bits per channel.
+    """
+    image = read_mask(path)
+    if image.mode not in ("1", "L", "P", "RGB", "RGBA"):
+        raise DataError(
+            f"{path}: a mask of type {image.mode} has no 8-bit colours; save it as RGB PNG"
+        )
+    return np.asarray(image.convert("RGB"))
+
+
 @dataclass(frozen=True)
 class LabelIds:
     """Which class each label id means.
 
     Attributes:
-        classes: Label id to class number; -1 is void.
+        classes: Label id, 0 to 65535, to class number; -1 is void.
         meaning: Where the ids are explained, for messages.
+        remedy: What helps against an id that means no class.
     """
 
     classes: dict[int, int]
     meaning: str
+    remedy: str = "correct the mask"
 
     def class_map(self, ids: NDArray[np.int32], path: Path) -> Tensor:
         """Class of each pixel, int32 [H, W].
@@ -103,8 +124,7 @@ class LabelIds:
             row, column = np.argwhere(unknown)[0]
             raise DataError(
                 f"{path}: label id {ids[row, column]} at row {row}, column {column} is no class "
-                f"of {self.meaning} ({int(unknown.sum())} such pixels); correct the mask, or name "
-                "the id in scenes.ignore_label if it means nothing"
+                f"of {self.meaning} ({int(unknown.sum())} such pixels); {self.remedy}"
             )
         return torch.from_numpy(classes)
 
@@ -128,7 +148,7 @@ class LabelColours:
             CorruptImageError: The mask cannot be decoded.
             DataError: A colour means no class.
         """
-        packed = pack_colours(np.asarray(read_mask(path).convert("RGB")))
+        packed = pack_colours(read_colour_mask(path))
         found, inverse = np.unique(packed, return_inverse=True)
         unknown = [int(colour) for colour in found if int(colour) not in self.classes]
         if unknown:
@@ -202,24 +222,60 @@ def list_photos(folder: Path) -> list[Path]:
     return found
 
 
-def pair(photos: list[Path], masks: dict[str, Path], where: Path) -> list[tuple[Path, Path]]:
-    """Joins photos and masks by the stems of their names.
+def pair(
+    photos: Path, masks: Path, *, photo_end: str = "", mask_ends: Sequence[str] = ("",)
+) -> list[tuple[Path, Path]]:
+    """Joins the photos below a folder and the masks below another that lie at the same place.
 
     Args:
-        photos: Photos.
-        masks: Stem to mask; masks without a photo are left alone.
-        where: Where the masks lie, for the message.
+        photos: Folder of the photos.
+        masks: Folder of the masks; those without a photo are left alone.
+        photo_end: How the stems of photos end; other photos are left out.
+        mask_ends: What a mask's stem has in place of it; the first one that there is.
 
     Raises:
-        DataError: A photo has no mask.
+        DataError: There is no photo, or a photo has no mask or several.
     """
-    missing = [photo for photo in photos if photo.stem not in masks]
+    places: dict[Path, list[Path]] = {}
+    for mask in list_photos(masks):
+        places.setdefault(mask.relative_to(masks).with_suffix(""), []).append(mask)
+    pairs: list[tuple[Path, Path]] = []
+    missing: list[Path] = []
+    for photo in list_photos(photos):
+        if not photo.stem.endswith(photo_end):
+            continue
+        place = photo.relative_to(photos).with_suffix("")
+        stem = place.name.removesuffix(photo_end)
+        names = (place.with_name(stem + end) for end in mask_ends)
+        found = next((places[name] for name in names if name in places), None)
+        if found is None:
+            missing.append(photo)
+        elif len(found) > 1:
+            raise DataError(f"{photo}: has several masks, {found[0]} and {found[1]}; remove one")
+        else:
+            pairs.append((photo, found[0]))
     if missing:
+        place = missing[0].relative_to(photos).with_suffix("")
+        wanted = place.with_name(place.name.removesuffix(photo_end) + mask_ends[0])
         raise DataError(
-            f"{missing[0]}: has no mask in {where} ({len(missing)} such photos); add it or remove "
-            "the photo"
+            f"{missing[0]}: has no mask in {masks}, such as {wanted}.png ({len(missing)} such "
+            "photos); add it or remove the photo"
         )
-    return [(photo, masks[photo.stem]) for photo in photos]
+    if not pairs:
+        raise DataError(f"{photos}: holds no photo *{photo_end}; correct scenes.path")
+    return pairs
+
+
+def read_text(path: Path) -> str:
+    """Content of a text file.
+
+    Raises:
+        DataError: It is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8 ({error}); save it as such") from error
 
 
 __all__ = [
@@ -230,7 +286,9 @@ __all__ = [
     "list_photos",
     "pack_colours",
     "pair",
+    "read_colour_mask",
     "read_index_mask",
     "read_mask",
     "read_photo",
+    "read_text",
 ]

@@ -11,8 +11,8 @@ from spikesight.data.segmentation.files import (
     LabelColours,
     LabelIds,
     PairedFiles,
-    list_photos,
     pair,
+    read_text,
 )
 from spikesight.data.segmentation.scene import ClassTable, Colour, table_of
 
@@ -27,7 +27,7 @@ def read_folder(
 
     Masks hold class numbers, or colours that `label_colors.txt` beside the parts explains with
     lines "red green blue name" (the layout of CamVid's 32 classes; the class Void is ignored). A
-    mask may be called like its photo with `_L` behind it.
+    mask is called like its photo, or like it with `_L` behind.
 
     Args:
         path: Folder with the parts.
@@ -51,14 +51,16 @@ def read_folder(
     ids = {number: number for number in range(len(class_names))}
     if ignore_label is not None:
         ids[ignore_label] = VOID
-    return _paired(path, part, table, LabelIds(ids, "scenes.class_names"))
+    remedy = "correct the mask, or name the id in scenes.ignore_label if it means nothing"
+    return _paired(path, part, table, LabelIds(ids, "scenes.class_names", remedy))
 
 
 def read_camvid(path: Path, part: str) -> PairedFiles:
     """Reads CamVid with its 11 usual classes; 11 in a mask is void.
 
     Args:
-        path: Folder with train/, val/ and maybe test/, each with images/ and labels/.
+        path: Folder with train/, val/ and maybe test/, each with images/ and labels/; or with the
+            photos in train/ and the masks in trainannot/, and so on (SegNet's layout).
         part: "train", "val" or "test".
 
     Raises:
@@ -67,23 +69,24 @@ def read_camvid(path: Path, part: str) -> PairedFiles:
     if (path / _COLOURS).is_file():
         return read_folder(path, part, None, None)
     ids = {number: number for number in range(len(CAMVID))} | {CAMVID_VOID: VOID}
-    return _paired(path, part, CAMVID, LabelIds(ids, "CamVid's 11 (11 itself is void)"))
+    labels = LabelIds(ids, "CamVid's 11 (11 itself is void)")
+    if (segnet := path / f"{part}annot").is_dir():
+        return PairedFiles(pair(path / part, segnet), CAMVID, labels, f"{path}/{part}")
+    return _paired(path, part, CAMVID, labels)
 
 
 def _paired(
     path: Path, part: str, classes: ClassTable, labels: LabelIds | LabelColours
 ) -> PairedFiles:
-    photos = list_photos(path / part / "images")
-    where = path / part / "labels"
-    masks = {mask.stem.removesuffix("_L"): mask for mask in list_photos(where)}
-    return PairedFiles(pair(photos, masks, where), classes, labels, f"{path}/{part}")
+    pairs = pair(path / part / "images", path / part / "labels", mask_ends=("", "_L"))
+    return PairedFiles(pairs, classes, labels, f"{path}/{part}")
 
 
 def _read_colours(file: Path) -> tuple[ClassTable, LabelColours]:
     names: list[str] = []
     colours: list[Colour] = []
     classes: dict[int, int] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
             continue
         try:

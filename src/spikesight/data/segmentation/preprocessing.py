@@ -77,6 +77,7 @@ class ScenePreprocessing:
                 tuple(table["names"]),
                 tuple((c[0], c[1], c[2]) for c in table["colours"]),
                 tuple(table["things"]),
+                tuple(table.get("ids", ())),  # runs before ids were kept have none
             ),
         )
 

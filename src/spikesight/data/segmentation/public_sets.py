@@ -11,7 +11,7 @@ from spikesight.data.segmentation.class_names import (
     CITYSCAPES_IDS,
     VOC_NAMES,
 )
-from spikesight.data.segmentation.files import VOID, LabelIds, PairedFiles, list_photos, pair
+from spikesight.data.segmentation.files import VOID, LabelIds, PairedFiles, pair, read_text
 from spikesight.data.segmentation.scene import ClassTable, table_of, voc_colour
 
 _ADE20K_PARTS = {"train": "training", "val": "validation"}
@@ -31,11 +31,9 @@ def read_ade20k(path: Path, part: str) -> PairedFiles:
         DataError: Files are missing.
     """
     folder = _part(path, part, _ADE20K_PARTS)
-    where = path / "annotations" / folder
-    masks = {mask.stem: mask for mask in list_photos(where)}
     ids = {0: VOID} | {number + 1: number for number in range(len(ADE20K_NAMES))}
     return PairedFiles(
-        pair(list_photos(path / "images" / folder), masks, where),
+        pair(path / "images" / folder, path / "annotations" / folder),
         table_of(ADE20K_NAMES),
         LabelIds(ids, "ADE20K (0 is void, 1 to 150 are classes)"),
         f"{path}/images/{folder}",
@@ -54,24 +52,16 @@ def read_cityscapes(path: Path, part: str) -> PairedFiles:
     Raises:
         DataError: Files are missing.
     """
-    photo_end, mask_end = "_leftImg8bit", "_gtFine_labelIds"
-    where = path / "gtFine" / part
-    masks = {
-        mask.stem.removesuffix(mask_end): mask
-        for mask in list_photos(where)
-        if mask.stem.endswith(mask_end)
-    }
-    photos = [p for p in list_photos(path / "leftImg8bit" / part) if p.stem.endswith(photo_end)]
-    missing = [p for p in photos if p.stem.removesuffix(photo_end) not in masks]
-    if missing:
-        raise DataError(
-            f"{missing[0]}: has no mask *{mask_end}.png in {where} ({len(missing)} such photos); "
-            "add it or remove the photo"
-        )
+    pairs = pair(
+        path / "leftImg8bit" / part,
+        path / "gtFine" / part,
+        photo_end="_leftImg8bit",
+        mask_ends=("_gtFine_labelIds",),
+    )
     ids = dict.fromkeys(range(_CITYSCAPES_LABELS), VOID)
     ids |= {number: train for train, number in enumerate(CITYSCAPES_IDS)}
     return PairedFiles(
-        [(photo, masks[photo.stem.removesuffix(photo_end)]) for photo in photos],
+        pairs,
         CITYSCAPES,
         LabelIds(ids, "Cityscapes' label ids 0 to 33 (masks must be *_labelIds.png)"),
         f"{path}/leftImg8bit/{part}",
@@ -97,7 +87,7 @@ def read_voc(path: Path, part: str, train_list: str) -> PairedFiles:
     if not listing.is_file():
         raise DataError(f"{listing}: there is no such list; correct scenes.path or train_list")
     pairs = []
-    for name in listing.read_text(encoding="utf-8").split():
+    for name in read_text(listing).split():
         photo = path / "JPEGImages" / f"{name}.jpg"
         candidates = [path / f"SegmentationClass{kind}" / f"{name}.png" for kind in ("", "Aug")]
         mask = next((file for file in candidates if file.is_file()), None)

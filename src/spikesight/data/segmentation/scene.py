@@ -22,14 +22,17 @@ class ClassTable:
         names: K names.
         colours: K colours (red, green, blue), 0..255, for pictures.
         things: Numbers of the classes whose objects are told apart; the others are stuff.
+        ids: K numbers by which the data set's files call the classes, where they say it.
     """
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
     things: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.colours) == len(self.names)
+        assert len(self.ids) in (0, len(self.names))
         assert all(0 <= thing < len(self.names) for thing in self.things)
 
     def __len__(self) -> int:

@@ -52,7 +52,9 @@ def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
                 scale=config.object_size or digits.scale,
             )
         case "cut_outs":
-            cut_outs, photos = find_cut_outs(path, Path(config.photos), part, config.split_seed)
+            cut_outs, photos = find_cut_outs(
+                path, Path(config.photos), part, config.split_seed, config.on_corrupt
+            )
             pasted = CutOutScenes(
                 part, count, config.crop_size, cut_outs, photos, config.split_seed
             )

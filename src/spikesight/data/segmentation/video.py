@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ def _av(path: Path) -> Any:
 
 
 def read_frames(path: Path, every: int = 1) -> Iterator[Tensor]:
-    """Frames of a video, uint8 [3, H, W].
+    """Frames of a video, uint8 [3, H, W], upright as the file says.
 
     Args:
         path: A video file.
@@ -41,8 +42,8 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Tensor]:
         with av.open(str(path)) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 if number % every == 0:
-                    array = frame.to_ndarray(format="rgb24")
-                    yield torch.from_numpy(array).permute(2, 0, 1).contiguous()
+                    array = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                    yield torch.from_numpy(array.copy()).permute(2, 0, 1).contiguous()
     except (av.error.FFmpegError, IndexError) as error:
         raise CorruptImageError(
             f"{path}: not a readable video ({error}); convert it, or pass its frames as images"
