@@ -113,6 +113,20 @@ def test_fusion_by_hand() -> None:
     assert fuse(classes[5:], rows[5:], (0,), PanopticRules()).segment_map.unique().tolist() == [-1]
 
 
+def test_overlap_counts_all_pixels_that_a_query_won() -> None:
+    """As in Mask2Former: also those where its own mask is below a half and no other is above."""
+    masks = torch.full((2, 1, 10), -9.0)
+    masks[0, 0, :4], masks[0, 0, 4:8] = 9.0, -0.1
+    masks[1, 0, :2], masks[1, 0, 8:] = 12.0, 9.0
+    classes = SURE * torch.eye(2, 3)
+    truth = fuse(classes, masks, (0, 1), PanopticRules())
+    # Query 0 won two pixels of its four, but also the four that nobody's mask holds.
+    numbers = dict(zip(truth.segment_classes.tolist(), range(2), strict=True))
+    first, second = numbers[0], numbers[1]
+    expected = [second] * 2 + [first] * 2 + [-1] * 4 + [second] * 2
+    assert truth.segment_map.tolist() == [expected]
+
+
 def test_panoptic_of_photos() -> None:
     images = torch.cat([photo(), photo().flip(-1)])
     for size in ((22, 30), (44, 60)):

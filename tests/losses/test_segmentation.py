@@ -73,6 +73,26 @@ def test_terms_are_those_of_the_formulas() -> None:
     assert float(terms["total"]) == pytest.approx(sum(float(terms[k]) for k in list(terms)[:3]))
 
 
+@pytest.mark.parametrize("panoptic", [False, True])
+def test_matching_and_losses_leave_autocast(panoptic: bool) -> None:
+    torch.manual_seed(0)
+    coarse = Segmentation(torch.randn(1, 3, CLASSES + 1), torch.randn(1, 3, 4, 4))
+    half = Segmentation(coarse.class_logits.bfloat16(), coarse.mask_logits.bfloat16())
+    loss = (SegmentationLoss.panoptic if panoptic else SegmentationLoss)(
+        CLASSES, auxiliary_pixel_loss=1.0
+    )
+
+    def terms(output: Segmentation) -> dict[str, Tensor]:
+        torch.manual_seed(1)
+        return loss(output, [scene()])  # type: ignore[no-any-return]
+
+    exact = terms(half.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = terms(half)
+    assert {value.dtype for value in mixed.values()} == {torch.float32}
+    assert mixed == exact
+
+
 def test_every_auxiliary_output_counts_once() -> None:
     one = perfect(sharpness=1.0)
     three = Segmentation(one.class_logits, one.mask_logits, (one, one))

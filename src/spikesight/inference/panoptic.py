@@ -38,7 +38,8 @@ def fuse(
     """Gives every pixel to at most one segment.
 
     A pixel goes to the query whose class probability times mask probability is highest. A segment
-    needs a mask above a half there, and enough of its mask left; stuff of one class is one segment.
+    has the pixels that its query won with a mask above a half; a query that won less than `overlap`
+    of its mask's pixels has none. Stuff of one class is one segment.
 
     Args:
         class_logits: [Q, K + 1]; the last class is "no object".
@@ -59,9 +60,9 @@ def fuse(
         stuff: dict[int, int] = {}
         for query, label in enumerate(classes[kept].tolist()):
             solid = shares[query] >= 0.5
-            taken = (winner == query) & solid
-            area, original = int(taken.sum()), int(solid.sum())
-            if area == 0 or area < rules.overlap * original:
+            won = winner == query
+            taken = won & solid
+            if not taken.any() or int(won.sum()) < rules.overlap * int(solid.sum()):
                 continue
             if label in things or label not in stuff:
                 stuff[label] = len(labels)

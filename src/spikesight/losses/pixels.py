@@ -51,7 +51,7 @@ class PixelLoss(nn.Module):
 
 
 def pixel_loss(logits: Tensor, targets: Sequence[Segments]) -> Tensor:
-    """Mean cross-entropy of the pixels that have a class; 0 where none has.
+    """Mean cross-entropy of the pixels that have a class, in float32 or more; 0 where none has.
 
     Args:
         logits: [B, K, h, w]; they are enlarged to the masks' size.
@@ -59,7 +59,8 @@ def pixel_loss(logits: Tensor, targets: Sequence[Segments]) -> Tensor:
     """
     labels = torch.stack([_label_map(target) for target in targets])
     size = labels.shape[-2:]
-    enlarged = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    enlarged = F.interpolate(wide, size, mode="bilinear", align_corners=False)
     summed = F.cross_entropy(enlarged, labels, ignore_index=_VOID, reduction="sum")
     return summed / (labels != _VOID).sum().clamp_min(1)
 

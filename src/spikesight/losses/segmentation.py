@@ -21,7 +21,8 @@ class SegmentationLoss(nn.Module):
 
     As released for semantic segmentation (MaskFormer): focal and dice loss on whole masks.
     Matching takes the ground truth down to the predictions' resolution, the losses take the
-    predictions up to the ground truth's. `panoptic` gives the other released set.
+    predictions up to the ground truth's. `panoptic` gives the other released set. Matching
+    and losses are computed in float32 or more, whatever the autocast.
 
     Args:
         num_classes: Classes K.
@@ -98,6 +99,10 @@ class SegmentationLoss(nn.Module):
                 f"the output has {classes} classes with 'no object', the loss expects "
                 f"{self.num_classes + 1}; pass num_classes={classes - 1}"
             )
+        with torch.autocast(output.mask_logits.device.type, enabled=False):
+            return self._terms(output.float(), targets)
+
+    def _terms(self, output: Segmentation, targets: Sequence[Segments]) -> dict[str, Tensor]:
         layers = [*output.auxiliary, output] if self.deep_supervision else [output]
         masks = [resized(t.masks, output.mask_logits) for t in targets]
         labels = [t.labels for t in targets]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -24,3 +25,16 @@ class Segmentation:
     mask_logits: Tensor
     auxiliary: tuple[Segmentation, ...] = ()
     pixel_logits: tuple[Tensor, ...] = ()
+
+    def float(self) -> Segmentation:
+        """The same with logits in float32 where they are in half precision."""
+        return Segmentation(
+            _float(self.class_logits),
+            _float(self.mask_logits),
+            tuple(output.float() for output in self.auxiliary),
+            tuple(_float(logits) for logits in self.pixel_logits),
+        )
+
+
+def _float(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
