@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.graph import MaskProduct, Resize, Sample, execute_all
 from spikesight.models.spike2former import ABLATIONS
+from spikesight.passes.energy_report import EnergyReport
 from tests.conftest import wake
 
 UNTRACEABLE = ("spiking_mask2former", "masked_attention", "sigmoid_l2")
@@ -78,6 +79,33 @@ def test_energy_names_what_multiplies() -> None:
     assert weights.accumulates == pytest.approx(weights.macs * weights.mean_count)
     masks = by_kind["mask product"]
     assert masks.accumulates == pytest.approx(masks.macs * masks.mean_count)
+
+
+@pytest.mark.parametrize("options", [{}, {"multiplication_free": True}], ids=str)
+def test_energy_of_the_deployed_network_has_the_same_operations(options: dict[str, Any]) -> None:
+    model, x = segmenter(**options)
+    trained, deployed = ss.energy(model, x), ss.energy(ss.deploy(model, x), x)
+
+    def total(report: EnergyReport, field: str, *kinds: str) -> float:
+        return sum(getattr(layer, field) for layer in report.layers if layer.kind in kinds)
+
+    for kinds in (("upsampling",), ("bilinear sampling", "attention weights"), ("mask product",)):
+        twin = total(trained, "twin_macs", *kinds)
+        assert total(deployed, "twin_macs", *kinds) == twin > 0
+        assert total(deployed, "accumulates", *kinds) > 0
+    # Integers double by shifts and additions: three per number, and one that rounds.
+    assert total(deployed, "multiplies", "upsampling") == 0
+    assert total(deployed, "accumulates", "upsampling") == total(trained, "macs", "upsampling")
+
+
+def test_silent_mask_features_cost_nothing() -> None:
+    torch.manual_seed(0)
+    model = ss.create_model("spike2former_nano", num_classes=5, multiplication_free=True)
+    with torch.no_grad():
+        model.get_parameter("pixel_decoder.mask_features.norm.bias").fill_(-100.0)
+    report = ss.energy(model, torch.rand(1, 3, 32, 48))
+    (masks,) = (layer for layer in report.layers if layer.kind == "mask product")
+    assert (masks.accumulates, masks.multiplies) == (0, 0)
 
 
 def test_every_operation_of_the_twin_multiplies() -> None:

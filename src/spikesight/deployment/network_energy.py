@@ -13,8 +13,11 @@ from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
+    IntegerMaskProduct,
     IntegerNeuron,
     IntegerNode,
+    IntegerResize,
+    IntegerSample,
     IntegerSynapse,
 )
 from spikesight.passes.attention_energy import attention_energy
@@ -87,6 +90,22 @@ class _Meter:
             query, key = (self._shapes[source] for source in node.inputs[:2])
             macs = float((query.numel() + key.numel()) * (query[1] // node.heads))
             self.macs[name] = self.macs.get(name, 0.0) + macs
+        elif (macs_per_value := self._macs_per_value(node)) is not None:
+            self.macs[name] = self.macs.get(name, 0.0) + output.numel() * macs_per_value
+
+    def _macs_per_value(self, node: IntegerNode) -> float | None:
+        """What one number of a map costs a dense network, beside synapses and attention.
+
+        Four per interpolated number, one per weighted sample, one per channel of a mask's pixel.
+        """
+        match node:
+            case IntegerResize():
+                return 4.0
+            case IntegerSample(side=side):
+                return 5.0 * side**2
+            case IntegerMaskProduct(inputs=(embedding, _)):
+                return float(self._shapes[embedding][1])
+        return None
 
     def firing_rates(self) -> dict[str, float]:
         """Mean spike of every neuron in [0, 1]."""
@@ -111,17 +130,18 @@ class _Meter:
         if isinstance(node, IntegerAttention):
             query, key = (self._shapes[key] for key in node.inputs[:2])
             attention = attention_energy(query, key, node.heads, operations.accumulates)
+        # Interpolation adds in place of multiplications; biases and shortcuts are left out.
+        interpolates = isinstance(node, IntegerResize | IntegerSample)
+        accumulates = operations.accumulates + operations.additions * interpolates
         return LayerEnergy(
             name=name,
             kind="attention product" if attention is not None else audited.kind,
             macs=dense,
             firing_rate=rate,
             mean_count=mean,
-            accumulates=operations.accumulates,
+            accumulates=accumulates,
             multiplies=operations.multiplies,
-            paper_accumulates=(
-                operations.accumulates if mean is None or not synapse else mean * per_sample
-            ),
+            paper_accumulates=accumulates if mean is None or not synapse else mean * per_sample,
             twin_macs=dense,
             weight_bits=node.bits if isinstance(node, IntegerSynapse) else None,
             attention=attention,

@@ -357,9 +357,11 @@ class _Meter:
                 if (additions := _shifted_additions(node, index)) is not None:
                     _add(self.accumulates, (node.name, index), additions * count)
                     continue
-                if isinstance(node, MaskProduct) and (met := self._meetings(node, inputs)):
-                    _add(self.accumulates, (node.name, index), met)
-                    continue
+                if isinstance(node, MaskProduct):
+                    met = self._meetings(node, inputs)
+                    if met is not None:
+                        _add(self.accumulates, (node.name, index), met)
+                        continue
                 position = _spiking_operand(node, index)
                 if position is None:
                     continue
