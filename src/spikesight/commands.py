@@ -20,8 +20,15 @@ from spikesight.passes import QuantizationRecipe, quantize, verify
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
 from spikesight.training.figures import Figures
-from spikesight.training.run_folder import resolve_model_folder, save_model, saved_task
+from spikesight.training.run_folder import (
+    CARD,
+    check_model_output,
+    resolve_model_folder,
+    save_model,
+    saved_task,
+)
 from spikesight.training.scene_card import SceneCard
+from spikesight.training.storage import replaced_folder
 from spikesight.training.validation import (
     sample_images,
     training_batches,
@@ -117,7 +124,7 @@ def quantize_command(
 
     Args:
         source: Folder of a run, or its best/ or last/.
-        output: Folder to write.
+        output: Folder to write; that of an earlier quantisation is replaced.
         bits: Bits of a weight, 2 to 8.
         recipe: "deployable" quantises folded kernels, as they will be deployed; "official" what
             QSD-Transformer's authors quantise.
@@ -131,6 +138,7 @@ def quantize_command(
         accuracy: Whether to measure both models on the validation images.
     """
     folder = resolve_model_folder(source)
+    check_model_output(output, folder, to_train_on=True)
     model = load(folder)
     batches = training_batches(folder, data, images)
     changed = change_form(model, batches, rep_conv=rep_conv, mprf=mprf)
@@ -172,22 +180,21 @@ def convert_command(
     Args:
         source: Folder of a run (or its best/), or a .pth file of an authors' state dict, plain or
             under "model" or "state_dict"; the file is read without executing code.
-        output: Folder to write.
+        output: Folder to write; that of an earlier conversion is replaced.
         family: Family of an authors' checkpoint: "metaspikformer", "qsd", "spikformer" or
             "spike2former".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
         half: Store the weights in half precision.
         packed: Store a quantised run as it is shipped, 4-bit weights in 4 bits.
     """
-    if family is None:
-        folder = resolve_model_folder(source)
-        model = load(folder)
-        model.save_pretrained(output, half=half, packed=packed)
-        if (folder / "run.json").is_file():
-            shutil.copyfile(folder / "run.json", output / "run.json")
-    else:
-        model = _official(family, source, configuration or {})
-        model.save_pretrained(output, half=half, packed=packed)
+    folder = resolve_model_folder(source) if family is None else source
+    check_model_output(output, folder)
+    model = load(folder) if family is None else _official(family, source, configuration or {})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_folder(output) as new:
+        model.save_pretrained(new, half=half, packed=packed)
+        if family is None and (folder / CARD).is_file():
+            shutil.copyfile(folder / CARD, new / CARD)
     size = (output / "model.safetensors").stat().st_size
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {size:,} bytes in {output}")
 

@@ -11,6 +11,7 @@ from spikesight.training.config import TaskName
 from spikesight.training.storage import replaced_folder
 
 CARD = "run.json"
+_MODEL_FILES = frozenset({"config.json", "model.safetensors"})
 
 
 class CardLike(Protocol):
@@ -84,6 +85,58 @@ def resolve_model_folder(folder: str | Path) -> Path:
     raise FileNotFoundError(
         f"there is no trained model in {folder}; pass the folder of a run or its best/ or last/"
     )
+
+
+def saved_recipe(folder: Path) -> dict[str, Any] | None:
+    """What config.json says of a folder that holds a saved model and nothing else.
+
+    Args:
+        folder: An existing folder.
+
+    Returns:
+        The recipe; None of any other folder.
+    """
+    names = {path.name for path in folder.iterdir()}
+    if not _MODEL_FILES <= names <= _MODEL_FILES | {CARD}:
+        return None
+    try:
+        recipe = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    described = isinstance(recipe, dict) and recipe.keys() >= {"name", "arguments"}
+    return recipe if described else None
+
+
+def check_model_output(output: Path, source: Path, *, to_train_on: bool = False) -> None:
+    """Refuses to write a model where anything but an earlier output would be lost.
+
+    Args:
+        output: The folder to write.
+        source: Folder or file that the model is read from.
+        to_train_on: Whether the outputs are quantised models that are not packed.
+
+    Raises:
+        ValueError: If `output` is a file, the source, the model of a run, or holds something else
+            than an earlier output.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ValueError(f"output {output} is a file; pass a folder")
+    if source.exists() and output.samefile(source):
+        raise ValueError(f"output {output} is what is read; pass another output")
+    place = output.resolve()
+    if place.name == "best" and (place.parent / "config.yaml").is_file():
+        raise ValueError(f"output {output} is the model of a run; pass a folder outside of the run")
+    if not any(output.iterdir()):
+        return
+    recipe = saved_recipe(output)
+    if recipe is None or (to_train_on and ("quantization" not in recipe or recipe.get("packed"))):
+        kind = "an earlier quantised model to train on" if to_train_on else "an earlier model"
+        raise ValueError(
+            f"output {output} holds something else than {kind}; pass another output, or move it "
+            "away"
+        )
 
 
 def save_model(folder: Path, model: SpikingModel, card: CardLike) -> None:

@@ -39,7 +39,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
     A folder cannot be replaced in one step everywhere, so the old one steps aside first. A crash
     leaves `folder` as it was, or as it should be, or (for an instant) moved aside complete, which
-    `recover_folder` undoes.
+    `recover_folder` undoes. An error in the with block leaves it as it was.
 
     Args:
         folder: The folder to replace; its parent must exist.
@@ -48,7 +48,11 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     recover_folder(folder)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    yield new
+    try:
+        yield new
+    except Exception:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     for path in new.rglob("*"):
         if path.is_file():
             _flush(path)

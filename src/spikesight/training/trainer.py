@@ -28,7 +28,7 @@ from spikesight.training.neuron_checks import (
 from spikesight.training.preparation import build_accelerator, build_model, count_batches
 from spikesight.training.processes import largest, share_buffers, total
 from spikesight.training.progress import build_report, format_duration
-from spikesight.training.run_folder import save_model
+from spikesight.training.run_folder import save_model, saved_recipe
 from spikesight.training.run_log import RunLog, epoch_row
 from spikesight.training.seeding import seed_everything
 from spikesight.training.storage import recover_folder, write_text
@@ -130,6 +130,12 @@ class Trainer:
             raise ValueError(
                 f"output {self.folder} holds a run already; pass resume=true to go on with it or "
                 "another output"
+            )
+        best = self.folder / "best"
+        if not self.resuming and best.exists() and saved_recipe(best) is None:
+            raise ValueError(
+                f"output {self.folder} has a best/ that holds something else than a model; pass "
+                "another output, or move it away"
             )
 
     def _restore(self) -> None:
