@@ -51,6 +51,9 @@ def execute(graph: Graph, x: Tensor, observe: Observer | None = None) -> Tensor:
 
     Returns:
         The output [B, K]; of several the last.
+
+    Raises:
+        ValueError: If the network does not take the input.
     """
     return execute_all(graph, x, observe)[-1]
 
@@ -77,6 +80,7 @@ def execute_all(graph: Graph, x: Tensor, observe: Observer | None = None) -> tup
 def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
     match node:
         case Input(steps=steps):
+            node.check(tuple(inputs[0].shape))
             return present(inputs[0], steps)
         case Synapse(factors=factors):
             current = inputs[0]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spikesight.attention.rearranging import Rearrangement
 from spikesight.neurons.dynamics import Dynamics
+from spikesight.presentation import check_input
 
 VOCABULARY_VERSION = 1
 
@@ -115,6 +116,10 @@ class Input(Node):
     steps: int
     channels: int
     stride: int
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError when the network cannot take an input of this shape."""
+        check_input(shape, self.steps, self.channels, self.stride)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,16 @@ def inputs_of(data: Tensor | Iterable[object]) -> Iterator[Tensor]:
         Inputs, batch by batch.
 
     Raises:
-        ValueError: If a batch holds no tensor.
+        ValueError: If a batch holds no tensor, or the data are one batch's inputs and labels.
     """
-    for batch in [data] if isinstance(data, Tensor) else data:
+    for number, batch in enumerate([data] if isinstance(data, Tensor) else data):
         inputs = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(inputs, Tensor):
             raise ValueError(f"the data yield {type(inputs).__name__}; pass batches of tensors")
+        if number and batch is inputs and inputs.ndim < 4:
+            raise ValueError(
+                f"the data yield a tensor of shape {tuple(inputs.shape)} behind inputs, which may "
+                "be their labels; pass one batch (inputs, labels) as [(inputs, labels)] or its "
+                "inputs alone"
+            )
         yield inputs

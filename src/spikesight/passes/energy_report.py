@@ -219,7 +219,7 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
         Energy per sample.
 
     Raises:
-        ValueError: If there is no input or the model cannot be traced.
+        ValueError: If there is no input, the model cannot be traced or does not take an input.
     """
     model = copy.deepcopy(model).eval()
     # Packed models have buffers alone.
@@ -230,6 +230,7 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
     meter = _Meter(graph)
     twin_macs: dict[str, list[float]] = {}
     for batch in inputs_of(data):
+        graph.input.check(tuple(batch.shape))
         inputs = batch.to(parameter.device, parameter.dtype)
         if not twin_macs:
             twin_macs = _dense_macs(unfolded, inputs[:1])

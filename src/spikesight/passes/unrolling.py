@@ -87,12 +87,16 @@ class SpikeNetwork:
 
         Returns:
             The output [B, K]; of several the last.
+
+        Raises:
+            ValueError: If the network does not take the input.
         """
         return self.run(x, observe)[-1]
 
     @torch.no_grad()
     def run(self, x: Tensor, observe: SpikeObserver | None = None) -> tuple[Tensor, ...]:
         """Is a call for networks with several outputs; returns all of them in order."""
+        self.graph.input.check(tuple(x.shape))
         steps = self.graph.input.steps
         membranes: dict[str, Tensor] = {}
         outputs: dict[str, list[Tensor]] = {node.name: [] for node in self.graph.outputs}
