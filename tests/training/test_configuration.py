@@ -1,10 +1,12 @@
 """Mistakes in a configuration are named together with the remedy."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spikesight.data import DataConfig
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.validation import override
 
@@ -64,6 +66,16 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     assert changed.optimizer.name == config.optimizer.name
     with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
         TrainConfig.load(tmp_path / "nothing.yaml")
+
+
+def test_override_of_nested_fields_keeps_their_neighbours() -> None:
+    events = {"frames": 4, "sensor": [240, 180], "max_count": 31}
+    config = from_mapping(
+        DataConfig, {"format": "event_folders", "path": "x", "channels": 2, "events": events}
+    )
+    changed = override(config, {"events": {"cache_mb": 20}})
+    assert changed.events == replace(config.events, cache_mb=20)
+    assert (changed.events.frames, changed.events.sensor) == (4, [240, 180])
 
 
 def test_override_of_data() -> None:

@@ -474,6 +474,8 @@ def test_verify_compares_a_segmenter_with_its_spikes(
     capsys.readouterr()
     assert main(["verify", str(run), "--images=2"]) == 0
     assert "0 mismatches" in capsys.readouterr().out
+    assert main(["verify", str(run), "--images=2", "--split=all"]) == 2
+    assert "pass split validation or test" in capsys.readouterr().err
 
 
 PAPER = Path(__file__).parents[2] / "configs" / "spike2former"

@@ -22,7 +22,7 @@ from spikesight.data.segmentation import (
 from spikesight.models import SpikingModel
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
-from spikesight.training.config import from_mapping
+from spikesight.training.config import from_mapping, merge
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.figures import Figures
 from spikesight.training.masked_image_evaluation import (
@@ -314,6 +314,8 @@ def _enough(batches: Iterable[Tensor], count: int) -> list[Tensor]:
 
 
 def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
+    if split == "all":
+        raise ValueError("split is all, but scenes are divided; pass split validation or test")
     source = read_scenes(override(card.data, changes), "test" if split == "test" else "val")
     positions = EvaluationSampler(len(source)).positions[:count]
     crops = [sample_crop(source.read(p).image, card.preprocessing.crop_size) for p in positions]
@@ -325,9 +327,10 @@ def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
 
     Args:
         config: The configuration of the training.
-        changes: New values, as YAML or a command line gives them.
+        changes: New values, as YAML or a command line gives them; nested ones leave their
+            neighbours as they are.
 
     Raises:
         ValueError: If a field is unknown or a value invalid.
     """
-    return from_mapping(type(config), asdict(config) | changes)  # type: ignore[call-overload]
+    return from_mapping(type(config), merge(asdict(config), changes))  # type: ignore[call-overload]
