@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.graph import Graph, Neuron, Synapse
 from spikesight.graph.integer_vocabulary import IntegerSynapse
-from spikesight.passes.quantization import _at_boundary
+from spikesight.passes.quantization import _at_boundary, packed_bytes
 from spikesight.synapses import MembraneRectifier, QuantizedSynapse, RepConv, WeightQuantizer
 from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.preparation import build_model
@@ -309,3 +309,38 @@ def test_steps_stay_positive() -> None:
     assert quantizer.step()[0] == 0.5
     assert (quantizer.step() > 0).all()
     assert quantizer(torch.randn(3, 4)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"official": True}, r'mask_embedding\.neuron\.shift .* query_gate="neuron"'),
+        (
+            {"mask_embedding": "me_shortcut_without_conv"},
+            r'mask_embedding\.shortcut starts with a BatchNorm2d .*mask_embedding="me_shortcut"',
+        ),
+    ],
+    ids=str,
+)
+def test_a_segmenter_that_has_no_form_stays_as_it_was(options: dict[str, Any], remedy: str) -> None:
+    model = ss.create_model("spike2former_nano", num_classes=5, **options)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modules = list(model.modules())
+    for use in (ss.quantize, packed_bytes):
+        with pytest.raises(ValueError, match=remedy):
+            use(model, 4)
+    assert list(model.modules()) == modules
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    ss.trace(ss.quantize(model, 4, "official"))
+
+
+def test_statistics_that_are_not_finite_are_named_before_anything_changes() -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=5)
+    name, variance = [(n, b) for n, b in model.named_buffers() if n.endswith("running_var")][-1]
+    variance.fill_(float("nan"))
+    with pytest.raises(ValueError, match=f"{name} is not finite"):
+        ss.quantize(model, 4)
+    variance.fill_(1.0)
+    ss.quantize(model, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import Literal, TypeVar, get_args
 
 from torch import nn
@@ -60,7 +61,8 @@ def quantize(
 
     Raises:
         ValueError: If an argument is out of range, a weight is not finite, the model is quantised
-            already, or a neuron's unit is no power of two under "deployable".
+            already, or, under "deployable", a neuron's unit is no power of two or a synapse has no
+            kernel. The model is then as it was.
     """
     if not 2 <= bits <= 8:
         raise ValueError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
@@ -68,7 +70,7 @@ def quantize(
         raise ValueError(f"recipe is {recipe!r}; pass one of {get_args(QuantizationRecipe)}")
     if any(isinstance(module, WeightQuantizer | PackedSynapse) for module in model.modules()):
         raise ValueError("the model is quantised already; quantise the unquantised one instead")
-    for name, parameter in model.named_parameters():
+    for name, parameter in chain(model.named_parameters(), model.named_buffers()):
         if not parameter.isfinite().all():
             raise ValueError(f"{name} is not finite, so it has no scale; load weights that are")
     if recipe == "official":
@@ -94,17 +96,13 @@ def _quantize_factors(model: nn.Module, bits: int, scale_bits: int | None) -> No
 
 def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
     graph = trace(model)
+    synapses = _synapses_of(model, graph)
     nodes = [node for node in graph.nodes if isinstance(node, Synapse)]
     kernel_bits = {n.name: _BOUNDARY_BITS if _at_boundary(graph, n) else bits for n in nodes}
     scale_bits = {n.name: _scale_bits(graph, n, kernel_bits[n.name]) for n in nodes}
-    for node in nodes:
-        if "#" in node.name:
-            continue  # Another call of a synapse.
-        synapse = model.get_submodule(node.name)
-        assert isinstance(synapse, SynapseModule)
-        children = list(synapse.named_children())
-        if all(isinstance(child, LayerScale) for _, child in children):
-            for name, child in children:
+    for node, synapse in synapses:
+        if _scales_only(synapse):
+            for name, child in list(synapse.named_children()):
                 assert isinstance(child, LayerScale)
                 setattr(synapse, name, PowerOfTwoLayerScale(child))
             continue
@@ -113,6 +111,39 @@ def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
         quantized.train(synapse.training)
         parent, _, name = node.name.rpartition(".")
         setattr(model.get_submodule(parent), name, quantized)
+
+
+def _synapses_of(model: nn.Module, graph: Graph) -> list[tuple[Synapse, SynapseModule]]:
+    """The synapses of a model that "deployable" replaces, each once, before anything changes.
+
+    Raises:
+        ValueError: If one has no kernel to quantise; names it and the remedy.
+    """
+    modules = dict(model.named_modules())
+    synapses: list[tuple[Synapse, SynapseModule]] = []
+    for node in graph.nodes:
+        if not isinstance(node, Synapse) or "#" in node.name:  # Another call of a synapse.
+            continue
+        synapse = modules.get(node.name)
+        if synapse is None:
+            raise ValueError(
+                f"{node.name} is part of a neuron behind a sigmoid, which has no weights to "
+                'quantise; create the model with query_gate="neuron", or pass recipe="official"'
+            )
+        assert isinstance(synapse, SynapseModule)
+        first = next(synapse.children())
+        if not isinstance(first, nn.Conv2d | nn.Linear) and not _scales_only(synapse):
+            raise ValueError(
+                f"{node.name} starts with a {type(first).__name__} and has no kernel to quantise; "
+                "create the model with a form that has a convolution there "
+                '(mask_embedding="me_shortcut" in a segmenter), or pass recipe="official"'
+            )
+        synapses.append((node, synapse))
+    return synapses
+
+
+def _scales_only(synapse: SynapseModule) -> bool:
+    return all(isinstance(child, LayerScale) for child in synapse.children())
 
 
 def packed_bytes(model: nn.Module, bits: int) -> int:
@@ -124,17 +155,15 @@ def packed_bytes(model: nn.Module, bits: int) -> int:
     Args:
         model: A whole, unquantised model; it may be on the meta device.
         bits: Bits of a weight.
+
+    Raises:
+        ValueError: If a synapse has no kernel to quantise.
     """
     graph = trace(model)
     total = 0
-    for node in graph.nodes:
-        if not isinstance(node, Synapse):
-            continue
-        synapse = model.get_submodule(node.name)
-        assert isinstance(synapse, SynapseModule)
-        scales = [child for child in synapse.children() if isinstance(child, LayerScale)]
-        if len(scales) == len(synapse):
-            total += sum(4 * len(scale.factor) for scale in scales)
+    for node, synapse in _synapses_of(model, graph):
+        if _scales_only(synapse):
+            total += sum(4 * parameter.numel() for parameter in synapse.parameters())
             continue
         width = _BOUNDARY_BITS if _at_boundary(graph, node) else bits
         for shape in folded_shapes(synapse):
