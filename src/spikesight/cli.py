@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + int(getattr(stop, "signal_number", 2))
     except SystemExit as stop:
         return int(stop.code or 0)
-    except (ValueError, FileNotFoundError, ArithmeticError) as error:
+    except (ValueError, OSError, ImportError, ArithmeticError) as error:
         if debug:
             raise
         return _fail(str(error), 1 if isinstance(error, ArithmeticError) else 2)

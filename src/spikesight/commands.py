@@ -202,12 +202,32 @@ def convert_command(
 def _official(family: str, checkpoint: Path, configuration: dict[str, Any]) -> SpikingModel:
     if not checkpoint.is_file():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint}")
-    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    for key in ("model", "state_dict"):
-        if isinstance(state.get(key), dict):
-            state = state[key]
-    state = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    model = load_official(family, state, **configuration)
+    state = _read_checkpoint(checkpoint)
+    try:
+        model = load_official(family, state, **configuration)
+    except TypeError as error:
+        raise ValueError(
+            f"--configuration does not fit {checkpoint}: {error}; see spikesight.load_official"
+        ) from error
     if not isinstance(model, SpikingModel):
         raise ValueError(f"{checkpoint} holds one block and no whole model; use ss.load_official")
     return model
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read without executing code; pass a .pth file of a state dict"
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    items = state.items() if isinstance(state, dict) else ()
+    tensors = {str(name): value for name, value in items if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no state dict; pass a .pth file of one")
+    return tensors

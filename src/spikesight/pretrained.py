@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 import spikesight.models  # noqa: F401  registers the families
-from spikesight.models.base import SpikingModel
+from spikesight.models.base import Recipe, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.passes.quantization import quantize
 from spikesight.registry import create_model
@@ -30,7 +32,8 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
 
     Raises:
         FileNotFoundError: If `source` is neither a folder with these files nor a hub id.
-        ValueError: If the weights do not fit the model that config.json describes.
+        ValueError: If a file is damaged, or the weights do not fit the model that config.json
+            describes.
     """
     folder = Path(source)
     if not folder.exists() and str(source).count("/") == 1 and not str(source).startswith("."):
@@ -47,16 +50,14 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
                 "such as run/best"
             )
     try:
-        recipe = json.loads((folder / "config.json").read_text())
-        name, arguments = recipe["name"], recipe["arguments"]
+        recipe = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = _build(recipe, dtype)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'config.json'} does not describe a model: {error}") from error
-    model: SpikingModel = create_model(name, **arguments).to(dtype)
-    if "masked_image" in recipe:
-        model = MaskedAutoencoder(model, MaskedImageSizes(**recipe["masked_image"])).to(dtype)
-    if "quantization" in recipe:
-        quantize(model, **recipe["quantization"])
-    tensors = load_file(folder / "model.safetensors")
+        raise ValueError(
+            f"{folder / 'config.json'} does not describe a model ({error!r}); copy it again, or "
+            "pass another folder"
+        ) from error
+    tensors = read_tensors(folder / "model.safetensors")
     try:
         if recipe.get("packed"):
             pack_synapses(model)
@@ -65,5 +66,34 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
         else:
             model.load_state_dict(tensors)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{folder / 'model.safetensors'} does not fit {name}: {error}") from error
+        raise ValueError(
+            f"{folder / 'model.safetensors'} does not fit {recipe['name']}: {error}"
+        ) from error
     return model.eval()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a saved model, on the CPU.
+
+    Args:
+        path: A model.safetensors.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); copy it again, or pass another folder"
+        ) from error
+
+
+def _build(recipe: Recipe, dtype: torch.dtype) -> SpikingModel:
+    model: SpikingModel = create_model(recipe["name"], **recipe["arguments"]).to(dtype)
+    if "masked_image" in recipe:
+        model = MaskedAutoencoder(model, MaskedImageSizes(**recipe["masked_image"])).to(dtype)
+    if "quantization" in recipe:
+        quantize(model, **recipe["quantization"])
+    return model

@@ -168,11 +168,18 @@ class Deployed:
             The differences.
 
         Raises:
+            ImportError: If the package of a form is not installed.
             ValueError: If a form is unknown or not at hand, or the network does not take the input.
         """
         self.check(x)
         training = None if self.training is None else self.training.graph
-        return compare(self.graph, training, self._executor, x, against)
+        try:
+            return compare(self.graph, training, self._executor, x, against)
+        except ImportError as error:
+            raise ImportError(
+                f"comparing with {', '.join(against)} needs the package {error.name}; "
+                "pip install spikesight[deploy]"
+            ) from error
 
     def save(self, path: str | Path) -> None:
         """Writes the network as a .spk file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,8 +48,13 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
         The model (or block) in evaluation mode, in the state dict's floating-point type.
 
     Raises:
-        ValueError: If the family is unknown or the state dict is not of it.
+        ValueError: If the family or a keyword is unknown or the state dict is not of it.
     """
     if family not in _LOADERS:
         raise ValueError(f"no official family {family!r}; pass one of {sorted(_LOADERS)}")
-    return _LOADERS[family](state_dict, **configuration)
+    loader = _LOADERS[family]
+    known = list(inspect.signature(loader).parameters)[1:]
+    unknown = sorted(configuration.keys() - set(known))
+    if unknown:
+        raise ValueError(f"{family} takes no {unknown[0]!r}; pass any of {', '.join(known)}")
+    return loader(state_dict, **configuration)

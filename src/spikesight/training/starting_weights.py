@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
+from spikesight.pretrained import read_tensors
 from spikesight.training.config import ModelConfig
 from spikesight.training.run_folder import resolve_model_folder
 
@@ -33,10 +33,10 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there are no weights.
-        ValueError: If they do not fit.
+        ValueError: If they are damaged or do not fit.
     """
     folder = resolve_model_folder(source)
-    tensors = load_file(folder / "model.safetensors")
+    tensors = read_tensors(folder / "model.safetensors")
     trunk = getattr(model, "trunk", None)
     if isinstance(trunk, StageFeatures):
         nested = {

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
+from spikesight.pretrained import read_tensors
 from spikesight.training.checkpoint import EpochSums, Position, RunState
 from spikesight.training.config import TrainConfig
 from spikesight.training.figures import Figures
@@ -142,7 +142,7 @@ class Trainer:
         last = self.folder / "last"
         state = RunState.read(last)
         state.check_continues(self.config, self.accelerator.num_processes, last)
-        self.model.load_state_dict(load_file(last / "model.safetensors"))
+        self.model.load_state_dict(read_tensors(last / "model.safetensors"))
         self.optimizer.load_state_dict(state.optimizer)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
