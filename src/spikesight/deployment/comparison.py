@@ -13,6 +13,7 @@ from spikesight.deployment.integer_execution import Counts, IntegerExecutor
 from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.graph import Graph, Neuron, Node, execute
 from spikesight.graph.integer_vocabulary import IntegerGraph, IntegerNeuron
+from spikesight.passes.batches import require_samples
 from spikesight.passes.text_table import text_table
 
 _TRAINING = "training"
@@ -134,8 +135,9 @@ def compare(
         The differences.
 
     Raises:
-        ValueError: If a form is unknown or not at hand.
+        ValueError: If a form is unknown or not at hand, or the batch is empty.
     """
+    require_samples(x)
     runs: dict[str, Callable[[], tuple[Counts, Tensor]]] = {
         "spikes": lambda: _run_spikes(graph, executor, x),
         "onnx": lambda: _run_onnx(graph, x),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikesight.deployment.network import Deployed, Training
 from spikesight.graph import trace
-from spikesight.passes.calibration import Calibration
+from spikesight.passes.calibration import Calibration, calibrate, peak_of
 from spikesight.passes.folding import fold
 from spikesight.passes.integerisation import IntegerSettings, integerise
 
@@ -48,12 +48,14 @@ def deploy(
     Raises:
         NotDeployableError: If a part of the model has no integer form; names it and the remedy.
         RangeError: If 32 bits do not suffice for a value; names it and the bits.
-        ValueError: If an argument is out of range or the model does not take the example.
+        ValueError: If an argument is out of range, the model does not take the example, or what
+            sets the image's grid is empty, not finite or as good as zero.
     """
     model = copy.deepcopy(model).cpu().double().eval()
     graph = fold(trace(model, example))
     height, width = example.shape[-2:]
     settings = IntegerSettings(max_size or (height, width), weight_bits, stream_bits)
-    integers = integerise(graph, settings, Calibration(float(example.abs().max())))
-    net = Deployed(integers, Training(graph, settings))
-    return net if calibration is None else net.calibrate(calibration)
+    measured = (
+        Calibration(peak_of(example)) if calibration is None else calibrate(graph, calibration)
+    )
+    return Deployed(integerise(graph, settings, measured), Training(graph, settings))

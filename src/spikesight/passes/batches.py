@@ -18,7 +18,8 @@ def inputs_of(data: Tensor | Iterable[object]) -> Iterator[Tensor]:
         Inputs, batch by batch.
 
     Raises:
-        ValueError: If a batch holds no tensor, or the data are one batch's inputs and labels.
+        ValueError: If a batch holds no tensor or is empty, or the data are one batch's inputs and
+            labels.
     """
     for number, batch in enumerate([data] if isinstance(data, Tensor) else data):
         inputs = batch[0] if isinstance(batch, tuple | list) else batch
@@ -30,4 +31,14 @@ def inputs_of(data: Tensor | Iterable[object]) -> Iterator[Tensor]:
                 "be their labels; pass one batch (inputs, labels) as [(inputs, labels)] or its "
                 "inputs alone"
             )
+        require_samples(inputs)
         yield inputs
+
+
+def require_samples(inputs: Tensor) -> None:
+    """Raises ValueError when a batch is empty."""
+    if inputs.numel() == 0:
+        raise ValueError(
+            f"the batch has shape {tuple(inputs.shape)} and holds nothing; pass at least one "
+            "input such as the network will see"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from spikesight.graph import Graph, Input, Neuron, Node, Pool, Synapse, execute
-from spikesight.passes.batches import inputs_of
+from spikesight.passes.batches import inputs_of, require_samples
+from spikesight.passes.fixed_point import LEAST_PEAK
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,39 @@ class Calibration:
         peak: Largest magnitude of a normalised input value.
         mean_inputs: Mean [C] of the input, of every neuron's output and of what else a synapse
             reads, by name.
+
+    Raises:
+        ValueError: If the peak is as good as zero, so that every other input would be clipped.
     """
 
     peak: float
     mean_inputs: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.peak < LEAST_PEAK:
+            raise ValueError(
+                f"the largest magnitude of the inputs is {self.peak:g}, which would clip every "
+                "other input; pass normalised inputs such as the network will see"
+            )
+
+
+def peak_of(inputs: Tensor) -> float:
+    """The largest magnitude of normalised inputs.
+
+    Args:
+        inputs: A batch [B, C, H, W] or [B, T, C, H, W].
+
+    Raises:
+        ValueError: If the batch is empty or holds a value that is not finite.
+    """
+    require_samples(inputs)
+    peak = float(inputs.abs().max())
+    if not math.isfinite(peak):
+        raise ValueError(
+            "the inputs hold values that are not finite; pass finite ones, such as images "
+            "normalised by a standard deviation that is not 0"
+        )
+    return peak
 
 
 def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
@@ -38,7 +69,8 @@ def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
         The statistics over all batches.
 
     Raises:
-        ValueError: If there is no batch, or one holds no tensor.
+        ValueError: If there is no batch, one holds no tensor, is empty, not finite or does not fit
+            the network, or all are as good as zero.
     """
     dtype = next(node.factors[0].weight.dtype for node in graph.nodes if hasattr(node, "factors"))
     sums: dict[str, Tensor] = {}
@@ -54,7 +86,8 @@ def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
 
     peak = 0.0
     for inputs in inputs_of(batches):
-        peak = max(peak, float(inputs.abs().max()))
+        graph.input.check(tuple(inputs.shape))
+        peak = max(peak, peak_of(inputs))
         execute(graph, inputs.cpu().to(dtype), record)
     if not counts:
         raise ValueError("there is no batch to calibrate on; pass a tensor's chunks or a loader")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikesight import neurons
 from spikesight.graph import Graph, Neuron, Node, execute, trace
+from spikesight.passes.batches import require_samples
 from spikesight.passes.folding import fold
 from spikesight.passes.text_table import text_table
 from spikesight.passes.unrolling import Spikes, unroll
@@ -101,8 +102,9 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
         The differences per layer.
 
     Raises:
-        ValueError: If the model is an ANN or cannot be traced.
+        ValueError: If the model is an ANN or cannot be traced, or the batch is empty.
     """
+    require_samples(x)
     model = copy.deepcopy(model).to(dtype).eval()
     x = x.to(dtype)
     graph = fold(trace(model, x))
