@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 import spikesight
-from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train
+from spikesight.training import (
+    TrainConfig,
+    Trainer,
+    TrainingInterrupted,
+    from_mapping,
+    train,
+)
+from spikesight.training.checkpoint import EpochSums, Position, RunState
 
 Build = Callable[..., TrainConfig]
 CLOCK = {"seconds", "images_per_second"}
@@ -119,6 +127,57 @@ def test_more_epochs_may_be_asked_for(tiny: Build) -> None:
     longer = tiny(epochs=2, resume=True)
     train(longer)
     assert [row["epoch"] for row in rows(longer)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("stop", [4, 6])
+def test_fewer_epochs_than_a_run_is_past_are_refused(
+    tiny: Build, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    config = tiny(epochs=3, validate_every=3)
+    with monkeypatch.context() as patch:
+        stop_after(stop, patch)
+        with pytest.raises(TrainingInterrupted):
+            train(config)
+    before = (Path(config.output) / "config.yaml").read_text()
+    shorter = tiny(epochs=1, validate_every=3, resume=True)
+    with pytest.raises(
+        ValueError, match=r"epochs is 1 but .*last goes on in epoch 2; pass epochs=2"
+    ):
+        train(shorter)
+    assert (Path(config.output) / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_starting_weights_are_not_needed_again(
+    tiny: Build, monkeypatch: pytest.MonkeyPatch, bits: int | None
+) -> None:
+    start = train(tiny("start", epochs=1, limit_batches=1)).folder
+    options = {"model__weights": str(start), "model__bits": bits}
+    straight, broken = tiny("straight", **options), tiny("broken", resume=True, **options)
+    train(straight)
+    with monkeypatch.context() as patch:
+        stop_after(6, patch)
+        with pytest.raises(TrainingInterrupted):
+            train(broken)
+    shutil.rmtree(start)
+    train(broken)
+    expected, got = tensors(straight), tensors(broken)
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+
+
+def test_scenes_may_move_and_be_read_otherwise() -> None:
+    def config(**scenes: Any) -> TrainConfig:
+        changes = {"format": "cut_outs", "path": "cut", "photos": "grounds"} | scenes
+        return from_mapping(
+            TrainConfig,
+            {"model": {"name": "m"}, "output": "r", "task": "semantic", "scenes": changes},
+        )
+
+    state = RunState(Position(), EpochSums(), None, None, 1, config().to_mapping(), {})
+    moved = config(path="elsewhere", photos="there", workers=2)
+    state.check_continues(moved, 1, Path("last"))
+    with pytest.raises(ValueError, match=r"scenes\.flip changed"):
+        state.check_continues(config(flip=True), 1, Path("last"))
 
 
 def test_resuming_with_another_recipe_is_refused(tiny: Build) -> None:

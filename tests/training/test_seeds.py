@@ -57,6 +57,17 @@ def test_every_seed_is_a_run_of_its_own(
         train_seeds(tiny(epochs=1, limit_batches=2, batch_size=16), [0])
 
 
+def test_fewer_epochs_than_a_seed_is_past_are_refused(
+    tiny: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(TrainingInterrupted):
+            train_seeds(tiny(limit_batches=2), 1)
+    with pytest.raises(ValueError, match=r"seed_0.last goes on in epoch 2; pass epochs=2 or more"):
+        train_seeds(tiny(limit_batches=2, epochs=1), 1)
+
+
 @pytest.mark.parametrize("seeds", [0, [], [1, 1], [-1]])
 def test_unfit_seeds(tiny: Build, seeds: int | list[int]) -> None:
     with pytest.raises(ValueError, match="pass a number of seeds"):

@@ -36,6 +36,9 @@ _FREE_FIELDS = {
     "device",
     "data.path",
     "data.workers",
+    "scenes.path",
+    "scenes.photos",
+    "scenes.workers",
 }
 
 
@@ -217,6 +220,29 @@ class RunState:
                 "last": None if last is None else kind(**last),
             }
         )
+
+    def finished(self, epochs: int, folder: Path) -> tuple[Figures, Figures] | None:
+        """The figures of a run that has had all its epochs.
+
+        Args:
+            epochs: How many these are.
+            folder: last/ of the run, for the message.
+
+        Returns:
+            Those of best/ and of last/; None if the run goes on.
+
+        Raises:
+            ValueError: If the run is past so many epochs but was not validated where it stands.
+        """
+        if self.position.epoch < epochs:
+            return None
+        if self.best is None or self.last is None:
+            wanted = self.position.epoch + 1
+            raise ValueError(
+                f"epochs is {epochs} but {folder} goes on in epoch {wanted}; pass epochs={wanted} "
+                "or more, or another output"
+            )
+        return self.best, self.last
 
     def check_continues(self, config: TrainConfig, processes: int, folder: Path) -> None:
         """Refuses to go on with another configuration.

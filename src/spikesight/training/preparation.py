@@ -41,13 +41,17 @@ def build_accelerator(
     return Accelerator(cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=accumulation)
 
 
-def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[SpikingModel, list[str]]:
+def build_model(
+    config: TrainConfig, classes: int, channels: int, *, filled: bool = True
+) -> tuple[SpikingModel, list[str]]:
     """The model before its first update.
 
     Args:
         config: The run.
         classes: Classes of the data.
         channels: Channels of its images.
+        filled: Whether model.weights are read; not where others take their place anyway, as when a
+            run goes on.
 
     Returns:
         The model, and what model.weights left fresh, as sentences.
@@ -73,10 +77,11 @@ def build_model(config: TrainConfig, classes: int, channels: int) -> tuple[Spiki
     )
     if config.task == "masked_image":
         model = MaskedAutoencoder(model, config.masked_image)
-    saved = None if wanted.weights is None else saved_quantization(wanted)
+    source = wanted.weights if filled else None
+    saved = None if source is None else saved_quantization(wanted)
     if saved is not None:
         quantize(model, **saved)
-    fresh = [] if wanted.weights is None else start_from(model, wanted.weights)
+    fresh = [] if source is None else start_from(model, source)
     if wanted.bits is not None and saved is None:
         quantize(model, wanted.bits, wanted.recipe, wanted.power_of_two)
     return model, fresh

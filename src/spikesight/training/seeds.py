@@ -13,7 +13,6 @@ from spikesight.passes.text_table import text_table
 from spikesight.training.checkpoint import RunState
 from spikesight.training.config import TrainConfig
 from spikesight.training.figures import Figures
-from spikesight.training.kinds import FIGURES
 from spikesight.training.preparation import build_accelerator
 from spikesight.training.storage import recover_folder, write_text
 from spikesight.training.trainer import TrainResult, train
@@ -117,8 +116,5 @@ def _finished(config: TrainConfig, processes: int) -> TrainResult | None:
         return None
     state = RunState.read(last)
     state.check_continues(config, processes, last)
-    if state.position.epoch < config.epochs:
-        return None
-    assert isinstance(state.best, FIGURES[config.task])
-    assert isinstance(state.last, FIGURES[config.task])
-    return TrainResult(Path(config.output), state.best, state.last)
+    figures = state.finished(config.epochs, last)
+    return None if figures is None else TrainResult(Path(config.output), *figures)

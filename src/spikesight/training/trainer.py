@@ -94,7 +94,9 @@ class Trainer:
         self.updates = self.updates_per_epoch * config.epochs
 
         seed_everything(config.seed)
-        self.model, fresh = build_model(config, self.task.classes, self.task.channels)
+        self.model, fresh = build_model(
+            config, self.task.classes, self.task.channels, filled=not self.resuming
+        )
         for note in fresh:
             self.report.message(note)
         self.model.to(self.device)
@@ -142,6 +144,7 @@ class Trainer:
         last = self.folder / "last"
         state = RunState.read(last)
         state.check_continues(self.config, self.accelerator.num_processes, last)
+        state.finished(self.config.epochs, last)
         self.model.load_state_dict(read_tensors(last / "model.safetensors"))
         self.optimizer.load_state_dict(state.optimizer)
         if self.accelerator.scaler is not None:
