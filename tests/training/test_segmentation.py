@@ -428,6 +428,10 @@ def test_val_draws_queries_and_sampling_points(
     [
         ({"model__name": "metaspikformer_nano", "model__arguments": TRUNK}, "is no segmenter"),
         ({"segmentation__loss": {"focus": 1}}, "segmentation.loss: .*focus"),
+        (
+            {"segmentation__loss": {}, "model__arguments__pixel_heads": True},
+            r"model\.arguments\.pixel_heads is true, but segmentation\.loss\.auxiliary_pixel_loss",
+        ),
         ({"mix__mixup": 0.2}, "mix is for classifiers and task is semantic"),
         ({"label_smoothing": 0.1}, "label_smoothing is for classifiers"),
         (

@@ -16,6 +16,7 @@ from spikesight.losses.reconstruction import reconstruction_loss
 from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.models import SpikingModel
 from spikesight.models.masked_image import Reconstruction
+from spikesight.models.spike2former import Spike2Former
 from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import Distillation
@@ -168,7 +169,7 @@ class SegmentationObjective(Objective):
 
     Raises:
         ValueError: If segmentation.loss has an unknown argument, or the model cannot tell the
-            objects of a panoptic run apart.
+            objects of a panoptic run apart, or has pixel heads that nothing teaches.
     """
 
     def __init__(
@@ -190,6 +191,13 @@ class SegmentationObjective(Objective):
         except TypeError as error:
             known = "SegmentationLoss" if build is not PixelLoss else "PixelLoss, which has none"
             raise ValueError(f"segmentation.loss: {error}; see {known}") from error
+        heads = isinstance(model, Spike2Former) and len(model.pixel_heads) > 0
+        if heads and not self._loss.auxiliary_pixel_loss:
+            raise ValueError(
+                "model.arguments.pixel_heads is true, but segmentation.loss.auxiliary_pixel_loss "
+                "is 0, so nothing teaches the heads; pass a weight such as 1.0, or leave "
+                "pixel_heads out"
+            )
         self._loss.to(device)
 
     def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
