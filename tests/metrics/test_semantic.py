@@ -32,6 +32,11 @@ def test_equals_torchmetrics(classes: int, seed: int) -> None:
     )
 
 
+def test_a_class_that_is_none_is_no_hit() -> None:
+    with pytest.raises(AssertionError):
+        ConfusionMatrix(3).update(torch.tensor([4]), torch.tensor([0]))
+
+
 def test_by_hand() -> None:
     matrix = ConfusionMatrix(4)
     matrix.update(torch.tensor([[0, 0, 1, 2]]), torch.tensor([[0, 1, 1, -1]]))

@@ -221,6 +221,11 @@ def test_mistakes_are_named() -> None:
         model(torch.rand(1, 1, 3, 16, 16))
     with pytest.raises(ValueError, match=r"pass one of \(1, 4, 4\)"):
         model(torch.rand(1, 3, 16, 16), torch.ones(1, 2, 2).bool())
+    uneven = torch.zeros(2, 4, 4).bool()
+    uneven[0, :3], uneven[1, :2] = True, True
+    for visible in (uneven, torch.ones(2, 4, 4).bool(), torch.zeros(2, 4, 4).bool()):
+        with pytest.raises(ValueError, match="of 16 patches; pass equally many of each image"):
+            model(torch.rand(2, 3, 16, 16), visible)
     model.trunk.append(nn.AvgPool2d(3, 1, 1))
     with pytest.raises(ValueError, match="knows no visible part of 3, a AvgPool2d"):
         model(torch.rand(1, 3, 16, 16))

@@ -153,6 +153,7 @@ def test_any_trunk_carries_the_head() -> None:
         "spike2former_15m",
         num_classes=CLASSES,
         trunk="metaspikformer_nano",
+        trunk_options={},
         width=32,
         encoder_layers=1,
         decoder_layers=1,
@@ -200,3 +201,63 @@ def test_undisplaced_sampling_is_a_sum_over_the_kernel() -> None:
     offset[:, 0::2] = 1
     moved = sampling(value, offset, weight)
     torch.testing.assert_close(moved[..., :-1], box[..., 1:])
+
+
+def test_sampling_positions_are_exact_in_half_precision() -> None:
+    torch.manual_seed(0)
+    value = torch.rand(1, 4, 4, 200).bfloat16()
+    offset, weight = torch.zeros(1, 2 * 9 * 2, 4, 200).bfloat16(), torch.zeros(1, 2 * 9, 4, 200)
+    weight[:, 4::9] = 1  # the point in the middle
+    sampled = DeformableSampling(2, 3)(value, offset, weight.bfloat16())
+    assert sampled.dtype == torch.bfloat16
+    assert torch.equal(sampled, value)
+
+
+def test_masked_attention_updates_running_statistics_once() -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, masked_attention=True)
+    model.train()(images(64))
+    tracked = [b for n, b in model.named_buffers() if n.endswith("num_batches_tracked")]
+    assert {int(count) for count in tracked} == {1}
+
+
+def test_another_trunk_starts_as_in_its_own_segmenter() -> None:
+    swapped = ss.create_model("spike2former_nano", num_classes=CLASSES, trunk="metaspikformer_tiny")
+    own = ss.create_model("spike2former_tiny", num_classes=CLASSES)
+    options = [model.recipe["arguments"]["trunk_options"] for model in (swapped, own)]
+    assert options[0] == options[1]
+    rates = firing_rates(swapped.train(), images(192))
+    attention = [rate for name, rate in rates.items() if name.endswith("attention_neuron")]
+    assert len(attention) > 2
+    assert all(0.02 < rate < 0.5 for rate in attention), rates
+
+
+def test_recipes_outlive_the_defaults_of_the_trunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spikesight.models import metaspikformer
+
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES)
+    model.save_pretrained(tmp_path)
+    monkeypatch.setattr(metaspikformer, "mean_attention_scale", lambda *_: 1.0)
+    again = ss.load(tmp_path)
+    assert again.trunk.resolved["attention_scale"] == model.trunk.resolved["attention_scale"] != 1.0
+
+
+@pytest.mark.parametrize("trunk", ["metaspikformer_nano", "spikformer_nano", "spikformer_v2_nano"])
+def test_a_trunk_has_the_stages_of_its_classifier(trunk: str) -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, trunk=trunk)
+    classifier = ss.create_model(trunk)
+    kinds = [type(stage) for stage in classifier.stages()[:-1]]
+    assert [type(stage) for stage in model.stages()[: len(kinds)]] == kinds
+
+
+def test_official_form_of_a_normalisation() -> None:
+    options = {"num_classes": CLASSES, "official": True, "ablation": "constant_8"}
+    assert ss.create_model("spike2former_nano", **options).sizes.query_gate == "sigmoid"
+    with pytest.raises(ValueError, match="contradict each other"):
+        ss.create_model("spike2former_nano", ablation="constant_8", neuron="lif")
+
+
+def test_no_map_is_asked_for() -> None:
+    with pytest.raises(ValueError, match=r"out_indices=\(\), but the trunk has maps 0 to 1"):
+        ss.create_model("metaspikformer_nano", features_only=True, out_indices=())

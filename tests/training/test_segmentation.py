@@ -217,16 +217,24 @@ def test_segmenters_take_the_trunk_of_another_kind(
 def test_segmenters_start_from_one_with_other_classes(
     small: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = small("semantic", epochs=1, limit_batches=2)
-    train(config)
-    more = small("semantic", "more", model__weights=config.output, model__num_classes=13)
-    trainer = Trainer(more)
+    config = small("semantic", model__weights=str(tmp_path / "more"))
+    wanted = config.model
+    spikesight.create_model(
+        wanted.name,
+        num_classes=13,
+        neuron=wanted.neuron,
+        levels=wanted.levels,
+        **wanted.arguments,
+    ).save_pretrained(tmp_path / "more")
+    trainer = Trainer(config)
     assert "fresh classifier" in capsys.readouterr().out
-    saved = load_file(Path(config.output) / "best" / "model.safetensors")
+    saved = load_file(tmp_path / "more" / "model.safetensors")
     own = trainer.model.state_dict()
     different = [name for name in own if own[name].shape != saved[name].shape]
     assert different
     assert all(torch.equal(own[n], saved[n]) for n in own if n not in different)
+    with pytest.raises(ValueError, match=r"model\.num_classes is 13 but the scenes have 11"):
+        Trainer(small("semantic", "wide", model__num_classes=13))
 
 
 def test_learning_rates_and_decay_of_a_segmenter(small: Build) -> None:

@@ -82,7 +82,11 @@ def deformable_sample(
     single_precision_grid: bool = False,
     offset_bits: int | None = None,
 ) -> Tensor:
-    """What `DeformableSampling` computes; shapes as there."""
+    """What `DeformableSampling` computes; shapes as there, positions in float32 or more."""
+    dtype = value.dtype
+    value, offset, weight = (
+        x.to(torch.promote_types(x.dtype, torch.float32)) for x in (value, offset, weight)
+    )
     if offset_bits is not None:
         offset = round_offset(offset, offset_bits)
     samples, channels, height, width = value.shape
@@ -99,7 +103,7 @@ def deformable_sample(
     ).unflatten(2, (points, height))
     weights = weight.reshape(samples * groups, 1, points, height, width)
     summed: Tensor = (sampled * weights).sum(2)
-    return summed.reshape(value.shape)
+    return summed.reshape(value.shape).to(dtype)
 
 
 def round_offset(offset: Tensor, bits: int) -> Tensor:

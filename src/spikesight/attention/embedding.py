@@ -21,7 +21,7 @@ class LearnedEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.randn(1, channels, 1, count))
 
     def forward(self, reference: Tensor) -> Tensor:
-        """[N, C, 1, count] for a tensor [N, ...], in its dtype."""
+        """[N, C, 1, count] for a tensor [N, ...], in the parameter's dtype."""
         return self.weight.expand(reference.shape[0], -1, -1, -1)
 
 

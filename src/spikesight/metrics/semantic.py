@@ -28,6 +28,7 @@ class ConfusionMatrix:
         """
         assert predicted.shape == truth.shape
         classes = len(self.counts)
+        assert predicted.numel() == 0 or int(predicted.max()) < classes
         known = (truth >= 0) & (truth < classes)
         pairs = truth[known].long() * classes + predicted[known].long()
         self.counts += pairs.cpu().bincount(minlength=classes**2).view(classes, classes)

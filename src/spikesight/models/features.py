@@ -41,8 +41,11 @@ class StageFeatures(nn.Module):
         maps = model.feature_stages()
         out_indices = tuple(range(len(maps))) if out_indices is None else tuple(out_indices)
         wanted = [i % len(maps) for i in out_indices if -len(maps) <= i < len(maps)]
-        if len(wanted) != len(out_indices):
-            raise ValueError(f"out_indices={out_indices}, but the trunk has {len(maps)} maps")
+        if not wanted or len(wanted) != len(out_indices):
+            raise ValueError(
+                f"out_indices={out_indices}, but the trunk has maps 0 to {len(maps) - 1}; pass "
+                "some of these"
+            )
         self.recipe: Recipe
         self.resolved = model.resolved
         self.steps = model.steps

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
@@ -16,49 +15,51 @@ from spikesight.registry import create_model
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    class SegmenterSizes(DataclassInstance, Protocol):
-        """Sizes with a trunk."""
+SizesT = TypeVar("SizesT", bound="DataclassInstance")
 
-        @property
-        def trunk(self) -> str:
-            """Name of the registered model."""
-            ...
+_DENSE: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
+_SMALL: dict[str, Any] = {"strides": (2, 2, 2, 2, 1), **_DENSE}
 
-
-SizesT = TypeVar("SizesT", bound="SegmenterSizes")
-
-DENSE_TRUNK: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
-"""Options with which a trunk for 28 to 224 px images starts alive on street photos."""
-
-SMALL_TRUNK: dict[str, Any] = {"strides": (2, 2, 2, 2, 1), **DENSE_TRUNK}
-"""The same for the nano and tiny trunks, down to a sixteenth of the photo."""
+_NOT_THE_TRUNKS = frozenset(
+    ("num_classes", "in_channels", "features_only", "neuron", "steps", "levels", "drop_path_rate")
+)
 
 
-def take_segmenter_sizes(sizes: SizesT, options: dict[str, Any]) -> tuple[SizesT, dict[str, Any]]:
+def dense_options(trunk: str) -> dict[str, Any]:
+    """Options with which a trunk for 28 to 224 px images starts alive on street photos.
+
+    Attention that sums over the pixels of a photo would saturate; that of Meta-SpikeFormer can
+    take means. Its nano and tiny sizes go down to a sixteenth of the photo.
+
+    Args:
+        trunk: Name of the registered model.
+    """
+    if trunk in ("metaspikformer_nano", "metaspikformer_tiny"):
+        return dict(_SMALL)
+    return dict(_DENSE) if trunk.startswith("metaspikformer_") else {}
+
+
+def take_segmenter_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, Any]:
     """Takes a segmenter's sizes out of the options that `create_model` was given.
 
     Args:
-        sizes: Sizes of the variant, with fields `trunk` and `trunk_options`.
+        sizes: Sizes of the variant.
         options: Options by name; loses those that are sizes.
 
     Returns:
-        The variant's sizes, without its trunk's options where another trunk is asked for, and the
-        changes to them.
+        The changes to the sizes.
 
     Raises:
         ValueError: If the maps of the segmenter itself are asked for.
     """
     if options.pop("features_only", False):
         raise ValueError("a segmenter has no features_only form; build its trunk instead")
-    changed = take_sizes(sizes, options)
-    if changed.get("trunk", sizes.trunk) != sizes.trunk:
-        sizes = replace(sizes, trunk_options={})
-    return sizes, changed
+    return take_sizes(sizes, options)
 
 
 def build_trunk(
     name: str,
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
     neuron: NeuronChoice,
     in_channels: int,
     drop_path_rate: float,
@@ -67,7 +68,7 @@ def build_trunk(
 
     Args:
         name: Its name.
-        options: Its further arguments.
+        options: Its further arguments; None for `dense_options`.
         neuron: Its neurons.
         in_channels: Channels of the input.
         drop_path_rate: Stochastic depth of its last block.
@@ -80,12 +81,21 @@ def build_trunk(
         steps=neuron.steps,
         levels=neuron.levels,
         drop_path_rate=drop_path_rate,
-        **options,
+        **(dense_options(name) if options is None else options),
     )
     assert isinstance(trunk, StageFeatures)
     return trunk
 
 
+def resolved_options(trunk: StageFeatures) -> dict[str, Any]:
+    """The further arguments of a trunk as they came out, for the recipe of its segmenter."""
+    options = {**trunk.recipe["arguments"], **trunk.resolved}
+    return {name: value for name, value in options.items() if name not in _NOT_THE_TRUNKS}
+
+
 def trunk_stages(trunk: StageFeatures) -> list[nn.Module]:
     """The trunk's blocks, first to last."""
-    return [layer for stage in trunk.trunk.children() for layer in stage.children()]
+    layers: list[nn.Module] = []
+    for stage in trunk.trunk.children():
+        layers.extend(stage.children() if isinstance(stage, nn.Sequential) else [stage])
+    return layers

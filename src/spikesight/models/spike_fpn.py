@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,9 +12,8 @@ from spikesight.attention import NeuronConvNorm
 from spikesight.models.base import Readout, SpikingModel
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.segmenter_trunk import (
-    DENSE_TRUNK,
-    SMALL_TRUNK,
     build_trunk,
+    resolved_options,
     take_segmenter_sizes,
     trunk_stages,
 )
@@ -39,14 +38,15 @@ class Sizes:
 
     Attributes:
         trunk: Name of the registered model whose maps are read.
-        trunk_options: Further arguments of the trunk.
+        trunk_options: Further arguments of the trunk; None for those with which it starts alive
+            on street photos.
         width: Channels of the pyramid.
         head_width: Channels of the head.
         norm_gain: Initial gain of the normalisations; None for D / 4, at least 1.
     """
 
     trunk: str = "metaspikformer_15m"
-    trunk_options: Mapping[str, Any] = field(default_factory=dict)
+    trunk_options: Mapping[str, Any] | None = None
     width: int = 128
     head_width: int = 128
     norm_gain: float | None = None
@@ -152,11 +152,12 @@ class SpikeFPN(SpikingModel):
     ) -> None:
         super().__init__()
         gain = sizes.norm_gain or max(1.0, neuron.build().levels / 4)
-        self.sizes = sizes = replace(sizes, norm_gain=gain)
+        trunk = build_trunk(sizes.trunk, sizes.trunk_options, neuron, in_channels, drop_path_rate)
+        options = resolved_options(trunk)
+        self.sizes = sizes = replace(sizes, norm_gain=gain, trunk_options=options)
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         self.steps = neuron.steps
         self.num_classes = num_classes
-        trunk = build_trunk(sizes.trunk, sizes.trunk_options, neuron, in_channels, drop_path_rate)
         channels = list(trunk.feature_info.channels())
         self.pyramid = SpikingPyramid(channels, sizes.width, neuron)
         self.head = PixelHead(len(channels), sizes.width, sizes.head_width, num_classes, neuron)
@@ -176,7 +177,7 @@ class SpikeFPN(SpikingModel):
 
 
 def _build(sizes: Sizes, **options: Any) -> SpikeFPN:
-    sizes, changed = take_segmenter_sizes(sizes, options)
+    changed = take_segmenter_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     choice = NeuronChoice.resolve(neuron or "ni_lif", options.pop("steps", 1), levels)
     return SpikeFPN(replace(sizes, **changed), choice, **options)
@@ -185,22 +186,22 @@ def _build(sizes: Sizes, **options: Any) -> SpikeFPN:
 @register_model
 def spike_fpn_nano(**options: Any) -> nn.Module:
     """For 96-240 px images and 2 CPU cores."""
-    return _build(Sizes("metaspikformer_nano", SMALL_TRUNK, width=32, head_width=32), **options)
+    return _build(Sizes("metaspikformer_nano", width=32, head_width=32), **options)
 
 
 @register_model
 def spike_fpn_tiny(**options: Any) -> nn.Module:
     """For 96-240 px images."""
-    return _build(Sizes("metaspikformer_tiny", SMALL_TRUNK, width=64, head_width=64), **options)
+    return _build(Sizes("metaspikformer_tiny", width=64, head_width=64), **options)
 
 
 @register_model
 def spike_fpn_15m(**options: Any) -> nn.Module:
     """SDT-V2's segmenter on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Sizes("metaspikformer_15m", DENSE_TRUNK), **options)
+    return _build(Sizes("metaspikformer_15m"), **options)
 
 
 @register_model
 def spike_fpn_55m(**options: Any) -> nn.Module:
     """SDT-V2's segmenter on Meta-SpikeFormer 55M, 512 px."""
-    return _build(Sizes("metaspikformer_55m", DENSE_TRUNK, width=256), **options)
+    return _build(Sizes("metaspikformer_55m", width=256), **options)

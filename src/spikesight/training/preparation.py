@@ -65,6 +65,11 @@ def build_model(
             f"model.num_classes is {wanted.num_classes} but the data has {classes} classes; "
             "leave model.num_classes out"
         )
+    if config.task in ("semantic", "panoptic") and wanted.num_classes not in (None, classes):
+        raise ValueError(
+            f"model.num_classes is {wanted.num_classes} but the scenes have {classes} classes, and "
+            "a pixel of another class could only be wrong; leave model.num_classes out"
+        )
     model: SpikingModel = create_model(
         wanted.name,
         num_classes=wanted.num_classes or classes,

@@ -101,6 +101,16 @@ def draw_visible(
     return (rank >= hidden).view(images, *grid)
 
 
+def _check_visible(visible: Tensor) -> None:
+    shown = visible.flatten(1).sum(1)
+    fewest, most = int(shown.min()), int(shown.max())
+    if fewest != most or not 0 < most < visible[0].numel():
+        raise ValueError(
+            f"visible shows {fewest} to {most} of {visible[0].numel()} patches; pass equally many "
+            "of each image, neither none nor all"
+        )
+
+
 class MaskedAutoencoder(SpikingModel):
     """A model's trunk, which sees a part of an image, and a decoder, which guesses the rest.
 
@@ -177,6 +187,8 @@ class MaskedAutoencoder(SpikingModel):
                 f"visible has shape {tuple(visible.shape)}; pass one of "
                 f"{(len(images), rows, columns)}"
             )
+        else:
+            _check_visible(visible)
         maps = run_visible(self.trunk, self.presentation(images), visible)
         return Reconstruction(self.decoder(self._patch_tokens(maps), visible), visible)
 

@@ -22,9 +22,8 @@ from spikesight.models.neuron_choice import (
     mean_attention_scale,
 )
 from spikesight.models.segmenter_trunk import (
-    DENSE_TRUNK,
-    SMALL_TRUNK,
     build_trunk,
+    resolved_options,
     take_segmenter_sizes,
     trunk_stages,
 )
@@ -74,12 +73,13 @@ class Spike2Former(SpikingModel):
     ) -> None:
         super().__init__()
         choice = neurons.trunk
-        self.sizes = sizes = _resolve(sizes, neurons)
+        sizes = _resolve(sizes, neurons)
+        trunk = build_trunk(sizes.trunk, sizes.trunk_options, choice, in_channels, drop_path_rate)
+        self.sizes = sizes = replace(sizes, trunk_options=resolved_options(trunk))
         named = {} if sizes.normalisation else {"neuron": choice.name}
         self.resolved = {**vars(sizes), **named, "levels": choice.levels}
         self.steps = choice.steps
         self.num_classes = num_classes
-        trunk = build_trunk(sizes.trunk, sizes.trunk_options, choice, in_channels, drop_path_rate)
         channels = list(trunk.feature_info.channels())
         self.pixel_decoder = PixelDecoder(channels, sizes, neurons.head)
         levels = min(memory_count(channels), sizes.decoder_layers)
@@ -159,8 +159,14 @@ class Spike2Former(SpikingModel):
 
     @torch.no_grad()
     def _visible(self, query: Tensor, features: Tensor, memory: Tensor) -> Tensor:
-        """Pixels [T*B, Q, H * W] of a memory inside each query's mask; all where it is empty."""
+        """Pixels [T*B, Q, H * W] of a memory inside each query's mask; all where it is empty.
+
+        Running statistics are put back: those of all layers together count, once per step.
+        """
+        statistics = [buffer.clone() for buffer in self.mask_embedding.buffers()]
         masks = self.mask_product(self.mask_embedding(query).embeddings, features)
+        for buffer, before in zip(self.mask_embedding.buffers(), statistics, strict=True):
+            buffer.copy_(before)
         masks = bilinear_resize(masks, (memory.shape[-2], memory.shape[-1])).flatten(2)
         visible = (masks > 0).to(query.dtype)
         return torch.where(visible.any(-1, keepdim=True), visible, torch.ones_like(visible))
@@ -227,12 +233,14 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     ablation = options.pop("ablation", "baseline")
     if ablation not in ABLATIONS:
         raise ValueError(f"no ablation {ablation!r}; pass one of {', '.join(ABLATIONS)}")
-    sizes, changed = take_segmenter_sizes(sizes, options)
+    changed = take_segmenter_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     if official:
         sizes = replace(sizes, **OFFICIAL, trunk_options={"attention_scale": "head_dim"})
-        neuron, levels = neuron or "spike2former", levels or 8
+        levels = levels or 8
     sizes = replace(sizes, **{**free, **ABLATIONS[ablation], **changed})
+    if official and sizes.normalisation is None:
+        neuron = neuron or "spike2former"
     neurons = choose_neurons(sizes.normalisation, neuron, options.pop("steps", 1), levels)
     return Spike2Former(sizes, neurons, **options)
 
@@ -243,7 +251,6 @@ def spike2former_nano(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_nano",
-            trunk_options=SMALL_TRUNK,
             width=64,
             heads=4,
             queries=20,
@@ -263,7 +270,6 @@ def spike2former_tiny(**options: Any) -> nn.Module:
     return _build(
         Sizes(
             trunk="metaspikformer_tiny",
-            trunk_options=SMALL_TRUNK,
             width=96,
             queries=50,
             encoder_layers=2,
@@ -279,16 +285,16 @@ def spike2former_tiny(**options: Any) -> nn.Module:
 @register_model
 def spike2former_15m(**options: Any) -> nn.Module:
     """The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Sizes(trunk="metaspikformer_15m", trunk_options=DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_15m"), **options)
 
 
 @register_model
 def spike2former_31m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 31M."""
-    return _build(Sizes(trunk="metaspikformer_31m", trunk_options=DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_31m"), **options)
 
 
 @register_model
 def spike2former_55m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 55M."""
-    return _build(Sizes(trunk="metaspikformer_55m", trunk_options=DENSE_TRUNK), **options)
+    return _build(Sizes(trunk="metaspikformer_55m"), **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
 from spikesight.attention.sdca import Projection
@@ -31,7 +31,8 @@ class Sizes:
 
     Attributes:
         trunk: Name of the registered model whose maps are read.
-        trunk_options: Further arguments of the trunk.
+        trunk_options: Further arguments of the trunk; None for those with which it starts alive
+            on street photos.
         width: Channels C of pixel decoder and queries.
         heads: Attention heads of the decoder; must divide `width`.
         queries: Number of queries Q.
@@ -87,7 +88,7 @@ class Sizes:
     """
 
     trunk: str = "metaspikformer_15m"
-    trunk_options: Mapping[str, Any] = field(default_factory=dict)
+    trunk_options: Mapping[str, Any] | None = None
     width: int = 256
     heads: int = 8
     queries: int = 100
