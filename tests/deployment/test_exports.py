@@ -19,6 +19,7 @@ from spikesight.deployment.exporting import (
     refuse_difference,
 )
 from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -244,6 +245,51 @@ def test_values_beyond_float32(reset: str, leak: Leak, runtime: str) -> None:
         assert min(largest[name] for name in ("wide", "sum", "pool")) > EXACT_IN_FLOAT32
         counts = _require_equal(graph, runtime, exported, x)
     assert all(len(count.unique()) > 1 for count in counts.values())
+
+
+@pytest.mark.parametrize("runtime", ["spikes", *RUNTIMES])
+def test_wide_currents_whose_sum_is_short(runtime: str) -> None:
+    ones = torch.ones(2, 2, 1, 1)
+    bias = torch.tensor([2**25 + 1, -(2**26) - 3])
+    graph = IntegerGraph(
+        (
+            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            _synapse("up", "image", ones, bias=bias),
+            _synapse("down", "image", ones, bias=-bias),
+            IntegerAdd("sum", ("up", "down")),
+            _neuron("neuron", "sum", levels=100, thresholds=torch.arange(-50, 50)[None]),
+            IntegerPool("pool", ("neuron",)),
+            _synapse("head", "pool", torch.ones(3, 2)),
+            IntegerOutput("out", ("head",), 1, 1.0),
+        ),
+        (6, 5),
+    )
+    reaches = {name: reach.interval.magnitude for name, reach in prove_ranges(graph).items()}
+    assert reaches["sum"] < EXACT_IN_FLOAT32 < min(reaches["up"], reaches["down"])
+    x = torch.randn(3, 2, 6, 5)
+    pixels = (x * 32).round().clamp(-128, 127).sum(1, keepdim=True)
+    expected = (2 * pixels + 51).clamp(0, 100).expand(-1, 2, -1, -1)
+    counts, logits = IntegerExecutor(graph).observe(x)
+    assert torch.equal(counts["neuron"], expected)
+    if runtime == "spikes":
+        assert torch.equal(SpikeExecutor(graph)(x), logits)
+    else:
+        _require_equal(graph, runtime, _runtime(runtime, graph, (6, 5)), x)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("neuron", ["i_lif", "lif"])
+def test_images_in_double_precision_are_read_as_runtimes_read_them(
+    neuron: str, runtime: str
+) -> None:
+    """A double just above a tie is the tie in float32, which rounds to even."""
+    graph = deployed(28, neuron=neuron, steps=2 if neuron == "lif" else 1)
+    ties = torch.randint(-100, 100, (2, 3, 28, 28)) + 0.5
+    x = (ties.double() + 1e-9) * 2.0**-graph.input.shift
+    own, short = (IntegerExecutor(graph)(image) for image in (x, x.float()))
+    assert torch.equal(own, short)
+    assert torch.equal(SpikeExecutor(graph)(x), short)
+    _require_equal(graph, runtime, _runtime(runtime, graph, (28, 28)), x)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

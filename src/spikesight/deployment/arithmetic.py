@@ -24,8 +24,8 @@ from spikesight.graph.integer_vocabulary import (
 
 
 def quantise_image(node: IntegerInput, x: Tensor) -> Tensor:
-    """Integers of a normalised image."""
-    return (x * 2.0**node.shift).round().clamp(node.low, node.high)
+    """Integers of a normalised image, read in float32 as every runtime reads it."""
+    return (x.float() * 2.0**node.shift).round().clamp(node.low, node.high)
 
 
 def accumulate(node: IntegerSynapse, x: Tensor, weight: Tensor) -> Tensor:

@@ -120,6 +120,8 @@ class IntegerExecutor:
             magnitude = max(magnitude, accumulator(node, sources[0].interval).magnitude)
         elif isinstance(node, IntegerNeuron):
             magnitude = potential_of(node, self._reaches)
+        elif isinstance(node, IntegerAdd):
+            magnitude = max(magnitude, *(source.interval.magnitude for source in sources))
         elsewhere = self.device.type != "cpu" and isinstance(
             node, IntegerSynapse | IntegerAttention | IntegerMaskProduct
         )
