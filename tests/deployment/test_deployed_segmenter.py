@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 import spikesight as ss
 from spikesight.attention.deformable_sampling import deformable_sample
+from spikesight.attention.embedding import sine_position
 from spikesight.deployment.sampling import interpolate, resize, weigh
-from spikesight.graph.integer_vocabulary import IntegerResize, IntegerSample
+from spikesight.deployment.segmenter_nodes import position
+from spikesight.graph.integer_vocabulary import IntegerPosition, IntegerResize, IntegerSample
 from tests.conftest import wake
 
 
@@ -71,6 +74,25 @@ def test_integer_interpolation_is_bilinear_on_its_grid() -> None:
     assert float((ours - exact).abs().max()) <= 0.5 * 9 * 4 + 1e-6
     nudged = interpolate(node, value, steps * 64 + 31)
     assert torch.equal(nudged, interpolate(node, value, steps * 64))
+
+
+@pytest.mark.parametrize(("channels", "side"), [(4, 1), (64, 7), (256, 12), (256, 27)])
+def test_positions_are_those_of_exact_sines(channels: int, side: int) -> None:
+    """Python's floats, pixel by pixel; float32 ends on the other side of a tie at 12 and 27."""
+    node = IntegerPosition("p", (), channels, 10)
+    found = position(node, side, side + 1)
+    assert found.shape == (1, channels, side, side + 1)
+    half = channels // 2
+    for channel in range(channels):
+        frequency = 10_000 ** (channel % half // 2 * 2 / half)
+        wave = math.cos if channel % 2 else math.sin
+        size, axis = (side, 1) if channel < half else (side + 1, 0)
+        angles = [2 * math.pi * step / (size + 1e-6) / frequency for step in range(1, size + 1)]
+        expected = torch.tensor([round(wave(angle) * 1024) for angle in angles]).double()
+        assert torch.equal(found[0, channel].select(axis, 0), expected)
+        assert torch.equal(found[0, channel].select(axis, -1), expected)
+    drawn = sine_position(channels, side, side + 1, found) * 1024
+    assert float((found - drawn).abs().max()) < 0.501
 
 
 def test_integer_doubling_is_bilinear() -> None:

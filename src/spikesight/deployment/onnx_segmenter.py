@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from spikesight.attention.embedding import sine_position
-from spikesight.deployment.segmenter_nodes import SegmenterNode
+from spikesight.deployment.segmenter_nodes import SegmenterNode, position
 from spikesight.graph.integer_vocabulary import (
     IntegerEmbedding,
     IntegerMaskProduct,
@@ -43,11 +41,10 @@ def lower_segmenter_node(
     match node:
         case IntegerEmbedding(value=value):
             return _for_each_sample(lowering, value.double().numpy(), inputs[0], wide=wide)
-        case IntegerPosition(channels=channels, shift=shift):
+        case IntegerPosition():
             height, width = lowering.reaches[node.name].size
-            like = torch.zeros((), dtype=torch.float64)
-            position = (sine_position(channels, height, width, like) * 2.0**shift).round()
-            return _for_each_sample(lowering, position.numpy(), inputs[0], wide=wide)
+            values = position(node, height, width).numpy()
+            return _for_each_sample(lowering, values, inputs[0], wide=wide)
         case IntegerResize():
             return _resize(lowering, node, inputs[0])
         case IntegerSample():

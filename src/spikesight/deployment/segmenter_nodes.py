@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from spikesight.attention.embedding import sine_position
 from spikesight.attention.mask_product import mask_product
 from spikesight.deployment import sampling
 from spikesight.graph.integer_vocabulary import (
@@ -55,10 +56,27 @@ def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Te
         case IntegerEmbedding(value=value):
             like = _tensor(first)
             return value.to(like).expand(like.shape[0], -1, -1, -1)
-        case IntegerPosition(channels=channels, shift=shift):
+        case IntegerPosition():
             like = _tensor(first)
-            height, width = like.shape[-2:]
-            return (sine_position(channels, height, width, like) * 2.0**shift).round()
+            return position(node, like.shape[-2], like.shape[-1]).to(like)
+
+
+def position(node: IntegerPosition, height: int, width: int) -> Tensor:
+    """The integers [1, C, H, W] of a map's rows and columns, as `sine_position` but in float64.
+
+    Where float32 ends near a tie, the math library would choose the integer.
+    """
+    features = node.channels // 2
+    frequency = 10_000 ** (torch.arange(0, features, 2, dtype=torch.float64) / features)
+
+    def axis(size: int) -> Tensor:
+        steps = torch.arange(1, size + 1, dtype=torch.float64)
+        angle = 2 * math.pi * steps / (size + 1e-6) / frequency.unsqueeze(1)
+        return torch.stack((angle.sin(), angle.cos()), 1).flatten(0, 1)
+
+    rows = axis(height).unsqueeze(2).expand(-1, -1, width)
+    columns = axis(width).unsqueeze(1).expand(-1, height, -1)
+    return (torch.cat((rows, columns)).unsqueeze(0) * 2.0**node.shift).round()
 
 
 def _tensor(value: Tensor | Spikes) -> Tensor:

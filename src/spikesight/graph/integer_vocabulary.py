@@ -21,7 +21,7 @@ INTEGER_VOCABULARY_VERSION = 1
 class IntegerInput(Node):
     """The normalised image or frames, as integers: clamp(round(x * 2^shift), low, high).
 
-    Half rounds to even. What follows is presented at every time step.
+    x is float32; half rounds to even. What follows is presented at every time step.
 
     Attributes:
         steps: Time steps T.
@@ -194,6 +194,8 @@ class IntegerEmbedding(Node):
 @dataclass(frozen=True)
 class IntegerPosition(Node):
     """round(p * 2^shift) of the sines and cosines p of rows and columns, half to even.
+
+    In float64, whose errors are too small to turn one of these integers.
 
     Attributes:
         channels: Channels C.
