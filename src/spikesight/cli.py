@@ -136,7 +136,11 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "spikesight.deployment_commands:export_command",
         "Writes a deployed network for ONNX, OpenVINO or NIR.",
-        ("spikesight export fashion.spk fashion.onnx", "spikesight export fashion.spk fashion.xml"),
+        (
+            "spikesight export fashion.spk fashion.onnx",
+            "spikesight export fashion.spk fashion.xml",
+            "spikesight export digits_events.spk digits_events.onnx --frames",
+        ),
     ),
     "bench": Command(
         "spikesight.deployment_commands:bench_command",

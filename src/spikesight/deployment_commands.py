@@ -13,6 +13,7 @@ from torch import Tensor
 from spikesight.data import build_evaluation_loader
 from spikesight.deployment.audit_report import audit
 from spikesight.deployment.deploying import deploy
+from spikesight.deployment.exporting import ExportError
 from spikesight.deployment.network import Deployed
 from spikesight.passes.text_table import text_table
 from spikesight.pretrained import load
@@ -38,7 +39,7 @@ def deploy_command(
 
     Args:
         folder: Folder of a run, or its best/ or last/.
-        output: The .spk file to write.
+        output: The .spk file to write; its folder is made if it does not exist.
         data: Fields of the data configuration that differ from training: --data.path=… and so on.
         split: Images to calibrate and measure on; labels are not used in calibration.
         images: Number of images to calibrate on.
@@ -51,6 +52,7 @@ def deploy_command(
     folder = resolve_model_folder(folder)
     model = load(folder)
     x = sample_images(folder, data, images, split)
+    output.parent.mkdir(parents=True, exist_ok=True)
     net = deploy(model, x[:1], max_size, x.split(64), weight_bits)
     result = net.verify(x[:16], against=("spikes", "training"))
     print(result.table())
@@ -96,15 +98,18 @@ def audit_command(
     print(audit(net, x.split(64)).table())
 
 
-def export_command(model: Path, output: Path, size: tuple[int, int] | None = None) -> None:
+def export_command(
+    model: Path, output: Path, size: tuple[int, int] | None = None, frames: bool = False
+) -> None:
     """Writes a deployed network for another runtime and proves it equal there.
 
     Args:
         model: A .spk file.
         output: A file ending in .onnx, .xml (OpenVINO) or .nir.
         size: Height and width of the inputs; the network's largest size if omitted.
+        frames: Whether the file takes frames, such as those of events, instead of still images.
     """
-    path = Deployed.load(model).export(output, size)
+    path = Deployed.load(model).export(output, size, frames=frames)
     print(f"{path.stat().st_size:,} bytes in {path}")
 
 
@@ -160,13 +165,18 @@ def network_and_images(
 
 def _forms(net: Deployed, x: Tensor, threads: int | None) -> dict[str, Callable[[Tensor], object]]:
     size = net.graph.max_size
-    forms: dict[str, Callable[[Tensor], object]] = {"spikes": net.spikes, "integers": net}
+    forms: dict[str, Callable[[Tensor], object]] = {
+        "spikes": net.spike_outputs,
+        "integers": net.outputs,
+    }
     try:
         from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx
 
         forms["integers, onnxruntime"] = OnnxRuntime(to_onnx(net.graph, size), threads)
     except ImportError:
         print("onnxruntime is not installed: pip install spikesight[deploy]")
+    except ExportError as error:
+        print(f"without onnxruntime: {error}")
     try:
         from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
 
@@ -174,6 +184,8 @@ def _forms(net: Deployed, x: Tensor, threads: int | None) -> dict[str, Callable[
         forms["integers, OpenVINO"] = OpenVinoRuntime(model, threads, tuple(x.shape))
     except ImportError:
         print("openvino is not installed: pip install spikesight[deploy]")
+    except ExportError as error:
+        print(f"without OpenVINO: {error}")
     return forms
 
 

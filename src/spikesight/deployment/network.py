@@ -110,8 +110,9 @@ class Deployed:
             Integer logits [B, K], int32.
 
         Raises:
-            ValueError: If the network does not take the input.
+            ValueError: If the network does not take the input or has several outputs.
         """
+        self._check_single("outputs")
         (logits,) = self.outputs(x)
         return logits
 
@@ -146,8 +147,9 @@ class Deployed:
             Integer logits [B, K], int32.
 
         Raises:
-            ValueError: If the network does not take the input.
+            ValueError: If the network does not take the input or has several outputs.
         """
+        self._check_single("spike_outputs")
         (logits,) = self.spike_outputs(x)
         return logits
 
@@ -182,9 +184,17 @@ class Deployed:
             ) from error
 
     def save(self, path: str | Path) -> None:
-        """Writes the network as a .spk file."""
+        """Writes the network as a .spk file.
+
+        Args:
+            path: The file; its folder is made if it does not exist.
+
+        Raises:
+            SpkError: If the network is not one that `load` would accept; says why.
+        """
         from spikesight.deployment.spk_file import write_spk
 
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_spk(self.graph, path)
 
     @staticmethod
@@ -199,12 +209,16 @@ class Deployed:
 
         return Deployed(read_spk(path))
 
-    def export(self, path: str | Path, size: tuple[int, int] | None = None) -> Path:
+    def export(
+        self, path: str | Path, size: tuple[int, int] | None = None, *, frames: bool = False
+    ) -> Path:
         """Writes the network for another runtime, which the suffix names.
 
         Args:
             path: A file ending in .onnx, .xml (OpenVINO) or .nir; segmenters have .onnx alone.
             size: Height and width of the inputs; the network's largest size if omitted.
+            frames: Take frames [B, T, C, H, W], such as those of events, instead of images
+                [B, C, H, W].
 
         Returns:
             The path.
@@ -214,7 +228,14 @@ class Deployed:
         """
         from spikesight.deployment.exporting import export
 
-        return export(self.graph, Path(path), size or self.graph.max_size)
+        return export(self.graph, Path(path), size or self.graph.max_size, frames=frames)
+
+    def _check_single(self, instead: str) -> None:
+        if len(self.graph.outputs) > 1:
+            raise ValueError(
+                f"the network has {len(self.graph.outputs)} outputs, as segmenters have; use "
+                f"{instead}(x)"
+            )
 
     def check(self, x: Tensor) -> None:
         """Raises ValueError when the network cannot take an input."""
