@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import copy
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 import spikesight as ss
+from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.graph import Neuron
+from spikesight.graph.integer_vocabulary import IntegerAdd, IntegerMaxPool, IntegerSynapse
 from spikesight.passes.fan_out import accumulations
 from tests.conftest import wake
 
@@ -178,6 +183,64 @@ def test_a_deployed_network_costs_what_its_integers_do(steps: int, tmp_path: Pat
     report.to_html(tmp_path / "energy.html")
     with pytest.raises(ValueError, match="no input"):
         ss.energy(net, [])
+
+
+@pytest.mark.parametrize("options", [{"neuron": "lif", "steps": 2}, {"levels": 4}], ids=str)
+@pytest.mark.parametrize("name", ["spikformer_nano", "spikformer_v2_nano"])
+def test_sums_and_maxima_of_counts_have_rates_when_deployed(
+    name: str, options: dict[str, object]
+) -> None:
+    model = ss.create_model(name, num_classes=5, in_channels=2, **options)
+    x = torch.randn(4, 2, 32, 32) * 2
+    wake(model, x)
+    net = ss.deploy(model, x)
+    counted = (IntegerAdd, IntegerMaxPool)
+    reading = {
+        node.name
+        for node in net.graph.nodes
+        if isinstance(node, IntegerSynapse)
+        and isinstance(net.graph.by_name[node.inputs[0]], counted)
+    }
+    assert len(reading) >= 6
+    trained = {layer.name: layer for layer in ss.energy(model, x).layers}
+    for layer in ss.energy(net, x).layers[1:]:
+        other = trained[layer.name]
+        assert layer.firing_rate == pytest.approx(other.firing_rate, rel=0.25), layer.name
+        assert layer.mean_count == pytest.approx(other.mean_count, rel=0.25), layer.name
+        if layer.name in reading:
+            assert layer.mean_count is not None
+            # The classifier of a mean over pixels comes before the sum.
+            dense = layer.macs / other.macs
+            assert dense == (64 if layer.name == "head" else 1)
+            expected = other.paper_accumulates * dense
+            assert layer.paper_accumulates == pytest.approx(expected, rel=0.25), layer.name
+            assert layer.paper_accumulates >= layer.accumulates > 0
+
+
+def test_a_loader_is_run_once_and_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=5)
+    net = ss.deploy(model, torch.rand(2, 3, 16, 16))
+    runs = 0
+    run = IntegerExecutor.run
+
+    def counted_run(self: IntegerExecutor, *arguments: Any) -> tuple[torch.Tensor, ...]:
+        nonlocal runs
+        runs += 1
+        return run(self, *arguments)
+
+    monkeypatch.setattr(IntegerExecutor, "run", counted_run)
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def loader() -> Iterator[torch.Tensor]:
+        for _ in range(4):
+            assert sum(batch() is not None for batch in alive) <= 1
+            batch = torch.rand(2, 3, 16, 16)
+            alive.append(weakref.ref(batch))
+            yield batch
+            del batch
+
+    assert ss.energy(net, loader()).samples == 8
+    assert runs == 4
 
 
 def test_one_step_of_four_levels_runs_as_four_binary_steps() -> None:

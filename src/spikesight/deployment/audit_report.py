@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spikesight.attention.mask_product import mask_product
-from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.integer_execution import IntegerExecutor, Observer
 from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
@@ -161,21 +161,40 @@ def audit(net: Deployed, data: Tensor | Iterable[object]) -> Audit:
         Operations per sample, layer by layer.
 
     Raises:
-        ValueError: If there is no input.
+        ValueError: If there is no input, or the network does not take one.
     """
-    meter = _Meter(net.graph)
+    meter = AuditMeter(net.graph)
+    return meter.report(observe_batches(net, data, meter.observe))
+
+
+def observe_batches(net: Deployed, data: Tensor | Iterable[object], *observers: Observer) -> int:
+    """Runs a deployed network once over real inputs, batch by batch, for all observers.
+
+    Args:
+        net: The deployed network.
+        data: As `audit`.
+        observers: Called after each node with the node and its output, time-major [T*B, ...].
+
+    Returns:
+        Number of inputs.
+
+    Raises:
+        ValueError: If there is no input, or the network does not take one.
+    """
     executor = IntegerExecutor(net.graph)
+
+    def observe(node: IntegerNode, output: Tensor) -> None:
+        for observer in observers:
+            observer(node, output)
+
+    samples = 0
     for inputs in inputs_of(data):
         net.check(inputs)
-        executor(inputs, meter.observe)
-        meter.samples += len(inputs)
-    if meter.samples == 0:
-        raise ValueError("there is no input to audit on; pass a tensor or a loader with batches")
-    layers = tuple(
-        LayerAudit(node.name, _kind(net.graph, node), meter.sums[node.name] / meter.samples)
-        for node in net.graph.nodes
-    )
-    return Audit(layers, meter.samples)
+        executor.run(inputs, observe)
+        samples += len(inputs)
+    if samples == 0:
+        raise ValueError("there is no input to measure on; pass a tensor or a loader with batches")
+    return samples
 
 
 def _kind(graph: IntegerGraph, node: IntegerNode) -> str:
@@ -211,15 +230,18 @@ def _kind(graph: IntegerGraph, node: IntegerNode) -> str:
             return "mask product"
 
 
-class _Meter:
-    """Sums operations over batches."""
+class AuditMeter:
+    """Sums operations over batches; observes an execution.
+
+    Attributes:
+        levels: Largest count per time step of every value that is a count, by name.
+    """
 
     def __init__(self, graph: IntegerGraph) -> None:
         self.graph = graph
-        self.samples = 0
-        self.sums: dict[str, Operations] = {}
         reaches = prove_ranges(graph)
-        self._levels = {name: reaches[name].interval.magnitude for name in graph.counts}
+        self.levels = {name: reaches[name].interval.magnitude for name in graph.counts}
+        self._sums: dict[str, Operations] = {}
         self._counts: dict[str, Tensor] = {}
         self._elements: dict[str, int] = {}
 
@@ -229,7 +251,15 @@ class _Meter:
             self._counts[node.name] = output
         self._elements[node.name] = output.numel()
         done = self._operations(node, output)
-        self.sums[node.name] = self.sums.get(node.name, Operations()) + done
+        self._sums[node.name] = self._sums.get(node.name, Operations()) + done
+
+    def report(self, samples: int) -> Audit:
+        """Operations per sample of all that was observed."""
+        layers = tuple(
+            LayerAudit(node.name, _kind(self.graph, node), self._sums[node.name] / samples)
+            for node in self.graph.nodes
+        )
+        return Audit(layers, samples)
 
     def _operations(self, node: IntegerNode, output: Tensor) -> Operations:
         elements = output.numel()
@@ -243,7 +273,7 @@ class _Meter:
             case IntegerAdd(name=name):
                 return Operations(additions=0 if name in self._counts else elements)
             case IntegerMaxPool(name=name, kernel=kernel):
-                levels = self._levels[name] if name in self._counts else 1
+                levels = self.levels[name] if name in self._counts else 1
                 return Operations(comparisons=elements * (kernel**2 - 1) * levels)
             case IntegerAttention(heads=heads, inputs=(query, key, _)):
                 head_dim = output.shape[1] // heads

@@ -7,21 +7,18 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from spikesight.deployment.audit_report import LayerAudit, audit
-from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.audit_report import AuditMeter, LayerAudit, observe_batches
 from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerGraph,
     IntegerMaskProduct,
-    IntegerNeuron,
     IntegerNode,
     IntegerResize,
     IntegerSample,
     IntegerSynapse,
 )
 from spikesight.passes.attention_energy import attention_energy
-from spikesight.passes.batches import inputs_of
 from spikesight.passes.energy_report import EnergyReport, LayerEnergy
 from spikesight.passes.energy_report import energy as model_energy
 
@@ -51,12 +48,9 @@ def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> En
 
 @torch.no_grad()
 def _deployed_energy(net: Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
-    batches = list(inputs_of(data))
-    audited = audit(net, batches)
-    meter = _Meter(net.graph)
-    executor = IntegerExecutor(net.graph)
-    for inputs in batches:
-        executor(inputs, meter.observe)
+    auditing = AuditMeter(net.graph)
+    meter = _Meter(net.graph, auditing.levels)
+    audited = auditing.report(observe_batches(net, data, auditing.observe, meter.observe))
     layers = [
         meter.layer(layer, audited.samples)
         for layer in audited.layers
@@ -68,8 +62,9 @@ def _deployed_energy(net: Deployed, data: Tensor | Iterable[object]) -> EnergyRe
 class _Meter:
     """What the audit does not say: mean counts, and operations if the network were dense."""
 
-    def __init__(self, graph: IntegerGraph) -> None:
+    def __init__(self, graph: IntegerGraph, levels: dict[str, int]) -> None:
         self.graph = graph
+        self._levels = levels
         self.macs: dict[str, float] = {}
         self._spikes: dict[str, float] = {}
         self._elements: dict[str, int] = {}
@@ -78,12 +73,12 @@ class _Meter:
     def observe(self, node: IntegerNode, output: Tensor) -> None:
         """Takes part in the execution."""
         name = node.name
-        if isinstance(node, IntegerNeuron):
+        if name in self._levels:
             total = float(output.sum(dtype=torch.float64))
             self._spikes[name] = self._spikes.get(name, 0.0) + total
             self._elements[name] = self._elements.get(name, 0) + output.numel()
             self._shapes[name] = output.shape
-        elif isinstance(node, IntegerSynapse):
+        if isinstance(node, IntegerSynapse):
             macs = float(output.numel() * node.weight[0].numel())
             self.macs[name] = self.macs.get(name, 0.0) + macs
         elif isinstance(node, IntegerAttention):
@@ -118,11 +113,11 @@ class _Meter:
         """One layer of the report."""
         name, operations = audited.name, audited.operations
         node = self.graph.by_name[name]
-        source = self.graph.by_name[node.inputs[0]]
+        source = node.inputs[0]
         mean, rate = None, None
-        if isinstance(source, IntegerNeuron):
-            mean = self._spikes[source.name] / self._elements[source.name]
-            rate = mean / source.levels
+        if source in self._levels:
+            mean = self._spikes[source] / self._elements[source]
+            rate = mean / self._levels[source]
         per_sample = self.macs.get(name, 0.0) / samples
         dense = per_sample / self.graph.input.steps
         synapse = isinstance(node, IntegerSynapse)
