@@ -184,7 +184,7 @@ def convert_command(
         family: Family of an authors' checkpoint: "metaspikformer", "qsd", "spikformer" or
             "spike2former".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
-        half: Store the weights in half precision.
+        half: Store the weights in half precision; not those of a quantised run.
         packed: Store a quantised run as it is shipped, 4-bit weights in 4 bits.
     """
     folder = resolve_model_folder(source) if family is None else source

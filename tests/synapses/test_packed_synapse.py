@@ -81,6 +81,14 @@ def test_a_spk_file_holds_weights_without_gaps(tmp_path: Path) -> None:
         assert lengths[f"{name}.weight"] == packed_length(node.weight.numel(), node.bits)
 
 
+@pytest.mark.parametrize("recipe", ["deployable", "official"])
+def test_half_precision_would_change_trained_integers(recipe: str, tmp_path: Path) -> None:
+    model = ss.quantize(ss.create_model("metaspikformer_nano", num_classes=5), 4, recipe)
+    with pytest.raises(ValueError, match=r"half=True would round .* or pass packed=True instead"):
+        model.save_pretrained(tmp_path / "half", half=True)
+    assert not (tmp_path / "half").exists()
+
+
 def test_what_cannot_be_packed_is_named(tmp_path: Path) -> None:
     plain = ss.create_model("metaspikformer_nano", num_classes=5)
     with pytest.raises(ValueError, match=r"call spikesight\.quantize first"):

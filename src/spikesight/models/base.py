@@ -146,20 +146,23 @@ class SpikingModel(nn.Module):
 
         Args:
             folder: Made if it does not exist.
-            half: Whether to store floating-point tensors in half precision.
+            half: Whether to store floating-point tensors in half precision; not if quantised.
             packed: Whether to store a quantised model as it is shipped: the integers of its folded
                 kernels in their few bits. It evaluates and deploys as before, and cannot be
                 trained on.
 
         Raises:
             ValueError: If `packed` is asked of a model that is not quantised by the recipe
-                "deployable", or together with `half`.
+                "deployable", or `half` of a quantised one.
         """
         folder = Path(folder)
         recipe = self.recipe
+        if half and "quantization" in recipe:
+            raise ValueError(
+                "half=True would round the weights and steps of a quantised model to other "
+                "integers; leave it out, or pass packed=True instead"
+            )
         if packed or recipe.get("packed"):
-            if half:
-                raise ValueError("half=True would round the steps of packed weights; leave it out")
             recipe, tensors = self._packed()
         else:
             tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spikesight.synapses.bit_packing import pack, packed_length, unpack
+from spikesight.synapses.bit_packing import pack, unpack
 from spikesight.synapses.quantized_synapse import FoldedKernel, QuantizedSynapse
 from spikesight.synapses.synapse import Synapse
 
@@ -45,10 +45,6 @@ class PackedKernel(nn.Module):
         column = self.step.view(-1, *[1] * (self.integers.ndim - 1))
         weight = self.integers.to(self.step.dtype) * column
         return FoldedKernel(weight, self.step, self.bias, self.stride, self.padding, self.groups)
-
-    def stored_bytes(self) -> int:
-        """Bytes of the integers without gaps, and of steps and biases as float32."""
-        return packed_length(self.integers.numel(), self.bits) + 8 * len(self.step)
 
 
 class PackedSynapse(Synapse):
