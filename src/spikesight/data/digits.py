@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 
 from spikesight.data.sources import ArraySource
 
@@ -14,6 +13,8 @@ def read_digits() -> ArraySource:
     Returns:
         uint8 `[1797, 1, 8, 8]` in 0..255 and the classes "0" to "9".
     """
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     levels = torch.from_numpy(data.images).unsqueeze(1)
     return ArraySource(
