@@ -113,6 +113,42 @@ def test_nothing_stays_on_the_model() -> None:
     assert not torch.equal(stream(frames[:, :1]), first)
 
 
+def _assign(model: nn.Module) -> None:
+    state = {name: tensor * 2 for name, tensor in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+
+
+REPLACEMENTS: dict[str, Callable[[nn.Module], object]] = {
+    "quantize": lambda model: ss.quantize(model, 4),
+    "load_state_dict(assign=True)": _assign,
+    "to": lambda model: model.float(),
+}
+
+
+@pytest.mark.parametrize("replace", REPLACEMENTS.values(), ids=REPLACEMENTS)
+@torch.no_grad()
+def test_a_model_whose_tensors_are_replaced_ends_the_stream(
+    replace: Callable[[nn.Module], object],
+) -> None:
+    model, frames = build("lif", None)
+    begun, fresh = ss.stream(model), ss.stream(model)
+    for stream in (begun, fresh):
+        stream(frames[:, :2])
+    fresh.reset()
+    replace(model)
+    frames = frames.to(next(model.parameters()).dtype)
+    with pytest.raises(RuntimeError, match=r"call reset\(\), or make a new stream"):
+        begun(frames[:, 2:])
+    begun.reset()
+    expected = ss.stream(model)(frames)
+    for stream in (begun, fresh):
+        assert torch.equal(stream(frames), expected)
+        stream.reset()
+        stream(frames[:, :2])
+        stream(frames[:, 2:])
+        torch.testing.assert_close(stream.average, expected)
+
+
 @torch.no_grad()
 def test_another_order_gives_another_answer() -> None:
     model, frames = build("lif", None)
