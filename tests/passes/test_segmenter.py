@@ -52,6 +52,17 @@ def test_what_the_vocabulary_cannot_say_is_named(ablation: str) -> None:
     assert model.training
 
 
+@pytest.mark.parametrize("ablation", ["spiking_mask2former", "masked_attention"])
+def test_the_option_that_cannot_be_traced_is_named_with_its_remedy(ablation: str) -> None:
+    x = torch.rand(1, 3, 32, 48)
+    model = ss.create_model("spike2former_nano", num_classes=5, ablation=ablation)
+    for use in (ss.verify, ss.energy, ss.deploy):
+        with pytest.raises(ValueError, match="create the model with masked_attention=False"):
+            use(model, x)
+    options = {"ablation": ablation, "masked_attention": False}
+    ss.trace(ss.create_model("spike2former_nano", num_classes=5, **options), x)
+
+
 def test_a_graph_returns_classes_and_masks() -> None:
     model, x = segmenter()
     model.double()

@@ -31,7 +31,7 @@ from spikesight.graph.vocabulary import (
 )
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout
 from spikesight.models.spike2former.mask_embedding import SigmoidNeuron
-from spikesight.models.spike2former.model import QueryReadout
+from spikesight.models.spike2former.model import QueryReadout, Spike2Former
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike_fpn import PixelSegmentation
 from spikesight.synapses.normalisation import gain_and_shift
@@ -94,6 +94,12 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
 
 
 def _read(model: nn.Module, example: Tensor | None) -> Graph:
+    for module in model.modules():
+        if isinstance(module, Spike2Former) and module.masked:
+            raise UntraceableError(
+                "masked_attention=True lets each query see its last mask's pixels alone, which the "
+                "vocabulary cannot say; create the model with masked_attention=False"
+            )
     try:
         traced = _Tracer().trace(model)
     except Exception as error:
