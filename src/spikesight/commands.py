@@ -30,14 +30,13 @@ from spikesight.training.run_folder import (
 from spikesight.training.scene_card import SceneCard
 from spikesight.training.storage import replaced_folder
 from spikesight.training.validation import (
+    Split,
     sample_images,
     training_batches,
     validate_model,
     validate_segmenter,
 )
 from spikesight.training.warm_start import change_form, settle_statistics
-
-Split = Literal["validation", "test", "all"]
 
 
 def verify_command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +20,7 @@ from spikesight.pretrained import load
 from spikesight.timing import time_alternating
 from spikesight.training.checkpoint import Card
 from spikesight.training.run_folder import resolve_model_folder, saved_task
-from spikesight.training.validation import override, sample_images
-
-Split = Literal["validation", "test", "all"]
+from spikesight.training.validation import Split, override, sample_images
 
 
 def deploy_command(

@@ -480,14 +480,17 @@ def test_segmenters_are_quantised_and_trained_on(
 
 
 def test_verify_compares_a_segmenter_with_its_spikes(
-    small: Build, capsys: pytest.CaptureFixture[str]
+    small: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(small("panoptic", epochs=1, limit_batches=1)).folder
     capsys.readouterr()
     assert main(["verify", str(run), "--images=2"]) == 0
     assert "0 mismatches" in capsys.readouterr().out
-    assert main(["verify", str(run), "--images=2", "--split=all"]) == 2
-    assert "pass split validation or test" in capsys.readouterr().err
+    pictures = tmp_path / "pictures"
+    for words in (["verify", str(run), "--images=2"], ["val", str(run), f"--pictures={pictures}"]):
+        assert main([*words, "--split=all"]) == 2
+        assert "pass the split validation or test" in capsys.readouterr().err
+    assert not list(pictures.glob("*"))
 
 
 PAPER = Path(__file__).parents[2] / "configs" / "spike2former"

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from spikesight.attention.deformable_sampling import DeformableSampling
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import CorruptImageError
-from spikesight.data.segmentation import SceneSource, read_scenes
+from spikesight.data.segmentation import SceneSource, part_of, read_scenes
 from spikesight.inference import View, ViewConfig, enlarged, single_view
 from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.pretrained import load
@@ -72,7 +72,7 @@ def draw_segmenter(
         fitted = preprocessing.fit(photo)[None].to(accelerator.device)
         return preprocessing.batch_transform(fitted)
 
-    source = read_scenes(config, "test" if split == "test" else "val")
+    source = read_scenes(config, part_of(split))
     readable = _readable(source, config.on_corrupt)
     path = output / "query_masks.png"
     draw_query_masks(_mean_masks(view, islice(readable, photos), shown), path)

@@ -16,6 +16,7 @@ from spikesight.data.segmentation import (
     ScenePreprocessing,
     build_scene_evaluation_loader,
     build_scene_loaders,
+    part_of,
     read_scenes,
     sample_crop,
 )
@@ -314,9 +315,7 @@ def _enough(batches: Iterable[Tensor], count: int) -> list[Tensor]:
 
 
 def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
-    if split == "all":
-        raise ValueError("split is all, but scenes are divided; pass split validation or test")
-    source = read_scenes(override(card.data, changes), "test" if split == "test" else "val")
+    source = read_scenes(override(card.data, changes), part_of(split))
     positions = EvaluationSampler(len(source)).positions[:count]
     crops = [sample_crop(source.read(p).image, card.preprocessing.crop_size) for p in positions]
     return card.preprocessing.batch_transform(torch.stack(crops))

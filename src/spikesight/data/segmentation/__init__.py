@@ -21,7 +21,7 @@ from spikesight.data.segmentation.scene import (
     Truth,
     semantic_truth,
 )
-from spikesight.data.segmentation.sources import read_scenes
+from spikesight.data.segmentation.sources import part_of, read_scenes
 
 __all__ = [
     "VOID",
@@ -39,6 +39,7 @@ __all__ = [
     "Truths",
     "build_scene_evaluation_loader",
     "build_scene_loaders",
+    "part_of",
     "read_panoptic_json",
     "read_photo",
     "read_scenes",

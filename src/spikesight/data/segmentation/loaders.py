@@ -17,7 +17,7 @@ from spikesight.data.segmentation.augmentation import SceneAugmentation
 from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.preprocessing import ScenePreprocessing
 from spikesight.data.segmentation.scene import SceneSource, Truth
-from spikesight.data.segmentation.sources import ScenePart, read_scenes
+from spikesight.data.segmentation.sources import part_of, read_scenes
 
 Truths = tuple[Truth, ...]
 TrainingBatches = BatchLoader[Tensor, Truths]
@@ -212,10 +212,7 @@ def build_scene_evaluation_loader(
     Raises:
         DataError: There are no such scenes, or they are of other classes than the model's.
     """
-    if split == "all":
-        raise DataError("scenes are divided into parts; pass the split validation or test")
-    part: ScenePart = "val" if split == "validation" else "test"
-    source = read_scenes(config, part)
+    source = read_scenes(config, part_of(split))
     check_panoptic(source, panoptic)
     if source.classes.names != preprocessing.classes:
         raise DataError(

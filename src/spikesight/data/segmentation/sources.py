@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from spikesight.data.errors import DataError
 from spikesight.data.segmentation.coco_panoptic import read_coco_panoptic
 from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.cut_out_scenes import CutOutScenes, find_cut_outs
@@ -15,6 +16,17 @@ from spikesight.data.segmentation.public_sets import read_ade20k, read_cityscape
 from spikesight.data.segmentation.scene import SceneSource
 
 ScenePart = Literal["train", "val", "test"]
+
+
+def part_of(split: Literal["validation", "test", "all"]) -> ScenePart:
+    """The part of the scenes that a split of an evaluation means.
+
+    Raises:
+        DataError: If split is "all": scenes are divided.
+    """
+    if split == "all":
+        raise DataError("scenes are divided into parts; pass the split validation or test")
+    return "val" if split == "validation" else "test"
 
 
 def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
