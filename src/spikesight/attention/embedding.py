@@ -44,24 +44,31 @@ class SinePosition(nn.Module):
         return sine_position(self.channels, height, width, reference)
 
 
-def sine_position(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+def sine_position(
+    channels: int,
+    height: int,
+    width: int,
+    like: Tensor,
+    *,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
     """Positions [1, C, H, W]: rows in the first half of the channels, columns in the second.
 
-    Rows and columns run from 0 to 2 pi over the map. Computed in float32 whatever the result's
-    type, as the authors' code does.
+    Rows and columns run from 0 to 2 pi over the map.
 
     Args:
         channels: Channels C.
         height: Rows H.
         width: Columns W.
         like: Gives the dtype and the device.
+        precision: In which it is computed, whatever the result's type; float32 in the authors' code.
     """
     features = channels // 2
-    exponent = torch.arange(features, dtype=torch.float32, device=like.device) // 2 * 2 / features
+    exponent = torch.arange(features, dtype=precision, device=like.device) // 2 * 2 / features
     frequency = 10_000**exponent
 
     def axis(size: int) -> Tensor:
-        steps = torch.arange(1, size + 1, dtype=torch.float32, device=like.device)
+        steps = torch.arange(1, size + 1, dtype=precision, device=like.device)
         angle = (steps / (steps[-1] + 1e-6) * (2 * math.pi)).unsqueeze(1) / frequency
         return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), 2).flatten(1).t()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -62,21 +60,14 @@ def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Te
 
 
 def position(node: IntegerPosition, height: int, width: int) -> Tensor:
-    """The integers [1, C, H, W] of a map's rows and columns, as `sine_position` but in float64.
+    """The integers [1, C, H, W] of a map's rows and columns, computed in float64.
 
     Where float32 ends near a tie, the math library would choose the integer.
     """
-    features = node.channels // 2
-    frequency = 10_000 ** (torch.arange(0, features, 2, dtype=torch.float64) / features)
-
-    def axis(size: int) -> Tensor:
-        steps = torch.arange(1, size + 1, dtype=torch.float64)
-        angle = 2 * math.pi * steps / (size + 1e-6) / frequency.unsqueeze(1)
-        return torch.stack((angle.sin(), angle.cos()), 1).flatten(0, 1)
-
-    rows = axis(height).unsqueeze(2).expand(-1, -1, width)
-    columns = axis(width).unsqueeze(1).expand(-1, height, -1)
-    return (torch.cat((rows, columns)).unsqueeze(0) * 2.0**node.shift).round()
+    wide = torch.float64
+    like = torch.zeros((), dtype=wide)
+    exact = sine_position(node.channels, height, width, like, precision=wide)
+    return (exact * 2.0**node.shift).round()
 
 
 def _tensor(value: Tensor | Spikes) -> Tensor:

@@ -127,19 +127,28 @@ def _synapses_of(model: nn.Module, graph: Graph) -> list[tuple[Synapse, SynapseM
         synapse = modules.get(node.name)
         if synapse is None:
             raise ValueError(
-                f"{node.name} is part of a neuron behind a sigmoid, which has no weights to "
-                'quantise; create the model with query_gate="neuron", or pass recipe="official"'
+                f"{node.name} is no module of the model and has no weights to quantise; "
+                + _remedy(modules, node.name)
             )
         assert isinstance(synapse, SynapseModule)
         first = next(synapse.children())
         if not isinstance(first, nn.Conv2d | nn.Linear) and not _scales_only(synapse):
             raise ValueError(
                 f"{node.name} starts with a {type(first).__name__} and has no kernel to quantise; "
-                "create the model with a form that has a convolution there "
-                '(mask_embedding="me_shortcut" in a segmenter), or pass recipe="official"'
+                + _remedy(modules, node.name)
             )
         synapses.append((node, synapse))
     return synapses
+
+
+def _remedy(modules: dict[str, nn.Module], name: str) -> str:
+    """What helps: what the innermost module that says it says, or the other recipe."""
+    while name:
+        name = name.rpartition(".")[0]
+        known = getattr(modules.get(name), "kernel_remedy", None)
+        if known is not None:
+            return f'{known}, or pass recipe="official"'
+    return 'pass recipe="official"'
 
 
 def _scales_only(synapse: SynapseModule) -> bool:

@@ -23,6 +23,7 @@ from spikesight.training.segmentation_prediction import segment_files
 from spikesight.training.segmenter_pictures import draw_segmenter
 from spikesight.training.trainer import train
 from spikesight.training.validation import (
+    Split,
     validate,
     validate_masked_images,
     validate_segmenter,
@@ -60,7 +61,7 @@ def train_command(config: TrainOptions) -> None:
 def val_command(
     folder: Path,
     data: dict[str, Any] | None = None,
-    split: Literal["validation", "test", "all"] = "validation",
+    split: Split = "validation",
     batch_size: int | None = None,
     precision: Literal["no", "bf16", "fp16"] = "no",
     device: Literal["auto", "cpu"] = "auto",

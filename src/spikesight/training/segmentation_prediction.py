@@ -146,11 +146,11 @@ def segment_files(
 
 def _different_stems(files: list[Path]) -> list[str]:
     """Stems of files; one that an earlier file has gets a number behind it."""
-    stems: list[str] = []
+    stems: dict[str, None] = {}
     for file in files:
         tries = (file.stem if n == 1 else f"{file.stem}_{n}" for n in count(1))
-        stems.append(next(stem for stem in tries if stem not in stems))
-    return stems
+        stems[next(stem for stem in tries if stem not in stems)] = None
+    return list(stems)
 
 
 def _find(path: Path, output: Path) -> Iterator[Path]:
@@ -161,7 +161,8 @@ def _find(path: Path, output: Path) -> Iterator[Path]:
         raise DataError(f"{path}: no such file or folder; pass photos, videos or folders of them")
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     below = (p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
-    files = sorted(p for p in below if output not in p.parents)
+    written = output.resolve()
+    files = sorted(p for p in below if written not in p.resolve().parents)
     if not files:
         raise DataError(f"{path}: holds no photo and no video; pass another folder")
     yield from files

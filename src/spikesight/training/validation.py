@@ -85,7 +85,7 @@ def validate_model(
     model: SpikingModel,
     folder: Path,
     data: dict[str, Any] | None = None,
-    split: Literal["validation", "test", "all"] = "validation",
+    split: Split = "validation",
     batch_size: int = 128,
     precision: Literal["no", "bf16", "fp16"] = "no",
     device: Literal["auto", "cpu"] = "auto",

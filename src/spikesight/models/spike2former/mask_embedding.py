@@ -24,6 +24,9 @@ class SigmoidNeuron(nn.Module):
         neuron: Builds neurons.
     """
 
+    kernel_remedy = 'create the model with query_gate="neuron"'
+    """What `quantize` says of the sigmoid, which has no weights."""
+
     def __init__(self, channels: int, neuron: NeuronBuilder) -> None:
         super().__init__()
         self.channels = channels
@@ -84,6 +87,9 @@ class MaskEmbedding(nn.Module):
         num_classes: Classes K.
         neuron: Builds the neurons.
     """
+
+    kernel_remedy = 'create the model with mask_embedding="me_shortcut"'
+    """What `quantize` says where the shortcut has no convolution."""
 
     def __init__(self, sizes: Sizes, num_classes: int, neuron: NeuronBuilder) -> None:
         super().__init__()
