@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from spikesight.errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError):
     """A data set cannot be used as asked; the message names the item and what to do."""
 
 
