@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spikesight.attention.embedding import sine_position
 from spikesight.attention.mask_product import mask_product
 from spikesight.deployment import sampling
 from spikesight.graph.integer_vocabulary import (
