@@ -61,7 +61,7 @@ def sine_position(
         height: Rows H.
         width: Columns W.
         like: Gives the dtype and the device.
-        precision: In which it is computed, whatever the result's type; float32 in the authors' code.
+        precision: In which it is computed, whatever the result's type; the authors' code: float32.
     """
     features = channels // 2
     exponent = torch.arange(features, dtype=precision, device=like.device) // 2 * 2 / features
