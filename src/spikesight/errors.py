@@ -9,3 +9,7 @@ class UserError(ValueError):
     The command line prints it as one line. Every other exception than this, `OSError` and
     `ImportError` is a fault of spikesight.
     """
+
+
+class FileError(UserError):
+    """A file or folder cannot be read; the message names it and what to do."""

@@ -1,0 +1,61 @@
+"""Names of files: which are hidden, which are taken, and how messages show them."""
+
+from __future__ import annotations
+
+import os
+
+from spikesight.errors import FileError, UserError
+
+# What systems leave in folders of photos without a dot in front: macOS in zip files, Synology's
+# thumbnails, waste baskets.
+_SYSTEM_FOLDERS = frozenset(
+    {
+        "__MACOSX",
+        "@eaDir",
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+    }
+)
+
+
+def is_hidden(part: str) -> bool:
+    """Whether a file or folder of this name, one part of a path, is left out everywhere."""
+    return part.startswith(".") or part in _SYSTEM_FOLDERS
+
+
+def show(name: str | os.PathLike[str]) -> str:
+    """A name as messages show it: on one line, and encodable whatever bytes it has."""
+    text = os.fspath(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        # So stands a byte in names that are not UTF-8.
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def check_name(name: str, where: str, error: type[UserError] = FileError) -> None:
+    """Refuses a name that is not UTF-8, which no report or table could hold.
+
+    Args:
+        name: Of a file or folder, as the system or an archive gives it.
+        where: What it lies in, for the message.
+        error: What is raised.
+
+    Raises:
+        UserError: It is not UTF-8; of the type `error`.
+    """
+    if name.isascii():
+        return
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise error(
+            f"{where}: the name {show(name)} is not UTF-8; rename it, for example with convmv"
+        ) from None
