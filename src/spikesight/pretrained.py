@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-import spikesight.models  # noqa: F401  registers the families
 from spikesight.models.base import Recipe, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.passes.quantization import quantize
@@ -37,6 +35,8 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
     """
     folder = Path(source)
     if not folder.exists() and str(source).count("/") == 1 and not str(source).startswith("."):
+        from huggingface_hub import snapshot_download
+
         try:
             folder = Path(snapshot_download(str(source)))
         except Exception as error:

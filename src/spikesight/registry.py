@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
-from torch import nn
+from spikesight import timm_entries
 
-Builder = Callable[..., nn.Module]
+if TYPE_CHECKING:
+    from torch import nn
+
+Builder = Callable[..., "nn.Module"]
 _builders: dict[str, Builder] = {}
 
 
@@ -38,7 +41,7 @@ def register_model(builder: Builder) -> Builder:
 
     timm_entry.__name__ = name
     timm_entry.__module__ = __name__
-    timm.models.register_model(timm_entry)
+    timm_entries.enter(timm_entry)
     _builders[name] = builder
     return builder
 
@@ -73,7 +76,8 @@ def create_model(
     Raises:
         ValueError: If the name or an argument is unknown.
     """
-    if name not in _builders:
+    builders = _all_builders()
+    if name not in builders:
         near = ", ".join(list_models(f"*{name.split('_')[0]}*") or list_models())
         raise ValueError(f"there is no model {name!r}; registered: {near}")
     options = {
@@ -86,7 +90,7 @@ def create_model(
         **arguments,
     }
     try:
-        model: Any = _builders[name](**options)
+        model: Any = builders[name](**options)
     except TypeError as error:
         raise ValueError(f"cannot build {name}: {error}") from error
     model.recipe = {"name": name, "arguments": copy.deepcopy({**options, **model.resolved})}
@@ -95,4 +99,9 @@ def create_model(
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names of the registered models that match a shell pattern, sorted."""
-    return sorted(fnmatch.filter(_builders, pattern))
+    return sorted(fnmatch.filter(_all_builders(), pattern))
+
+
+def _all_builders() -> dict[str, Builder]:
+    importlib.import_module("spikesight.models")
+    return _builders

@@ -3,8 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spikesight.data import EpochSampler, EvaluationSampler
 from spikesight.data.sampling import derive_seed

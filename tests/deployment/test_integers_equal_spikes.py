@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import spikesight as ss
 from spikesight.graph.integer_vocabulary import IntegerNeuron, IntegerSynapse

@@ -1,8 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
 from spikesight.reports.page import (

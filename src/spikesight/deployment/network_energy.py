@@ -19,8 +19,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
 )
 from spikesight.passes.attention_energy import attention_energy
-from spikesight.passes.energy_report import EnergyReport, LayerEnergy
-from spikesight.passes.energy_report import energy as model_energy
+from spikesight.passes.energy_report import EnergyReport, LayerEnergy, energy as model_energy
 
 
 def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> EnergyReport:

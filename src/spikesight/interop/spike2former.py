@@ -10,8 +10,11 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from spikesight.attention import Rearrange, SpikeDrivenCrossAttention
-from spikesight.attention import SpikeDrivenDeformableAttention as DeformableAttention
+from spikesight.attention import (
+    Rearrange,
+    SpikeDrivenCrossAttention,
+    SpikeDrivenDeformableAttention as DeformableAttention,
+)
 from spikesight.interop.metaspikformer import (
     MLP,
     block_indices,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
-from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from spikesight.models.base import Presentation, Recipe
+
+if TYPE_CHECKING:
+    from timm.models import FeatureInfo
 
 
 class StagedModel(Protocol):
@@ -29,7 +32,7 @@ class StageFeatures(nn.Module):
     """Returns the last map at each resolution, finest first.
 
     Attributes:
-        feature_info: timm's FeatureInfo: `.channels()`, `.reduction()`.
+        channels: Channels of each returned map.
 
     Args:
         model: The model whose trunk is used.
@@ -53,11 +56,19 @@ class StageFeatures(nn.Module):
         self.presentation = model.presentation
         self.trunk = model.trunk[: maps[max(wanted)][0] + 1]
         self._stage_of_map = [maps[i][0] for i in wanted]
+        self.channels = [maps[i][1] for i in wanted]
+        self._maps, self._wanted = maps, tuple(wanted)
+
+    @cached_property
+    def feature_info(self) -> FeatureInfo:
+        """What timm says of the maps: `.channels()`, `.reduction()`."""
+        from timm.models import FeatureInfo
+
         info = [
             {"num_chs": channels, "reduction": reduction, "module": f"trunk.{index}"}
-            for index, channels, reduction in maps
+            for index, channels, reduction in self._maps
         ]
-        self.feature_info = FeatureInfo(info, tuple(wanted))
+        return FeatureInfo(info, self._wanted)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps [B, C, H, W] (T = 1) or [B, T, C, H, W] of an input as the model takes it."""

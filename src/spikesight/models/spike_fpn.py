@@ -158,7 +158,7 @@ class SpikeFPN(SpikingModel):
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         self.steps = neuron.steps
         self.num_classes = num_classes
-        channels = list(trunk.feature_info.channels())
+        channels = trunk.channels
         self.pyramid = SpikingPyramid(channels, sizes.width, neuron)
         self.head = PixelHead(len(channels), sizes.width, sizes.head_width, num_classes, neuron)
         self.readout = Readout(neuron.steps)

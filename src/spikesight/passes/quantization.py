@@ -19,9 +19,9 @@ from spikesight.synapses import (
     QuantizedConv2d,
     QuantizedLinear,
     QuantizedSynapse,
+    Synapse as SynapseModule,
     WeightQuantizer,
 )
-from spikesight.synapses import Synapse as SynapseModule
 from spikesight.synapses.bit_packing import packed_length
 from spikesight.synapses.quantized_synapse import folded_shapes
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spikesight.data import CorruptRecordingError, DataError
 from spikesight.data.events import Events, read_events, save_events

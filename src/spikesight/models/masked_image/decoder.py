@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import build_sincos2d_pos_embed
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 
@@ -24,6 +22,8 @@ class PatchDecoder(nn.Module):
     """
 
     def __init__(self, channels: int, values: int, width: int, depth: int, heads: int) -> None:
+        from timm.models.vision_transformer import Block
+
         super().__init__()
         self.width = width
         self.norm = nn.LayerNorm(channels)
@@ -45,6 +45,8 @@ class PatchDecoder(nn.Module):
             tokens: [B, h, w, C], row by row as in the image; hidden ones are not read.
             visible: Boolean [B, h, w].
         """
+        from timm.layers import build_sincos2d_pos_embed
+
         size = [visible.shape[1], visible.shape[2]]
         embedded = self.embed(self.norm(tokens.flatten(1, 2)))
         mask_token = self.mask_token.to(embedded.dtype)

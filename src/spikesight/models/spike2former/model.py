@@ -80,7 +80,7 @@ class Spike2Former(SpikingModel):
         self.resolved = {**vars(sizes), **named, "levels": choice.levels}
         self.steps = choice.steps
         self.num_classes = num_classes
-        channels = list(trunk.feature_info.channels())
+        channels = trunk.channels
         self.pixel_decoder = PixelDecoder(channels, sizes, neurons.head)
         levels = min(memory_count(channels), sizes.decoder_layers)
         self.query_feature = LearnedEmbedding(sizes.width, sizes.queries)
