@@ -7,6 +7,8 @@ from typing import Literal
 
 from spikesight.data.errors import DataError
 from spikesight.data.events.config import EVENT_FORMATS, PHOTO_FIELDS, EventConfig
+from spikesight.data.normalisation import check_normalisation
+from spikesight.options import check_options
 
 Format = Literal[
     "folder",
@@ -92,6 +94,7 @@ class DataConfig:
     events: EventConfig = field(default_factory=EventConfig)
 
     def __post_init__(self) -> None:
+        check_options(self, "data.", DataError)
         if self.format not in ("digits", "painted_digits") and not self.path:
             raise DataError(f"format {self.format!r} needs data.path; pass the folder or tar file")
         if self.holds_events:
@@ -130,8 +133,7 @@ class DataConfig:
                     f"data.{name} has {len(values)} values but data.channels is {self.channels}; "
                     "pass one value per channel"
                 )
-        if self.std is not None and min(self.std) <= 0:
-            raise DataError(f"data.std is {self.std}; pass values above 0")
+        check_normalisation("data.", self.mean, self.std)
 
     @property
     def holds_events(self) -> bool:

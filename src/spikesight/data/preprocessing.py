@@ -20,6 +20,7 @@ from torchvision.transforms.functional import (
 from spikesight.data.augmentation import EvaluationTransform
 from spikesight.data.decoding import IMAGE_SUFFIXES, decode
 from spikesight.data.errors import CorruptImageError
+from spikesight.data.normalisation import check_normalisation
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Preprocessing:
     std: tuple[float, ...]
     crop_fraction: float = 1.0
     classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_normalisation("", self.mean, self.std)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values for JSON."""

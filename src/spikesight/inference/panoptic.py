@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spikesight.data.segmentation.scene import VOID, Truth
 from spikesight.inference.semantic import highest
+from spikesight.options import check_options
 
 
 @dataclass
@@ -25,6 +26,7 @@ class PanopticRules:
     overlap: float = 0.8
 
     def __post_init__(self) -> None:
+        check_options(self, "panoptic.")
         for name in ("object_score", "overlap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(

@@ -12,8 +12,10 @@ from torch.nn.functional import interpolate, pad
 from spikesight.data.segmentation.scene import Truth
 from spikesight.inference.panoptic import PanopticRules, fuse
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
+from spikesight.label_maps import resize_labels
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.options import check_options
 
 _LARGEST_MASKS = 2**28  # numbers in the masks of all queries of a photo
 Segmenter = Callable[[Tensor], Segmentation | PixelSegmentation]
@@ -38,8 +40,7 @@ class ViewConfig:
     panoptic: PanopticRules = field(default_factory=PanopticRules)
 
     def __post_init__(self) -> None:
-        if self.mode not in ("whole", "slide"):
-            raise ValueError(f"view.mode is {self.mode!r}; pass whole or slide")
+        check_options(self, "view.")
         if not 0 < self.stride_share <= 1:
             raise ValueError(f"view.stride_share is {self.stride_share}; pass a share in (0, 1]")
         if not self.scales or min(self.scales) <= 0:
@@ -170,8 +171,7 @@ def panoptic_truths(
         shown = enlarged(masks, images, view.stride, size if fits else inner)
         truth = fuse(classes, shown, things, view.config.panoptic)
         if not fits:
-            grown = interpolate(truth.segment_map[None, None].float(), size, mode="nearest")
-            truth = truth.with_map(grown[0, 0].int())
+            truth = truth.with_map(resize_labels(truth.segment_map, size))
         truths.append(truth)
     return truths
 

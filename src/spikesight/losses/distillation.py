@@ -8,6 +8,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
+from spikesight.options import check_options
+
 
 @dataclass
 class DistillationConfig:
@@ -36,8 +38,7 @@ class DistillationConfig:
     attention_weight: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.logits not in ("none", "soft", "hard"):
-            raise ValueError(f"distillation.logits is {self.logits!r}; pass none, soft or hard")
+        check_options(self, "distillation.")
         if not 0.0 <= self.logits_share <= 1.0:
             raise ValueError(
                 f"distillation.logits_share is {self.logits_share}; pass a share in [0, 1]"

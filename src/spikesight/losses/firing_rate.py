@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.neurons import Neuron
+from spikesight.options import check_options
 
 
 @dataclass
@@ -25,6 +26,7 @@ class FiringRateConfig:
     target: float = 0.0
 
     def __post_init__(self) -> None:
+        check_options(self, "firing_rate.")
         if self.weight < 0:
             raise ValueError(f"firing_rate.weight is {self.weight}; pass 0 (off) or more")
         if not 0.0 <= self.target < 1.0:

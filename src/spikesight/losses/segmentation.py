@@ -14,6 +14,7 @@ from spikesight.losses.pixels import pixel_loss
 from spikesight.losses.point_sampling import sample_points, uncertain_points
 from spikesight.losses.segments import Segments
 from spikesight.models.spike2former.output import Segmentation
+from spikesight.options import check_arguments, check_range
 
 
 class SegmentationLoss(nn.Module):
@@ -54,6 +55,16 @@ class SegmentationLoss(nn.Module):
         auxiliary_pixel_loss: float = 0.0,
     ) -> None:
         super().__init__()
+        check_arguments(SegmentationLoss.__init__, locals(), "segmentation.loss.")
+        for name in (
+            "class_weight",
+            "mask_weight",
+            "dice_weight",
+            "no_object_weight",
+            "auxiliary_pixel_loss",
+        ):
+            check_range(f"segmentation.loss.{name}", locals()[name], least=0)
+        check_range("segmentation.loss.points", points, least=1)
         self.num_classes = num_classes
         self.costs = MatchingCosts(class_weight, mask_weight, dice_weight, mask_loss)
         self.points = points
@@ -198,10 +209,10 @@ class SegmentationLoss(nn.Module):
 
 
 def resized(masks: Tensor, like: Tensor) -> Tensor:
-    """Masks [N, H, W] at the resolution of logits [B, Q, h, w], nearest pixel, in their dtype."""
+    """Shares [N, h, w] of masks [N, H, W] in the pixels of logits [B, Q, h, w], in their dtype."""
     if len(masks) == 0:
         return like.new_zeros(0, *like.shape[-2:])
-    return F.interpolate(masks[None].to(like.dtype), like.shape[-2:], mode="nearest")[0]
+    return F.interpolate(masks[None].to(like.dtype), like.shape[-2:], mode="area")[0]
 
 
 def _dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -221,7 +232,7 @@ def semantic_loss(
     Args:
         output: One layer's.
         labels: Per image, [N].
-        masks: Per image, [N, h, w], 0 or 1; pixels of none are left out.
+        masks: Per image, [N, h, w], 0 to 1; pixels of none are left out.
 
     Returns:
         A scalar; 0 where no pixel has a class.

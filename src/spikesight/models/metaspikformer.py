@@ -13,6 +13,7 @@ from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, 
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice, mean_attention_scale
 from spikesight.models.variants import build_classifier
+from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.registry import register_model
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
 
@@ -73,14 +74,10 @@ class Sizes:
             object.__setattr__(self, name, value)
             if len(value) != 5:
                 raise ValueError(f"{name} needs 5 entries (stages 1a, 1b, 2, 3, 4), not {value}")
+        check_options(self, says=AS_ARGUMENT)
         for width in self.widths[3:]:
             if width % self.heads:
                 raise ValueError(f"heads={self.heads} must divide the attention width {width}")
-        for name in ("separable", "rep_conv"):
-            if getattr(self, name) not in ("official", "spike_driven"):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}; pass 'official' or 'spike_driven'"
-                )
 
 
 class SepConv(nn.Module):

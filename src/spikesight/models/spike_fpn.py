@@ -17,6 +17,7 @@ from spikesight.models.segmenter_trunk import (
     take_segmenter_sizes,
     trunk_stages,
 )
+from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.registry import register_model
 from spikesight.synapses import BilinearResize, Synapse
 
@@ -52,6 +53,7 @@ class Sizes:
     norm_gain: float | None = None
 
     def __post_init__(self) -> None:
+        check_options(self, says=AS_ARGUMENT)
         for name in ("width", "head_width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; pass at least 1")

@@ -18,11 +18,9 @@ from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.stems import PoolOf, Stem, build_stem
 from spikesight.models.variants import build_classifier
+from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.registry import register_model
 from spikesight.synapses import ConvNorm, Linear
-
-_STEMS = ("sps", "scs", "plain")
-_ATTENTIONS = ("spiking", "softmax")
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class Sizes:
     position_tokens: int = 0
 
     def __post_init__(self) -> None:
+        check_options(self, says=AS_ARGUMENT)
         object.__setattr__(self, "strides", tuple(self.strides))
         stages = len(self.strides)
         if not stages or not set(self.strides) <= {1, 2}:
@@ -84,13 +83,6 @@ class Sizes:
             )
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"heads={self.heads} must divide the width {self.width}")
-        for field, known in (
-            ("stem", _STEMS),
-            ("attention", _ATTENTIONS),
-            ("pool_of", ("spikes", "currents")),
-        ):
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field}={getattr(self, field)!r}; pass one of {known}")
 
 
 class FeedForward(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import jsonargparse
 import yaml
@@ -14,6 +14,7 @@ from spikesight.data.segmentation import SceneConfig
 from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.models import MaskedImageSizes
+from spikesight.options import check_options
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 
@@ -57,6 +58,7 @@ class ModelConfig:
     power_of_two: bool = False
 
     def __post_init__(self) -> None:
+        check_options(self, "model.")
         for name in ("steps", "levels", "num_classes"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -79,6 +81,9 @@ class SegmentationConfig:
 
     loss: dict[str, Any] = field(default_factory=dict)
     view: ViewConfig = field(default_factory=ViewConfig)
+
+    def __post_init__(self) -> None:
+        check_options(self, "segmentation.")
 
 
 @dataclass
@@ -148,6 +153,7 @@ class TrainConfig:
     limit_batches: int | None = None
 
     def __post_init__(self) -> None:
+        check_options(self)
         for name in ("epochs", "batch_size", "accumulation", "validate_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; pass 1 or more")
@@ -164,16 +170,6 @@ class TrainConfig:
             raise ValueError(f"checkpoint_minutes is {self.checkpoint_minutes}; pass more than 0")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; pass 0 or more")
-        for name, allowed in (
-            ("task", get_args(TaskName)),
-            ("precision", ("no", "bf16", "fp16")),
-            ("compile", ("none", "model")),
-            ("device", ("auto", "cpu")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; pass one of {', '.join(allowed)}"
-                )
         if self.data.holds_events and self.model.steps != self.data.events.frames:
             raise ValueError(
                 f"model.steps is {self.model.steps} but data.events.frames is "

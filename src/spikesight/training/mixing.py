@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from timm.data.mixup import Mixup
 
+from spikesight.errors import UserError
+from spikesight.options import check_options
+
 
 @dataclass
 class MixConfig:
@@ -26,12 +29,13 @@ class MixConfig:
     off_epochs: int = 0
 
     def __post_init__(self) -> None:
+        check_options(self, "mix.")
         for name in ("mixup", "cutmix", "off_epochs"):
             if getattr(self, name) < 0:
-                raise ValueError(f"mix.{name} is {getattr(self, name)}; pass 0 (off) or more")
+                raise UserError(f"mix.{name} is {getattr(self, name)}; pass 0 (off) or more")
         for name in ("probability", "switch_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"mix.{name} is {getattr(self, name)}; pass a share in [0, 1]")
+                raise UserError(f"mix.{name} is {getattr(self, name)}; pass a share in [0, 1]")
 
     @property
     def active(self) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from spikesight.models import SpikingModel
+from spikesight.options import check_options
 
 
 @dataclass
@@ -39,13 +40,12 @@ class OptimizerConfig:
     trunk_lr_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.name not in ("adamw", "lamb", "sgd"):
-            raise ValueError(f"optimizer.name is {self.name!r}; pass adamw, lamb or sgd")
+        check_options(self, "optimizer.")
         if self.lr <= 0:
             raise ValueError(f"optimizer.lr is {self.lr}; pass a positive number such as 1e-3")
         if self.weight_decay < 0:
             raise ValueError(f"optimizer.weight_decay is {self.weight_decay}; pass 0 or more")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"optimizer.betas is {self.betas}; pass two numbers in [0, 1)")
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
             raise ValueError(f"optimizer.layer_decay is {self.layer_decay}; pass one in (0, 1]")
@@ -155,8 +155,7 @@ class ScheduleConfig:
     min_lr: float = 1e-6
 
     def __post_init__(self) -> None:
-        if self.name not in ("cosine", "poly"):
-            raise ValueError(f"schedule.name is {self.name!r}; pass cosine or poly")
+        check_options(self, "schedule.")
         if self.power <= 0:
             raise ValueError(f"schedule.power is {self.power}; pass a number above 0")
         for name in ("warmup_epochs", "warmup_updates", "warmup_lr", "min_lr"):
@@ -213,8 +212,8 @@ class EmaConfig:
     warmup: bool = True
 
     def __post_init__(self) -> None:
-        # YAML's null reaches a field that has a number as its default.
-        if not isinstance(self.decay, (int, float)) or not 0.0 <= self.decay < 1.0:
+        check_options(self, "ema.")
+        if not 0.0 <= self.decay < 1.0:
             raise ValueError(
                 f"ema.decay is {self.decay}; pass one in [0, 1), such as 0.999, or 0 for none"
             )

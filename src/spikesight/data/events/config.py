@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spikesight.data.errors import DataError
 from spikesight.data.events.frames import Slicing
+from spikesight.options import check_options
 
 EVENT_FORMATS = ("cifar10_dvs", "nmnist", "dvs128_gesture", "event_folders")
 
@@ -61,10 +62,9 @@ class EventConfig:
     drop: bool = False
 
     def __post_init__(self) -> None:
+        check_options(self, "data.events.", DataError)
         if self.frames < 1:
             raise DataError(f"data.events.frames is {self.frames}; pass 1 or more")
-        if self.slicing not in ("count", "time"):
-            raise DataError(f"data.events.slicing is {self.slicing!r}; pass count or time")
         if self.threshold <= 0:
             raise DataError(f"data.events.threshold is {self.threshold}; pass more than 0")
         if not 1 <= self.max_count <= 255:

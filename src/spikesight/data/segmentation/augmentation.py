@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from spikesight.data.randaugment import seeded
 from spikesight.data.sampling import derive_seed
 from spikesight.data.segmentation.scene import VOID, Scene, Truth
+from spikesight.label_maps import resize_labels
 
 _CROP_TRIES = 10
 
@@ -62,7 +63,8 @@ class SceneAugmentation:
             mask: Any = tv_tensors.Mask(scene.truth.segment_map)
             size = self._scaled_size(*scene.image.shape[1:])
             if size != list(scene.image.shape[1:]):
-                image, mask = F.resize(image, size, antialias=True), F.resize(mask, size)
+                image = F.resize(image, size, antialias=True)
+                mask = tv_tensors.Mask(resize_labels(scene.truth.segment_map, size))
             height, width = self.crop_size
             down, right = max(height - size[0], 0), max(width - size[1], 0)
             if down or right:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import DataError
+from spikesight.data.normalisation import check_normalisation
+from spikesight.options import check_options
 
 SceneFormat = Literal[
     "folder",
@@ -96,7 +99,9 @@ class SceneConfig:
             "object_size",
         ):
             value = getattr(self, name)
-            setattr(self, name, None if value is None else tuple(value))
+            if isinstance(value, Sequence) and not isinstance(value, str):
+                setattr(self, name, tuple(value))
+        check_options(self, "scenes.", DataError)
         if self.format not in ("digit_scenes",) and not self.path:
             raise DataError(f"scenes.format {self.format!r} needs scenes.path; pass the folder")
         for name in ("class_names", "ignore_label"):
@@ -143,5 +148,4 @@ class SceneConfig:
                 raise DataError(f"scenes.{name} is {getattr(self, name)}; pass 1 or more")
         if self.workers is not None and self.workers < 0:
             raise DataError(f"scenes.workers is {self.workers}; pass 0 processes or more")
-        if min(self.std) <= 0:
-            raise DataError(f"scenes.std is {self.std}; pass values above 0")
+        check_normalisation("scenes.", self.mean, self.std)

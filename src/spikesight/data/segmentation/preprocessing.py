@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from spikesight.data.augmentation import EvaluationTransform
+from spikesight.data.normalisation import check_normalisation
 from spikesight.data.segmentation.scene import ClassTable
 
 
@@ -31,6 +32,9 @@ class ScenePreprocessing:
     evaluation_size: tuple[int, int] | None
     table: ClassTable
     channels: int = 3
+
+    def __post_init__(self) -> None:
+        check_normalisation("", self.mean, self.std)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from spikesight.models.base import Presentation, Recipe, SpikingModel
 from spikesight.models.features import StagedModel, StageFeatures
 from spikesight.models.masked_image.decoder import PatchDecoder
 from spikesight.models.masked_image.visibility import run_visible
+from spikesight.options import check_options
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class MaskedImageSizes:
     heads: int = 4
 
     def __post_init__(self) -> None:
+        check_options(self, "masked_image.")
         if not 0.0 < self.ratio < 1.0:
             raise ValueError(f"masked_image.ratio is {self.ratio}; pass one in (0, 1)")
         for name in ("patch", "width", "depth", "heads"):

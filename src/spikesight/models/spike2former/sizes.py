@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 from spikesight.attention.sdca import Projection
 from spikesight.attention.sdda import Spiked
+from spikesight.options import AS_ARGUMENT, check_options
 
 Encoder = Literal["deformable", "vanilla", "none"]
 PyramidKernel = Literal["depthwise", "dense"]
@@ -128,17 +129,12 @@ class Sizes:
     mask_features: MaskFeatures = "current"
 
     def __post_init__(self) -> None:
+        check_options(self, says=AS_ARGUMENT)
         for name in ("heads", "groups"):
             if self.width % getattr(self, name):
                 raise ValueError(f"{name}={getattr(self, name)} must divide width={self.width}")
         if self.width % 4:
             raise ValueError(f"width={self.width} must be a multiple of 4 for the positions")
-        for name, hint in get_type_hints(type(self)).items():
-            choices = [c for part in (hint, *get_args(hint)) for c in get_args(part)]
-            words = [c for c in choices if isinstance(c, str)]
-            value = getattr(self, name)
-            if words and isinstance(value, str) and value not in words:
-                raise ValueError(f"{name}={value!r}; pass one of {', '.join(words)}")
         for name in ("queries", "decoder_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; pass at least 1")
