@@ -89,7 +89,7 @@ def test_damaged_weights_are_named(
 )
 def test_damaged_descriptions_are_named(text: str, model_folder: Path) -> None:
     (model_folder / "config.json").write_text(text)
-    with pytest.raises(ValueError, match=r"config\.json does not describe a model .* pass another"):
+    with pytest.raises(ValueError, match=r"config\.json: .* copy it again, or pass another"):
         ss.load(model_folder)
 
 

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from spikesight.models.base import Recipe, SpikingModel
+from spikesight.errors import UserError
+from spikesight.files.documents import read_json
+from spikesight.models.base import Quantization, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.passes.quantization import quantize
 from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import load_packed_tensors
+
+COPY_AGAIN = "copy it again, or pass another folder"
+
+
+class RecipeFile(msgspec.Struct, forbid_unknown_fields=True):
+    """What config.json of a saved model holds; see `spikesight.models.Recipe`."""
+
+    name: str
+    arguments: dict[str, Any]
+    quantization: Quantization | None = None
+    packed: bool = False
+    masked_image: MaskedImageSizes | None = None
+
+
+def read_recipe(folder: Path) -> RecipeFile:
+    """Reads config.json of a saved model.
+
+    Args:
+        folder: Where it lies.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        UserError: If it is damaged.
+    """
+    return read_json(folder / "config.json", RecipeFile, remedy=COPY_AGAIN)
 
 
 def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingModel:
@@ -49,17 +77,16 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
                 f"{folder} has no {name}; pass a folder that save_pretrained wrote, "
                 "such as run/best"
             )
+    recipe = read_recipe(folder)
     try:
-        recipe = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = _build(recipe, dtype)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{folder / 'config.json'} does not describe a model ({error!r}); copy it again, or "
-            "pass another folder"
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder / 'config.json'} does not describe a model ({error}); {COPY_AGAIN}"
         ) from error
     tensors = read_tensors(folder / "model.safetensors")
     try:
-        if recipe.get("packed"):
+        if recipe.packed:
             pack_synapses(model)
             model.recipe["packed"] = True
             load_packed_tensors(model, tensors)
@@ -67,7 +94,7 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
             model.load_state_dict(tensors)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
-            f"{folder / 'model.safetensors'} does not fit {recipe['name']}: {error}"
+            f"{folder / 'model.safetensors'} does not fit {recipe.name}: {error}"
         ) from error
     return model.eval()
 
@@ -90,10 +117,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _build(recipe: Recipe, dtype: torch.dtype) -> SpikingModel:
-    model: SpikingModel = create_model(recipe["name"], **recipe["arguments"]).to(dtype)
-    if "masked_image" in recipe:
-        model = MaskedAutoencoder(model, MaskedImageSizes(**recipe["masked_image"])).to(dtype)
-    if "quantization" in recipe:
-        quantize(model, **recipe["quantization"])
+def _build(recipe: RecipeFile, dtype: torch.dtype) -> SpikingModel:
+    model: SpikingModel = create_model(recipe.name, **recipe.arguments).to(dtype)
+    if recipe.masked_image is not None:
+        model = MaskedAutoencoder(model, recipe.masked_image).to(dtype)
+    if recipe.quantization is not None:
+        quantize(model, **recipe.quantization)
     return model

@@ -285,7 +285,9 @@ def _prepare(source: Source, config: DataConfig, failed: dict[str, str]) -> Sour
 def _decode_all(source: EncodedSource, config: DataConfig, failed: dict[str, str]) -> ArraySource:
     size, channels, count = config.image_size, config.channels, len(source.labels)
     # The mean and the standard deviation are not known yet, and reading needs none.
-    reader = Preprocessing(size, channels, (), (), config.crop_fraction)
+    reader = Preprocessing(
+        size, channels, (0.0,) * channels, (1.0,) * channels, config.crop_fraction
+    )
     loader = BatchLoader(
         EncodedImages(source, reader),
         EvaluationSampler(count, in_order=True),

@@ -19,8 +19,10 @@ from torchvision.transforms.functional import (
 
 from spikesight.data.augmentation import EvaluationTransform
 from spikesight.data.decoding import IMAGE_SUFFIXES, decode
-from spikesight.data.errors import CorruptImageError
+from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.normalisation import check_normalisation
+from spikesight.files.documents import check
+from spikesight.files.ranges import Positive, PositiveShare, Side
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,26 @@ class Preprocessing:
         classes: Names of the classes, in the order of the logits.
     """
 
-    image_size: int
+    image_size: Side
     channels: int
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    crop_fraction: float = 1.0
+    std: tuple[Positive, ...]
+    crop_fraction: PositiveShare = 1.0
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_normalisation("", self.mean, self.std)
+        if self.channels not in (1, 3):
+            raise DataError(
+                f"preprocessing.channels is {self.channels}; pass 1 (grey) or 3 (colour)"
+            )
+        for name in ("mean", "std"):
+            count = len(getattr(self, name))
+            if count != self.channels:
+                raise DataError(
+                    f"preprocessing.{name} has {count} values but preprocessing.channels is "
+                    f"{self.channels}; pass one value per channel"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values for JSON."""
@@ -53,10 +66,7 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Rebuilds a preprocessing from `to_dict`'s plain values."""
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**fields)
+        return check(values, cls, "preprocessing", error=DataError)
 
     @property
     def batch_transform(self) -> EvaluationTransform:

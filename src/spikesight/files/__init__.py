@@ -1,1 +1,1 @@
-"""How files of users are found and opened: one walker, one opener and one table of limits."""
+"""How files of users are found, opened and read: one walker, one opener, one table of limits."""

@@ -80,6 +80,12 @@ class Limit:
 TEXT_BYTES = Limit("TEXT_BYTES", 16 * _MIB, "bytes of text")
 """A list of names, a table of labels, a configuration."""
 
+DOCUMENT_BYTES = Limit("DOCUMENT_BYTES", 16 * _MIB, "bytes of JSON")
+"""The JSON of a model folder or of a run."""
+
+YAML_BYTES = Limit("YAML_BYTES", 256 * _KIB, "bytes of YAML")
+"""A configuration."""
+
 ANNOTATION_BYTES = Limit("ANNOTATION_BYTES", _GIB, "bytes of annotations")
 """A JSON file about a whole data set; COCO's largest has 380 MB."""
 

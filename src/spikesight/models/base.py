@@ -8,15 +8,24 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import torch
+from msgspec import Meta
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikesight.presentation import check_input, present
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import packed_tensors
+
+
+class Quantization(TypedDict):
+    """The arguments of `spikesight.quantize`."""
+
+    bits: Annotated[int, Meta(ge=2, le=8)]
+    recipe: Literal["deployable", "official"]
+    power_of_two: NotRequired[bool]
 
 
 class Recipe(TypedDict):
@@ -28,7 +37,7 @@ class Recipe(TypedDict):
 
     name: str
     arguments: dict[str, Any]
-    quantization: NotRequired[dict[str, Any]]
+    quantization: NotRequired[Quantization]
     packed: NotRequired[bool]
     masked_image: NotRequired[dict[str, Any]]
 

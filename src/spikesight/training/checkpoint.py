@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
 
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
+from spikesight.files.documents import check
 from spikesight.models import SpikingModel
+from spikesight.pretrained import COPY_AGAIN
 from spikesight.training.config import TaskName, TrainConfig, from_mapping
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
@@ -126,19 +130,29 @@ class Card:
                 "of one"
             )
         content = read_card(folder)
-        try:
-            metrics, steps = content["metrics"], content["preprocessing"]
-            kind = EventPreprocessing if EventPreprocessing.describes(steps) else Preprocessing
-            return cls(
-                data=from_mapping(DataConfig, content["data"]),
-                preprocessing=kind.from_dict(steps),
-                epoch=content["epoch"],
-                weights=content["weights"],
-                metrics=None if metrics is None else FIGURES[task](**metrics),
-                task=task,
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{folder / CARD} is damaged: {error!r}") from error
+        kind: Any = Preprocessing
+        steps = content.get("preprocessing")
+        if isinstance(steps, dict) and EventPreprocessing.describes(steps):
+            kind = EventPreprocessing
+            del steps["kind"]
+        file: Any = _CardFile
+        card = check(content, file[kind, FIGURES[task]], str(folder / CARD), remedy=COPY_AGAIN)
+        return cls(card.data, card.preprocessing, card.epoch, card.weights, card.metrics, task)
+
+
+StepsT = TypeVar("StepsT")
+FiguresT = TypeVar("FiguresT")
+
+
+class _CardFile(msgspec.Struct, Generic[StepsT, FiguresT], forbid_unknown_fields=True):
+    """What run.json of a classifier or of a pre-trained trunk holds."""
+
+    data: DataConfig
+    preprocessing: StepsT
+    epoch: Annotated[int, msgspec.Meta(ge=0)]
+    weights: Literal["model", "ema"]
+    metrics: FiguresT | None
+    task: TaskName = "classification"
 
 
 @dataclass

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
+from spikesight.errors import UserError
+from spikesight.files.documents import read_json, shortened
 from spikesight.models import SpikingModel
+from spikesight.pretrained import COPY_AGAIN, RecipeFile, read_recipe
 from spikesight.training.config import TaskName
 from spikesight.training.storage import replaced_folder
 
@@ -30,20 +32,14 @@ def read_card(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the folder has none.
-        ValueError: If it is damaged.
+        UserError: If it is damaged.
     """
     path = folder / CARD
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} has no {CARD}; pass a folder that training wrote, such as run/best"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it holds no fields")
-    return content
+    return read_json(path, dict[str, Any], remedy=COPY_AGAIN)
 
 
 def saved_task(folder: Path) -> TaskName:
@@ -54,11 +50,14 @@ def saved_task(folder: Path) -> TaskName:
 
     Raises:
         FileNotFoundError: If the folder has no run.json.
-        ValueError: If it is damaged.
+        UserError: If it is damaged.
     """
     task: TaskName = read_card(folder).get("task", "classification")
     if task not in get_args(TaskName):
-        raise ValueError(f"{folder / CARD} is damaged: there is no task {task!r}")
+        raise UserError(
+            f"{folder / CARD}: task: {shortened(repr(task))} is none of "
+            f"{', '.join(get_args(TaskName))}; {COPY_AGAIN}"
+        )
     return task
 
 
@@ -87,7 +86,7 @@ def resolve_model_folder(folder: str | Path) -> Path:
     )
 
 
-def saved_recipe(folder: Path) -> dict[str, Any] | None:
+def saved_recipe(folder: Path) -> RecipeFile | None:
     """What config.json says of a folder that holds a saved model and nothing else.
 
     Args:
@@ -100,11 +99,9 @@ def saved_recipe(folder: Path) -> dict[str, Any] | None:
     if not _MODEL_FILES <= names <= _MODEL_FILES | {CARD}:
         return None
     try:
-        recipe = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_recipe(folder)
+    except (OSError, UserError):
         return None
-    described = isinstance(recipe, dict) and recipe.keys() >= {"name", "arguments"}
-    return recipe if described else None
 
 
 def check_model_output(output: Path, source: Path, *, to_train_on: bool = False) -> None:
@@ -131,7 +128,7 @@ def check_model_output(output: Path, source: Path, *, to_train_on: bool = False)
     if not any(output.iterdir()):
         return
     recipe = saved_recipe(output)
-    if recipe is None or (to_train_on and ("quantization" not in recipe or recipe.get("packed"))):
+    if recipe is None or (to_train_on and (recipe.quantization is None or recipe.packed)):
         kind = "an earlier quantised model to train on" if to_train_on else "an earlier model"
         raise ValueError(
             f"output {output} holds something else than {kind}; pass another output, or move it "

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
 
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
+from spikesight.files.documents import check
 from spikesight.inference import ViewConfig
+from spikesight.pretrained import COPY_AGAIN
 from spikesight.training.config import TaskName, from_mapping, merge
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
@@ -64,20 +68,18 @@ class SceneCard:
                 f"{folder} holds {describe_task(task)} and this works on segmenters; pass the run "
                 "of one"
             )
-        content = read_card(folder)
-        try:
-            metrics = content["metrics"]
-            return cls(
-                task=task,
-                data=from_mapping(SceneConfig, content["scenes"]),
-                preprocessing=ScenePreprocessing.from_dict(content["preprocessing"]),
-                epoch=content["epoch"],
-                weights=content["weights"],
-                metrics=None if metrics is None else FIGURES[task](**metrics),
-                view=from_mapping(ViewConfig, content["view"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{folder / CARD} is damaged: {error!r}") from error
+        file: Any = _CardFile
+        kind, name = file[FIGURES[task]], str(folder / CARD)
+        card = check(read_card(folder), kind, name, remedy=COPY_AGAIN)
+        return cls(
+            task,
+            card.scenes,
+            card.preprocessing,
+            card.epoch,
+            card.weights,
+            card.metrics,
+            card.view,
+        )
 
     def seen(self, changes: dict[str, Any]) -> ViewConfig:
         """How photos are shown, with some fields changed.
@@ -89,3 +91,18 @@ class SceneCard:
             ValueError: If a field is unknown or a value invalid.
         """
         return from_mapping(ViewConfig, merge(asdict(self.view), changes))
+
+
+FiguresT = TypeVar("FiguresT")
+
+
+class _CardFile(msgspec.Struct, Generic[FiguresT], forbid_unknown_fields=True):
+    """What run.json of a segmenter holds."""
+
+    task: TaskName
+    scenes: SceneConfig
+    view: ViewConfig
+    preprocessing: ScenePreprocessing
+    epoch: Annotated[int, msgspec.Meta(ge=0)]
+    weights: Literal["model", "ema"]
+    metrics: FiguresT | None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
-from spikesight.pretrained import read_tensors
+from spikesight.pretrained import RecipeFile, read_recipe, read_tensors
 from spikesight.training.config import ModelConfig
 from spikesight.training.run_folder import resolve_model_folder
 
@@ -44,7 +43,7 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
             for name, tensor in tensors.items()
             if name.startswith(_TRUNK + _TRUNK)
         }
-        trunk_alone = not nested or _described(folder).get("name") != model.recipe["name"]
+        trunk_alone = not nested or _name(folder) != model.recipe["name"]
         tensors = nested if nested and trunk_alone else tensors
     else:
         trunk_alone = False
@@ -70,12 +69,15 @@ def saved_quantization(wanted: ModelConfig) -> dict[str, Any] | None:
     assert wanted.weights is not None
     folder = resolve_model_folder(wanted.weights)
     described = _described(folder)
-    if described.get("packed"):
+    if described is not None and described.packed:
         raise ValueError(
             f"model.weights={folder} holds packed weights, which cannot be trained on; pass the "
             "folder of the run that they were packed from"
         )
-    saved: dict[str, Any] | None = described.get("quantization")
+    saved: dict[str, Any] | None = None
+    if described is not None and described.quantization is not None:
+        known = described.quantization
+        saved = {**known, "power_of_two": known.get("power_of_two", False)}
     if saved is not None:
         asked = {name: getattr(wanted, name) for name in ("bits", "recipe", "power_of_two")}
         if asked != saved:
@@ -87,16 +89,18 @@ def saved_quantization(wanted: ModelConfig) -> dict[str, Any] | None:
     return saved
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    described: dict[str, Any] = (
-        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    )
-    return described
+def _described(folder: Path) -> RecipeFile | None:
+    return read_recipe(folder) if (folder / "config.json").is_file() else None
+
+
+def _name(folder: Path) -> str | None:
+    described = _described(folder)
+    return None if described is None else described.name
 
 
 def _is_autoencoder(folder: Path) -> bool:
-    return "masked_image" in _described(folder)
+    described = _described(folder)
+    return described is not None and described.masked_image is not None
 
 
 def _fill(model: SpikingModel, tensors: dict[str, Tensor], folder: Path) -> list[str]:

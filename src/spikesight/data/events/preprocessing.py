@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from spikesight.data.decoding import IMAGE_SUFFIXES, decode
@@ -17,6 +18,8 @@ from spikesight.data.events.reading import RECORDING_SUFFIXES, read_events
 from spikesight.data.events.recording import SKIPPING, Events
 from spikesight.data.events.saccades import saccade_events
 from spikesight.data.preprocessing import read_bytes, to_tensor
+from spikesight.files.documents import check
+from spikesight.files.ranges import Positive, SensorSide, Side, Steps
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class EventPreprocessing:
         classes: Names of the classes, in the order of the logits.
     """
 
-    image_size: int
-    channels: int
-    frames: int
+    image_size: Side
+    channels: Annotated[int, Meta(ge=2, le=3)]
+    frames: Steps
     slicing: Slicing = "count"
-    max_count: int = 127
-    sensor: tuple[int, int] | None = None
+    max_count: Annotated[int, Meta(ge=1, le=255)] = 127
+    sensor: tuple[SensorSide, SensorSide] | None = None
     saccades: bool = False
-    threshold: float = 0.25
+    threshold: Positive = 0.25
     classes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,10 +56,8 @@ class EventPreprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EventPreprocessing:
         """Rebuilds a preprocessing from `to_dict`'s plain values."""
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"
-        }
-        return cls(**fields)
+        fields = {name: value for name, value in values.items() if name != "kind"}
+        return check(fields, cls, "preprocessing", error=DataError)
 
     @staticmethod
     def describes(values: dict[str, Any]) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from spikesight.data.augmentation import EvaluationTransform
+from spikesight.data.errors import DataError
 from spikesight.data.normalisation import check_normalisation
 from spikesight.data.segmentation.scene import ClassTable
+from spikesight.files.documents import check
+from spikesight.files.ranges import Pixels, Positive, Side
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,12 @@ class ScenePreprocessing:
         table: The classes.
     """
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    crop_size: tuple[int, int]
-    evaluation_size: tuple[int, int] | None
+    mean: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
+    crop_size: tuple[Side, Side]
+    evaluation_size: tuple[Pixels, Pixels] | None
     table: ClassTable
-    channels: int = 3
+    channels: Literal[3] = 3
 
     def __post_init__(self) -> None:
         check_normalisation("", self.mean, self.std)
@@ -70,20 +73,7 @@ class ScenePreprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ScenePreprocessing:
         """Rebuilds a preprocessing from `to_dict`'s plain values."""
-        table = values["table"]
-        limits = values["evaluation_size"]
-        return cls(
-            tuple(values["mean"]),
-            tuple(values["std"]),
-            (values["crop_size"][0], values["crop_size"][1]),
-            None if limits is None else (limits[0], limits[1]),
-            ClassTable(
-                tuple(table["names"]),
-                tuple((c[0], c[1], c[2]) for c in table["colours"]),
-                tuple(table["things"]),
-                tuple(table.get("ids", ())),  # runs before ids were kept have none
-            ),
-        )
+        return check(values, cls, "preprocessing", error=DataError)
 
 
 def sample_crop(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from spikesight.data.errors import DataError
 
 VOID = -1
-Colour = tuple[int, int, int]
+Channel = Annotated[int, Meta(ge=0, le=255)]
+Colour = tuple[Channel, Channel, Channel]
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,15 @@ class ClassTable:
     ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        assert len(self.colours) == len(self.names)
-        assert len(self.ids) in (0, len(self.names))
-        assert all(0 <= thing < len(self.names) for thing in self.things)
+        count = len(self.names)
+        if len(self.colours) != count or len(self.ids) not in (0, count):
+            raise DataError(
+                f"a table of {count} classes has {len(self.colours)} colours and {len(self.ids)} "
+                "ids; give every class a colour, and every or no class an id"
+            )
+        for thing in self.things:
+            if not 0 <= thing < count:
+                raise DataError(f"things names class {thing} of {count}; number classes from 0")
 
     def __len__(self) -> int:
         return len(self.names)

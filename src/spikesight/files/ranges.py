@@ -1,0 +1,36 @@
+"""What the fields of documents and configurations may hold, as msgspec checks it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Side = Annotated[int, Meta(ge=1, le=4096)]
+"""Height or width of what a model sees, in pixels."""
+
+Pixels = Annotated[int, Meta(ge=1, le=2**20)]
+"""A length that only limits others, in pixels."""
+
+SensorSide = Annotated[int, Meta(ge=1, le=2**14)]
+"""Height or width of an event camera's sensor, in pixels."""
+
+Width = Annotated[int, Meta(ge=1, le=2**16)]
+"""Channels, classes, queries."""
+
+Depth = Annotated[int, Meta(ge=0, le=256)]
+"""Layers or blocks."""
+
+Steps = Annotated[int, Meta(ge=1, le=1024)]
+"""Time steps T."""
+
+Levels = Annotated[int, Meta(ge=1, le=2**16)]
+"""Largest count D of a neuron per time step."""
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""How many there are of something."""
+
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+PositiveShare = Annotated[float, Meta(gt=0, le=1)]
+"""A share of something of which there must be some."""
