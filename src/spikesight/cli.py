@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import os
 import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
 from typing import Any
 
 _BOOLEANS = ("true", "false", "yes", "no")
 _LONGEST_ERROR = 800
+# Where bytes that are no UTF-8 stay while words are parsed: at the end of the private use area.
+_CARRIER = 0x10FF00 - 0xDC00
+_FIRST_CARRIED = "\U0010ff80"
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 after a failed run, 2 after a mistake in what was asked, 128 + n after
         signal n.
     """
+    _print_any_name()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -218,10 +224,11 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
         bits: Bits of a weight for these sizes.
     """
     import torch
-    from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     import spikesight
+    from spikesight.files.printing import print_table
     from spikesight.passes.quantization import packed_bytes
 
     names = spikesight.list_models(pattern)
@@ -247,8 +254,8 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
         if not sizes:
             input_ = f"any number of channels, sides divisible by {model.stride}"
             described = (input_, str(arguments["neuron"] or "i_lif"))
-        table.add_row(name, f"{parameters / 1e6:.2f} M", *shown, *described)
-    Console().print(table)
+        table.add_row(Text(name), f"{parameters / 1e6:.2f} M", *shown, *described)
+    print_table(table)
 
 
 def _run(name: str, words: list[str]) -> None:
@@ -285,7 +292,8 @@ def _run(name: str, words: list[str]) -> None:
     elif words and not words[0].startswith("-") and not _required(function):
         words = [f"--{next(iter(hints))}={words[0]}", *words[1:]]
     try:
-        parsed = parser.instantiate(parser.parse_args(words))
+        parsed = parser.parse_args([_carried(word) for word in words])
+        parsed = parser.instantiate(_delivered(parsed))
     except Exception as error:
         raise ValueError(str(error)) from error
     values = {key: value for key, value in parsed.as_dict().items() if key != "config"}
@@ -293,6 +301,28 @@ def _run(name: str, words: list[str]) -> None:
         function(configuration(**values))
     else:
         function(**values)
+
+
+def _carried(word: str) -> str:
+    """A word as the parser, which refuses bytes that are no UTF-8, takes it."""
+    return "".join(chr(ord(c) + _CARRIER) if "\udc80" <= c <= "\udcff" else c for c in word)
+
+
+def _delivered(value: Any) -> Any:
+    """What was parsed, with the bytes that were carried."""
+    if isinstance(value, str | Path):
+        kind = type(value)
+        return kind(
+            "".join(chr(ord(c) - _CARRIER) if c >= _FIRST_CARRIED else c for c in str(value))
+        )
+    if isinstance(value, list):
+        return [_delivered(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _delivered(item) for key, item in value.items()}
+    if hasattr(value, "as_dict"):  # a namespace
+        for key in list(vars(value)):
+            value[key] = _delivered(value[key])
+    return value
 
 
 def _required(function: Callable[..., Any]) -> list[str]:
@@ -369,11 +399,20 @@ def _print_overview() -> None:
 def _fail(message: str, code: int) -> int:
     from rich.console import Console
 
-    line = "error: " + " ".join(message.split())
+    from spikesight.files.names import show
+
+    line = show("error: " + " ".join(message.split()))
     if len(line) > _LONGEST_ERROR:
         line = line[:_LONGEST_ERROR] + " … (--debug shows all of it)"
     Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     return code
+
+
+def _print_any_name() -> None:
+    """Characters that the output's encoding lacks become escapes instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _leave_processes() -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.network_energy import energy
 from spikesight.deployment_commands import network_and_images, verify_deployed
+from spikesight.files.names import show
+from spikesight.files.writing import place_for_file, place_for_folder
 from spikesight.interop import load_official
 from spikesight.models import SpikingModel
 from spikesight.passes import QuantizationRecipe, quantize, verify
@@ -89,6 +91,8 @@ def energy_command(
         images: Number of images.
         html: Also write the report as one self-contained page.
     """
+    if html is not None:
+        place_for_file(html, "html", (".html", ".htm"))
     network: SpikingModel | Deployed
     if model.is_file():
         network, x = network_and_images(model, run, data, split, images)
@@ -101,7 +105,7 @@ def energy_command(
         print(report.attention_table())
     if html is not None:
         report.to_html(html)
-        print(f"report in {html}")
+        print(f"report in {show(html)}")
 
 
 def quantize_command(
@@ -138,6 +142,7 @@ def quantize_command(
     """
     folder = resolve_model_folder(source)
     check_model_output(output, folder, to_train_on=True)
+    place_for_folder(output.parent, "output")
     model = load(folder)
     batches = training_batches(folder, data, images)
     changed = change_form(model, batches, rep_conv=rep_conv, mprf=mprf)
@@ -161,9 +166,8 @@ def quantize_command(
         values = (f"{name}{f.headline().removeprefix(figure)}" for name, f in measured.items())
         print(f"{figure} on {metrics.images:,} validation images: {', '.join(values)}")
     card = Card.read(folder) if classifies else SceneCard.read(folder)
-    output.parent.mkdir(parents=True, exist_ok=True)
     save_model(output, quantized, replace(card, weights="model", metrics=metrics))
-    print(f"{bits} bits ({recipe}) in {output}; train it on with --model.weights={output}")
+    print(f"{bits} bits ({recipe}) in {output}; train it on with --model.weights={show(output)}")
 
 
 def convert_command(
@@ -188,14 +192,15 @@ def convert_command(
     """
     folder = resolve_model_folder(source) if family is None else source
     check_model_output(output, folder)
+    place_for_folder(output.parent, "output")
     model = load(folder) if family is None else _official(family, source, configuration or {})
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replaced_folder(output) as new:
         model.save_pretrained(new, half=half, packed=packed)
         if family is None and (folder / CARD).is_file():
             shutil.copyfile(folder / CARD, new / CARD)
     size = (output / "model.safetensors").stat().st_size
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {size:,} bytes in {output}")
+    count = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{count:,} parameters, {size:,} bytes in {show(output)}")
 
 
 def _official(family: str, checkpoint: Path, configuration: dict[str, Any]) -> SpikingModel:

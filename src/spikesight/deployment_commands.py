@@ -13,8 +13,10 @@ from torch import Tensor
 from spikesight.data import build_evaluation_loader
 from spikesight.deployment.audit_report import audit
 from spikesight.deployment.deploying import deploy
-from spikesight.deployment.exporting import ExportError
+from spikesight.deployment.exporting import EXPORT_ENDINGS, ExportError
 from spikesight.deployment.network import Deployed
+from spikesight.files.names import show
+from spikesight.files.writing import place_for_file
 from spikesight.passes.text_table import text_table
 from spikesight.pretrained import load
 from spikesight.timing import time_alternating
@@ -45,12 +47,10 @@ def deploy_command(
         max_size: Largest height and width of an input; those of the training images if omitted.
         accuracy: Whether to measure both networks on the whole split; classifiers only.
     """
-    if output.suffix != ".spk":
-        raise ValueError(f"output is {output}; pass a file ending in .spk")
+    place_for_file(output, "output", (".spk",))
     folder = resolve_model_folder(folder)
     model = load(folder)
     x = sample_images(folder, data, images, split)
-    output.parent.mkdir(parents=True, exist_ok=True)
     net = deploy(model, x[:1], max_size, x.split(64), weight_bits)
     result = net.verify(x[:16], against=("spikes", "training"))
     print(result.table())
@@ -59,7 +59,7 @@ def deploy_command(
     if accuracy and saved_task(folder) == "classification":
         print(_accuracies(folder, data, split, {"trained": model.eval(), "deployed": net}))
     net.save(output)
-    print(f"{output.stat().st_size:,} bytes in {output}")
+    print(f"{output.stat().st_size:,} bytes in {show(output)}")
 
 
 def verify_deployed(net: Deployed, x: Tensor, against: str) -> None:
@@ -107,8 +107,9 @@ def export_command(
         size: Height and width of the inputs; the network's largest size if omitted.
         frames: Whether the file takes frames, such as those of events, instead of still images.
     """
+    place_for_file(output, "output", EXPORT_ENDINGS)
     path = Deployed.load(model).export(output, size, frames=frames)
-    print(f"{path.stat().st_size:,} bytes in {path}")
+    print(f"{path.stat().st_size:,} bytes in {show(path)}")
 
 
 def bench_command(

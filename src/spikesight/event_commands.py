@@ -8,6 +8,8 @@ from typing import Any, Literal
 from spikesight.data import DataConfig
 from spikesight.data.events import Events, event_frames, read_events, save_gif
 from spikesight.data.events.conversion import convert_photos
+from spikesight.files.names import show
+from spikesight.files.writing import place_for_file, place_for_folder
 from spikesight.passes.text_table import text_table
 from spikesight.training.config import from_mapping
 
@@ -30,11 +32,13 @@ def events_command(
         size: Height and width of the frames; the sensor's if omitted.
         sensor: Width and height where the file does not state them, as --sensor=[346,260].
     """
+    if gif is not None:
+        place_for_file(gif, "gif", (".gif",))
     events = read_events(recording, sensor)
     print(text_table((str(recording), ""), _describe(events)))
     if gif is not None:
         counts = event_frames(events, frames, slicing, size=size)
-        print(f"{frames} frames in {save_gif(counts, gif)}")
+        print(f"{frames} frames in {show(save_gif(counts, gif))}")
 
 
 def _describe(events: Events) -> list[tuple[str, str]]:
@@ -81,7 +85,8 @@ def saccades_command(
         threshold: Step of the log brightness that makes an event.
         limit: Most photos of each part.
     """
+    place_for_folder(output, "output")
     config = from_mapping(DataConfig, data or {})
     recordings, events = convert_photos(config, output, size, threshold, limit)
     print(f"{recordings:,} recordings with {events / max(recordings, 1):,.0f} events on average")
-    print(f"in {output}")
+    print(f"in {show(output)}")

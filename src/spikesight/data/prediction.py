@@ -15,6 +15,7 @@ from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.preprocessing import Preprocessing
+from spikesight.files.own_pictures import is_own_picture
 
 
 class PredictionImages:
@@ -25,6 +26,7 @@ class PredictionImages:
 
     Attributes:
         files: All files, in the order in which they come.
+        own: Files that are left out, since predict wrote them.
         skipped: Name and reason of every image that was skipped so far.
 
     Args:
@@ -33,9 +35,11 @@ class PredictionImages:
         preprocessing: That of the model.
         batch_size: Images per batch.
         on_corrupt: What an image that cannot be decoded does.
+        sheet: A picture that is going to be written, which is no input.
 
     Raises:
-        DataError: A path does not exist, or a folder holds no image.
+        DataError: A path does not exist, a folder holds no image, or all of them are pictures that
+            predict wrote.
     """
 
     def __init__(
@@ -44,10 +48,16 @@ class PredictionImages:
         preprocessing: Preprocessing | EventPreprocessing,
         batch_size: int = 32,
         on_corrupt: OnCorrupt = "stop",
+        sheet: Path | None = None,
     ) -> None:
         if isinstance(paths, (str, os.PathLike)):
             paths = [paths]
-        self.files = [file for path in paths for file in find_images(path, preprocessing.suffixes)]
+        found = [file for path in paths for file in find_images(path, preprocessing.suffixes)]
+        written = None if sheet is None else sheet.resolve()
+        self.own = [file for file in found if file.resolve() == written or is_own_picture(file)]
+        self.files = [file for file in found if file not in set(self.own)]
+        if not self.files:
+            raise DataError(f"{paths[0]}: holds only pictures that predict wrote; pass other files")
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.on_corrupt = on_corrupt

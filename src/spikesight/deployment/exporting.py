@@ -28,6 +28,8 @@ _PACKAGES = {
     ".xml": ("openvino",),
     ".nir": ("nir",),
 }
+EXPORT_ENDINGS = tuple(_PACKAGES)
+"""What files of other runtimes end in."""
 
 
 class ExportError(ValueError):

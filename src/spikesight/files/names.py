@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import unicodedata
+from pathlib import Path
 
 from spikesight.errors import FileError, UserError
 
@@ -19,6 +21,9 @@ _SYSTEM_FOLDERS = frozenset(
     }
 )
 
+# Marks that turn the direction of what follows: "gpj.\u202excod" would read as "docx.jpg".
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
 
 def is_hidden(part: str) -> bool:
     """Whether a file or folder of this name, one part of a path, is left out everywhere."""
@@ -28,16 +33,24 @@ def is_hidden(part: str) -> bool:
 def show(name: str | os.PathLike[str]) -> str:
     """A name as messages show it: on one line, and encodable whatever bytes it has."""
     text = os.fspath(name)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def show_path(path: Path) -> str:
+    """A path relative to the current folder where it lies below it, else as it was given."""
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return show(path)
 
 
 def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":
         # So stands a byte in names that are not UTF-8.
         return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
+    # Controls, halves of characters and ends of lines; what joins letters and emoji stays.
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNING:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
 
 
 def check_name(name: str, where: str, error: type[UserError] = FileError) -> None:

@@ -193,10 +193,11 @@ class EnergyReport:
         return text_table(header, rows)
 
     def to_html(self, path: str | Path) -> None:
-        """Writes the report as one self-contained page."""
+        """Writes the report as one self-contained page; its folder is made if it is not there."""
+        from spikesight.files.writing import place_for_file
         from spikesight.reports.energy_page import energy_page
 
-        Path(path).write_text(energy_page(self), encoding="utf-8")
+        place_for_file(Path(path), "html").write_text(energy_page(self), encoding="utf-8")
 
 
 def _row(layer: LayerEnergy) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spikesight.files.names import show
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligns rows under a header; the first column to the left, the others to the right."""
-    table = [tuple(header), *map(tuple, rows)]
+    table = [[show(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikesight.analysis import ScoreDistribution, Sensitivity
+from spikesight.files.names import show
 
 _SPIKE, _TWIN = "#d55e00", "#0072b2"
 
@@ -35,7 +36,9 @@ def draw_score_histograms(distributions: Sequence[ScoreDistribution], path: Path
         axis.bar(middles.tolist(), scores.shares.tolist(), width, color=_SPIKE)
         axis.plot(middles.tolist(), normal.tolist(), color=_TWIN, label="normal")
         axis.set_title(
-            f"{scores.name}\n{scores.entropy:.2f} of {scores.normal_entropy:.2f} bits", fontsize=9
+            f"{show(scores.name)}\n{scores.entropy:.2f} of {scores.normal_entropy:.2f} bits",
+            fontsize=9,
+            parse_math=False,
         )
         axis.set_xlabel("(score - mean) / deviation")
     axes[0].set_ylabel("share of the scores")
@@ -60,11 +63,13 @@ def draw_sensitivity(results: Sequence[Sensitivity], path: Path, unit: str = "to
         raise ValueError("there is no sensitivity to draw; pass what module_sensitivity returned")
     figure = Figure(figsize=(1.4 * len(results) + 1, 3.2), layout="constrained")
     axis = figure.subplots()
-    names = [result.group for result in results]
+    names = [show(result.group) for result in results]
     colours = [_TWIN if result.group == "nothing" else _SPIKE for result in results]
     bars = axis.bar(names, [result.measured for result in results], color=colours)
     axis.bar_label(bars, [f"{r.measured:.1f}\n({r.difference:+.1f})" for r in results], fontsize=8)
+    for label in axis.get_xticklabels():
+        label.set_parse_math(False)
     axis.margins(y=0.2)
-    axis.set_ylabel(unit)
+    axis.set_ylabel(unit, parse_math=False)
     axis.set_xlabel("what is changed")
     figure.savefig(path, dpi=120)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from spikesight.data.segmentation import ClassTable, Truth
+from spikesight.files.names import show
 
 _OPACITY = 0.55
 _LEAST_HEIGHT = 240
@@ -69,17 +70,20 @@ def _with_legend(
     line = max(picture.height // 26, 14)
     font = ImageFont.load_default(size=line * 0.75)
     room = picture.height // line - 1
-    texts = [f"{classes.names[n]}  {100 * int(counts[n]) / class_map.numel():.1f} %" for n in order]
+    names = [show(name) for name in classes.names]
+    texts = [f"{names[n]}  {100 * int(counts[n]) / class_map.numel():.1f} %" for n in order]
+    boxes = len(order)
     if len(order) > room:
-        texts = [*texts[: room - 1], f"and {len(order) - room + 1} more"]
-    longest = [f"{name}  100.0 %" for name in classes.names] if steady else texts
+        boxes = room - 1
+        texts = [*texts[:boxes], f"and {len(order) - boxes} more"]
+    longest = [f"{name}  100.0 %" for name in names] if steady else texts
     width = 2 * line + max((int(font.getlength(text)) for text in longest), default=0) + line // 2
     sheet = Image.new("RGB", (picture.width + width, picture.height), "white")
     sheet.paste(picture, (0, 0))
     draw = ImageDraw.Draw(sheet)
     for row, text in enumerate(texts):
         left, top = picture.width + line // 2, line // 2 + row * line
-        if row < len(order) and not text.startswith("and "):
+        if row < boxes:
             box = (left, top + line * 0.15, left + line * 0.8, top + line * 0.85)
             draw.rectangle(box, fill=classes.colours[order[row]], outline="black")
         draw.text((left + line * 1.2, top), text, fill="black", font=font)

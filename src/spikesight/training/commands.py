@@ -7,15 +7,26 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from spikesight.data.events import save_gif
+from spikesight.errors import UserError
+from spikesight.files.names import show, show_path
+from spikesight.files.printing import print_table
+from spikesight.files.writing import distinct_stems, place_for_file, place_for_folder
 from spikesight.passes.text_table import text_table
 from spikesight.training.config import TrainConfig
 from spikesight.training.figures import Figures
 from spikesight.training.neuron_checks import silence_report
-from spikesight.training.prediction import draw_contact_sheet, predict
+from spikesight.training.prediction import (
+    SHEET_ENDINGS,
+    SHEET_PICTURES,
+    Prediction,
+    draw_contact_sheet,
+    predict,
+)
+from spikesight.training.prediction_tables import TABLE_ENDINGS, write_guesses
 from spikesight.training.run_folder import resolve_model_folder, saved_task
 from spikesight.training.seeds import SUMMARY, train_seeds
 from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
@@ -55,7 +66,7 @@ def train_command(config: TrainOptions) -> None:
     result = train_seeds(run, config.seeds)
     if os.environ.get("RANK", "0") == "0":
         print(result.table())
-        print(f"figures in {result.folder / SUMMARY}")
+        print(f"figures in {show(result.folder / SUMMARY)}")
 
 
 def val_command(
@@ -95,6 +106,8 @@ def val_command(
             folder, data, split, batch_size or 128, precision, device, limit_batches
         )
     else:
+        if pictures is not None:
+            place_for_folder(pictures, "pictures")
         if pictures is not None and os.environ.get("RANK", "0") == "0":
             drawn = draw_segmenter(folder, pictures, data, split)
         figures = validate_segmenter(
@@ -108,7 +121,7 @@ def val_command(
     if figures.silent_neurons:
         print(silence_report(figures.silent_neurons))
     for picture in drawn:
-        print(f"picture in {picture}")
+        print(f"picture in {show(picture)}")
 
 
 def _by_class(figures: SemanticFigures | PanopticFigures) -> str:
@@ -130,8 +143,11 @@ def predict_command(
     on_corrupt: Literal["stop", "skip"] = "stop",
     view: dict[str, Any] | None = None,
     every: int = 1,
+    table: Path | None = None,
 ) -> None:
     """Shows what a model sees in pictures: guesses, or segments drawn over photos and videos.
+
+    Pictures that predict wrote itself are no inputs.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
@@ -139,41 +155,64 @@ def predict_command(
             events), and folders that are searched for them.
         output: PNG file of a contact sheet to write, with a GIF of each recording beside it; for a
             segmenter the folder of its overlays, class-index PNGs and COCO panoptic files.
-            predictions.png or predictions if omitted.
+            predictions.png or predictions if omitted. A file ending in .csv or .json is a table
+            instead of pictures.
         batch_size: Images per forward pass of a classifier.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable image ends the command or is left out.
         view: How photos are shown to a segmenter, as for val.
         every: Of a video take every so-manieth frame.
+        table: Also write a table, .csv or .json: the guesses for each picture, or a segmenter's
+            segments with their classes, areas and boxes.
     """
-    if saved_task(resolve_model_folder(folder)) != "classification":
-        written = segment_files(
-            folder,
-            images,
-            output or Path("predictions"),
-            view,
-            every,
-            device,
-            on_corrupt,
-        )
-        if not written:
-            raise ValueError("none of the files could be read")
-        for result in written:
-            print(f"{result.file.name}: {result.overlay}, {result.classes}")
+    classifies = saved_task(resolve_model_folder(folder)) == "classification"
+    pictures: Path | None = output or Path("predictions.png" if classifies else "predictions")
+    if output is not None and output.suffix.lower() in TABLE_ENDINGS:
+        if table is not None:
+            raise UserError(f"output {output} is a table and table is {table}; pass one of them")
+        pictures, table = None, output
+    if table is not None:
+        place_for_file(table, "table", TABLE_ENDINGS)
+    if classifies:
+        if pictures is not None:
+            place_for_file(pictures, "output", SHEET_ENDINGS)
+        _guess(predict(folder, images, batch_size, device, on_corrupt, pictures), pictures, table)
         return
-    predictions = predict(folder, images, batch_size, device, on_corrupt)
+    if pictures is not None:
+        place_for_folder(pictures, "output")
+    written = segment_files(folder, images, pictures, view, every, device, on_corrupt, table)
+    if not written:
+        raise ValueError("none of the files could be read")
+    for result in written:
+        if result.overlay is not None and result.classes is not None:
+            places = f"{show(result.overlay)}, {show(result.classes)}"
+            print(f"{show_path(result.file)}: {places}")
+    if table is not None:
+        print(f"segments in {show(table)}")
+
+
+def _guess(predictions: list[Prediction], pictures: Path | None, table: Path | None) -> None:
     if not predictions:
         raise ValueError("none of the images could be read")
-    table = Table("image", "first guess", "others")
+    shown_guesses = Table("image", "first guess", "others")
     for prediction in predictions:
         (first, share), *others = prediction.guesses
         rest = ", ".join(f"{name} {value:.1%}" for name, value in others)
-        table.add_row(prediction.file.name, f"{first} {share:.1%}", rest)
-    Console().print(table)
-    output = output or Path("predictions.png")
-    draw_contact_sheet(predictions, output)
-    print(f"pictures in {output}")
-    for prediction in predictions:
-        if prediction.frames is not None:
-            name = f"{output.stem}_{prediction.file.stem}.gif"
-            print(f"frames in {save_gif(prediction.frames, output.with_name(name))}")
+        cells = (show_path(prediction.file), show(f"{first} {share:.1%}"), show(rest))
+        shown_guesses.add_row(*map(Text, cells))
+    print_table(shown_guesses)
+    if table is not None:
+        write_guesses(predictions, table)
+        print(f"guesses in {show(table)}")
+    if pictures is None:
+        return
+    draw_contact_sheet(predictions, pictures)
+    count = len(predictions)
+    cut = f" (the first {SHEET_PICTURES} of {count:,})" if count > SHEET_PICTURES else ""
+    print(f"pictures in {show(pictures)}{cut}")
+    recordings = [p for p in predictions if p.frames is not None]
+    stems = distinct_stems([prediction.file for prediction in recordings])
+    for prediction, stem in zip(recordings, stems, strict=True):
+        assert prediction.frames is not None
+        gif = pictures.with_name(f"{pictures.stem}_{stem}.gif")
+        print(f"frames in {show(save_gif(prediction.frames, gif))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from spikesight.data import EventPreprocessing, PredictionImages
+from spikesight.data.decoding import decode
 from spikesight.data.events import draw_frames
+from spikesight.data.preprocessing import read_bytes
+from spikesight.files.names import show, show_path
+from spikesight.files.own_pictures import OWN_MARK
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
 from spikesight.training.preparation import build_accelerator
@@ -21,6 +26,11 @@ from spikesight.training.run_folder import resolve_model_folder
 _GUESSES = 5
 _COLUMNS = 4
 _THUMBNAIL = 256
+_TITLE, _LINE = 24, 44  # characters that have room in the sheet
+SHEET_PICTURES = 40
+"""Most pictures of a contact sheet."""
+SHEET_ENDINGS = (".png", ".jpg", ".pdf", ".svg", ".jpeg", ".webp", ".tif", ".tiff", ".eps", ".ps")
+"""Of the formats that matplotlib writes those that people use."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ def predict(
     batch_size: int = 64,
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
+    sheet: Path | None = None,
 ) -> list[Prediction]:
     """Guesses what pictures or recordings show.
 
@@ -55,9 +66,10 @@ def predict(
         batch_size: Images per forward pass.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable image ends the call or is left out.
+        sheet: A picture that is going to be written, which is no input.
 
     Returns:
-        One prediction per picture.
+        One prediction per picture; pictures that predict wrote are left out.
 
     Raises:
         FileNotFoundError: If there is no trained model.
@@ -66,21 +78,21 @@ def predict(
     model_folder = resolve_model_folder(folder)
     preprocessing = Card.read(model_folder).preprocessing
     accelerator = build_accelerator(device=device)
-    reader = PredictionImages(images, preprocessing, batch_size, on_corrupt)
+    reader = PredictionImages(images, preprocessing, batch_size, on_corrupt, sheet)
     model = load(model_folder).to(accelerator.device)
     predictions = []
     for files, batch in reader:
         probabilities = model(batch.to(accelerator.device)).float().softmax(1).cpu()
         best = probabilities.topk(min(_GUESSES, probabilities.shape[1]), dim=1)
         frames = batch if isinstance(preprocessing, EventPreprocessing) else [None] * len(files)
-        for file, shown, values, indices in zip(
+        for file, seen, values, indices in zip(
             files, frames, best.values, best.indices, strict=True
         ):
             guesses = [
                 (_class_name(preprocessing.classes, int(index)), float(value))
                 for value, index in zip(values, indices, strict=True)
             ]
-            predictions.append(Prediction(file, guesses, shown))
+            predictions.append(Prediction(file, guesses, seen))
     return predictions
 
 
@@ -89,20 +101,22 @@ def _class_name(classes: Sequence[str], index: int) -> str:
 
 
 def _thumbnail(prediction: Prediction) -> Image.Image:
-    """The picture, or all frames of a recording in one."""
+    """The picture, upright as the model saw it, or all frames of a recording in one."""
     if prediction.frames is not None:
         return draw_frames(prediction.frames.sum(0, keepdim=True))[0]
-    with Image.open(prediction.file) as image:
-        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        return image.convert("RGB")
+    image = decode(read_bytes(prediction.file), str(prediction.file), 3)
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return image
 
 
-def draw_contact_sheet(predictions: Sequence[Prediction], path: Path, limit: int = 40) -> None:
+def draw_contact_sheet(
+    predictions: Sequence[Prediction], path: Path, limit: int = SHEET_PICTURES
+) -> None:
     """Draws pictures in a grid, each with a bar for every guess.
 
     Args:
         predictions: What to draw.
-        path: PNG file to write.
+        path: Picture to write; its ending says the format.
         limit: Most pictures to draw.
     """
     from matplotlib.figure import Figure
@@ -120,11 +134,24 @@ def draw_contact_sheet(predictions: Sequence[Prediction], path: Path, limit: int
         rgb = _thumbnail(prediction)
         picture.imshow(rgb, interpolation="nearest" if max(rgb.size) < 64 else None)
         name, probability = prediction.guesses[0]
-        picture.set_title(f"{name}  {probability:.0%}", fontsize=11, fontweight="bold")
+        title = f"{_fitting(name, _TITLE)}  {probability:.0%}"
+        picture.set_title(title, fontsize=11, fontweight="bold", parse_math=False)
         for rank, (guess, value) in enumerate(prediction.guesses):
             bars.barh(rank, value, color="#d9822b" if rank == 0 else "#c9ccd1", height=0.8)
-            bars.text(0.02, rank, f"{guess}  {value:.1%}", va="center", fontsize=8)
+            text = f"{_fitting(guess, _LINE)}  {value:.1%}"
+            bars.text(0.02, rank, text, va="center", fontsize=8, parse_math=False)
         bars.set(xlim=(0, 1), ylim=(_GUESSES - 0.5, -0.5))
-        bars.set_title(prediction.file.name, fontsize=7, loc="left", color="#555555")
+        file = _fitting(show_path(prediction.file), _LINE)
+        bars.set_title(file, fontsize=7, loc="left", color="#555555", parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        metadata = {"Software": OWN_MARK} if path.suffix.lower() == ".png" else None
+        figure.savefig(path, dpi=100, metadata=metadata)
+
+
+def _fitting(name: str, length: int) -> str:
+    """A name on one line, its middle left out where it is longer."""
+    text = show(name)
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from spikesight.data.decoding import IMAGE_SUFFIXES
@@ -25,11 +27,15 @@ from spikesight.data.segmentation.video import (
     VIDEO_SUFFIXES,
     VideoWriter,
     frame_rate,
+    is_own_video,
     read_frames,
 )
+from spikesight.files.own_pictures import OWN_MARK, is_own_picture
+from spikesight.files.writing import distinct_stems
 from spikesight.inference import View, class_map, panoptic_truths, photo_scores
 from spikesight.pretrained import load
 from spikesight.reports.overlays import class_index_image, draw_overlay
+from spikesight.training.prediction_tables import SegmentRow, segment_rows, write_segments
 from spikesight.training.preparation import build_accelerator
 from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.scene_card import SceneCard
@@ -44,14 +50,14 @@ class SegmentedFile:
 
     Attributes:
         file: The photo or video.
-        overlay: Picture or video of its segments.
-        classes: Class-index PNG, or the folder of a video's.
+        overlay: Picture or video of its segments, if pictures were asked for.
+        classes: Class-index PNG, or the folder of a video's, likewise.
         frames: Number of frames; 1 for a photo.
     """
 
     file: Path
-    overlay: Path
-    classes: Path
+    overlay: Path | None
+    classes: Path | None
     frames: int
 
 
@@ -89,27 +95,29 @@ class _Segmenter:
 def segment_files(
     folder: Path,
     files: list[Path],
-    output: Path,
+    output: Path | None,
     view: dict[str, Any] | None = None,
     every: int = 1,
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
+    table: Path | None = None,
 ) -> list[SegmentedFile]:
     """Segments photos and videos and writes what it sees.
 
     For each photo NAME_overlay.png and NAME_classes.png (class numbers as a palette image, 255 is
     void); for each video NAME_overlay.mp4 and a folder NAME_classes. Panoptic segmenters also
     write panoptic/NAME.png, of a video NAME_000001.png and so on, and panoptic.json in COCO's
-    format.
+    format. Of files of one name all but the first get a number behind it.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
         files: Photos, videos, and folders that are searched for them.
-        output: Folder to write to; what is in it is not searched.
+        output: Folder to write to; what is in it is not searched. None writes no pictures.
         view: Fields of the view that differ from training.
         every: Of a video take every so-manieth frame.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable file ends the call or is left out.
+        table: Also write one row per segment to this file, .csv or .json.
 
     Returns:
         What was written, in the order of the files.
@@ -127,33 +135,33 @@ def segment_files(
     model = load(model_folder).to(accelerator.device)
     looking = build_view(model, card.preprocessing, card.seen(view or {}))
     segmenter = _Segmenter(looking, card, accelerator.device)
-    output.mkdir(parents=True, exist_ok=True)
-    panoptic = PanopticWriter(output, segmenter.table) if card.task == "panoptic" else None
+    panoptic = None
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        panoptic = PanopticWriter(output, segmenter.table) if card.task == "panoptic" else None
     written: list[SegmentedFile] = []
-    for file, stem in zip(found, _different_stems(found), strict=True):
+    rows: list[SegmentRow] = []
+    for file, stem in zip(found, distinct_stems(found, VIDEO_SUFFIXES), strict=True):
+        place = None if output is None else output / stem
         try:
             if file.suffix.lower() in VIDEO_SUFFIXES:
-                written.append(_segment_video(segmenter, file, output / stem, every, panoptic))
+                result, seen = _segment_video(segmenter, file, place, every, panoptic)
             else:
-                written.append(_segment_photo(segmenter, file, output / stem, panoptic))
+                result, seen = _segment_photo(segmenter, file, place, panoptic)
         except CorruptImageError:
             if on_corrupt == "stop":
                 raise
+            continue
+        written.append(result)
+        rows += seen
     if panoptic is not None:
         panoptic.finish()
+    if table is not None:
+        write_segments(rows, table)
     return written
 
 
-def _different_stems(files: list[Path]) -> list[str]:
-    """Stems of files; one that an earlier file has gets a number behind it."""
-    stems: dict[str, None] = {}
-    for file in files:
-        tries = (file.stem if n == 1 else f"{file.stem}_{n}" for n in count(1))
-        stems[next(stem for stem in tries if stem not in stems)] = None
-    return list(stems)
-
-
-def _find(path: Path, output: Path) -> Iterator[Path]:
+def _find(path: Path, output: Path | None) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
@@ -161,38 +169,66 @@ def _find(path: Path, output: Path) -> Iterator[Path]:
         raise DataError(f"{path}: no such file or folder; pass photos, videos or folders of them")
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     below = (p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
-    written = output.resolve()
-    files = sorted(p for p in below if written not in p.resolve().parents)
+    written = None if output is None else output.resolve()
+    files = sorted(p for p in below if written not in p.resolve().parents and not _is_own(p))
     if not files:
-        raise DataError(f"{path}: holds no photo and no video; pass another folder")
+        raise DataError(
+            f"{path}: holds no photo and no video (pictures that predict wrote do not count); pass "
+            "another folder"
+        )
     yield from files
 
 
+def _is_own(path: Path) -> bool:
+    return is_own_video(path) if path.suffix.lower() in VIDEO_SUFFIXES else is_own_picture(path)
+
+
 def _segment_photo(
-    segmenter: _Segmenter, file: Path, place: Path, panoptic: PanopticWriter | None
-) -> SegmentedFile:
+    segmenter: _Segmenter, file: Path, place: Path | None, panoptic: PanopticWriter | None
+) -> tuple[SegmentedFile, list[SegmentRow]]:
     photo = read_photo(file)
     truth = segmenter(photo, str(file))
+    rows = segment_rows(file, None, truth, segmenter.table, segmenter.card.task == "panoptic")
+    if place is None:
+        return SegmentedFile(file, None, None, 1), rows
     overlay, classes = Path(f"{place}_overlay.png"), Path(f"{place}_classes.png")
-    draw_overlay(photo, truth, segmenter.table).save(overlay)
-    class_index_image(truth, segmenter.table).save(classes)
+    _save(draw_overlay(photo, truth, segmenter.table), overlay)
+    _save(class_index_image(truth, segmenter.table), classes)
     if panoptic is not None:
         panoptic.add(place.name + file.suffix, truth)
-    return SegmentedFile(file, overlay, classes, 1)
+    return SegmentedFile(file, overlay, classes, 1), rows
 
 
 def _segment_video(
-    segmenter: _Segmenter, file: Path, place: Path, every: int, panoptic: PanopticWriter | None
-) -> SegmentedFile:
-    overlay, classes = Path(f"{place}_overlay.mp4"), Path(f"{place}_classes")
+    segmenter: _Segmenter,
+    file: Path,
+    place: Path | None,
+    every: int,
+    panoptic: PanopticWriter | None,
+) -> tuple[SegmentedFile, list[SegmentRow]]:
     rate = frame_rate(file) / every
-    classes.mkdir(exist_ok=True)
+    overlay = classes = None
+    rows: list[SegmentRow] = []
     number = 0
-    with VideoWriter(overlay, rate) as writer:
+    with ExitStack() as open_files:
+        if place is not None:
+            overlay, classes = Path(f"{place}_overlay.mp4"), Path(f"{place}_classes")
+            classes.mkdir(exist_ok=True)
+            writer = open_files.enter_context(VideoWriter(overlay, rate))
         for number, frame in enumerate(read_frames(file, every), start=1):
             truth = segmenter(frame, f"{file}, frame {number}")
+            told_apart = segmenter.card.task == "panoptic"
+            rows += segment_rows(file, number, truth, segmenter.table, told_apart)
+            if place is None or classes is None:
+                continue
             writer.write(to_tensor(draw_overlay(frame, truth, segmenter.table, legend="steady")))
-            class_index_image(truth, segmenter.table).save(classes / f"{number:06}.png")
+            _save(class_index_image(truth, segmenter.table), classes / f"{number:06}.png")
             if panoptic is not None:
                 panoptic.add(f"{place.name}_{number:06}.png", truth)
-    return SegmentedFile(file, overlay, classes, number)
+    return SegmentedFile(file, overlay, classes, number), rows
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    mark = PngInfo()
+    mark.add_text("Software", OWN_MARK)
+    picture.save(path, pnginfo=mark)

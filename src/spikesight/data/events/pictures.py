@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from spikesight.data.errors import DataError
+from spikesight.files.own_pictures import OWN_MARK
 
 _BACKGROUND = (18, 20, 26)
 _POSITIVE = (255, 158, 66)
@@ -77,5 +78,12 @@ def save_gif(frames: Tensor, path: str | Path, milliseconds: int = 100) -> Path:
         raise DataError(f"milliseconds is {milliseconds}; pass 20 or more, as GIF viewers need")
     first, *rest = draw_frames(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
-    first.save(path, save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    first.save(
+        path,
+        save_all=True,
+        append_images=rest,
+        duration=milliseconds,
+        loop=0,
+        comment=OWN_MARK.encode(),
+    )
     return path

@@ -1,7 +1,7 @@
 """Photos with masks: readers, composed scenes, augmentation and batches."""
 
 from spikesight.data.segmentation.augmentation import SceneAugmentation
-from spikesight.data.segmentation.coco_panoptic import PanopticWriter, read_panoptic_json
+from spikesight.data.segmentation.coco_panoptic import PanopticWriter, extent, read_panoptic_json
 from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.files import read_photo
 from spikesight.data.segmentation.loaders import (
@@ -39,6 +39,7 @@ __all__ = [
     "Truths",
     "build_scene_evaluation_loader",
     "build_scene_loaders",
+    "extent",
     "part_of",
     "read_panoptic_json",
     "read_photo",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from spikesight.data.errors import DataError
 from spikesight.data.segmentation.files import (
@@ -20,6 +21,7 @@ from spikesight.data.segmentation.files import (
     read_text,
 )
 from spikesight.data.segmentation.scene import ClassTable, Scene, Truth
+from spikesight.files.own_pictures import OWN_MARK
 
 _PARTS = {"train": "train2017", "val": "val2017"}
 
@@ -190,7 +192,9 @@ class PanopticWriter:
         ids = truth.segment_map.numpy().astype(np.int64) + 1
         rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], -1).astype(np.uint8)
         stem = Path(name).stem
-        Image.fromarray(rgb).save(self._folder / "panoptic" / f"{stem}.png")
+        mark = PngInfo()
+        mark.add_text("Software", OWN_MARK)
+        Image.fromarray(rgb).save(self._folder / "panoptic" / f"{stem}.png", pnginfo=mark)
         height, width = truth.segment_map.shape
         self._images.append({"file_name": name, "height": height, "width": width})
         segments = [
@@ -198,7 +202,7 @@ class PanopticWriter:
                 "id": position + 1,
                 "category_id": self._categories[int(label)],
                 "iscrowd": int(truth.crowd[position]),
-                **_extent(ids == position + 1),
+                **extent(ids == position + 1),
             }
             for position, label in enumerate(truth.segment_classes)
         ]
@@ -227,7 +231,12 @@ class PanopticWriter:
         return path
 
 
-def _extent(mask: Any) -> dict[str, Any]:
+def extent(mask: Any) -> dict[str, Any]:
+    """Area and bounding box (left, top, width, height) of a mask, as COCO has them.
+
+    Args:
+        mask: bool [H, W].
+    """
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return {"area": 0, "bbox": [0, 0, 0, 0]}

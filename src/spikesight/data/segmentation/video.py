@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.files.own_pictures import OWN_MARK
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"})
 
@@ -50,6 +51,18 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Tensor]:
         ) from error
 
 
+def is_own_video(path: Path) -> bool:
+    """Whether a video is marked as written by predict."""
+    if not path.stem.endswith("_overlay"):
+        return False
+    av = _av(path)
+    try:
+        with av.open(str(path)) as container:
+            return OWN_MARK in container.metadata.values()
+    except av.error.FFmpegError:
+        return False
+
+
 def frame_rate(path: Path) -> float:
     """Frames per second; 25 where the file does not say it."""
     av = _av(path)
@@ -74,6 +87,7 @@ class VideoWriter:
     def __init__(self, path: Path, rate: float) -> None:
         self._av = _av(path)
         self._container = self._av.open(str(path), "w")
+        self._container.metadata["comment"] = OWN_MARK
         self._rate = max(round(rate), 1)
         self._stream: Any = None
 
