@@ -3,16 +3,11 @@
 Names are imported when they are first used; `__init__.pyi` says from where.
 """
 
-import pkgutil
-
-import lazy_loader
-
 from spikesight import timm_entries
+from spikesight.lazy_names import attach_stub
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-_modules = {module.name for module in pkgutil.iter_modules(__path__)}
-__all__ = [name for name in __all__ if name not in _modules]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
 
 timm_entries.join_when_imported()

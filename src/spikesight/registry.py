@@ -103,5 +103,5 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def _all_builders() -> dict[str, Builder]:
-    importlib.import_module("spikesight.models")
+    importlib.import_module("spikesight.models.families")
     return _builders

@@ -61,7 +61,7 @@ def _join() -> None:
     global _joined
     if _joined:
         return
-    importlib.import_module("spikesight.models")
+    importlib.import_module("spikesight.models.families")
     _joined = True
     for entry in _entries.values():
         _register(entry)

@@ -12,30 +12,6 @@ random is a pure function of the seed, the epoch and the batch, so that a resume
 same images.
 """
 
-from spikesight.data.augmentation import EvaluationTransform, TrainingTransform
-from spikesight.data.batches import BatchLoader
-from spikesight.data.config import DataConfig
-from spikesight.data.errors import CorruptImageError, CorruptRecordingError, DataError
-from spikesight.data.events.preprocessing import EventPreprocessing
-from spikesight.data.loaders import Loaders, build_evaluation_loader, build_loaders
-from spikesight.data.prediction import PredictionImages
-from spikesight.data.preprocessing import Preprocessing
-from spikesight.data.sampling import EpochSampler, EvaluationSampler
+from spikesight.lazy_names import attach_stub
 
-__all__ = [
-    "BatchLoader",
-    "CorruptImageError",
-    "CorruptRecordingError",
-    "DataConfig",
-    "DataError",
-    "EpochSampler",
-    "EvaluationSampler",
-    "EvaluationTransform",
-    "EventPreprocessing",
-    "Loaders",
-    "PredictionImages",
-    "Preprocessing",
-    "TrainingTransform",
-    "build_evaluation_loader",
-    "build_loaders",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import rgb_to_grayscale
 
 from spikesight.data.augmentation import EvaluationTransform, TrainingTransform
 from spikesight.data.batches import (
@@ -277,6 +276,8 @@ def _prepare(source: Source, config: DataConfig, failed: dict[str, str]) -> Sour
     for start in range(0, count, 4096):
         chunk = source.images[start : start + 4096]
         if channels == 1 and chunk.shape[1] == 3:
+            from torchvision.transforms.functional import rgb_to_grayscale
+
             chunk = rgb_to_grayscale(chunk)
         images[start : start + 4096] = fit(chunk, size, config.crop_fraction)
     return replace(source, images=images)

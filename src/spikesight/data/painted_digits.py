@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import pad, resize
 
 from spikesight.data.digits import read_digits
 from spikesight.data.sampling import derive_seed
@@ -43,6 +41,9 @@ def digit_alpha(digit: Tensor, side: int) -> NDArray[np.float32]:
     Returns:
         [side, side], 0 to 1.
     """
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import pad, resize
+
     framed = pad(digit, [1])  # digits touch the edge of their pixels
     ink = resize(framed, [side, side], InterpolationMode.BICUBIC, antialias=True)
     alpha: NDArray[np.float32] = (ink[0].numpy().astype(np.float32) / 255 * 1.3).clip(0, 1)

@@ -10,12 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import (
-    InterpolationMode,
-    center_crop,
-    get_dimensions,
-    resize,
-)
 
 from spikesight.data.augmentation import EvaluationTransform
 from spikesight.data.decoding import IMAGE_SUFFIXES, decode
@@ -125,6 +119,13 @@ def fit(image: Any, image_size: int, crop_fraction: float = 1.0) -> Any:
     Returns:
         The same type, `image_size` pixels high and wide.
     """
+    from torchvision.transforms.functional import (
+        InterpolationMode,
+        center_crop,
+        get_dimensions,
+        resize,
+    )
+
     shorter = round(image_size / crop_fraction)
     if get_dimensions(image)[1:] != [shorter, shorter]:
         image = resize(image, [shorter], interpolation=InterpolationMode.BICUBIC)

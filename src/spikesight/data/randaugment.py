@@ -11,10 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from timm.data.auto_augment import rand_augment_transform
 from torch import Tensor
-from torchvision.transforms.functional import InterpolationMode
-from torchvision.transforms.transforms import RandomResizedCrop
 
 from spikesight.data.errors import DataError
 from spikesight.data.preprocessing import fit
@@ -81,6 +78,8 @@ class ImageAugmentation:
     def _policy(self) -> Any:
         if self.rand_augment is None:
             return None
+        from timm.data.auto_augment import rand_augment_transform
+
         fill = tuple(round(255 * mean) for mean in self.mean)
         hyperparameters = {
             "translate_const": int(self.image_size * 0.45),
@@ -102,6 +101,9 @@ class ImageAugmentation:
     def _crop(self) -> Any:
         if self.random_resized_crop is None:
             return None
+        from torchvision.transforms.functional import InterpolationMode
+        from torchvision.transforms.transforms import RandomResizedCrop
+
         return RandomResizedCrop(
             self.image_size,
             scale=(self.random_resized_crop, 1.0),

@@ -1,5 +1,5 @@
 """Authors' checkpoints: official state dicts to models of this library."""
 
-from spikesight.interop.official import load_official
+from spikesight.lazy_names import attach_stub
 
-__all__ = ["load_official"]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

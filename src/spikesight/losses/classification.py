@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import nn
 
 
@@ -17,6 +16,8 @@ def build_classification_loss(label_smoothing: float, soft_targets: bool) -> nn.
     Returns:
         A module that takes logits [B, K] and targets, and returns the mean over the batch.
     """
+    from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+
     if soft_targets:
         return SoftTargetCrossEntropy()
     if label_smoothing > 0:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 MaskLoss = Literal["focal", "cross_entropy"]
@@ -55,6 +54,8 @@ def match(
     Raises:
         ValueError: If a logit is not finite.
     """
+    from scipy.optimize import linear_sum_assignment
+
     probability = class_logits.softmax(-1)[:, labels]
     cost = (
         -costs.classes * probability

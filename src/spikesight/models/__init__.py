@@ -1,28 +1,5 @@
-"""Model families; importing this package registers every one of them."""
+"""Model families, and what they share."""
 
-from spikesight.models import (
-    metaspikformer,
-    spike2former,
-    spike_fpn,
-    spikformer,
-    spikformer_v2,
-)
-from spikesight.models.base import Recipe, SpikingModel
-from spikesight.models.features import StageFeatures
-from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
-from spikesight.models.streaming import Stream, stream
+from spikesight.lazy_names import attach_stub
 
-__all__ = [
-    "MaskedAutoencoder",
-    "MaskedImageSizes",
-    "Recipe",
-    "SpikingModel",
-    "StageFeatures",
-    "Stream",
-    "metaspikformer",
-    "spike2former",
-    "spike_fpn",
-    "spikformer",
-    "spikformer_v2",
-    "stream",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

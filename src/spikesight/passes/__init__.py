@@ -1,19 +1,5 @@
 """Passes over the graph: each written once and true for every model."""
 
-from spikesight.passes.energy_report import EnergyReport, energy
-from spikesight.passes.folding import fold
-from spikesight.passes.quantization import QuantizationRecipe, quantize
-from spikesight.passes.unrolling import SpikeNetwork, unroll
-from spikesight.passes.verification import Verification, verify
+from spikesight.lazy_names import attach_stub
 
-__all__ = [
-    "EnergyReport",
-    "QuantizationRecipe",
-    "SpikeNetwork",
-    "Verification",
-    "energy",
-    "fold",
-    "quantize",
-    "unroll",
-    "verify",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

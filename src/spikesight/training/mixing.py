@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from timm.data.mixup import Mixup
+if TYPE_CHECKING:
+    from timm.data.mixup import Mixup
 
 from spikesight.errors import UserError
 from spikesight.options import check_options
@@ -44,6 +46,8 @@ class MixConfig:
 
     def build(self, classes: int, label_smoothing: float) -> Mixup:
         """Builds the mixer of timm: (images, labels [B]) to (images, probabilities [B, K])."""
+        from timm.data.mixup import Mixup
+
         return Mixup(
             mixup_alpha=self.mixup,
             cutmix_alpha=self.cutmix,

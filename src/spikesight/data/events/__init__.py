@@ -5,21 +5,6 @@ frames = event_frames(events, frames=8, size=128)  # [T, 2, 128, 128]: negative,
 logits = model(frames[None].float())  # a model with steps=8, in_channels=2
 """
 
-from spikesight.data.events.frames import event_frames, sum_pool
-from spikesight.data.events.pictures import draw_frames, save_gif
-from spikesight.data.events.reading import RECORDING_SUFFIXES, read_events
-from spikesight.data.events.recording import Events
-from spikesight.data.events.saccades import saccade_events
-from spikesight.data.events.stored import save_events
+from spikesight.lazy_names import attach_stub
 
-__all__ = [
-    "RECORDING_SUFFIXES",
-    "Events",
-    "draw_frames",
-    "event_frames",
-    "read_events",
-    "saccade_events",
-    "save_events",
-    "save_gif",
-    "sum_pool",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
-from torchvision.transforms.functional import rgb_to_grayscale
 
 from spikesight.data.errors import DataError
 from spikesight.data.events.recording import Events
@@ -51,6 +50,8 @@ def saccade_events(photo: Tensor, size: int = 34, threshold: float = 0.25) -> Ev
         )
     if size < 2 or threshold <= 0:
         raise DataError(f"size is {size} and threshold {threshold}; pass 2 pixels or more, and > 0")
+    from torchvision.transforms.functional import rgb_to_grayscale
+
     grey = rgb_to_grayscale(photo) if photo.shape[0] == 3 else photo
     brightness = fit(grey, size)[0].double() / 255
     times = np.arange(3 * _STEPS + 1) * (SACCADE_MICROSECONDS / _STEPS)

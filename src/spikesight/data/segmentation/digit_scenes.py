@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
 
 from spikesight.data.painted_digits import dark_ground, digit_alpha, light_ink, usable_digits
 from spikesight.data.sampling import derive_seed
@@ -112,6 +110,9 @@ def _contrast(random: np.random.Generator, behind: NDArray[np.float32]) -> NDArr
 def _paint(
     random: np.random.Generator, height: int, width: int, kind: Background
 ) -> NDArray[np.float32]:
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import resize
+
     if kind == "dark":
         return np.broadcast_to(dark_ground(random), (height, width, 3)).copy()
     base = random.uniform(0.1, 0.9, 3).astype(np.float32)

@@ -1,0 +1,27 @@
+from .augmentation import EvaluationTransform, TrainingTransform
+from .batches import BatchLoader
+from .config import DataConfig
+from .errors import CorruptImageError, CorruptRecordingError, DataError
+from .events.preprocessing import EventPreprocessing
+from .loaders import Loaders, build_evaluation_loader, build_loaders
+from .prediction import PredictionImages
+from .preprocessing import Preprocessing
+from .sampling import EpochSampler, EvaluationSampler
+
+__all__ = [
+    "BatchLoader",
+    "CorruptImageError",
+    "CorruptRecordingError",
+    "DataConfig",
+    "DataError",
+    "EpochSampler",
+    "EvaluationSampler",
+    "EvaluationTransform",
+    "EventPreprocessing",
+    "Loaders",
+    "PredictionImages",
+    "Preprocessing",
+    "TrainingTransform",
+    "build_evaluation_loader",
+    "build_loaders",
+]

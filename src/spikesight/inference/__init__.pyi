@@ -1,0 +1,26 @@
+from .instances import Instance, instance_masks
+from .panoptic import PanopticRules, fuse
+from .semantic import class_map, semantic_scores
+from .views import (
+    View,
+    ViewConfig,
+    enlarged,
+    panoptic_truths,
+    photo_scores,
+    single_view,
+)
+
+__all__ = [
+    "Instance",
+    "PanopticRules",
+    "View",
+    "ViewConfig",
+    "class_map",
+    "enlarged",
+    "fuse",
+    "instance_masks",
+    "panoptic_truths",
+    "photo_scores",
+    "semantic_scores",
+    "single_view",
+]

@@ -1,0 +1,3 @@
+from .official import load_official
+
+__all__ = ["load_official"]

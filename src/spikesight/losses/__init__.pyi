@@ -1,0 +1,36 @@
+from .attention_similarity import attention_similarity_loss, matching_layers
+from .classification import build_classification_loss
+from .distillation import (
+    DistillationConfig,
+    hard_label_loss,
+    soft_label_loss,
+)
+from .firing_rate import (
+    FiringRateConfig,
+    FiringRates,
+    firing_rate_penalty,
+    recorded_firing_rates,
+    spiking_neurons,
+)
+from .pixels import PixelLoss
+from .reconstruction import reconstruction_loss
+from .segmentation import SegmentationLoss
+from .segments import Segments
+
+__all__ = [
+    "DistillationConfig",
+    "FiringRateConfig",
+    "FiringRates",
+    "PixelLoss",
+    "SegmentationLoss",
+    "Segments",
+    "attention_similarity_loss",
+    "build_classification_loss",
+    "firing_rate_penalty",
+    "hard_label_loss",
+    "matching_layers",
+    "reconstruction_loss",
+    "recorded_firing_rates",
+    "soft_label_loss",
+    "spiking_neurons",
+]

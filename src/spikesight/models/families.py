@@ -1,0 +1,9 @@
+"""Every family of models; importing this module registers them."""
+
+from spikesight.models import (  # noqa: F401
+    metaspikformer,
+    spike2former,
+    spike_fpn,
+    spikformer,
+    spikformer_v2,
+)

@@ -1,0 +1,17 @@
+from .energy_report import EnergyReport, energy
+from .folding import fold
+from .quantization import QuantizationRecipe, quantize
+from .unrolling import SpikeNetwork, unroll
+from .verification import Verification, verify
+
+__all__ = [
+    "EnergyReport",
+    "QuantizationRecipe",
+    "SpikeNetwork",
+    "Verification",
+    "energy",
+    "fold",
+    "quantize",
+    "unroll",
+    "verify",
+]
