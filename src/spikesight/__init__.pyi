@@ -3,6 +3,7 @@ import spikesight.attention as attention
 import spikesight.data as data
 import spikesight.deployment as deployment
 import spikesight.errors as errors
+import spikesight.files as files
 import spikesight.graph as graph
 import spikesight.inference as inference
 import spikesight.interop as interop
