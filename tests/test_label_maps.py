@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from spikesight.label_maps import resize_labels
-from spikesight.losses.segmentation import resized
+from spikesight.losses.segmentation import shares
 
 
 def _centre(values: Tensor) -> Tensor:
@@ -54,11 +54,11 @@ def test_labels_of_the_same_size_are_the_same() -> None:
     assert torch.equal(resize_labels(labels, (5, 7)), labels)
 
 
-def test_matched_masks_keep_their_place_and_area() -> None:
+def test_shares_of_masks_keep_their_place_and_area() -> None:
     masks = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.2
-    small = resized(masks, torch.zeros(1, 1, 8, 8))
+    small = shares(masks, torch.zeros(1, 1, 8, 8))
     assert torch.allclose(small.sum((1, 2)) * 16, masks.sum((1, 2)).float())
     mask = torch.zeros(1, 32, 32, dtype=torch.bool)
     mask[0, 8:24, 6:22] = True
-    shift = (_centre(resized(mask, torch.zeros(1, 1, 8, 8))[0]) + 0.5) * 4
+    shift = (_centre(shares(mask, torch.zeros(1, 1, 8, 8))[0]) + 0.5) * 4
     assert torch.allclose(shift, _centre(mask[0]) + 0.5)

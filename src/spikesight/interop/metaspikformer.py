@@ -9,6 +9,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from spikesight.attention import SpikeDrivenSelfAttention
+from spikesight.errors import UserError
+from spikesight.interop.filling import load_tensors
 from spikesight.models.metaspikformer import (
     ConvBlock,
     DownSampling,
@@ -76,6 +78,8 @@ _CONV_BLOCK_GROUPS = (("ConvBlock1_1",), ("ConvBlock1_2",), ("ConvBlock2_1", "Co
 _TRANSFORMER_GROUPS = ("block3", "block4")
 _STEM_KERNEL = 7
 _LAYER_SCALE = 1e-6
+_DISTILLED = "head_kd."
+_BOTH = (f"{_DISTILLED}weight", f"{_DISTILLED}bias")
 
 
 def load_metaspikformer(
@@ -91,6 +95,9 @@ def load_metaspikformer(
 ) -> nn.Module:
     """Builds the model, or the block, that an official state dict belongs to.
 
+    A distilled model has a second head, head_kd, and the authors evaluate the mean of both heads'
+    logits. That is one linear map, so both become the one head that has the mean of their weights.
+
     Args:
         state_dict: Official names to tensors.
         num_heads: Attention heads.
@@ -103,13 +110,35 @@ def load_metaspikformer(
 
     Returns:
         The model in evaluation mode. A lone block takes official inputs [T, B, C, H, W].
+
+    Raises:
+        UserError: If a tensor is missing, left over, of another size or not finite; names it.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    state = _with_one_head(
+        {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    )
     choice = NeuronChoice.resolve(neuron, steps, levels)
     model, renamed = build_metaspikformer(
         state, choice, num_heads, attention_scale, strides, stride
     )
     return fill(model, renamed)
+
+
+def _with_one_head(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Head and distillation head as their mean; the state dict itself if there is only one."""
+    if not any(name.startswith(_DISTILLED) for name in state):
+        return state
+    single = {name: tensor for name, tensor in state.items() if not name.startswith(_DISTILLED)}
+    for leaf in ("weight", "bias"):
+        own, distilled = state.get(f"head.{leaf}"), state.get(f"{_DISTILLED}{leaf}")
+        if own is None or distilled is None or own.shape != distilled.shape:
+            raise UserError(
+                f"the state dict has a head_kd whose {leaf} does not go with head.{leaf}; pass a "
+                "checkpoint in which both heads have the same classes"
+            )
+        single[f"head.{leaf}"] = (own + distilled) / 2
+    others = [name for name in state if name.startswith(_DISTILLED) and name not in _BOTH]
+    return {**single, **{name: state[name] for name in others}}
 
 
 def build_metaspikformer(
@@ -166,7 +195,7 @@ def build_metaspikformer(
     if "bn.weight" in state:
         norm = BorderNorm(state["bn.weight"].shape[0], padding=1)
         return norm, rename(state, [(r"bn\.", "norm.")])
-    raise ValueError(
+    raise UserError(
         "the state dict is not Meta-SpikeFormer's: neither head.weight nor the parameters of "
         f"one of its blocks are in it (it has {', '.join(list(state)[:5])}, ...)"
     )
@@ -180,26 +209,6 @@ def fill(model: nn.Module, renamed: Mapping[str, Tensor]) -> nn.Module:
     """
     load_tensors(model, renamed, "Meta-SpikeFormer")
     return (model if isinstance(model, MetaSpikFormer) else OfficialBlock(model)).eval()
-
-
-def load_tensors(model: nn.Module, renamed: Mapping[str, Tensor], family: str) -> None:
-    """Loads renamed tensors, whatever number of trailing ones their shapes have.
-
-    Raises:
-        ValueError: If a tensor is missing, left over or of another size; names it.
-    """
-    model.to(next(iter(renamed.values())).dtype)
-    expected = model.state_dict()
-    renamed = {
-        name: tensor.view_as(expected[name])
-        if name in expected and tensor.numel() == expected[name].numel()
-        else tensor
-        for name, tensor in renamed.items()
-    }
-    try:
-        model.load_state_dict(renamed)
-    except RuntimeError as error:
-        raise ValueError(f"the state dict does not fit {family}: {error}") from error
 
 
 class OfficialBlock(nn.Module):
@@ -244,11 +253,13 @@ def block_indices(state: StateDict, group: str) -> list[int]:
 
 
 def rename_model(state: StateDict) -> dict[str, Tensor]:
-    """The tensors of a whole model or trunk by our names; those of no part of it are left out."""
+    """The tensors of a whole model or trunk by our names; those of no part of it keep theirs."""
     renamed: dict[str, Tensor] = {}
+    taken: set[str] = set()
 
     def take(official: str, ours: str, rules: list[tuple[str, str]]) -> None:
         inner = {n[len(official) :]: t for n, t in state.items() if n.startswith(official)}
+        taken.update(official + name for name in inner)
         renamed.update({ours + name: t for name, t in rename(inner, rules).items()})
 
     for stage, name in enumerate(_DOWN_SAMPLING_NAMES):
@@ -261,7 +272,7 @@ def rename_model(state: StateDict) -> dict[str, Tensor]:
         for i in block_indices(state, group):
             take(f"{group}.{i}.", f"trunk.{stage}.{i + 1}.", TRANSFORMER_BLOCK)
     take("head.", "head.linear.", [])
-    return renamed
+    return {**renamed, **{name: tensor for name, tensor in state.items() if name not in taken}}
 
 
 def _block_sizes(state: StateDict, separable: str, mixer: str | None, heads: int) -> Sizes:
@@ -289,7 +300,7 @@ def read_sizes(
     """
     missing = [n for n in _DOWN_SAMPLING_NAMES if f"{n}.encode_conv.weight" not in state]
     if missing:
-        raise ValueError(f"the state dict is not Meta-SpikeFormer's: {missing[0]} is missing")
+        raise UserError(f"the state dict is not Meta-SpikeFormer's: {missing[0]} is missing")
     stem = state["downsample1_1.encode_conv.weight"]
     widths = [state[f"{name}.encode_conv.weight"].shape[0] for name in _DOWN_SAMPLING_NAMES]
     depths = [sum(len(block_indices(state, g)) for g in groups) for groups in _CONV_BLOCK_GROUPS]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.qsd import load_qsd
 from spikesight.interop.spike2former import load_spike2former
@@ -48,13 +49,25 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
         The model (or block) in evaluation mode, in the state dict's floating-point type.
 
     Raises:
-        ValueError: If the family or a keyword is unknown or the state dict is not of it.
+        UserError: If the family or a keyword is unknown, the state dict is not of it, or a tensor
+            is left over, for outputs could depend on it.
     """
     if family not in _LOADERS:
-        raise ValueError(f"no official family {family!r}; pass one of {sorted(_LOADERS)}")
+        raise UserError(f"no official family {family!r}; pass one of {sorted(_LOADERS)}")
     loader = _LOADERS[family]
     known = list(inspect.signature(loader).parameters)[1:]
     unknown = sorted(configuration.keys() - set(known))
     if unknown:
-        raise ValueError(f"{family} takes no {unknown[0]!r}; pass any of {', '.join(known)}")
-    return loader(state_dict, **configuration)
+        raise UserError(f"{family} takes no {unknown[0]!r}; pass any of {', '.join(known)}")
+    if not state_dict or not all(isinstance(value, Tensor) for value in state_dict.values()):
+        raise UserError(
+            f"a state dict of {family} maps names to tensors, at least one; pass what the "
+            'checkpoint holds under "model" or "state_dict"'
+        )
+    try:
+        return loader(state_dict, **configuration)
+    except (KeyError, IndexError) as error:
+        raise UserError(
+            f"the state dict is not one of {family}: {error} is missing or has another shape; "
+            "pass a whole state dict, or one of another family"
+        ) from error

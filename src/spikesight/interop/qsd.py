@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.interop.metaspikformer import StateDict, build_metaspikformer, fill
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.passes.quantization import quantize
@@ -77,7 +78,13 @@ def load_qsd(
     quantize(model, bits, "official")
     own = model.state_dict()
     for name, tensor in scales.items():
-        own[f"{name.removesuffix(_SCALE)}.quantizer.scale"].copy_(tensor)
+        scale = own.get(f"{name.removesuffix(_SCALE)}.quantizer.scale")
+        if scale is None or scale.numel() != tensor.numel() or not tensor.isfinite().all():
+            raise UserError(
+                f"the state dict's {name} is no scale of QSD-Transformer as it is built here; "
+                "pass the checkpoint of such a model"
+            )
+        scale.copy_(tensor.reshape(scale.shape))
     return loaded
 
 

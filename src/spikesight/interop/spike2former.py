@@ -15,11 +15,12 @@ from spikesight.attention import (
     SpikeDrivenCrossAttention,
     SpikeDrivenDeformableAttention as DeformableAttention,
 )
+from spikesight.errors import UserError
+from spikesight.interop.filling import floating_type, load_tensors
 from spikesight.interop.metaspikformer import (
     MLP,
     block_indices,
     build_metaspikformer,
-    load_tensors,
     read_sizes,
     rename,
     rename_model,
@@ -151,7 +152,7 @@ def load_spike2former(
     choice = NeuronChoice.resolve(neuron, steps, levels)
     options = _Options(choice, num_heads, groups, official, order, strides, stride, module)
     model, convert = _build_part(state, options)
-    model.to(next(iter(state.values())).dtype)
+    model.to(floating_type(state.values()))
     load_tensors(getattr(model, "part", model), convert(state), "Spike2Former")
     return model.eval()
 
@@ -233,7 +234,7 @@ def _build_part(state: StateDict, options: _Options) -> Built:
             state, choice, options.heads, "head_dim", options.strides, options.stride
         )
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             "the state dict is not Spike2Former's: neither the model's parameters nor those of one "
             f"of its parts are in it (it has {', '.join(list(state)[:5])}, ...)"
         ) from error
@@ -284,7 +285,7 @@ def _deformable(state: StateDict, options: _Options) -> Built:
 def _side(offsets: int, groups: int) -> int:
     side = math.isqrt(offsets // (2 * groups))
     if 2 * groups * side**2 != offsets:
-        raise ValueError(
+        raise UserError(
             f"{offsets} offsets are no square kernel for {groups} groups; pass the number of "
             "groups that the checkpoint was trained with, groups=..."
         )
@@ -437,6 +438,9 @@ def _rename_head(tensors: StateDict, last: int) -> dict[str, Tensor]:
     return {**renamed, **rename(rest, MASK_EMBEDDING)}
 
 
+_MODEL_PARTS = ("backbone.", "decode_head.")
+
+
 def _model(state: StateDict, options: _Options) -> Built:
     trunk_state, head = _prefixed(state, "backbone."), _prefixed(state, "decode_head.")
     trunk_sizes = read_sizes(trunk_state, options.heads, "head_dim", options.strides)
@@ -468,9 +472,11 @@ def _model(state: StateDict, options: _Options) -> Built:
 
     def convert(tensors: StateDict) -> dict[str, Tensor]:
         trunk = rename_model(_prefixed(tensors, "backbone."))
+        others = {n: t for n, t in tensors.items() if not n.startswith(_MODEL_PARTS)}
         return {
             **{f"trunk.{n}": t for n, t in trunk.items()},
             **_rename_head(_prefixed(tensors, "decode_head."), last),
+            **others,
         }
 
     return model, convert

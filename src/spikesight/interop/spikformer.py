@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
+from spikesight.interop.filling import load_tensors
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spikformer import Sizes, Spikformer
 from spikesight.models.stems import PoolOf
@@ -122,7 +123,8 @@ def load_spikformer(
             "steps": choice.steps,
         },
     }
-    return _fill(model, renamed)
+    load_tensors(model, renamed, "Spikformer")
+    return model.eval()
 
 
 def _form(state: StateDict) -> str:
@@ -132,7 +134,7 @@ def _form(state: StateDict) -> str:
         return "cifar10"
     if "block.0.attn.q_conv.weight" in state and "block.0.mlp.fc1_conv.weight" in state:
         return "imagenet" if state["block.0.mlp.fc1_conv.weight"].ndim == 4 else "cifar10dvs"
-    raise ValueError(
+    raise UserError(
         "the state dict is not Spikformer's: it has no block.0.attn.q_conv.weight (ImageNet, "
         "CIFAR10-DVS), block.0.attn.q_linear.weight (CIFAR) or "
         "blocks.0.attn.qkv_conv_bn.0.weight (SpikingJelly); it has "
@@ -143,12 +145,12 @@ def _form(state: StateDict) -> str:
 def _width_and_input(renamed: Mapping[str, Tensor]) -> tuple[int, int]:
     for index in (0, _STAGES - 1):
         if f"trunk.{index}.conv.conv.weight" not in renamed:
-            raise ValueError(
+            raise UserError(
                 f"the state dict is not Spikformer's: convolution {index + 1} of its patch "
                 "embedding is missing"
             )
     if "head.linear.weight" not in renamed:
-        raise ValueError("the state dict has no head.weight; pass that of a classifier")
+        raise UserError("the state dict has no head.weight; pass that of a classifier")
     width = renamed[f"trunk.{_STAGES - 1}.conv.conv.weight"].shape[0]
     return width, renamed["trunk.0.conv.conv.weight"].shape[1]
 
@@ -199,21 +201,3 @@ def _rename_spikingjelly(state: StateDict) -> dict[str, Tensor]:
             case _:
                 renamed[name] = tensor
     return renamed
-
-
-def _fill(model: Spikformer, renamed: Mapping[str, Tensor]) -> Spikformer:
-    dtype = renamed["head.linear.weight"].dtype
-    model.to(dtype)
-    expected = model.state_dict()
-    shaped = {
-        name: tensor.reshape(expected[name].shape)
-        if name in expected and tensor.numel() == expected[name].numel()
-        else tensor
-        for name, tensor in renamed.items()
-    }
-    try:
-        with torch.no_grad():
-            model.load_state_dict(shaped)
-    except RuntimeError as error:
-        raise ValueError(f"the state dict does not fit Spikformer: {error}") from error
-    return model.eval()

@@ -115,7 +115,12 @@ class SegmentationLoss(nn.Module):
 
     def _terms(self, output: Segmentation, targets: Sequence[Segments]) -> dict[str, Tensor]:
         layers = [*output.auxiliary, output] if self.deep_supervision else [output]
-        masks = [resized(t.masks, output.mask_logits) for t in targets]
+        masks = [
+            resized(t.masks, output.mask_logits)
+            if self.points is None
+            else t.masks.to(output.mask_logits.dtype)
+            for t in targets
+        ]
         labels = [t.labels for t in targets]
         terms: dict[str, Tensor] = {}
         for layer in layers:
@@ -126,7 +131,9 @@ class SegmentationLoss(nn.Module):
             pixels = (
                 torch.stack([pixel_loss(logits, targets) for logits in output.pixel_logits]).sum()
                 if output.pixel_logits
-                else semantic_loss(output, labels, masks)
+                else semantic_loss(
+                    output, labels, [shares(t.masks, output.mask_logits) for t in targets]
+                )
             )
             terms["pixels"] = self.auxiliary_pixel_loss * pixels
         terms["total"] = torch.stack(list(terms.values())).sum()
@@ -140,7 +147,8 @@ class SegmentationLoss(nn.Module):
         Args:
             output: One layer's.
             labels: Per image, [N].
-            masks: Per image, [N, h, w] at the resolution of the output's masks, 0 to 1.
+            masks: Per image, [N, h, w] at the resolution of the output's masks, 0 to 1; at any
+                where points are compared.
         """
         pairs = []
         for classes, logits, label, mask in zip(
@@ -209,6 +217,17 @@ class SegmentationLoss(nn.Module):
 
 
 def resized(masks: Tensor, like: Tensor) -> Tensor:
+    """Masks [N, H, W] at the resolution of logits [B, Q, h, w] and in their dtype, to match by.
+
+    The upper left pixel of each block, as in the authors' code: half a block off, which only the
+    choice of pairs sees. What is learned is compared at the masks' own places.
+    """
+    if len(masks) == 0:
+        return like.new_zeros(0, *like.shape[-2:])
+    return F.interpolate(masks[None].to(like.dtype), like.shape[-2:], mode="nearest")[0]
+
+
+def shares(masks: Tensor, like: Tensor) -> Tensor:
     """Shares [N, h, w] of masks [N, H, W] in the pixels of logits [B, Q, h, w], in their dtype."""
     if len(masks) == 0:
         return like.new_zeros(0, *like.shape[-2:])

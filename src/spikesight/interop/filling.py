@@ -1,0 +1,72 @@
+"""Filling a model with an authors' tensors, none of which may be left over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.errors import UserError
+
+_SHOWN = 5
+
+
+def load_tensors(model: nn.Module, renamed: Mapping[str, Tensor], family: str) -> None:
+    """Loads renamed tensors in their floating-point type, whatever ones their shapes have.
+
+    Args:
+        model: Takes them.
+        renamed: Tensors by the model's names; those of no part of it by the authors'.
+        family: What messages call the model.
+
+    Raises:
+        UserError: If a tensor is missing, left over, of another size or not finite; names it.
+    """
+    model.to(floating_type(renamed.values()))
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in renamed]
+    left_over = [name for name in renamed if name not in expected]
+    if left_over:
+        raise UserError(
+            f"the state dict has {len(left_over)} tensor(s) that {family} as it is built here has "
+            f"no place for: {_named(left_over)}; if the authors' outputs do not depend on them, "
+            "remove them from the state dict, else pass the checkpoint of such a model"
+        )
+    if missing:
+        raise UserError(
+            f"the state dict does not fit {family}: {len(missing)} tensor(s) are missing "
+            f"({_named(missing)}, by our names); pass a whole state dict"
+        )
+    fitting = {}
+    for name, tensor in renamed.items():
+        if _without_ones(tensor) != _without_ones(expected[name]):
+            raise UserError(
+                f"the state dict does not fit {family}: {name} (by our name) has the shape "
+                f"{tuple(tensor.shape)} and {tuple(expected[name].shape)} is needed; pass the "
+                "configuration that the checkpoint was trained with"
+            )
+        if not tensor.isfinite().all():
+            raise UserError(
+                f"the state dict's {name} (by our name) is not finite, so every output would be "
+                "NaN; pass a checkpoint of an earlier epoch"
+            )
+        fitting[name] = tensor.reshape(expected[name].shape)
+    model.load_state_dict(fitting)
+
+
+def floating_type(tensors: Iterable[Tensor]) -> torch.dtype:
+    """The floating-point type that holds all tensors; float32 where none is floating-point."""
+    kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    found = kinds.pop() if kinds else torch.float32
+    for kind in kinds:
+        found = torch.promote_types(found, kind)
+    return found
+
+
+def _without_ones(tensor: Tensor) -> list[int]:
+    return [side for side in tensor.shape if side != 1]
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
