@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.data.errors import CorruptRecordingError, DataError
+from spikesight.data.events.exact import brighter, whole_places
+from spikesight.options import check_value
 
 Origin = Literal["upper left", "lower left"]
 
@@ -24,13 +26,14 @@ class Events:
         t: Times in microseconds, int64 `[N]`, never decreasing.
         x: Columns, int32 `[N]`.
         y: Rows, int32 `[N]`, counted from `origin`.
-        polarity: True where it became brighter, bool `[N]`.
+        polarity: True where it became brighter, bool `[N]`; 0 and 1, or -1 and 1, become that.
         width: Columns of the sensor.
         height: Rows of the sensor.
         origin: The corner of pixel (0, 0); frames are drawn upright.
 
     Raises:
-        DataError: If lengths differ, times run backwards or a pixel lies outside of the sensor.
+        DataError: If lengths differ, a time or place is no whole number or beyond its type, a
+            polarity is none, times run backwards or a pixel lies outside of the sensor.
     """
 
     t: NDArray[np.int64]
@@ -42,17 +45,18 @@ class Events:
     origin: Origin = "upper left"
 
     def __post_init__(self) -> None:
-        kinds = {"t": np.int64, "x": np.int32, "y": np.int32, "polarity": np.bool_}
-        for name, kind in kinds.items():
-            values = np.asarray(getattr(self, name))
-            if values.shape != (np.size(self.t),):
-                raise DataError(
-                    f"events: {name} has shape {values.shape} beside {np.size(self.t)} times; "
-                    "pass four arrays of one length"
-                )
-            object.__setattr__(self, name, values.astype(kind, copy=False))
+        t, x, y = whole_places("events", self.t, self.x, self.y)
+        polarity = brighter("events", self.polarity, len(t))
+        for name, values in (("t", t), ("x", x), ("y", y), ("polarity", polarity)):
+            object.__setattr__(self, name, values)
+        for name in ("width", "height"):
+            check_value(f"events: {name}", getattr(self, name), int, DataError)
+        check_value("events: origin", self.origin, Origin, DataError)
         if self.width < 1 or self.height < 1:
-            raise DataError(f"events: a sensor of {self.width} x {self.height} pixels has none")
+            raise DataError(
+                f"events: a sensor of {self.width} x {self.height} pixels has none; pass width "
+                "and height above 0"
+            )
         problem = find_problem(self.t, self.x, self.y, self.width, self.height)
         if problem is not None:
             raise DataError(f"events: event {problem[0]} {problem[1]}; correct the arrays")
@@ -139,8 +143,10 @@ def build_events(
         origin: The corner of pixel (0, 0).
 
     Raises:
-        CorruptRecordingError: If times run backwards or a pixel lies outside of the sensor.
+        CorruptRecordingError: If a value is none that its type holds, times run backwards or a
+            pixel lies outside of the sensor.
     """
+    t, x, y = whole_places(name, t, x, y, CorruptRecordingError)
     problem = find_problem(t, x, y, *sensor)
     if problem is not None:
         number, text = problem
@@ -148,6 +154,7 @@ def build_events(
             f"{name}: event {number} (byte {byte_of(number)}) {text}; record or fetch the file "
             f"again, pass the sensor's size if it is another one, {SKIPPING}"
         )
+    polarity = brighter(name, polarity, len(t), CorruptRecordingError)
     return Events(t, x, y, polarity, *sensor, origin)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikesight.data.events.recording import Events, Origin, build_events, corrupt
 
@@ -26,11 +28,15 @@ def save_events(events: Events, path: str | Path) -> None:
     np.savez_compressed(
         path,
         t=events.t,
-        x=events.x.astype(np.uint16),
-        y=events.y.astype(np.uint16),
+        x=_compact(events.x, events.width),
+        y=_compact(events.y, events.height),
         polarity=events.polarity,
         sensor=np.array([events.width, events.height, origin]),
     )
+
+
+def _compact(places: NDArray[np.int32], side: int) -> NDArray[Any]:
+    return places.astype(np.uint16) if side <= 1 << 16 else places
 
 
 def parse_npz(content: bytes, name: str) -> Events:
@@ -50,10 +56,8 @@ def parse_npz(content: bytes, name: str) -> Events:
         raise corrupt(
             name, f"is no file of events with {', '.join(_FIELDS)} inside ({error})"
         ) from error
-    lengths = {len(np.atleast_1d(field)) for field in (t, x, y, polarity)}
-    if len(lengths) != 1 or sensor.shape != (3,):
-        raise corrupt(name, "holds arrays of different lengths")
+    if sensor.shape != (3,):
+        raise corrupt(name, f"has a sensor of shape {sensor.shape}, not width, height and origin")
     origin: Origin = "lower left" if sensor[2] else "upper left"
     size = (int(sensor[0]), int(sensor[1]))
-    x, y = x.astype(np.int64), y.astype(np.int64)
     return build_events(name, lambda number: number, t, x, y, polarity, size, origin)
