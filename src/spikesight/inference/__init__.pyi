@@ -1,9 +1,9 @@
+from .config import PanopticRules, ViewConfig
 from .instances import Instance, instance_masks
-from .panoptic import PanopticRules, fuse
+from .panoptic import fuse
 from .semantic import class_map, semantic_scores
 from .views import (
     View,
-    ViewConfig,
     enlarged,
     panoptic_truths,
     photo_scores,

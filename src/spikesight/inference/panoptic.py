@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from spikesight.data.segmentation.scene import VOID, Truth
+from spikesight.inference.config import PanopticRules as PanopticRules
 from spikesight.inference.semantic import highest
-from spikesight.options import check_options
-
-
-@dataclass
-class PanopticRules:
-    """Which masks become segments.
-
-    Args:
-        object_score: Queries whose class is less probable than this are left out; Spike2Former's
-            code and Mask2Former have 0.8.
-        overlap: Masks of which other masks take more than 1 - this share are left out.
-    """
-
-    object_score: float = 0.8
-    overlap: float = 0.8
-
-    def __post_init__(self) -> None:
-        check_options(self, "panoptic.")
-        for name in ("object_score", "overlap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"panoptic.{name} is {getattr(self, name)}; pass a share in [0, 1]"
-                )
 
 
 def fuse(

@@ -3,53 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from spikesight.data.segmentation.scene import Truth
-from spikesight.inference.panoptic import PanopticRules, fuse
+from spikesight.inference.config import ViewConfig as ViewConfig
+from spikesight.inference.panoptic import fuse
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
 from spikesight.label_maps import resize_labels
 from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike_fpn import PixelSegmentation
-from spikesight.options import check_options
 
 _LARGEST_MASKS = 2**28  # numbers in the masks of all queries of a photo
 Segmenter = Callable[[Tensor], Segmentation | PixelSegmentation]
-
-
-@dataclass
-class ViewConfig:
-    """How a photo is shown to a segmenter.
-
-    Args:
-        mode: "whole" shows it at once, "slide" in overlapping windows of the training crop's size.
-        stride_share: Distance of two windows as a share of the window.
-        scales: Factors on the photo's size; the class scores are averaged.
-        flip: Whether the mirrored photo is shown as well.
-        panoptic: Which masks become panoptic segments.
-    """
-
-    mode: Literal["whole", "slide"] = "whole"
-    stride_share: float = 0.67
-    scales: list[float] = field(default_factory=lambda: [1.0])
-    flip: bool = False
-    panoptic: PanopticRules = field(default_factory=PanopticRules)
-
-    def __post_init__(self) -> None:
-        check_options(self, "view.")
-        if not 0 < self.stride_share <= 1:
-            raise ValueError(f"view.stride_share is {self.stride_share}; pass a share in (0, 1]")
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"view.scales is {self.scales}; pass factors above 0, such as 1.0")
-
-    @property
-    def single(self) -> bool:
-        """Whether a photo is shown once, as a whole, as it is."""
-        return self.mode == "whole" and self.scales == [1.0] and not self.flip
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 from .attention_similarity import attention_similarity_loss, matching_layers
 from .classification import build_classification_loss
+from .config import DistillationConfig, FiringRateConfig
 from .distillation import (
-    DistillationConfig,
     hard_label_loss,
     soft_label_loss,
 )
 from .firing_rate import (
-    FiringRateConfig,
     FiringRates,
     firing_rate_penalty,
     recorded_firing_rates,

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from spikesight.losses.config import FiringRateConfig as FiringRateConfig
 from spikesight.neurons import Neuron
-from spikesight.options import check_options
-
-
-@dataclass
-class FiringRateConfig:
-    """A price on firing, so that training trades accuracy against energy.
-
-    Args:
-        weight: Factor of the penalty in the loss; 0 switches it off.
-        target: Firing rate in [0, 1) up to which a layer pays nothing.
-    """
-
-    weight: float = 0.0
-    target: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_options(self, "firing_rate.")
-        if self.weight < 0:
-            raise ValueError(f"firing_rate.weight is {self.weight}; pass 0 (off) or more")
-        if not 0.0 <= self.target < 1.0:
-            raise ValueError(f"firing_rate.target is {self.target}; pass a rate in [0, 1)")
 
 
 def spiking_neurons(model: nn.Module) -> dict[str, Neuron]:

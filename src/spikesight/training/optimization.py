@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler, PolyLRScheduler
-from timm.utils import ModelEmaV3
-from torch import nn
-from torch.optim import Optimizer
-
-from spikesight.models import SpikingModel
 from spikesight.options import check_options
+
+if TYPE_CHECKING:
+    from timm.scheduler import CosineLRScheduler, PolyLRScheduler
+    from timm.utils import ModelEmaV3
+    from torch import nn
+    from torch.optim import Optimizer
 
 
 @dataclass
@@ -60,6 +59,8 @@ class OptimizerConfig:
 
     def build(self, model: nn.Module, images_per_update: int) -> Optimizer:
         """The optimiser over the parameters of a model that need gradients."""
+        from timm.optim import create_optimizer_v2
+
         lr = self.peak_lr(images_per_update)
         if self.name == "sgd":
             options: dict[str, Any] = {"momentum": self.betas[0]}
@@ -99,6 +100,8 @@ def parameter_groups(
     Raises:
         ValueError: If the model has no stages but `layer_decay` is not 1.
     """
+    from spikesight.models import SpikingModel
+
     depths: dict[int, int] = {}
     deepest = 0
     if layer_decay != 1.0:
@@ -176,6 +179,8 @@ class ScheduleConfig:
         Raises:
             ValueError: If the warm-up leaves nothing of the run.
         """
+        from timm.scheduler import CosineLRScheduler, PolyLRScheduler
+
         given = self.warmup_updates is not None
         warmup = self.warmup_updates if given else round(self.warmup_epochs * updates_per_epoch)
         assert warmup is not None
@@ -222,6 +227,8 @@ class EmaConfig:
         """The average, starting from a copy of the model; None if it is off."""
         if self.decay == 0:
             return None
+        from timm.utils import ModelEmaV3
+
         return ModelEmaV3(
             model, decay=self.decay, use_warmup=self.warmup, warmup_gamma=1.0, warmup_power=0.75
         )

@@ -1,10 +1,10 @@
 from .autoencoder import (
     MaskedAutoencoder,
-    MaskedImageSizes,
     Reconstruction,
     draw_visible,
 )
 from .decoder import PatchDecoder
+from .sizes import MaskedImageSizes
 from .visibility import run_visible
 
 __all__ = [
