@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 _entries: dict[str, Callable[..., Any]] = {}
 _joined = False
@@ -33,7 +34,7 @@ def join_when_imported() -> None:
         sys.meta_path.insert(0, _TimmFinder())
 
 
-class _TimmFinder(MetaPathFinder):
+class _TimmFinder:
     """Finds timm where the other finders do, and enters the models after its import."""
 
     def find_spec(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from spikesight.data.errors import DataError
-from spikesight.data.events.frames import Slicing
 from spikesight.options import check_options
+
+Slicing = Literal["count", "time"]
 
 EVENT_FORMATS = ("cifar10_dvs", "nmnist", "dvs128_gesture", "event_folders")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikesight.data.errors import DataError
+from spikesight.data.events.config import Slicing as Slicing
 from spikesight.data.events.recording import Events
-
-Slicing = Literal["count", "time"]
 
 
 def event_frames(
