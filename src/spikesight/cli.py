@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import io
-import os
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -18,6 +17,8 @@ _LONGEST_ERROR = 800
 # Where bytes that are no UTF-8 stay while words are parsed: at the end of the private use area.
 _CARRIER = 0x10FF00 - 0xDC00
 _FIRST_CARRIED = "\U0010ff80"
+# What a segmenter was trained on is its data.
+_SCENES: dict[str, tuple[str, ...]] = {"--scenes.": ("--data.",)}
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,16 @@ class Command:
             parameter is a dataclass has the fields as options instead, and takes YAML files.
         summary: One line for the list of commands.
         examples: Command lines for the help.
-        aliases: Short names of options that take a value, and the options that each stands for.
+        aliases: Short names of options that take a value, and the options that each stands for. A
+            name that ends with a dot stands for all that begin with it.
+        words: "module:function" that makes options of a dataclass of what the user wrote.
     """
 
     target: str
     summary: str
     examples: Sequence[str]
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    words: str = ""
 
 
 COMMANDS: dict[str, Command] = {
@@ -63,6 +67,7 @@ COMMANDS: dict[str, Command] = {
             "--on_corrupt": ("--data.on_corrupt", "--scenes.on_corrupt"),
             "--from": ("--model.weights",),
         },
+        words="spikesight.training.command_words:prepare_words",
     ),
     "val": Command(
         "spikesight.training.commands:val_command",
@@ -74,7 +79,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight val runs/camvid_small/best --view.flip=true --view.scales=[0.75,1,1.25]",
             "spikesight val runs/camvid_small/best --pictures=pictures",
         ),
-        {"--on_corrupt": ("--data.on_corrupt",)},
+        {"--on_corrupt": ("--data.on_corrupt",), **_SCENES},
     ),
     "predict": Command(
         "spikesight.training.commands:predict_command",
@@ -110,6 +115,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight verify weights/cifar10_tiny --data.path=cifar10-train.tar --images=64",
             "spikesight verify fashion.spk --run=runs/fashion_mnist_nano --against=spikes,onnx",
         ),
+        _SCENES,
     ),
     "quantize": Command(
         "spikesight.commands:quantize_command",
@@ -121,6 +127,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight quantize weights/cifar10_tiny runs/cifar4_start --rep-conv=spike_driven",
             "spikesight quantize runs/camvid_small runs/camvid4_start --bits=4 --images=128",
         ),
+        _SCENES,
     ),
     "deploy": Command(
         "spikesight.deployment_commands:deploy_command",
@@ -129,6 +136,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight deploy runs/fashion_mnist_nano/best fashion.spk",
             "spikesight deploy runs/fashion_mnist_nano/best fashion4.spk --weight-bits=4",
         ),
+        _SCENES,
     ),
     "audit": Command(
         "spikesight.deployment_commands:audit_command",
@@ -137,6 +145,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight audit fashion.spk --run=runs/fashion_mnist_nano",
             "spikesight audit runs/fashion_mnist_nano/best",
         ),
+        _SCENES,
     ),
     "export": Command(
         "spikesight.deployment_commands:export_command",
@@ -159,6 +168,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight energy runs/fashion_mnist_nano/best --html=energy.html",
             "spikesight energy fashion.spk --run=runs/fashion_mnist_nano",
         ),
+        _SCENES,
     ),
     "convert": Command(
         "spikesight.commands:convert_command",
@@ -262,8 +272,7 @@ def _run(name: str, words: list[str]) -> None:
     import jsonargparse
 
     command = COMMANDS[name]
-    module, _, attribute = command.target.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    function: Callable[..., Any] = _find(command.target)
     hints = {k: v for k, v in typing.get_type_hints(function).items() if k != "return"}
     single = next(iter(hints.values())) if len(hints) == 1 else None
     configuration: Any = single if is_dataclass(single) else None
@@ -286,10 +295,10 @@ def _run(name: str, words: list[str]) -> None:
         for parameter in lists:
             kind = typing.get_args(hints[parameter])[0]
             parser.add_argument(parameter, nargs="+", type=kind, help=f"One or more {parameter}.")
+    if command.words:
+        words = _find(command.words)(words, configuration)
     words = _normalise(words, command.aliases, _boolean_options(configuration or function))
-    if configuration is not None:
-        words = _name_files(words)
-    elif words and not words[0].startswith("-") and not _required(function):
+    if configuration is None and words and not words[0].startswith("-") and not _required(function):
         words = [f"--{next(iter(hints))}={words[0]}", *words[1:]]
     try:
         parsed = parser.parse_args([_carried(word) for word in words])
@@ -323,6 +332,12 @@ def _delivered(value: Any) -> Any:
         for key in list(vars(value)):
             value[key] = _delivered(value[key])
     return value
+
+
+def _find(target: str) -> Any:
+    """What "module:name" stands for."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _required(function: Callable[..., Any]) -> list[str]:
@@ -366,6 +381,9 @@ def _normalise(
             continue
         name, equals, value = word.partition("=")
         name = "--" + name[2:].replace("-", "_")
+        prefix = name[: name.find(".") + 1]
+        if prefix in aliases:
+            name = aliases[prefix][0] + name.removeprefix(prefix)
         if name in aliases:
             if not equals and left:
                 equals, value = "=", left.pop(0)
@@ -375,16 +393,6 @@ def _normalise(
             equals, value = "=", "true"
         normal.append(name + equals + value)
     return normal
-
-
-def _name_files(words: list[str]) -> list[str]:
-    """Turns the YAML files at the front into options; what follows overrides them."""
-    count = 0
-    while count < len(words) and not words[count].startswith("-"):
-        if not os.path.isfile(words[count]):
-            raise FileNotFoundError(f"there is no configuration file {words[count]}")
-        count += 1
-    return [f"--config={file}" for file in words[:count]] + words[count:]
 
 
 def _print_overview() -> None:

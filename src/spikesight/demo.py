@@ -251,6 +251,7 @@ def _config(folder: Path, neuron: str, epochs: int, seed: int) -> TrainConfig:
         epochs=epochs,
         batch_size=32,
         label_smoothing=0.1,
+        precision="no",
         device="cpu",
         seed=seed,
     )

@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
     "batch_size": 32,
     "limit_batches": 4,
     "log_every": 2,
+    "precision": "no",
 }
 
 

@@ -171,7 +171,7 @@ def test_bf16_on_cpu(tiny: Build, channels_last: bool) -> None:
 
 
 def test_fp16_needs_a_gpu(tiny: Build) -> None:
-    with pytest.raises(ValueError, match="fp16, which needs a GPU; pass precision bf16"):
+    with pytest.raises(ValueError, match="fp16, which needs a GPU; pass precision=auto"):
         train(tiny(precision="fp16", device="cpu"))
 
 

@@ -89,6 +89,7 @@ class Card:
         weights: "model", or "ema" for the moving average.
         metrics: Its validation figures, if it was validated.
         task: "classification" or "masked_image".
+        precision: The autocast type it was trained in; None where older versions did not say.
     """
 
     data: DataConfig
@@ -97,6 +98,7 @@ class Card:
     weights: str
     metrics: Figures | None
     task: TaskName = "classification"
+    precision: str | None = None
 
     def write(self, folder: Path) -> None:
         """Writes run.json."""
@@ -107,6 +109,7 @@ class Card:
             "epoch": self.epoch,
             "weights": self.weights,
             "metrics": _plain(self.metrics),
+            "precision": self.precision,
         }
         (folder / CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -137,7 +140,15 @@ class Card:
             del steps["kind"]
         file: Any = _CardFile
         card = check(content, file[kind, FIGURES[task]], str(folder / CARD), remedy=COPY_AGAIN)
-        return cls(card.data, card.preprocessing, card.epoch, card.weights, card.metrics, task)
+        return cls(
+            card.data,
+            card.preprocessing,
+            card.epoch,
+            card.weights,
+            card.metrics,
+            task,
+            card.precision,
+        )
 
 
 StepsT = TypeVar("StepsT")
@@ -153,6 +164,7 @@ class _CardFile(msgspec.Struct, Generic[StepsT, FiguresT], forbid_unknown_fields
     weights: Literal["model", "ema"]
     metrics: FiguresT | None
     task: TaskName = "classification"
+    precision: Literal["no", "bf16", "fp16"] | None = None
 
 
 @dataclass
@@ -172,6 +184,7 @@ class RunState:
         optimizer: The optimiser's state.
         scaler: The loss scaler's state (fp16), else empty.
         ema: Tensors of the moving average, or empty.
+        precision: The autocast type, as it was decided when the run began.
     """
 
     position: Position
@@ -183,6 +196,7 @@ class RunState:
     optimizer: dict[str, Any]
     scaler: dict[str, Any] = field(default_factory=dict)
     ema: dict[str, Any] = field(default_factory=dict)
+    precision: str = "no"
 
     def save(self, folder: Path, model: SpikingModel, card: CardLike) -> None:
         """Replaces last/ by the model and this state.
@@ -203,6 +217,7 @@ class RunState:
             "optimizer": self.optimizer,
             "scaler": self.scaler,
             "ema": self.ema,
+            "precision": self.precision,
         }
         with replaced_folder(folder) as new:
             model.save_pretrained(new)
@@ -232,6 +247,7 @@ class RunState:
                 "sums": EpochSums(**content["sums"]),
                 "best": None if best is None else kind(**best),
                 "last": None if last is None else kind(**last),
+                "precision": content.get("precision", content["config"].get("precision", "no")),
             }
         )
 
@@ -261,7 +277,8 @@ class RunState:
     def check_continues(self, config: TrainConfig, processes: int, folder: Path) -> None:
         """Refuses to go on with another configuration.
 
-        Fields that the run did not know yet when it was started had their defaults.
+        Fields that the run did not know yet when it was started had their defaults. A precision of
+        "auto" stays what it was when the run began.
 
         Args:
             config: The configuration to go on with.
@@ -273,6 +290,9 @@ class RunState:
         """
         before = from_mapping(TrainConfig, self.config)
         asked, started = _flatten(config.to_mapping()), _flatten(before.to_mapping())
+        started["precision"] = self.precision
+        if config.precision == "auto":
+            asked["precision"] = self.precision
         different = sorted(
             name
             for name in asked.keys() | started.keys()

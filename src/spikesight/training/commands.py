@@ -19,6 +19,7 @@ from spikesight.passes.text_table import text_table
 from spikesight.training.config import TrainConfig
 from spikesight.training.figures import Figures
 from spikesight.training.neuron_checks import silence_report
+from spikesight.training.precision import Precision
 from spikesight.training.prediction import (
     SHEET_ENDINGS,
     SHEET_PICTURES,
@@ -74,7 +75,7 @@ def val_command(
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     batch_size: int | None = None,
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
     view: dict[str, Any] | None = None,
@@ -89,7 +90,8 @@ def val_command(
         split: "validation" (the same images as in training), "test", or "all" images of a set
             that is not divided, such as a tar file of held-out images.
         batch_size: Images per process and forward pass; 128 for a classifier, 8 for a segmenter.
-        precision: Autocast type.
+        precision: Autocast type; "auto" is bf16 where the device computes it. The figures of
+            training are in float32, "no".
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
         view: How photos are shown to a segmenter, where it differs from training:

@@ -11,12 +11,16 @@ import yaml
 
 from spikesight.data import DataConfig
 from spikesight.data.segmentation import SceneConfig
+from spikesight.errors import UserError
+from spikesight.files import documents
 from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.models import MaskedImageSizes
 from spikesight.options import check_options
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
+from spikesight.training.precision import Precision
+from spikesight.training.written_values import as_written
 
 T = TypeVar("T")
 TaskName = Literal["classification", "semantic", "panoptic", "masked_image"]
@@ -111,7 +115,8 @@ class TrainConfig:
         accumulation: Batches whose gradients make one update.
         clip_norm: Largest norm of the gradient; None leaves it as it is.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
-        precision: Autocast type: "no" (float32), "bf16", or "fp16" with loss scaling (GPU only).
+        precision: Autocast type: "auto" (bf16 where the device computes it, else float32), "no"
+            (float32), "bf16", or "fp16" with loss scaling (GPU only).
         compile: "model" compiles the training forward and backward pass with torch.compile.
         channels_last: Whether images and weights use the channels-last memory format.
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
@@ -141,7 +146,7 @@ class TrainConfig:
     accumulation: int = 1
     clip_norm: float | None = 1.0
     label_smoothing: float = 0.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Precision = "auto"
     compile: Literal["none", "model"] = "none"
     channels_last: bool = False
     device: Literal["auto", "cpu"] = "auto"
@@ -216,10 +221,7 @@ class TrainConfig:
             FileNotFoundError: If there is no such file.
             ValueError: If a field is unknown or a value invalid.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no configuration {path}")
-        return from_mapping(cls, merge(yaml.safe_load(path.read_text()) or {}, overrides))
+        return from_mapping(cls, merge(read_yaml(path), overrides))
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain values, as YAML and JSON know them."""
@@ -241,6 +243,9 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
     Raises:
         ValueError: If a field is unknown or missing, or a value has the wrong type.
     """
+    if not isinstance(mapping, dict):
+        raise UserError(f"{kind.__name__}: {mapping!r} holds no fields; pass names and values")
+    mapping = as_written(kind, mapping)
     parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(kind, "value")
     try:
@@ -250,6 +255,23 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
         raise ValueError(f"{kind.__name__}: {message}") from error
     built: T = parser.instantiate(parsed)["value"]
     return built
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The fields of a YAML file; numbers and dates as YAML 1.2 has them.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        UserError: If it cannot be read or holds no fields.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no configuration file {path}")
+    remedy = "correct it; a configuration has lines such as 'epochs: 10'"
+    return documents.read_yaml(path, dict[Any, Any], remedy=remedy)
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

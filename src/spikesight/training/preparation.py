@@ -8,22 +8,24 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 
+from spikesight.errors import UserError
 from spikesight.models import MaskedAutoencoder, SpikingModel
 from spikesight.passes import quantize
 from spikesight.registry import create_model
 from spikesight.training.config import TrainConfig
+from spikesight.training.precision import Precision, choose_precision, warn_if_emulated
 from spikesight.training.starting_weights import saved_quantization, start_from
 
 
 def build_accelerator(
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     device: Literal["auto", "cpu"] = "auto",
     accumulation: int = 1,
 ) -> Accelerator:
     """The processes, device and precision of a run, as the launcher and the machine give them.
 
     Args:
-        precision: Autocast type.
+        precision: Autocast type; "auto" is bf16 where the device computes it, else float32.
         device: "cpu" leaves GPUs alone.
         accumulation: Batches per update.
 
@@ -37,8 +39,11 @@ def build_accelerator(
     # Sums need float64, which Apple's GPUs do not have.
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.xpu.is_available())
     if cpu and precision == "fp16":
-        raise ValueError("precision is fp16, which needs a GPU; pass precision bf16 or no")
-    return Accelerator(cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=accumulation)
+        raise UserError("precision is fp16, which needs a GPU; pass precision=auto or precision=no")
+    kind = "cpu" if cpu else "cuda" if torch.cuda.is_available() else "xpu"
+    chosen = choose_precision(precision, torch.device(kind))
+    warn_if_emulated(chosen, torch.device(kind))
+    return Accelerator(cpu=cpu, mixed_precision=chosen, gradient_accumulation_steps=accumulation)
 
 
 def build_model(

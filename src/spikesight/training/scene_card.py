@@ -31,6 +31,7 @@ class SceneCard:
         weights: "model", or "ema" for the moving average.
         metrics: Its validation figures, if it was validated.
         view: How photos were shown to it in validation.
+        precision: The autocast type it was trained in; None where older versions did not say.
     """
 
     task: TaskName
@@ -40,6 +41,7 @@ class SceneCard:
     weights: str
     metrics: Figures | None
     view: ViewConfig
+    precision: str | None = None
 
     def write(self, folder: Path) -> None:
         """Writes run.json."""
@@ -51,6 +53,7 @@ class SceneCard:
             "epoch": self.epoch,
             "weights": self.weights,
             "metrics": None if self.metrics is None else dict(vars(self.metrics)),
+            "precision": self.precision,
         }
         (folder / CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -79,6 +82,7 @@ class SceneCard:
             card.weights,
             card.metrics,
             card.view,
+            card.precision,
         )
 
     def seen(self, changes: dict[str, Any]) -> ViewConfig:
@@ -106,3 +110,4 @@ class _CardFile(msgspec.Struct, Generic[FiguresT], forbid_unknown_fields=True):
     epoch: Annotated[int, msgspec.Meta(ge=0)]
     weights: Literal["model", "ema"]
     metrics: FiguresT | None
+    precision: Literal["no", "bf16", "fp16"] | None = None

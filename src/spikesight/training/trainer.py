@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from spikesight.training.neuron_checks import (
     silence_report,
     silence_warning,
 )
+from spikesight.training.precision import Precision, describe_precision
 from spikesight.training.preparation import build_accelerator, build_model, count_batches
 from spikesight.training.processes import largest, share_buffers, total
 from spikesight.training.progress import build_report, format_duration
@@ -86,6 +87,7 @@ class Trainer:
         self.device = self.accelerator.device
         self.report = build_report(self.accelerator.is_main_process)
         self._check_output()
+        self._keep_precision()
 
         self.task = build_task(config, self.accelerator)
         self.loaders = self.task.loaders
@@ -139,6 +141,23 @@ class Trainer:
                 f"output {self.folder} has a best/ that holds something else than a model; pass "
                 "another output, or move it away"
             )
+
+    def _keep_precision(self) -> None:
+        """Goes on in the precision that "auto" became when the run began, whatever it is here."""
+        if not self.resuming or self.config.precision != "auto":
+            return
+        last = self.folder / "last"
+        began = cast(Precision, RunState.read(last).precision)
+        here = self.accelerator.mixed_precision
+        if began == here:
+            return
+        self.report.message(
+            f"the run began in precision {began} and goes on in it, though this machine would "
+            f"choose {here}; for another one start a new run with precision={here}, another "
+            f"output and --from {last}"
+        )
+        self.accelerator = build_accelerator(began, self.config.device, self.config.accumulation)
+        self.device = self.accelerator.device
 
     def _restore(self) -> None:
         last = self.folder / "last"
@@ -203,11 +222,14 @@ class Trainer:
 
     def _describe(self) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        precision = describe_precision(
+            self.config.precision, self.accelerator.mixed_precision, self.device
+        )
         self.report.message(
             f"{self.config.model.name}: {parameters / 1e6:.2f} M parameters, "
             f"{self.task.subject}, {self.updates_per_epoch} updates x "
             f"{self.config.epochs} epochs on {self.accelerator.num_processes} x "
-            f"{self.device.type}, precision {self.config.precision}"
+            f"{self.device.type}, precision {precision}"
         )
 
     def _train_epoch(self) -> None:
@@ -292,8 +314,8 @@ class Trainer:
             raise FloatingPointError(
                 f"the loss became {loss} at or shortly before step {self.position.update} "
                 f"(epoch {self.position.epoch + 1}), learning rate {self._lr():.2e}, precision "
-                f"{self.config.precision}; pass a smaller optimizer.lr, a smaller clip_norm, "
-                "longer schedule.warmup_epochs or precision=no. "
+                f"{self.accelerator.mixed_precision}; pass a smaller optimizer.lr, a smaller "
+                "clip_norm, longer schedule.warmup_epochs or precision=no. "
                 f"Checkpoints in {self.folder} are from before"
             )
 
@@ -370,6 +392,7 @@ class Trainer:
                 optimizer=self.optimizer.state_dict(),
                 scaler={} if scaler is None else scaler.state_dict(),
                 ema={} if self.ema is None else dict(self.ema.module.state_dict()),
+                precision=self.accelerator.mixed_precision,
             )
             card = self.task.card(self.position.epoch, "model", figures)
             state.save(self.folder / "last", self.model, card)

@@ -30,6 +30,7 @@ from spikesight.training.masked_image_evaluation import (
     MaskedImageFigures,
     evaluate_masked_images,
 )
+from spikesight.training.precision import Precision
 from spikesight.training.preparation import build_accelerator
 from spikesight.training.run_folder import resolve_model_folder, saved_task
 from spikesight.training.scene_card import SceneCard
@@ -51,7 +52,7 @@ def validate(
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     batch_size: int = 128,
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
 ) -> Evaluation:
@@ -64,7 +65,8 @@ def validate(
         split: "validation" (the same images as in training), "test", or "all" images of a set
             that is not divided, such as a tar file of held-out images.
         batch_size: Images per process and forward pass.
-        precision: Autocast type: "no" (float32), "bf16" or "fp16".
+        precision: Autocast type: "no" (float32), "auto" (bf16 where the device computes it), "bf16"
+            or "fp16".
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
 
@@ -87,7 +89,7 @@ def validate_model(
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     batch_size: int = 128,
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
 ) -> Evaluation:
@@ -99,7 +101,7 @@ def validate_model(
         data: Fields of the data configuration that differ from training.
         split: Which images.
         batch_size: Images per process and forward pass.
-        precision: Autocast type.
+        precision: Autocast type, as for `validate`.
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
 
@@ -117,7 +119,7 @@ def validate_segmenter(
     scenes: dict[str, Any] | None = None,
     split: Split = "validation",
     batch_size: int = 8,
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
     view: dict[str, Any] | None = None,
@@ -130,7 +132,8 @@ def validate_segmenter(
         scenes: Fields of the scene configuration that differ from training; evaluation_size too.
         split: "validation", or "test" where the data set has masks for it.
         batch_size: Photos per process and forward pass.
-        precision: Autocast type: "no" (float32), "bf16" or "fp16".
+        precision: Autocast type: "no" (float32), "auto" (bf16 where the device computes it), "bf16"
+            or "fp16".
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
         view: Fields of the view that differ from training.
@@ -171,7 +174,7 @@ def validate_masked_images(
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     batch_size: int = 128,
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
 ) -> MaskedImageFigures:
@@ -198,7 +201,7 @@ def _measure_images(
     data: dict[str, Any] | None,
     split: Split,
     batch_size: int,
-    precision: Literal["no", "bf16", "fp16"],
+    precision: Precision,
     device: Literal["auto", "cpu"],
     limit_batches: int | None,
 ) -> FiguresT:

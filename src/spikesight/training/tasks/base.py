@@ -75,6 +75,11 @@ class Task(ABC):
         """What is to be learned, in two words or so."""
         return f"{self.classes} classes"
 
+    @property
+    def precision(self) -> str:
+        """The autocast type of the run: "no", "bf16" or "fp16"."""
+        return str(self.accelerator.mixed_precision)
+
     def illustrate(self, model: nn.Module, epoch: int) -> Path | None:
         """Draws what a validated model makes of a few images, in one process.
 

@@ -61,7 +61,15 @@ class ClassificationTask(ImageTask):
     def card(self, epoch: int, weights: str, figures: Figures | None) -> Card:
         """The data and preprocessing of a classifier."""
         assert figures is None or isinstance(figures, Evaluation)
-        return Card(self.loaders.config, self.loaders.preprocessing, epoch, weights, figures)
+        loaders = self.loaders
+        return Card(
+            loaders.config,
+            loaders.preprocessing,
+            epoch,
+            weights,
+            figures,
+            precision=self.precision,
+        )
 
 
 def _append_first(batch: Tensor) -> Tensor:

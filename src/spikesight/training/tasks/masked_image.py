@@ -91,7 +91,13 @@ class MaskedImageTask(ImageTask):
         """The data and preprocessing of a pre-trained trunk."""
         loaders = self.loaders
         return Card(
-            loaders.config, loaders.preprocessing, epoch, weights, figures, task="masked_image"
+            loaders.config,
+            loaders.preprocessing,
+            epoch,
+            weights,
+            figures,
+            task="masked_image",
+            precision=self.precision,
         )
 
 

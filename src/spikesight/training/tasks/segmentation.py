@@ -50,7 +50,14 @@ class SegmentationTask(Task):
         loaders = self.loaders
         view = self.config.segmentation.view
         return SceneCard(
-            self.config.task, loaders.config, loaders.preprocessing, epoch, weights, figures, view
+            self.config.task,
+            loaders.config,
+            loaders.preprocessing,
+            epoch,
+            weights,
+            figures,
+            view,
+            self.precision,
         )
 
 

@@ -1,0 +1,86 @@
+"""What YAML reads otherwise than it was meant is put right or named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from spikesight.cli import main
+from spikesight.training import TrainConfig, from_mapping
+from spikesight.training.command_words import prepare_words
+from spikesight.training.commands import TrainOptions
+
+from .conftest import TINY
+
+
+def load(text: str, folder: Path) -> TrainConfig:
+    file = folder / "t.yaml"
+    named = text.partition(":")[0]
+    fields = TINY | {"output": "run"}
+    fields = {name: value for name, value in fields.items() if name not in (named, "precision")}
+    file.write_text(yaml.safe_dump(fields) + text)
+    return TrainConfig.load(file)
+
+
+def test_no_is_a_precision(tmp_path: Path) -> None:
+    assert load("precision: no\n", tmp_path).precision == "no"
+    assert load("precision: 'no'\n", tmp_path).precision == "no"
+    assert load("", tmp_path).precision == "auto"
+
+
+@pytest.mark.parametrize("section", ["ema", "mix", "optimizer", "segmentation", "scenes"])
+def test_an_empty_section_has_its_defaults(section: str, tmp_path: Path) -> None:
+    config = load(f"{section}:\n", tmp_path)
+    assert getattr(config, section) == getattr(load("", tmp_path), section)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("precision: yes\n", "precision is True, a boolean .*quotes"),
+        ("output: 12\n", 'output is 12, a number, .*quotes.*\'?"12"'),
+        ("output: off\n", "output is False, a boolean .*quotes"),
+        ("task: on\n", "task is True, a boolean .*quotes"),
+        ("ema: 0.9\n", r"ema is 0\.9, but has fields of its own; .*ema\.decay"),
+        ("no: 1\n", "a field called False, a boolean .*quotes"),
+        ("12: 1\n", "a field called 12, a number"),
+    ],
+)
+def test_what_is_no_text_is_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(text, tmp_path)
+
+
+@pytest.mark.parametrize("names", [["a", False], [0, 1], [1.5, "b"]])
+def test_class_names_are_text(names: list[Any], tmp_path: Path) -> None:
+    data = {"format": "idx", "path": "x", "class_names": names}
+    with pytest.raises(ValueError, match=r"data\.class_names\[\d\] is .*put it in quotes"):
+        from_mapping(TrainConfig, TINY | {"output": "run", "data": data})
+    scenes = {"format": "folder", "path": "x", "class_names": names}
+    with pytest.raises(ValueError, match=r"scenes\.class_names\[\d\] is .*put it in quotes"):
+        from_mapping(TrainConfig, TINY | {"output": "run", "scenes": scenes})
+
+
+def test_files_that_hold_no_fields_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "list.yaml"
+    for text in ("- a\n- b\n", "a: [\n", "word"):
+        file.write_text(text)
+        assert main(["train", str(file)]) == 2
+        assert f"{file}" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "absent.yaml")]) == 2
+    assert "there is no configuration file" in capsys.readouterr().err
+
+
+def test_data_and_scenes_mean_what_the_task_reads(tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text("task: semantic\n")
+    words = ["--data.path=a", "--scenes.flip", "--data.workers", "2"]
+    for front in ([str(file)], ["--task=panoptic"], ["--task", "semantic"]):
+        ready = prepare_words([*front, *words], TrainOptions)
+        assert ready[1:] == ["--scenes.path=a", "--scenes.flip", "--scenes.workers=2"]
+    for front in ([], ["--task=masked_image"], [str(file), "--task=classification"]):
+        ready = prepare_words([*front, *words], TrainOptions)
+        assert ready[-3:] == ["--data.path=a", "--data.flip", "--data.workers=2"]
