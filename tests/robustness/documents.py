@@ -1,0 +1,296 @@
+"""Damaged configurations and the cards of trained models: YAML, JSON, CSV, words."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import spikesight.training.commands as commands
+from spikesight.cli import main
+from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
+from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
+from spikesight.data.segmentation.scene import table_of
+from spikesight.inference import ViewConfig
+from spikesight.training import TrainConfig, from_mapping
+from spikesight.training.checkpoint import Card
+from spikesight.training.evaluation import Evaluation
+from spikesight.training.run_folder import saved_task
+from spikesight.training.run_log import RunLog
+from spikesight.training.scene_card import SceneCard
+from tests.robustness.damage import TEXTS, Damage
+from tests.robustness.guard import Trial, UnsoundError
+from tests.training.conftest import TINY
+
+MAPPING: dict[str, Any] = copy.deepcopy(TINY) | {"output": "run"}
+
+
+def check_finite(value: Any, place: str = "value") -> None:
+    """Refuses numbers that are none, at any depth."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UnsoundError(f"{place} is {value}")
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list | tuple) else items
+    for key, item in items:
+        check_finite(item, f"{place}.{key}")
+
+
+# Nine to the seventh strings, by aliases.
+_BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+_YAML_TEXTS = [
+    _BOMB,
+    "model: !!python/object/apply:os.system [true]\noutput: run\n",
+    "model: &m {name: *m}\noutput: run\n",
+    "&a [*a]\n",
+    "? [a, b]\n: 1\n",
+    "? {a: 1}\n: 1\n",
+    "null: 1\nmodel: {name: x}\n",
+    "1: 2\n",
+    "<<: {model: {name: metaspikformer_nano}}\noutput: run\n",
+    "<<: 3\n",
+    "model: {name: metaspikformer_nano}\noutput: run\n---\nmodel: {}\n",
+    "model: {name: metaspikformer_nano\noutput: run\n",
+    "\tmodel: 1\n",
+    "model: 'metaspikformer_nano\n",
+    "%YAML 9.9\n---\nmodel: {name: metaspikformer_nano}\n",
+    "%TAG ! tag:x,2000:\n---\nmodel: !x {name: y}\n",
+    "model: {name: metaspikformer_nano}\noutput: run\nepochs: .inf\n",
+    "model: {name: metaspikformer_nano}\noutput: run\noptimizer: {lr: .nan}\n",
+    "model: {name: metaspikformer_nano}\noutput: run\nseed: 0o17\n",
+    "model: {name: metaspikformer_nano}\noutput: run\nseed: 1:30\n",
+    "model: {name: no}\noutput: no\n",
+    "model: {name: metaspikformer_nano, name: relu}\noutput: run\noutput: other\n",
+    "model: {name: metaspikformer_nano}\noutput: 2024-01-01\n",
+    "model: {name: !!binary aGVsbG8=}\noutput: run\n",
+    "model: {name: metaspikformer_nano}\noutput: !!set {a, b}\n",
+    "model: {name: metaspikformer_nano}\noutput: run\nseed: " + "9" * 5000 + "\n",
+    "model: " + "{a: " * 3000 + "1" + "}" * 3000 + "\n",
+    "- " * 5000 + "1\n",
+    "model: " + "[" * 20_000 + "\n",
+    "# nothing\n",
+    "model\n",
+    "\0",
+    "@",
+    "`x`",
+    "model: |\n  a\n b\n",
+]
+
+
+def _yaml_bytes(mapping: dict[str, Any], damage: Damage) -> bytes:
+    if damage.none:
+        return yaml.safe_dump(mapping).encode()
+    if damage.hits(0.2):
+        text = damage.random.choice(_YAML_TEXTS)
+        damage.note(text[:80])
+        return damage.document(text)
+    if damage.hits(0.15):
+        return damage.bytes(yaml.safe_dump(mapping).encode(), 400)
+    text = yaml.safe_dump(damage.tree(mapping), allow_unicode=damage.random.random() < 0.5)
+    return damage.document(text)
+
+
+def _full_mapping() -> dict[str, Any]:
+    mapping = from_mapping(TrainConfig, MAPPING).to_mapping()
+    mapping["model"]["arguments"] = MAPPING["model"]["arguments"]
+    return mapping
+
+
+def _configuration(damage: Damage, folder: Path) -> Trial:
+    path = folder / "recipe.yaml"
+    mapping = MAPPING if damage.none or damage.random.random() < 0.6 else _full_mapping()
+    path.write_bytes(_yaml_bytes(mapping, damage))
+    use = damage.random.randrange(3)
+
+    def read() -> None:
+        seen: list[Any] = []
+        if use < 2 or damage.none:
+            seen.append(TrainConfig.load(path))
+        else:
+            _through_command_line([str(path)], seen)
+        check_finite(seen)
+
+    return Trial(read, (path.name, *_fields(mapping)), "; ".join(damage.notes))
+
+
+def _fields(mapping: dict[str, Any]) -> set[str]:
+    """Dotted names of all fields, and their last parts where these are no common words."""
+    dotted = _flat(mapping)
+    return (
+        {name for name in dotted if "." in name or "_" in name}
+        | {f"{quote}{name}{quote}" for name in dotted for quote in ("'", '"')}
+        | {f"{name} is" for name in dotted}
+    )
+
+
+def _through_command_line(words: list[str], seen: list[Any]) -> None:
+    before = commands.train
+    commands.train = seen.append  # type: ignore[assignment]
+    try:
+        code = main(["train", *words, "--debug"])
+    finally:
+        commands.train = before
+    if code == 0 and not seen:
+        raise UnsoundError("nothing was trained and no error said")
+
+
+def _words(damage: Damage, folder: Path) -> Trial:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(MAPPING))
+    random = damage.random
+    flat = sorted(_flat(_full_mapping()))
+    words = [str(path)]
+    for _ in range(0 if damage.none else random.choice([1, 1, 2])):
+        name = random.choice(flat)
+        odd = [text for text in TEXTS if "\0" not in text and "\ud800" not in text]
+        odd += [
+            "nan",
+            ".nan",
+            "inf",
+            "-.inf",
+            "[1,2",
+            "{a: 1}",
+            "[]",
+            "null",
+            "1e400",
+            "9" * 5000,
+            "[" * 3000,
+        ]
+        odd += [
+            "!!python/object/apply:os.system [true]",
+            "1.5",
+            "true",
+            "[0.5, nan]",
+            '{"a": 1, "a": 2}',
+        ]
+        value = random.choice(odd)
+        word = random.choice(
+            [f"--{name}={value}", f"--{name}={value}", f"--{name}", f"--{name}.x={value}"]
+        )
+        damage.note(word[:80])
+        words.append(word)
+
+    def read() -> None:
+        seen: list[Any] = []
+        _through_command_line(words, seen)
+        check_finite(seen)
+
+    names = [word[2:].partition("=")[0].rpartition(".")[2] for word in words[1:]]
+    names += [word[2:].partition("=")[0].partition(".")[0] for word in words[1:]]
+    return Trial(read, (path.name, *names), "; ".join(damage.notes))
+
+
+def _flat(mapping: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, value in mapping.items():
+        found.append(prefix + key)
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+    return found
+
+
+def _card(kind: str, folder: Path) -> None:
+    figures = Evaluation(0.5, 50.0, 90.0, 10, 0.1, ()) if kind == "classification" else None
+    if kind in ("classification", "masked_image"):
+        steps: Any = Preprocessing(16, 3, (0.5,) * 3, (0.5,) * 3, 1.0, ("a", "b"))
+        data = DataConfig(format="digits")
+        Card(data, steps, 1, "model", figures, kind).write(folder)  # type: ignore[arg-type]
+    elif kind == "events":
+        steps = EventPreprocessing(16, 2, 4, sensor=(34, 34), classes=("a", "b"))
+        data = DataConfig(format="event_folders", path="x", channels=2)
+        Card(data, steps, 1, "model", None).write(folder)
+    else:
+        scene = ScenePreprocessing(
+            (0.5,) * 3, (0.5,) * 3, (32, 32), None, table_of(("a", "b"), (1,))
+        )
+        config = SceneConfig(format="digit_scenes")
+        SceneCard(kind, config, scene, 1, "model", None, ViewConfig()).write(folder)  # type: ignore[arg-type]
+
+
+def _cards(damage: Damage, folder: Path) -> Trial:
+    import json
+
+    from tests.robustness.image_files import sound_image
+    from tests.robustness.recordings import sound_recording
+
+    kinds = ["classification", "events", "semantic", "panoptic", "masked_image"]
+    kind = "classification" if damage.none else damage.random.choice(kinds)
+    _card(kind, folder)
+    path = folder / "run.json"
+    if not damage.none:
+        path.write_bytes(damage.json(json.loads(path.read_text())))
+    photo, recording = folder / "photo.png", folder / "recording.npz"
+    photo.write_bytes(sound_image(3))
+    recording.write_bytes(sound_recording("npz"))
+
+    def read() -> None:
+        task = saved_task(folder)
+        if task in ("semantic", "panoptic"):
+            card = SceneCard.read(folder)
+            check_finite([card.preprocessing, card.data, card.view])
+            shown = card.preprocessing.fit(torch.zeros(3, 20, 30, dtype=torch.uint8))
+            batch = card.preprocessing.batch_transform(shown[None])
+        else:
+            other = Card.read(folder, task)
+            check_finite([other.preprocessing, other.data])
+            events = isinstance(other.preprocessing, EventPreprocessing)
+            one = other.preprocessing.read_file(recording if events else photo)
+            batch = other.preprocessing.batch_transform(one[None])
+        if not batch.isfinite().all():
+            raise UnsoundError("inputs that are no numbers")
+
+    return Trial(read, (path.name,), f"{kind}; " + "; ".join(damage.notes))
+
+
+_ROWS = [
+    "2,0.5",
+    "x,0.5",
+    "",
+    "1",
+    "1,0.5,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0",
+    "nan,1",
+    "1.5,1",
+    "-1,0",
+    '"1,2',
+    "9" * 5000 + ",1",
+    "1e9,3",
+    " 1,2",
+    "1,\0",
+]
+
+
+def _metrics(damage: Damage, folder: Path) -> Trial:
+    path = folder / "metrics.csv"
+    head = damage.pick(
+        "epoch,train_loss,lr,val_top1",
+        ["a,b", "", "epoch", "epoch,epoch", "\ufeffepoch,lr"],
+        "head",
+    )
+    rows = [damage.pick(row, _ROWS, "row", 0.3) for row in ("1,0.5,0.1,3", "2,0.4,0.1,4")]
+    content = "\n".join([head, *rows, ""]).encode()
+    path.write_bytes(damage.bytes(content) if damage.hits(0.3) else content)
+
+    def read() -> None:
+        log = RunLog(folder, 3, ("top1",))
+        values = (3, 0.5, 0.1, 1.0, None, 0.1, 0, 1.0, 1.0)
+        log.write_epoch(dict(zip(log.columns, values, strict=True)))
+        log.close()
+
+    return Trial(read, (path.name,), "; ".join(damage.notes))
+
+
+READERS = [
+    ("configurations", _configuration, 80),
+    ("command lines", _words, 30),
+    ("run.json", _cards, 90),
+    ("metrics.csv", _metrics, 15),
+]
