@@ -271,4 +271,4 @@ def _header(content: bytes, damage: Damage) -> bytes:
     return bytes(data)
 
 
-READERS = [("class folders", _folder, 60), ("tar", _tar, 90)]
+READERS = [("class folders", _folder, 70), ("tar", _tar, 120)]

@@ -177,4 +177,4 @@ def _cifar(damage: Damage, folder: Path) -> Trial:
     return Trial(read, (str(root),), "; ".join(damage.notes))
 
 
-READERS = [("idx", _idx, 50), ("cifar", _cifar, 60)]
+READERS = [("idx", _idx, 60), ("cifar", _cifar, 80)]

@@ -289,8 +289,8 @@ def _metrics(damage: Damage, folder: Path) -> Trial:
 
 
 READERS = [
-    ("configurations", _configuration, 80),
-    ("command lines", _words, 30),
-    ("run.json", _cards, 90),
-    ("metrics.csv", _metrics, 15),
+    ("configurations", _configuration, 40),
+    ("command lines", _words, 14),
+    ("run.json", _cards, 120),
+    ("metrics.csv", _metrics, 20),
 ]

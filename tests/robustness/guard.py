@@ -18,7 +18,7 @@ from typing import Literal
 # What a user's input may lead to; everything else ends in a traceback.
 ALLOWED = (ValueError, OSError, ImportError, ArithmeticError)
 CPU_SECONDS = 10.0
-WALL_SECONDS = 120.0
+WALL_SECONDS = 60.0
 MOST_BYTES = 2 * 2**30
 # The address space ends above that, so that a request is seen as one and fails at once.
 _MARGIN = 2**30

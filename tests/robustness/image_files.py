@@ -288,4 +288,4 @@ def check_pixels(image: Tensor, shape: tuple[int | None, ...]) -> Tensor:
     return image
 
 
-READERS = [("photos", _photo, 130), ("masks", _mask, 60)]
+READERS = [("photos", _photo, 160), ("masks", _mask, 80)]

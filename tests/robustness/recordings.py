@@ -399,11 +399,11 @@ def _spoil_folders(root: Path, suffix: str, content: bytes, damage: Damage) -> N
 
 
 READERS = [
-    ("events .es", _recording("es"), 25),
-    ("events .raw", _recording("raw"), 40),
-    ("events .aedat 2.0", _recording("aedat2"), 25),
-    ("events .aedat 3.1", _recording("aedat3"), 35),
-    ("events .bin", _recording("bin"), 20),
-    ("events .npz", _recording("npz"), 80),
-    ("event folders", _layouts, 45),
+    ("events .es", _recording("es"), 40),
+    ("events .raw", _recording("raw"), 60),
+    ("events .aedat 2.0", _recording("aedat2"), 40),
+    ("events .aedat 3.1", _recording("aedat3"), 50),
+    ("events .bin", _recording("bin"), 30),
+    ("events .npz", _recording("npz"), 110),
+    ("event folders", _layouts, 60),
 ]

@@ -257,8 +257,8 @@ def _video(damage: Damage, folder: Path) -> Trial:
 
 
 READERS = [
-    ("scene folders", _scenes, 60),
+    ("scene folders", _scenes, 70),
     ("cut-outs", _cut_outs, 20),
-    ("coco panoptic", _coco, 70),
-    ("videos", _video, 20),
+    ("coco panoptic", _coco, 100),
+    ("videos", _video, 40),
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.robustness.fuzzing import faults, fuzz, readers
+from tests.robustness.fuzzing import readers
 
 READERS = readers()
 _PARTS = 4
@@ -18,18 +18,3 @@ _PARTS = 4
 @pytest.mark.parametrize("name", READERS)
 def test_sound_input_is_read(name: str, tmp_path: Path) -> None:
     READERS[name].sound(tmp_path).read()
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_damaged_inputs(name: str, tmp_path: Path) -> None:
-    reader = READERS[name]
-    assert faults(fuzz(reader, 0, reader.cases(2000), tmp_path)) == []
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("part", range(_PARTS))
-@pytest.mark.parametrize("name", READERS)
-def test_more_damaged_inputs(name: str, part: int, tmp_path: Path) -> None:
-    reader = READERS[name]
-    count = reader.cases(20_000 // _PARTS)
-    assert faults(fuzz(reader, 1_000_000 + part * count, count, tmp_path)) == []
