@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.network_energy import energy
 from spikesight.deployment_commands import network_and_images, verify_deployed
+from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file, place_for_folder
 from spikesight.interop import load_official
+from spikesight.interop.checkpoint_files import read_checkpoint
 from spikesight.models import SpikingModel
 from spikesight.passes import QuantizationRecipe, quantize, verify
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
+from spikesight.training.description import Description, describe, read_classes
 from spikesight.training.figures import Figures
 from spikesight.training.run_folder import (
     CARD,
@@ -29,7 +31,7 @@ from spikesight.training.run_folder import (
     save_model,
     saved_task,
 )
-from spikesight.training.scene_card import SceneCard
+from spikesight.training.scene_card import SceneCard, read_any_card
 from spikesight.training.storage import replaced_folder
 from spikesight.training.validation import (
     Split,
@@ -177,36 +179,77 @@ def convert_command(
     configuration: dict[str, Any] | None = None,
     half: bool = False,
     packed: bool = False,
+    entry: str | None = None,
+    classes: list[str] | Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    crop_fraction: float | None = None,
+    things: list[str] | None = None,
 ) -> None:
     """Writes a model as a folder that spikesight loads: an authors' checkpoint, or a trained run.
 
+    With the names of the classes and the size of the photos, which no checkpoint holds, predict,
+    val, deploy and the others take the folder too.
+
     Args:
-        source: Folder of a run (or its best/), or a .pth file of an authors' state dict, plain or
-            under "model" or "state_dict"; the file is read without executing code.
+        source: Folder of a run (or its best/), or a file of an authors' weights: .pth, .pt, .ckpt
+            or .safetensors, also within entries such as "model" and with names that begin with
+            "module."; the file is read without executing code.
         output: Folder to write; that of an earlier conversion is replaced.
         family: Family of an authors' checkpoint: "metaspikformer", "qsd", "spikformer" or
             "spike2former".
         configuration: What an authors' state dict does not tell: --configuration.num_heads=8.
         half: Store the weights in half precision; not those of a quantised run.
         packed: Store a quantised run as it is shipped, 4-bit weights in 4 bits.
+        entry: Name of the checkpoint's entry that holds the weights, such as model_ema; that of
+            the usual names if omitted.
+        classes: Names of the classes in the order of the logits: a text file with one per line, or
+            --classes=[cat,dog].
+        image_size: Height and width that the model sees, in pixels; of a segmenter those of its
+            training's crops.
+        mean: Mean per channel of photos in 0..1; ImageNet's if omitted.
+        std: Standard deviation per channel of photos in 0..1; ImageNet's if omitted.
+        crop_fraction: Share of a photo's shorter side that a classifier sees, such as 0.875.
+        things: Which of a segmenter's classes are objects; with them it is panoptic.
     """
     folder = resolve_model_folder(source) if family is None else source
     check_model_output(output, folder)
     place_for_folder(output.parent, "output")
-    model = load(folder) if family is None else _official(family, source, configuration or {})
+    said = Description(
+        classes=None if classes is None else read_classes(classes),
+        things=None if things is None else tuple(things),
+        mean=None if mean is None else tuple(mean),
+        std=None if std is None else tuple(std),
+        image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
+        crop_fraction=crop_fraction,
+    )
+    if family is not None:
+        model = _official(family, source, configuration or {}, entry)
+        card = describe(model, said)
+    else:
+        if entry is not None or configuration is not None:
+            raise UserError("entry and configuration are for checkpoints; pass --family too")
+        model = load(folder)
+        has_card = (folder / CARD).is_file()
+        card = describe(model, said, read_any_card(folder) if has_card else None)
     with replaced_folder(output) as new:
         model.save_pretrained(new, half=half, packed=packed)
-        if family is None and (folder / CARD).is_file():
+        if family is None and said.empty and card is not None:
             shutil.copyfile(folder / CARD, new / CARD)
+        elif card is not None:
+            card.write(new)
     size = (output / "model.safetensors").stat().st_size
     count = sum(parameter.numel() for parameter in model.parameters())
     print(f"{count:,} parameters, {size:,} bytes in {show(output)}")
+    if card is None:
+        print("predict, val and deploy also need --classes=names.txt --image_size=PIXELS")
 
 
-def _official(family: str, checkpoint: Path, configuration: dict[str, Any]) -> SpikingModel:
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {checkpoint}")
-    state = _read_checkpoint(checkpoint)
+def _official(
+    family: str, checkpoint: Path, configuration: dict[str, Any], entry: str | None
+) -> SpikingModel:
+    state = read_checkpoint(checkpoint, entry)
     try:
         model = load_official(family, state, **configuration)
     except TypeError as error:
@@ -216,22 +259,3 @@ def _official(family: str, checkpoint: Path, configuration: dict[str, Any]) -> S
     if not isinstance(model, SpikingModel):
         raise ValueError(f"{checkpoint} holds one block and no whole model; use ss.load_official")
     return model
-
-
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read without executing code; pass a .pth file of a state dict"
-        ) from error
-    for key in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    items = state.items() if isinstance(state, dict) else ()
-    tensors = {str(name): value for name, value in items if isinstance(value, Tensor)}
-    if not tensors:
-        raise ValueError(f"{path} holds no state dict; pass a .pth file of one")
-    return tensors

@@ -54,7 +54,7 @@ from spikesight.training import (
     TrainingInterrupted,
     train,
 )
-from spikesight.training.validation import training_batches
+from spikesight.training.validation import data_of, training_batches
 from spikesight.training.warm_start import settle_statistics
 
 MODEL = "metaspikformer_nano"
@@ -331,7 +331,7 @@ def _mark(folder: Path, result: DemoResult | None) -> None:
 
 def _read_held_out(folder: Path) -> _Digits:
     card = Card.read(folder)
-    batches = list(build_evaluation_loader(card.data, 512, card.preprocessing))
+    batches = list(build_evaluation_loader(data_of(card), 512, card.preprocessing))
     images = torch.cat([images for images, _ in batches])
     inputs = card.preprocessing.batch_transform(images)
     return _Digits(images, inputs, torch.cat([labels for _, labels in batches]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from spikesight.training.segmentation_evaluation import (
     evaluate_panoptic,
     evaluate_semantic,
 )
+from spikesight.training.validation import scenes_of
 
 WEIGHTS = Path(str(files("spikesight"))) / "shipped" / "digit_scenes"
 """Folder of the segmenter: `configs/digit_scenes_panoptic.yaml` at 4 bits, packed."""
@@ -56,7 +56,7 @@ def segment_scenes(folder: Path = WEIGHTS, scenes: int = SCENES) -> SceneResult:
     """
     card = SceneCard.read(folder)
     model = spikesight.load(folder)
-    config = replace(card.data, validation_scenes=scenes, workers=0)
+    config = scenes_of(card, {"validation_scenes": scenes, "workers": 0})
     accelerator = build_accelerator(device="cpu")
 
     objects, classes = (

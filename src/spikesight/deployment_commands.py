@@ -22,7 +22,7 @@ from spikesight.pretrained import load
 from spikesight.timing import time_alternating
 from spikesight.training.checkpoint import Card
 from spikesight.training.run_folder import resolve_model_folder, saved_task
-from spikesight.training.validation import Split, override, sample_images
+from spikesight.training.validation import Split, data_of, sample_images
 
 
 def deploy_command(
@@ -196,9 +196,7 @@ def _accuracies(
     networks: dict[str, Callable[[Tensor], Tensor]],
 ) -> str:
     card = Card.read(folder)
-    loader = build_evaluation_loader(
-        override(card.data, data or {}), 128, card.preprocessing, split
-    )
+    loader = build_evaluation_loader(data_of(card, data), 128, card.preprocessing, split)
     right, total = dict.fromkeys(networks, 0), 0
     for images, labels in loader:
         x = card.preprocessing.batch_transform(images)

@@ -83,7 +83,7 @@ class Card:
     """What belongs to a trained model besides its weights.
 
     Attributes:
-        data: The data it was trained on.
+        data: The data it was trained on; None if that is not known here.
         preprocessing: What turns an image into its input, and the names of its classes.
         epoch: Number of epochs it was trained for, the begun one not counted.
         weights: "model", or "ema" for the moving average.
@@ -92,7 +92,7 @@ class Card:
         precision: The autocast type it was trained in; None where older versions did not say.
     """
 
-    data: DataConfig
+    data: DataConfig | None
     preprocessing: Preprocessing | EventPreprocessing
     epoch: int
     weights: str
@@ -102,16 +102,20 @@ class Card:
 
     def write(self, folder: Path) -> None:
         """Writes run.json."""
+        (folder / CARD).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """The content of run.json."""
         content = {
             "task": self.task,
-            "data": asdict(self.data),
+            "data": None if self.data is None else asdict(self.data),
             "preprocessing": self.preprocessing.to_dict(),
             "epoch": self.epoch,
             "weights": self.weights,
             "metrics": _plain(self.metrics),
             "precision": self.precision,
         }
-        (folder / CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def read(cls, folder: Path, task: TaskName = "classification") -> Card:
@@ -158,7 +162,7 @@ FiguresT = TypeVar("FiguresT")
 class _CardFile(msgspec.Struct, Generic[StepsT, FiguresT], forbid_unknown_fields=True):
     """What run.json of a classifier or of a pre-trained trunk holds."""
 
-    data: DataConfig
+    data: DataConfig | None
     preprocessing: StepsT
     epoch: Annotated[int, msgspec.Meta(ge=0)]
     weights: Literal["model", "ema"]

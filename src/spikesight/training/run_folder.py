@@ -23,6 +23,10 @@ class CardLike(Protocol):
         """Writes run.json."""
         ...
 
+    def text(self) -> str:
+        """The content of run.json."""
+        ...
+
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The content of run.json.

@@ -13,6 +13,7 @@ from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.files.documents import check
 from spikesight.inference import ViewConfig
 from spikesight.pretrained import COPY_AGAIN
+from spikesight.training.checkpoint import Card
 from spikesight.training.config import TaskName, from_mapping, merge
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
@@ -25,7 +26,7 @@ class SceneCard:
 
     Attributes:
         task: "semantic" or "panoptic".
-        data: The scenes it was trained on.
+        data: The scenes it was trained on; None if that is not known here.
         preprocessing: What turns a photo into its input, and its classes.
         epoch: Number of epochs it was trained for, the begun one not counted.
         weights: "model", or "ema" for the moving average.
@@ -35,7 +36,7 @@ class SceneCard:
     """
 
     task: TaskName
-    data: SceneConfig
+    data: SceneConfig | None
     preprocessing: ScenePreprocessing
     epoch: int
     weights: str
@@ -45,9 +46,13 @@ class SceneCard:
 
     def write(self, folder: Path) -> None:
         """Writes run.json."""
+        (folder / CARD).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """The content of run.json."""
         content = {
             "task": self.task,
-            "scenes": asdict(self.data),
+            "scenes": None if self.data is None else asdict(self.data),
             "view": asdict(self.view),
             "preprocessing": self.preprocessing.to_dict(),
             "epoch": self.epoch,
@@ -55,7 +60,7 @@ class SceneCard:
             "metrics": None if self.metrics is None else dict(vars(self.metrics)),
             "precision": self.precision,
         }
-        (folder / CARD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> SceneCard:
@@ -104,10 +109,24 @@ class _CardFile(msgspec.Struct, Generic[FiguresT], forbid_unknown_fields=True):
     """What run.json of a segmenter holds."""
 
     task: TaskName
-    scenes: SceneConfig
+    scenes: SceneConfig | None
     view: ViewConfig
     preprocessing: ScenePreprocessing
     epoch: Annotated[int, msgspec.Meta(ge=0)]
     weights: Literal["model", "ema"]
     metrics: FiguresT | None
     precision: Literal["no", "bf16", "fp16"] | None = None
+
+
+def read_any_card(folder: Path) -> Card | SceneCard:
+    """The card of a model, whatever it was trained for.
+
+    Args:
+        folder: Folder of a model.
+
+    Raises:
+        FileNotFoundError: If it has none.
+        UserError: If it is damaged.
+    """
+    task = saved_task(folder)
+    return SceneCard.read(folder) if task in ("semantic", "panoptic") else Card.read(folder, task)

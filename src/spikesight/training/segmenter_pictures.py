@@ -24,7 +24,7 @@ from spikesight.training.preparation import build_accelerator
 from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.scene_card import SceneCard
 from spikesight.training.segmentation_evaluation import build_view
-from spikesight.training.validation import Split, override
+from spikesight.training.validation import Split, scenes_of
 
 _MASK_SIDE = 200  # Spike2Former's fig. 3
 
@@ -56,7 +56,7 @@ def draw_segmenter(
     """
     model_folder = resolve_model_folder(folder)
     card = SceneCard.read(model_folder)
-    config = override(card.data, scenes or {})
+    config = scenes_of(card, scenes)
     preprocessing = replace(card.preprocessing, evaluation_size=config.evaluation_size)
     accelerator = build_accelerator()
     model = load(model_folder).to(accelerator.device)

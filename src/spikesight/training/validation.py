@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from spikesight.data import build_evaluation_loader, build_loaders
+from spikesight.data import DataConfig, build_evaluation_loader, build_loaders
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
+    SceneConfig,
     ScenePreprocessing,
     build_scene_evaluation_loader,
     build_scene_loaders,
@@ -20,6 +21,7 @@ from spikesight.data.segmentation import (
     read_scenes,
     sample_crop,
 )
+from spikesight.errors import UserError
 from spikesight.models import SpikingModel
 from spikesight.pretrained import load
 from spikesight.training.checkpoint import Card
@@ -45,6 +47,7 @@ Split = Literal["validation", "test", "all"]
 ConfigT = TypeVar("ConfigT")
 FiguresT = TypeVar("FiguresT", bound=Figures)
 _CROPS = 16  # per batch
+_NO_DATA = "the model was converted and knows no data; pass {}"
 
 
 def validate(
@@ -148,7 +151,7 @@ def validate_segmenter(
     """
     model_folder = resolve_model_folder(folder)
     card = SceneCard.read(model_folder)
-    config = override(card.data, scenes or {})
+    config = scenes_of(card, scenes)
     accelerator = build_accelerator(precision, device)
     preprocessing = _shown_at(card.preprocessing, config.evaluation_size)
     loader = build_scene_evaluation_loader(
@@ -207,7 +210,7 @@ def _measure_images(
 ) -> FiguresT:
     accelerator = build_accelerator(precision, device)
     loader = build_evaluation_loader(
-        override(card.data, data or {}),
+        data_of(card, data),
         batch_size,
         card.preprocessing,
         split,
@@ -259,7 +262,7 @@ def sample_images(
     if saved_task(model_folder) != "classification":
         return _sample_photos(SceneCard.read(model_folder), data or {}, count, split)
     card = Card.read(model_folder)
-    config, size = override(card.data, data or {}), min(count, 64)
+    config, size = data_of(card, data), min(count, 64)
     loader = build_evaluation_loader(config, size, card.preprocessing, split)
     transform = card.preprocessing.batch_transform
     return torch.cat(_enough((transform(images) for images, _ in loader), count))[:count]
@@ -290,7 +293,7 @@ def training_batches(
         return _training_crops(SceneCard.read(model_folder), data or {}, count, batch_size)
     card = Card.read(model_folder)
     # Few images are needed: they are decoded one by one.
-    config = override(card.data, {**(data or {}), "in_memory": False})
+    config = data_of(card, {**(data or {}), "in_memory": False})
     loaders = build_loaders(config, min(batch_size, count), seed=0, drop_last=False)
     transform, generator = loaders.batch_transform_train, loaders.train.generator
     numbered = enumerate(loaders.train)
@@ -300,7 +303,7 @@ def training_batches(
 def _training_crops(
     card: SceneCard, changes: dict[str, Any], count: int, batch_size: int
 ) -> list[Tensor]:
-    config = override(card.data, {"workers": 0, **changes})
+    config = scenes_of(card, {"workers": 0, **changes})
     size = min(_CROPS, batch_size, count)
     loaders = build_scene_loaders(config, size, 0, card.task == "panoptic")
     transform = loaders.preprocessing.batch_transform
@@ -318,10 +321,40 @@ def _enough(batches: Iterable[Tensor], count: int) -> list[Tensor]:
 
 
 def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
-    source = read_scenes(override(card.data, changes), part_of(split))
+    source = read_scenes(scenes_of(card, changes), part_of(split))
     positions = EvaluationSampler(len(source)).positions[:count]
     crops = [sample_crop(source.read(p).image, card.preprocessing.crop_size) for p in positions]
     return card.preprocessing.batch_transform(torch.stack(crops))
+
+
+def data_of(card: Card, changes: dict[str, Any] | None = None) -> DataConfig:
+    """The data that a model is measured on.
+
+    Args:
+        card: That of the model.
+        changes: Fields that differ from training, as YAML or a command line gives them.
+
+    Raises:
+        ValueError: If a field is unknown or a value invalid, or the card knows no data and none
+            are given.
+    """
+    if card.data is not None:
+        return override(card.data, changes or {})
+    if not changes or not {"path", "format"} & changes.keys():
+        raise UserError(_NO_DATA.format("--data.path=FOLDER with one folder of photos per class"))
+    steps = card.preprocessing
+    fields = {"format": "folder", "image_size": steps.image_size, "channels": steps.channels}
+    return from_mapping(DataConfig, {**fields, **changes})
+
+
+def scenes_of(card: SceneCard, changes: dict[str, Any] | None = None) -> SceneConfig:
+    """The scenes that a segmenter is measured on; arguments and errors as of `data_of`."""
+    if card.data is not None:
+        return override(card.data, changes or {})
+    if not changes or not {"path", "format"} & changes.keys():
+        raise UserError(_NO_DATA.format("--data.format=… and --data.path=FOLDER"))
+    fields: dict[str, Any] = {"format": "folder", "crop_size": card.preprocessing.crop_size}
+    return from_mapping(SceneConfig, {**fields, **changes})
 
 
 def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
