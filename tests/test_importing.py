@@ -47,6 +47,15 @@ def test_the_overview_imports_nothing_of_weight() -> None:
     assert modules.isdisjoint([*TORCH, *HEAVY, "jsonargparse"])
 
 
+def test_the_help_of_a_command_imports_nothing_of_weight() -> None:
+    code = (
+        "from spikesight.cli import COMMANDS, main\n"
+        "for name in COMMANDS: assert name == 'demo' or main([name, '--help']) == 0\n"
+        "assert main(['train', 'nowhere.yaml']) == 2"
+    )
+    assert imported(code).isdisjoint([*TORCH, *HEAVY])
+
+
 def test_a_model_needs_torch_alone() -> None:
     code = (
         "import sys, spikesight as ss\n"

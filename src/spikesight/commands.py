@@ -8,39 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from spikesight.deployment.network import Deployed
-from spikesight.deployment.network_energy import energy
-from spikesight.deployment_commands import network_and_images, verify_deployed
+from spikesight.data.config import Split
 from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file, place_for_folder
-from spikesight.interop import load_official
-from spikesight.interop.checkpoint_files import read_checkpoint
-from spikesight.models import SpikingModel
-from spikesight.passes import QuantizationRecipe, quantize, verify
-from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card
-from spikesight.training.description import Description, describe, read_classes
-from spikesight.training.figures import Figures
-from spikesight.training.run_folder import (
-    CARD,
-    check_model_output,
-    resolve_model_folder,
-    save_model,
-    saved_task,
-)
-from spikesight.training.scene_card import SceneCard, read_any_card
-from spikesight.training.storage import replaced_folder
-from spikesight.training.validation import (
-    Split,
-    sample_images,
-    training_batches,
-    validate_model,
-    validate_segmenter,
-)
-from spikesight.training.warm_start import change_form, settle_statistics
+from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.passes.quantization_recipe import QuantizationRecipe
+
+if TYPE_CHECKING:
+    from spikesight.deployment.network import Deployed
+    from spikesight.models import SpikingModel
+    from spikesight.training.figures import Figures
 
 
 def verify_command(
@@ -64,6 +42,14 @@ def verify_command(
         precision: Arithmetic of a run's comparison; in float32 a rounding error can flip a spike.
         against: For a .spk file, any of spikes, onnx and openvino, separated by commas.
     """
+    import torch
+
+    from spikesight.deployment_commands import network_and_images, verify_deployed
+    from spikesight.passes import verify
+    from spikesight.pretrained import load
+    from spikesight.training.run_folder import resolve_model_folder
+    from spikesight.training.validation import sample_images
+
     if model.is_file():
         net, x = network_and_images(model, run, data, split, images)
         verify_deployed(net, x, against)
@@ -93,6 +79,12 @@ def energy_command(
         images: Number of images.
         html: Also write the report as one self-contained page.
     """
+    from spikesight.deployment.network_energy import energy
+    from spikesight.deployment_commands import network_and_images
+    from spikesight.pretrained import load
+    from spikesight.training.run_folder import resolve_model_folder
+    from spikesight.training.validation import sample_images
+
     if html is not None:
         place_for_file(html, "html", (".html", ".htm"))
     network: SpikingModel | Deployed
@@ -142,6 +134,19 @@ def quantize_command(
         images: Number of training images for the statistics.
         accuracy: Whether to measure both models on the validation images.
     """
+    from spikesight.passes import quantize
+    from spikesight.pretrained import load
+    from spikesight.training.checkpoint import Card
+    from spikesight.training.run_folder import (
+        check_model_output,
+        resolve_model_folder,
+        save_model,
+        saved_task,
+    )
+    from spikesight.training.scene_card import SceneCard
+    from spikesight.training.validation import training_batches, validate_model, validate_segmenter
+    from spikesight.training.warm_start import change_form, settle_statistics
+
     folder = resolve_model_folder(source)
     check_model_output(output, folder, to_train_on=True)
     place_for_folder(output.parent, "output")
@@ -213,6 +218,12 @@ def convert_command(
         crop_fraction: Share of a photo's shorter side that a classifier sees, such as 0.875.
         things: Which of a segmenter's classes are objects; with them it is panoptic.
     """
+    from spikesight.pretrained import load
+    from spikesight.training.description import Description, describe, read_classes
+    from spikesight.training.run_folder import CARD, check_model_output, resolve_model_folder
+    from spikesight.training.scene_card import read_any_card
+    from spikesight.training.storage import replaced_folder
+
     folder = resolve_model_folder(source) if family is None else source
     check_model_output(output, folder)
     place_for_folder(output.parent, "output")
@@ -249,6 +260,10 @@ def convert_command(
 def _official(
     family: str, checkpoint: Path, configuration: dict[str, Any], entry: str | None
 ) -> SpikingModel:
+    from spikesight.interop import load_official
+    from spikesight.interop.checkpoint_files import read_checkpoint
+    from spikesight.models import SpikingModel
+
     state = read_checkpoint(checkpoint, entry)
     try:
         model = load_official(family, state, **configuration)

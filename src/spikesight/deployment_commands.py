@@ -7,22 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from spikesight.data import build_evaluation_loader
-from spikesight.deployment.audit_report import audit
-from spikesight.deployment.deploying import deploy
-from spikesight.deployment.exporting import EXPORT_ENDINGS, ExportError
-from spikesight.deployment.network import Deployed
+from spikesight.data.config import Split
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file
+from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.passes.text_table import text_table
-from spikesight.pretrained import load
-from spikesight.timing import time_alternating
-from spikesight.training.checkpoint import Card
-from spikesight.training.run_folder import resolve_model_folder, saved_task
-from spikesight.training.validation import Split, data_of, sample_images
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spikesight.deployment.network import Deployed
 
 
 def deploy_command(
@@ -47,6 +41,11 @@ def deploy_command(
         max_size: Largest height and width of an input; those of the training images if omitted.
         accuracy: Whether to measure both networks on the whole split; classifiers only.
     """
+    from spikesight.deployment.deploying import deploy
+    from spikesight.pretrained import load
+    from spikesight.training.run_folder import resolve_model_folder, saved_task
+    from spikesight.training.validation import sample_images
+
     place_for_file(output, "output", (".spk",))
     folder = resolve_model_folder(folder)
     model = load(folder)
@@ -92,6 +91,8 @@ def audit_command(
         split: Which images to average over.
         images: Number of images.
     """
+    from spikesight.deployment.audit_report import audit
+
     net, x = network_and_images(model, run, data, split, images)
     print(audit(net, x.split(64)).table())
 
@@ -107,6 +108,9 @@ def export_command(
         size: Height and width of the inputs; the network's largest size if omitted.
         frames: Whether the file takes frames, such as those of events, instead of still images.
     """
+    from spikesight.deployment.exporting import EXPORT_ENDINGS
+    from spikesight.deployment.network import Deployed
+
     place_for_file(output, "output", EXPORT_ENDINGS)
     path = Deployed.load(model).export(output, size, frames=frames)
     print(f"{path.stat().st_size:,} bytes in {show(path)}")
@@ -123,6 +127,11 @@ def bench_command(
         rounds: Calls of each form.
         threads: Threads to use; all cores if omitted.
     """
+    import torch
+
+    from spikesight.deployment.network import Deployed
+    from spikesight.timing import time_alternating
+
     if batch < 1 or rounds < 1:
         raise ValueError(f"batch is {batch} and rounds is {rounds}; pass 1 or more")
     if threads is not None:
@@ -151,6 +160,12 @@ def network_and_images(
         split: Which images.
         images: Number of images.
     """
+    from spikesight.deployment.deploying import deploy
+    from spikesight.deployment.network import Deployed
+    from spikesight.pretrained import load
+    from spikesight.training.run_folder import resolve_model_folder
+    from spikesight.training.validation import sample_images
+
     if model.is_file():
         if run is None:
             raise ValueError(
@@ -163,6 +178,8 @@ def network_and_images(
 
 
 def _forms(net: Deployed, x: Tensor, threads: int | None) -> dict[str, Callable[[Tensor], object]]:
+    from spikesight.deployment.exporting import ExportError
+
     size = net.graph.max_size
     forms: dict[str, Callable[[Tensor], object]] = {
         "spikes": net.spike_outputs,
@@ -188,20 +205,26 @@ def _forms(net: Deployed, x: Tensor, threads: int | None) -> dict[str, Callable[
     return forms
 
 
-@torch.inference_mode()
 def _accuracies(
     folder: Path,
     data: dict[str, Any] | None,
     split: Split,
     networks: dict[str, Callable[[Tensor], Tensor]],
 ) -> str:
+    import torch
+
+    from spikesight.data import build_evaluation_loader
+    from spikesight.training.checkpoint import Card
+    from spikesight.training.validation import data_of
+
     card = Card.read(folder)
     loader = build_evaluation_loader(data_of(card, data), 128, card.preprocessing, split)
     right, total = dict.fromkeys(networks, 0), 0
-    for images, labels in loader:
-        x = card.preprocessing.batch_transform(images)
-        total += len(labels)
-        for name, network in networks.items():
-            right[name] += int((network(x).argmax(1) == labels).sum())
+    with torch.inference_mode():
+        for images, labels in loader:
+            x = card.preprocessing.batch_transform(images)
+            total += len(labels)
+            for name, network in networks.items():
+                right[name] += int((network(x).argmax(1) == labels).sum())
     parts = [f"{name} {100 * count / total:.2f} %" for name, count in right.items()]
     return f"top-1 on {total:,} {split} images: {', '.join(parts)}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from spikesight.data import DataConfig
-from spikesight.data.events import Events, event_frames, read_events, save_gif
-from spikesight.data.events.conversion import convert_photos
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file, place_for_folder
+from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.passes.text_table import text_table
-from spikesight.training.config import from_mapping
+
+if TYPE_CHECKING:
+    from spikesight.data.events import Events
 
 
 def events_command(
@@ -32,6 +32,8 @@ def events_command(
         size: Height and width of the frames; the sensor's if omitted.
         sensor: Width and height where the file does not state them, as --sensor=[346,260].
     """
+    from spikesight.data.events import event_frames, read_events, save_gif
+
     if gif is not None:
         place_for_file(gif, "gif", (".gif",))
     events = read_events(recording, sensor)
@@ -85,6 +87,10 @@ def saccades_command(
         threshold: Step of the log brightness that makes an event.
         limit: Most photos of each part.
     """
+    from spikesight.data import DataConfig
+    from spikesight.data.events.conversion import convert_photos
+    from spikesight.training.config import from_mapping
+
     place_for_folder(output, "output")
     config = from_mapping(DataConfig, data or {})
     recordings, events = convert_photos(config, output, size, threshold, limit)

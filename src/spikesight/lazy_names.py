@@ -10,6 +10,9 @@ from typing import Any
 
 import lazy_loader
 
+TYPE_CHECKING = False
+"""As typing's, for commands and configurations: what typing's guards is run by jsonargparse."""
+
 
 def attach_stub(
     package: str, file: str

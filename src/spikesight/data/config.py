@@ -24,6 +24,7 @@ Format = Literal[
     "event_folders",
 ]
 OnCorrupt = Literal["stop", "skip"]
+Split = Literal["validation", "test", "all"]
 
 
 @dataclass

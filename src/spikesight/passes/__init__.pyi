@@ -1,6 +1,7 @@
 from .energy_report import EnergyReport, energy
 from .folding import fold
-from .quantization import QuantizationRecipe, quantize
+from .quantization import quantize
+from .quantization_recipe import QuantizationRecipe
 from .unrolling import SpikeNetwork, unroll
 from .verification import Verification, verify
 

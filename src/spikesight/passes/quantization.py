@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import chain
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse, trace
 from spikesight.graph.counts import reading_counts
 from spikesight.passes.fixed_point import GAIN_BITS
 from spikesight.passes.integerisation import GAIN_ROOM
+from spikesight.passes.quantization_recipe import QuantizationRecipe as QuantizationRecipe
 from spikesight.synapses import (
     LayerScale,
     PackedSynapse,
@@ -25,7 +26,6 @@ from spikesight.synapses import (
 from spikesight.synapses.bit_packing import packed_length
 from spikesight.synapses.quantized_synapse import folded_shapes
 
-QuantizationRecipe = Literal["deployable", "official"]
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 _BOUNDARY_BITS = 8

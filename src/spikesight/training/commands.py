@@ -7,39 +7,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.table import Table
-from rich.text import Text
-
-from spikesight.data.events import save_gif
+from spikesight.data.config import Split
 from spikesight.errors import UserError
 from spikesight.files.names import show, show_path
-from spikesight.files.printing import print_table
 from spikesight.files.writing import distinct_stems, place_for_file, place_for_folder
+from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.passes.text_table import text_table
-from spikesight.training.config import TrainConfig
-from spikesight.training.figures import Figures
-from spikesight.training.neuron_checks import silence_report
-from spikesight.training.precision import Precision
-from spikesight.training.prediction import (
-    SHEET_ENDINGS,
-    SHEET_PICTURES,
-    Prediction,
-    draw_contact_sheet,
-    predict,
-)
-from spikesight.training.prediction_tables import TABLE_ENDINGS, write_guesses
-from spikesight.training.run_folder import resolve_model_folder, saved_task
-from spikesight.training.seeds import SUMMARY, train_seeds
-from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
-from spikesight.training.segmentation_prediction import segment_files
-from spikesight.training.segmenter_pictures import draw_segmenter
-from spikesight.training.trainer import train
-from spikesight.training.validation import (
-    Split,
-    validate,
-    validate_masked_images,
-    validate_segmenter,
-)
+from spikesight.training.config import Precision, TrainConfig
+
+if TYPE_CHECKING:
+    from spikesight.training.figures import Figures
+    from spikesight.training.prediction import Prediction
+    from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
 
 
 @dataclass
@@ -60,6 +39,9 @@ def train_command(config: TrainOptions) -> None:
     Args:
         config: The run.
     """
+    from spikesight.training.seeds import SUMMARY, train_seeds
+    from spikesight.training.trainer import train
+
     run = TrainConfig(**{f.name: getattr(config, f.name) for f in fields(TrainConfig)})
     if config.seeds is None:
         train(run)
@@ -98,6 +80,12 @@ def val_command(
             --view.mode=slide, --view.scales=[0.75,1,1.25], --view.flip=true.
         pictures: Folder for pictures of a segmenter's queries and sampling points.
     """
+    from spikesight.training.neuron_checks import silence_report
+    from spikesight.training.run_folder import resolve_model_folder, saved_task
+    from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
+    from spikesight.training.segmenter_pictures import draw_segmenter
+    from spikesight.training.validation import validate, validate_masked_images, validate_segmenter
+
     task = saved_task(resolve_model_folder(folder))
     drawn: list[Path] = []
     if task in ("classification", "masked_image"):
@@ -127,6 +115,8 @@ def val_command(
 
 
 def _by_class(figures: SemanticFigures | PanopticFigures) -> str:
+    from spikesight.training.segmentation_evaluation import SemanticFigures
+
     semantic = isinstance(figures, SemanticFigures)
     scores = figures.class_iou if isinstance(figures, SemanticFigures) else figures.class_pq
     rows = [
@@ -167,6 +157,11 @@ def predict_command(
         table: Also write a table, .csv or .json: the guesses for each picture, or a segmenter's
             segments with their classes, areas and boxes.
     """
+    from spikesight.training.prediction import SHEET_ENDINGS, predict
+    from spikesight.training.prediction_tables import TABLE_ENDINGS
+    from spikesight.training.run_folder import resolve_model_folder, saved_task
+    from spikesight.training.segmentation_prediction import segment_files
+
     classifies = saved_task(resolve_model_folder(folder)) == "classification"
     pictures: Path | None = output or Path("predictions.png" if classifies else "predictions")
     if output is not None and output.suffix.lower() in TABLE_ENDINGS:
@@ -194,6 +189,14 @@ def predict_command(
 
 
 def _guess(predictions: list[Prediction], pictures: Path | None, table: Path | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from spikesight.data.events import save_gif
+    from spikesight.files.printing import print_table
+    from spikesight.training.prediction import SHEET_PICTURES, draw_contact_sheet
+    from spikesight.training.prediction_tables import write_guesses
+
     if not predictions:
         raise ValueError("none of the images could be read")
     shown_guesses = Table("image", "first guess", "others")

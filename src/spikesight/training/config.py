@@ -19,10 +19,10 @@ from spikesight.models import MaskedImageSizes
 from spikesight.options import check_options
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
-from spikesight.training.precision import Precision
 from spikesight.training.written_values import as_written
 
 T = TypeVar("T")
+Precision = Literal["auto", "no", "bf16", "fp16"]
 TaskName = Literal["classification", "semantic", "panoptic", "masked_image"]
 
 

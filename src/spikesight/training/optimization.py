@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.options import check_options
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-Precision = Literal["auto", "no", "bf16", "fp16"]
+from spikesight.training.config import Precision as Precision
 
 logger = logging.getLogger(__name__)
 _CPU_UNITS = ("amx_bf16", "avx512_bf16", "bf16")  # the last one is ARM's

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spikesight.data import DataConfig, build_evaluation_loader, build_loaders
+from spikesight.data.config import Split as Split
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
     SceneConfig,
@@ -43,7 +44,6 @@ from spikesight.training.segmentation_evaluation import (
     evaluate_semantic,
 )
 
-Split = Literal["validation", "test", "all"]
 ConfigT = TypeVar("ConfigT")
 FiguresT = TypeVar("FiguresT", bound=Figures)
 _CROPS = 16  # per batch

@@ -1,0 +1,5 @@
+"""Which weights of a model are quantised."""
+
+from typing import Literal
+
+QuantizationRecipe = Literal["deployable", "official"]
