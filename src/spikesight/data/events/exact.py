@@ -80,7 +80,7 @@ def _as_array(
     if array.shape != (count,):
         raise error(
             f"{owner}: {name} has shape {array.shape} beside {count} times, arrays of different "
-            "lengths; pass four of one length"
+            "lengths; pass four arrays of one length"
         )
     return array
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.files.own_pictures import OWN_MARK
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"})
+
+_FINEST = 65535
 
 
 def _av(path: Path) -> Any:
@@ -63,7 +66,7 @@ def is_own_video(path: Path) -> bool:
         return False
 
 
-def frame_rate(path: Path) -> float:
+def frame_rate(path: Path) -> Fraction:
     """Frames per second; 25 where the file does not say it."""
     av = _av(path)
     try:
@@ -73,7 +76,7 @@ def frame_rate(path: Path) -> float:
         raise CorruptImageError(
             f"{path}: not a readable video ({error}); convert it, or pass its frames as images"
         ) from error
-    return float(rate) if rate else 25.0
+    return Fraction(rate) if rate else Fraction(25)
 
 
 class VideoWriter:
@@ -84,11 +87,15 @@ class VideoWriter:
         rate: Frames per second.
     """
 
-    def __init__(self, path: Path, rate: float) -> None:
+    def __init__(self, path: Path, rate: Fraction) -> None:
         self._av = _av(path)
-        self._container = self._av.open(str(path), "w")
+        # MPEG-4 counts time in parts of at most 1 / 65535 s.
+        self._rate = rate.limit_denominator(min(max(int(_FINEST / rate), 1), _FINEST))
+        # MP4 states durations in milliseconds unless told otherwise.
+        ticks = self._rate.numerator * -(-1000 // self._rate.numerator)
+        options = {"movie_timescale": str(ticks)}
+        self._container = self._av.open(str(path), "w", options=options)
         self._container.metadata["comment"] = OWN_MARK
-        self._rate = max(round(rate), 1)
         self._stream: Any = None
 
     def write(self, frame: Tensor) -> None:
