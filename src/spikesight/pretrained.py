@@ -7,20 +7,16 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from spikesight.errors import UserError
 from spikesight.files.documents import read_json
+from spikesight.files.tensors import COPY_AGAIN, read_tensors
 from spikesight.models.base import Quantization, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.passes.quantization import quantize
 from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import load_packed_tensors
-
-COPY_AGAIN = "copy it again, or pass another folder"
 
 
 class RecipeFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,24 +93,6 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
             f"{folder / 'model.safetensors'} does not fit {recipe.name}: {error}"
         ) from error
     return model.eval()
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads the tensors of a saved model, on the CPU.
-
-    Args:
-        path: A model.safetensors.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged.
-    """
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); copy it again, or pass another folder"
-        ) from error
 
 
 def _build(recipe: RecipeFile, dtype: torch.dtype) -> SpikingModel:

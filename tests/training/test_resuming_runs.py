@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import spikesight
@@ -202,3 +203,37 @@ def test_run_folder_is_complete(tiny: Build) -> None:
     for part in ("best", "last"):
         model = spikesight.load(result.folder / part)
         assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+
+
+def test_other_data_are_refused_by_name(
+    tiny: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+
+    def put(name: str, count: int) -> None:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = torch.full((8, 8, 1), 20 * number, dtype=torch.uint8).numpy()
+            Image.fromarray(pixels[..., 0]).save(folder / name / f"{number}.png")
+
+    put("a", 10), put("b", 10)
+    changes: dict[str, Any] = {
+        "data__format": "folder",
+        "data__path": str(folder),
+        "data__workers": 0,
+        "batch_size": 2,
+        "resume": True,
+    }
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(TrainingInterrupted):
+            train(tiny(**changes))
+    put("c", 10)
+    with pytest.raises(ValueError, match=r"on 2 classes, data now has 3 \(c is new\)"):
+        train(tiny(**changes))
+    shutil.rmtree(folder / "c")
+    (folder / "a" / "9.png").unlink()
+    with pytest.raises(ValueError, match=r"on 16 training images, data now has 15; bring"):
+        train(tiny(**changes))
+    put("a", 10)
+    train(tiny(**changes))

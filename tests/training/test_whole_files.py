@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from spikesight.errors import UserError
 from spikesight.training.storage import (
     read_state,
     recover_folder,
@@ -86,7 +87,7 @@ def test_crash_while_writing_text_keeps_the_old_one(
     def crash(descriptor: int) -> None:
         raise Crash
 
-    monkeypatch.setattr("spikesight.training.storage.os.fsync", crash)
+    monkeypatch.setattr("spikesight.files.replacing.os.fsync", crash)
     with pytest.raises(Crash):
         write_text(path, "new")
     assert path.read_text() == "old"
@@ -137,7 +138,23 @@ def test_state_survives_writing(tmp_path_factory: pytest.TempPathFactory, state:
 def test_damaged_state_is_named(tmp_path: Path) -> None:
     write_state(tmp_path, "training", {"a": torch.ones(2)})
     (tmp_path / "training.json").write_text('["dict", [["a", {"__tensor__": "b"}]]')
-    with pytest.raises(ValueError, match=r"training\.json .* cannot be read"):
+    with pytest.raises(ValueError, match=r"training\.json: is no JSON .*; start again"):
+        read_state(tmp_path, "training")
+    for skeleton, problem in (
+        ('["dict", [["a", {"__tensor__": "b"}]]]', "does not say how"),
+        ('["dict", [["a", {"__tensor__": ["a"]}]]]', "does not say how"),
+        ('["dict", [["a"]]]', "does not say how"),
+        ('["set", []]', "does not say how"),
+        ('{"__tensor__": "a"}', "has no fields"),
+        ('["dict", []]', "a is not in training.json"),
+        ("[" * 5000, "is nested deeper"),
+    ):
+        (tmp_path / "training.json").write_text(skeleton)
+        with pytest.raises(UserError, match=rf"training\..*{problem}.*; start again"):
+            read_state(tmp_path, "training")
+    (tmp_path / "training.safetensors").write_bytes(b"no tensors")
+    (tmp_path / "training.json").write_text('["dict", [["a", 1]]]')
+    with pytest.raises(UserError, match=r"training\.safetensors is damaged"):
         read_state(tmp_path, "training")
     (tmp_path / "training.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"training\.safetensors is missing"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import safetensors.torch
@@ -26,6 +25,8 @@ from spikesight.deployment.spk_nodes import (
     refuse_version,
     short,
 )
+from spikesight.errors import UserError
+from spikesight.files.replacing import replaced_file
 from spikesight.graph.integer_vocabulary import IntegerGraph
 
 SPK_VERSION = 1
@@ -45,7 +46,7 @@ _MOST_FILE_BYTES = 2**30
 _MOST_HEADER_BYTES = 2**22
 
 
-class SpkError(ValueError):
+class SpkError(UserError):
     """A .spk file is damaged, hostile, of a newer version or cannot be written."""
 
 
@@ -69,15 +70,8 @@ def write_spk(graph: IntegerGraph, path: str | Path) -> None:
         _read(data)
     except FaultError as fault:
         raise SpkError(f"{path} was not written: {fault.problem}; deploy the model again") from None
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced_file(path) as new:
+        new.write_bytes(data)
 
 
 def read_spk(path: str | Path) -> IntegerGraph:

@@ -29,7 +29,7 @@ _MOST_VALUES = 20_000  # of a YAML file
 _DEEPEST = 40
 _LARGEST_INTEGER = 2**63 - 1
 
-_TOO_DEEP = f"is nested more than {_DEEPEST} levels deep"
+_TOO_DEEP = "is nested deeper than any document needs"
 _UNKNOWN = "is no field that is known here: misspelt, or of a newer version of spikesight"
 _WORDS = {
     "float": "a number",
@@ -56,6 +56,8 @@ def read_json(
     *,
     remedy: str,
     limit: Limit = DOCUMENT_BYTES,
+    finite: bool = True,
+    deepest: int = _DEEPEST,
     error: type[UserError] = FileError,
 ) -> T:
     """Reads a JSON file.
@@ -68,6 +70,8 @@ def read_json(
         kind: What it holds.
         remedy: What helps against a damaged file, for the message.
         limit: The largest file that is read.
+        finite: Whether NaN and infinity are refused.
+        deepest: Most levels of nesting.
         error: What is raised.
 
     Raises:
@@ -78,7 +82,8 @@ def read_json(
     def parse() -> T:
         if len(content) > DOCUMENT_BYTES.default:
             return msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"), type=kind)
-        return _converted(_parse_json(decode_text(content, name, error)), kind)
+        value = _parse_json(decode_text(content, name, error))
+        return _converted(value, kind, finite, deepest)
 
     return _guarded(parse, name, remedy, error)
 
@@ -132,7 +137,8 @@ def _guarded(work: Callable[[], T], name: str, remedy: str, error: type[UserErro
         problem, place, cause = f"is damaged ({fault})", "", fault
     except RecursionError as fault:
         problem, place, cause = _TOO_DEEP, "", fault
-    raise error(": ".join(filter(None, (name, place, f"{problem}; {remedy}")))) from cause
+    named = filter(None, (name, shortened(place), f"{problem}; {remedy}"))
+    raise error(": ".join(named)) from cause
 
 
 def _translated(message: str) -> tuple[str, str]:
@@ -154,26 +160,26 @@ def _translated(message: str) -> tuple[str, str]:
     return problem, place
 
 
-def _converted(value: object, kind: type[T]) -> T:
-    _check_values(value, "", 0)
+def _converted(value: object, kind: type[T], finite: bool = True, deepest: int = _DEEPEST) -> T:
+    _check_values(value, "", finite, deepest)
     _check_names(value, msgspec.inspect.type_info(kind), "")
     return msgspec.convert(value, kind)
 
 
-def _check_values(value: object, place: str, depth: int) -> None:
+def _check_values(value: object, place: str, finite: bool, deepest: int) -> None:
     """Refuses numbers that are none or too large, and deep nesting."""
-    if depth > _DEEPEST:
-        raise _Fault(_TOO_DEEP, shortened(place))
+    if deepest < 0:
+        raise _Fault(_TOO_DEEP, place)
     if isinstance(value, dict):
         for key, item in value.items():
-            _check_values(item, f"{place}.{key}" if place else str(key), depth + 1)
+            _check_values(item, f"{place}.{key}" if place else str(key), finite, deepest - 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check_values(item, f"{place}[{index}]", depth + 1)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise _Fault(f"is {value}, which is no finite number", shortened(place))
+            _check_values(item, f"{place}[{index}]", finite, deepest - 1)
+    elif isinstance(value, float) and finite and not math.isfinite(value):
+        raise _Fault(f"is {value}, which is no finite number", place)
     elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        raise _Fault("is a whole number of more than 64 bits", shortened(place))
+        raise _Fault("is a whole number of more than 64 bits", place)
 
 
 def _check_names(value: object, info: msgspec.inspect.Type, place: str) -> None:
@@ -187,7 +193,7 @@ def _check_names(value: object, info: msgspec.inspect.Type, place: str) -> None:
             for name, item in value.items():
                 at = f"{place}.{name}" if place else str(name)
                 if name not in known:
-                    raise _Fault(_UNKNOWN, shortened(at))
+                    raise _Fault(_UNKNOWN, at)
                 _check_names(item, known[name], at)
     elif isinstance(info, msgspec.inspect.StructType) and isinstance(value, dict):
         for field in info.fields:
@@ -218,7 +224,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in fields if names.count(name) > 1)
-        raise _Fault("is given twice", shortened(twice))
+        raise _Fault("is given twice", twice)
     return fields
 
 

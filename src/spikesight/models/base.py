@@ -15,6 +15,7 @@ from msgspec import Meta
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from spikesight.files.replacing import explained, replaced_file, write_text
 from spikesight.presentation import check_input, present
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import packed_tensors
@@ -177,9 +178,11 @@ class SpikingModel(nn.Module):
             tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         if half:
             tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "config.json").write_text(json.dumps(recipe, indent=2) + "\n")
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with replaced_file(folder / "model.safetensors") as new:
+            save_file(tensors, new, metadata={"format": "pt"})
+        write_text(folder / "config.json", json.dumps(recipe, indent=2) + "\n")
 
     def _packed(self) -> tuple[Recipe, dict[str, Tensor]]:
         quantization = self.recipe.get("quantization")

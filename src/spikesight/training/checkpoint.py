@@ -10,10 +10,13 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
+from spikesight.errors import UserError
 from spikesight.files.documents import check
+from spikesight.files.ranges import Count
+from spikesight.files.tensors import COPY_AGAIN
 from spikesight.models import SpikingModel
-from spikesight.pretrained import COPY_AGAIN
 from spikesight.training.config import TaskName, TrainConfig, from_mapping
+from spikesight.training.data_summary import DataSummary
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
 from spikesight.training.run_folder import (
@@ -56,9 +59,9 @@ class Position:
         update: Updates since the start of the run.
     """
 
-    epoch: int = 0
-    batch: int = 0
-    update: int = 0
+    epoch: Count = 0
+    batch: Count = 0
+    update: Count = 0
 
 
 @dataclass
@@ -73,8 +76,8 @@ class EpochSums:
     """
 
     loss: float = 0.0
-    batches: int = 0
-    images: int = 0
+    batches: Count = 0
+    images: Count = 0
     seconds: float = 0.0
 
 
@@ -189,6 +192,7 @@ class RunState:
         scaler: The loss scaler's state (fp16), else empty.
         ema: Tensors of the moving average, or empty.
         precision: The autocast type, as it was decided when the run began.
+        data: What the run learns from; None in those that were written before it was kept.
     """
 
     position: Position
@@ -201,6 +205,7 @@ class RunState:
     scaler: dict[str, Any] = field(default_factory=dict)
     ema: dict[str, Any] = field(default_factory=dict)
     precision: str = "no"
+    data: DataSummary | None = None
 
     def save(self, folder: Path, model: SpikingModel, card: CardLike) -> None:
         """Replaces last/ by the model and this state.
@@ -222,6 +227,7 @@ class RunState:
             "scaler": self.scaler,
             "ema": self.ema,
             "precision": self.precision,
+            "data": None if self.data is None else asdict(self.data),
         }
         with replaced_folder(folder) as new:
             model.save_pretrained(new)
@@ -236,24 +242,24 @@ class RunState:
             FileNotFoundError: If it is not there.
             ValueError: If it is damaged or of another format.
         """
-        content = read_state(folder, _STATE)
+        content, name = read_state(folder, _STATE), str(folder / f"{_STATE}.json")
         if content.pop("format", None) != 1:
-            raise ValueError(
+            raise UserError(
                 f"{folder} was written by another version of spikesight; start a new run with "
                 f"model.weights={folder}"
             )
-        kind = FIGURES[content["config"].get("task", "classification")]
-        best, last = content["best"], content.get("last")
-        return cls(
-            **content
-            | {
-                "position": Position(**content["position"]),
-                "sums": EpochSums(**content["sums"]),
-                "best": None if best is None else kind(**best),
-                "last": None if last is None else kind(**last),
-                "precision": content.get("precision", content["config"].get("precision", "no")),
-            }
-        )
+        remedy = "start again from another checkpoint"
+        config = check(content.get("config"), dict[str, Any], f"{name}: config", remedy=remedy)
+        kinds: Any = FIGURES
+        task = config.get("task", "classification")
+        if not isinstance(task, str) or task not in kinds:
+            raise UserError(f"{name}: config.task: there is no task {task!r}; {remedy}")
+        file: Any = _StateFile
+        state = check(content, file[kinds[task]], name, remedy=remedy)
+        # Before "auto" there was nothing to decide.
+        precision = state.precision or config.get("precision", "no")
+        fields = {field: getattr(state, field) for field in state.__struct_fields__}
+        return cls(**fields | {"precision": precision})
 
     def finished(self, epochs: int, folder: Path) -> tuple[Figures, Figures] | None:
         """The figures of a run that has had all its epochs.
@@ -310,6 +316,22 @@ class RunState:
                 "started; pass the same values (config.yaml there has them), or start a new run "
                 f"with another output and model.weights={folder}"
             )
+
+
+class _StateFile(msgspec.Struct, Generic[FiguresT], forbid_unknown_fields=True):
+    """What training.json and training.safetensors hold, but for the number of their format."""
+
+    position: Position
+    sums: EpochSums
+    best: FiguresT | None
+    processes: Annotated[int, msgspec.Meta(ge=1)]
+    config: dict[str, Any]
+    optimizer: dict[str, Any]
+    last: FiguresT | None = None
+    scaler: dict[str, Any] = {}
+    ema: dict[str, Any] = {}
+    precision: Literal["no", "bf16", "fp16"] | None = None
+    data: DataSummary | None = None
 
 
 def _plain(figures: Figures | None) -> dict[str, Any] | None:

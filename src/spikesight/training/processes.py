@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that writes, before there is an accelerator to ask."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def largest(accelerator: Accelerator, value: float) -> float:

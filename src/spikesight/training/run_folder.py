@@ -7,8 +7,9 @@ from typing import Any, Protocol, get_args
 
 from spikesight.errors import UserError
 from spikesight.files.documents import read_json, shortened
+from spikesight.files.tensors import COPY_AGAIN
 from spikesight.models import SpikingModel
-from spikesight.pretrained import COPY_AGAIN, RecipeFile, read_recipe
+from spikesight.pretrained import RecipeFile, read_recipe
 from spikesight.training.config import TaskName
 from spikesight.training.storage import replaced_folder
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from spikesight.errors import FileError
+from spikesight.files.opening import read_text
 from spikesight.training.checkpoint import EpochSums
 from spikesight.training.figures import Figures
 from spikesight.training.storage import write_text
@@ -35,9 +37,22 @@ class RunLog:
         self._path = folder / "metrics.csv"
         self._rows: list[dict[str, str]] = []
         if self._path.is_file():
-            with self._path.open(newline="", encoding="utf-8") as file:
-                self._rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < first_epoch]
+            self._rows = [r for r in self._read_rows() if int(r["epoch"]) < first_epoch]
         self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def _read_rows(self) -> list[dict[str, str]]:
+        lines = io.StringIO(read_text(self._path), newline="")
+        try:
+            rows: list[dict[str, str]] = list(csv.DictReader(lines, strict=True))
+        except csv.Error as error:
+            raise FileError(f"{self._path}: is no CSV ({error}); move the file away") from error
+        for number, row in enumerate(rows, start=2):
+            if row.keys() != set(self.columns) or not (row["epoch"] or "").isdecimal():
+                raise FileError(
+                    f"{self._path}: line {number} is none of a run of this kind; move the file "
+                    "away, it is written anew"
+                )
+        return rows
 
     def write_step(self, step: int, values: dict[str, float]) -> None:
         """Adds figures of an update to TensorBoard."""

@@ -11,8 +11,8 @@ import msgspec
 
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.files.documents import check
+from spikesight.files.tensors import COPY_AGAIN
 from spikesight.inference import ViewConfig
-from spikesight.pretrained import COPY_AGAIN
 from spikesight.training.checkpoint import Card
 from spikesight.training.config import TaskName, from_mapping, merge
 from spikesight.training.figures import Figures

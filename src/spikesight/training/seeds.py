@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,6 +15,7 @@ from spikesight.training.checkpoint import RunState
 from spikesight.training.config import TrainConfig
 from spikesight.training.figures import Figures
 from spikesight.training.preparation import build_accelerator
+from spikesight.training.run_lock import locked
 from spikesight.training.storage import recover_folder, write_text
 from spikesight.training.trainer import TrainResult, train
 
@@ -99,13 +101,14 @@ def train_seeds(config: TrainConfig, seeds: int | Sequence[int]) -> SeedsResult:
     accelerator = build_accelerator(config.precision, config.device)
     processes, writes = accelerator.num_processes, accelerator.is_main_process
     runs: dict[int, TrainResult] = {}
-    for seed in chosen:
-        output = folder / f"seed_{seed}"
-        one = replace(config, seed=seed, output=str(output), resume=True)
-        runs[seed] = _finished(one, processes) or train(one)
-        result = SeedsResult(folder, dict(runs))
-        if writes:
-            write_text(folder / SUMMARY, json.dumps(result.to_mapping(), indent=2) + "\n")
+    with locked(folder) if writes else nullcontext():
+        for seed in chosen:
+            output = folder / f"seed_{seed}"
+            one = replace(config, seed=seed, output=str(output), resume=True)
+            runs[seed] = _finished(one, processes) or train(one)
+            result = SeedsResult(folder, dict(runs))
+            if writes:
+                write_text(folder / SUMMARY, json.dumps(result.to_mapping(), indent=2) + "\n")
     return result
 
 

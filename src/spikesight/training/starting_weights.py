@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikesight.files.tensors import read_tensors
 from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
-from spikesight.pretrained import RecipeFile, read_recipe, read_tensors
+from spikesight.pretrained import RecipeFile, read_recipe
 from spikesight.training.config import ModelConfig
 from spikesight.training.run_folder import resolve_model_folder
 

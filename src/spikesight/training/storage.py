@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from spikesight.errors import FileError
+from spikesight.files.documents import read_json, shortened
+from spikesight.files.replacing import explained, flush, write_text
+from spikesight.files.tensors import read_tensors
+
 _REFERENCE = "__tensor__"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file by new text; a crash leaves the old file or the new one.
-
-    Args:
-        path: File; its folder must exist.
-        text: The whole content.
-    """
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+_START_AGAIN = "start again from another checkpoint"
+_DEEPEST = 200
 
 
 @contextmanager
@@ -43,19 +32,27 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
     Args:
         folder: The folder to replace; its parent must exist.
+
+    Raises:
+        FileError: If it cannot be written, such as on a full disk.
     """
     new, old = _siblings(folder)
-    recover_folder(folder)
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    try:
-        yield new
-    except Exception:
+    with explained(folder):
+        recover_folder(folder)
         shutil.rmtree(new, ignore_errors=True)
-        raise
-    for path in new.rglob("*"):
-        if path.is_file():
-            _flush(path)
+        new.mkdir()
+        try:
+            yield new
+            for path in new.rglob("*"):
+                if path.is_file():
+                    flush(path)
+        except Exception:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        _exchange(folder, new, old)
+
+
+def _exchange(folder: Path, new: Path, old: Path) -> None:
     if folder.exists():
         folder.replace(old)
     new.replace(folder)
@@ -82,14 +79,6 @@ def recover_folder(folder: Path) -> Path:
 
 def _siblings(folder: Path) -> tuple[Path, Path]:
     return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_state(folder: Path, name: str, state: dict[str, Any]) -> None:
@@ -135,32 +124,46 @@ def read_state(folder: Path, name: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If one of the files is missing.
-        ValueError: If the files are damaged or do not belong together.
+        FileError: If the files are damaged or do not belong together.
     """
     tensors_path, skeleton_path = folder / f"{name}.safetensors", folder / f"{name}.json"
     for path in (tensors_path, skeleton_path):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; pass a last/ folder of a training run")
+    skeleton = read_json(skeleton_path, Any, remedy=_START_AGAIN, finite=False, deepest=_DEEPEST)
+    tensors = read_tensors(tensors_path, finite=False)
+    left = set(tensors)
 
     def join(value: Any) -> Any:
-        if isinstance(value, dict):
-            return tensors[value[_REFERENCE]]
-        if isinstance(value, list):
-            kind, items = value
-            if kind == "dict":
+        match value:
+            case {"__tensor__": str(place), **others} if place in tensors and not others:
+                left.discard(place)
+                return tensors[place]
+            case ["dict", list(items)] if all(map(_is_pair, items)):
                 return {key: join(item) for key, item in items}
-            return tuple(map(join, items)) if kind == "tuple" else [join(item) for item in items]
-        return value
+            case ["tuple", list(items)]:
+                return tuple(map(join, items))
+            case ["list", list(items)]:
+                return list(map(join, items))
+            case None | bool() | int() | float() | str():
+                return value
+        raise FileError(
+            f"{skeleton_path} cannot be read (it does not say how {shortened(repr(value))} belongs "
+            f"to {tensors_path.name}); {_START_AGAIN}"
+        )
 
-    try:
-        skeleton = json.loads(skeleton_path.read_text(encoding="utf-8"))
-        with safe_open(tensors_path, framework="pt") as file:
-            tensors: dict[str, torch.Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        state = join(skeleton)
-    except Exception as error:
-        raise ValueError(
-            f"{skeleton_path} and {tensors_path.name} cannot be read ({error}); "
-            "start again from another checkpoint"
-        ) from error
-    assert isinstance(state, dict)
+    state = join(skeleton)
+    if not isinstance(state, dict):
+        raise FileError(f"{skeleton_path} cannot be read (it has no fields); {_START_AGAIN}")
+    if left:
+        raise FileError(
+            f"{tensors_path}: {min(left)} is not in {skeleton_path.name}; {_START_AGAIN}"
+        )
     return state
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str | int)
+
+
+__all__ = ["read_state", "recover_folder", "replaced_folder", "write_state", "write_text"]

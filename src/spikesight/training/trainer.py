@@ -14,9 +14,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from spikesight.pretrained import read_tensors
+from spikesight.errors import UserError
+from spikesight.files.tensors import read_tensors
 from spikesight.training.checkpoint import EpochSums, Position, RunState
 from spikesight.training.config import TrainConfig
+from spikesight.training.data_summary import DataSummary
 from spikesight.training.figures import Figures
 from spikesight.training.interruption import StopRequest, TrainingInterrupted
 from spikesight.training.meter import Meter
@@ -27,9 +29,10 @@ from spikesight.training.neuron_checks import (
 )
 from spikesight.training.precision import Precision, describe_precision
 from spikesight.training.preparation import build_accelerator, build_model, count_batches
-from spikesight.training.processes import largest, share_buffers, total
+from spikesight.training.processes import is_main_process, largest, share_buffers, total
 from spikesight.training.progress import build_report, format_duration
 from spikesight.training.run_folder import save_model, saved_recipe
+from spikesight.training.run_lock import locked
 from spikesight.training.run_log import RunLog, epoch_row
 from spikesight.training.seeding import seed_everything
 from spikesight.training.storage import recover_folder, write_text
@@ -67,7 +70,8 @@ def train(config: TrainConfig) -> TrainResult:
         FloatingPointError: If the loss becomes infinite or not a number.
         TrainingInterrupted: If a signal ended the run, after writing last/.
     """
-    return Trainer(config).run()
+    with locked(Path(config.output)) if is_main_process() else nullcontext():
+        return Trainer(config).run()
 
 
 class Trainer:
@@ -87,10 +91,14 @@ class Trainer:
         self.device = self.accelerator.device
         self.report = build_report(self.accelerator.is_main_process)
         self._check_output()
+        self.before = self._read_state() if self.resuming else None
         self._keep_precision()
 
         self.task = build_task(config, self.accelerator)
         self.loaders = self.task.loaders
+        self.data = DataSummary.of(self.task)
+        if self.before is not None and self.before.data is not None:
+            self.before.data.check_same(self.data, self.folder / "last")
         self.batches_per_epoch = count_batches(config, len(self.task.train))
         self.updates_per_epoch = self.batches_per_epoch // config.accumulation
         self.updates = self.updates_per_epoch * config.epochs
@@ -119,8 +127,8 @@ class Trainer:
         self.prepared, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         # Training autocasts where it needs to; evaluation is in float32, as `spikesight val` is.
         self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
-        if self.resuming:
-            self._restore()
+        if self.before is not None:
+            self._restore(self.before)
         self.forward: Callable[..., Any] = (
             torch.compile(self.prepared) if config.compile == "model" else self.prepared
         )
@@ -142,12 +150,19 @@ class Trainer:
                 "another output, or move it away"
             )
 
+    def _read_state(self) -> RunState:
+        last = self.folder / "last"
+        state = RunState.read(last)
+        state.check_continues(self.config, self.accelerator.num_processes, last)
+        state.finished(self.config.epochs, last)
+        return state
+
     def _keep_precision(self) -> None:
         """Goes on in the precision that "auto" became when the run began, whatever it is here."""
-        if not self.resuming or self.config.precision != "auto":
+        if self.before is None or self.config.precision != "auto":
             return
         last = self.folder / "last"
-        began = cast(Precision, RunState.read(last).precision)
+        began = cast(Precision, self.before.precision)
         here = self.accelerator.mixed_precision
         if began == here:
             return
@@ -159,17 +174,21 @@ class Trainer:
         self.accelerator = build_accelerator(began, self.config.device, self.config.accumulation)
         self.device = self.accelerator.device
 
-    def _restore(self) -> None:
+    def _restore(self, state: RunState) -> None:
         last = self.folder / "last"
-        state = RunState.read(last)
-        state.check_continues(self.config, self.accelerator.num_processes, last)
-        state.finished(self.config.epochs, last)
-        self.model.load_state_dict(read_tensors(last / "model.safetensors"))
-        self.optimizer.load_state_dict(state.optimizer)
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state.scaler)
-        if self.ema is not None:
-            self.ema.module.load_state_dict(state.ema)
+        tensors = read_tensors(last / "model.safetensors")
+        try:
+            self.model.load_state_dict(tensors)
+            self.optimizer.load_state_dict(state.optimizer)
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state.scaler)
+            if self.ema is not None:
+                self.ema.module.load_state_dict(state.ema)
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{last} does not hold the state of this run ({error}); start a new run with "
+                f"another output and model.weights={last}"
+            ) from error
         self.position, self.best, self.last = state.position, state.best, state.last
         # The main process holds the sums of all.
         self.meter.restart(state.sums if self.accelerator.is_main_process else EpochSums())
@@ -393,6 +412,7 @@ class Trainer:
                 scaler={} if scaler is None else scaler.state_dict(),
                 ema={} if self.ema is None else dict(self.ema.module.state_dict()),
                 precision=self.accelerator.mixed_precision,
+                data=self.data,
             )
             card = self.task.card(self.position.epoch, "model", figures)
             state.save(self.folder / "last", self.model, card)

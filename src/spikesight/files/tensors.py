@@ -1,0 +1,57 @@
+"""Tensors in safetensors files, as model folders hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from spikesight.errors import FileError
+from spikesight.files.names import show
+from spikesight.files.opening import open_regular
+
+COPY_AGAIN = "copy it again, or pass another folder"
+
+
+def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
+    """Reads the tensors of a safetensors file, on the CPU.
+
+    Args:
+        path: The file.
+        finite: Whether NaN and infinity are refused.
+
+    Raises:
+        FileError: If it is missing or damaged, or holds a number that is not finite.
+    """
+    open_regular(path).close()
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        # Torch's own, of types of numbers that it does not know.
+        raise FileError(f"{show(path)} is damaged ({error}); {COPY_AGAIN}") from error
+    for name, tensor in tensors.items() if finite else ():
+        if (tensor.is_floating_point() or tensor.is_complex()) and not tensor.isfinite().all():
+            raise FileError(
+                f"{show(path)}: {name} holds NaN or infinity, so nothing can be computed with it; "
+                f"{COPY_AGAIN}, such as an earlier checkpoint"
+            )
+    return tensors
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of a safetensors file; the tensors are not read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileError: If it is missing or damaged.
+    """
+    open_regular(path).close()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
+        raise FileError(f"{show(path)} is damaged ({error}); {COPY_AGAIN}") from error
