@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+
+def as_batch(x: Tensor) -> Tensor:
+    """Inputs as networks take them: floating point, with an axis for the batch.
+
+    Args:
+        x: Images [B, C, H, W] or frames [B, T, C, H, W]; of whole numbers these are counts of
+            events, and [T, C, H, W] is one recording, as `event_frames` gives it.
+
+    Returns:
+        What is in floating point as it is; counts in float32 [B, T, C, H, W].
+
+    Raises:
+        ValueError: If the numbers are whole ones but seem to be photos.
+    """
+    if x.is_floating_point() or x.ndim not in (4, 5):
+        return x
+    if x.ndim == 4 and x.dtype == torch.uint8 and x.shape[1] != 2:
+        raise ValueError(
+            f"input holds bytes of shape {tuple(x.shape)}; normalise photos "
+            "(preprocessing.batch_transform), and give frames of events a batch axis with x[None]"
+        )
+    return (x[None] if x.ndim == 4 else x).to(torch.float32)
 
 
 def present(x: Tensor, steps: int) -> Tensor:

@@ -17,7 +17,7 @@ from spikesight.graph.integer_vocabulary import IntegerGraph
 from spikesight.passes.calibration import calibrate
 from spikesight.passes.integerisation import IntegerSettings, integerise
 from spikesight.passes.ranges import scale_at
-from spikesight.presentation import check_input
+from spikesight.presentation import as_batch, check_input
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,7 @@ class Deployed:
         Raises:
             ValueError: If the network does not take the input.
         """
-        self.check(x)
-        return self._executor.run(x)
+        return self._executor.run(self._taken(x))
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -155,8 +154,7 @@ class Deployed:
 
     def spike_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
         """Is `outputs`, run as T x D steps of binary spikes."""
-        self.check(x)
-        return SpikeExecutor(self.graph, self._executor.device).run(x)
+        return SpikeExecutor(self.graph, self._executor.device).run(self._taken(x))
 
     def verify(self, x: Tensor, against: Sequence[str] = ("spikes",)) -> Comparison:
         """Counts the elements in which other forms of the network differ from it, per layer.
@@ -173,7 +171,7 @@ class Deployed:
             ImportError: If the package of a form is not installed.
             ValueError: If a form is unknown or not at hand, or the network does not take the input.
         """
-        self.check(x)
+        x = self._taken(x)
         training = None if self.training is None else self.training.graph
         try:
             return compare(self.graph, training, self._executor, x, against)
@@ -236,6 +234,11 @@ class Deployed:
                 f"the network has {len(self.graph.outputs)} outputs, as segmenters have; use "
                 f"{instead}(x)"
             )
+
+    def _taken(self, x: Tensor) -> Tensor:
+        x = as_batch(x)
+        self.check(x)
+        return x
 
     def check(self, x: Tensor) -> None:
         """Raises ValueError when the network cannot take an input."""

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikesight.files.replacing import explained, replaced_file, write_text
-from spikesight.presentation import check_input, present
+from spikesight.presentation import as_batch, check_input, present
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import packed_tensors
 
@@ -47,7 +47,7 @@ class Presentation(nn.Module):
     """Presents an input to the network at every time step.
 
     A static image [B, C, H, W] is shown T times (direct encoding); a sequence [B, T, C, H, W] is
-    shown frame by frame.
+    shown frame by frame. Counts of events are taken as `event_frames` gives them.
 
     Args:
         steps: Time steps T.
@@ -62,7 +62,8 @@ class Presentation(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] or [B, T, C, H, W] to time-major [T*B, C, H, W]."""
+        """[B, C, H, W] or [B, T, C, H, W], or counts of events, to time-major [T*B, C, H, W]."""
+        x = as_batch(x)
         self.check(tuple(x.shape))
         return present(x, self.steps)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.neurons import Neuron, run_with_state
+from spikesight.presentation import as_batch
 
 _Part = tuple[Mapping[str, object], str, object]
 
@@ -52,6 +53,7 @@ class Stream:
 
         Args:
             frames: [B, t, C, H, W], or one frame [B, C, H, W]; B stays the same until `reset`.
+                Whole numbers [t, C, H, W] are the frames of one recording.
 
         Returns:
             The model's output for these frames alone; logits are the mean over their t steps.
@@ -60,6 +62,7 @@ class Stream:
             ValueError: If the frames do not fit the model or the batch has another size.
             RuntimeError: If the model's tensors or parts were replaced since the first piece.
         """
+        frames = as_batch(frames)
         if frames.ndim == 4:
             frames = frames[:, None]
         if frames.ndim != 5 or frames.shape[1] == 0:

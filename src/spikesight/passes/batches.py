@@ -6,16 +6,18 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
+from spikesight.presentation import as_batch
+
 
 def inputs_of(data: Tensor | Iterable[object]) -> Iterator[Tensor]:
     """Yields the inputs of a tensor, of batches, or of batches with labels.
 
     Args:
-        data: Inputs [B, C, H, W] (frames [B, T, C, H, W]), or batches of them or of
-            (inputs, labels), such as a loader.
+        data: Inputs [B, C, H, W] (frames [B, T, C, H, W]; counts of events as they are), or
+            batches of them or of (inputs, labels), such as a loader.
 
     Yields:
-        Inputs, batch by batch.
+        Inputs in floating point, batch by batch.
 
     Raises:
         ValueError: If a batch holds no tensor or is empty, or the data are one batch's inputs and
@@ -32,7 +34,7 @@ def inputs_of(data: Tensor | Iterable[object]) -> Iterator[Tensor]:
                 "inputs alone"
             )
         require_samples(inputs)
-        yield inputs
+        yield as_batch(inputs)
 
 
 def require_samples(inputs: Tensor) -> None:

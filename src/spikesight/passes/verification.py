@@ -14,6 +14,7 @@ from spikesight.passes.batches import require_samples
 from spikesight.passes.folding import fold
 from spikesight.passes.text_table import text_table
 from spikesight.passes.unrolling import Spikes, unroll
+from spikesight.presentation import as_batch
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
     Raises:
         ValueError: If the model is an ANN or cannot be traced, or the batch is empty.
     """
+    x = as_batch(x)
     require_samples(x)
     model = copy.deepcopy(model).to(dtype).eval()
     x = x.to(dtype)
