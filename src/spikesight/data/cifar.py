@@ -6,19 +6,20 @@ which file is damaged; so this one reads the same layout.
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from spikesight.data.class_lists import check_class_names
 from spikesight.data.errors import DataError
-from spikesight.data.sources import ArraySource, Part, check_labels
+from spikesight.data.part_folders import Part
+from spikesight.data.pickled_arrays import PickledArray, load_arrays
+from spikesight.data.sources import ArraySource, check_labels
 
 
 @dataclass(frozen=True)
@@ -80,67 +81,52 @@ def find_parts(
     return parts
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Loads arrays, lists, strings and numbers; a file that names anything else is refused."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.numeric", "_frombuffer"),
-            ("numpy.core.numeric", "_frombuffer"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
-        return super().find_class(module, name)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: missing; unpack the whole of CIFAR again") from error
-    # A damaged pickle can fail in any way that one of its opcodes can.
-    except Exception as error:
-        raise DataError(
-            f"{path}: not a readable CIFAR batch ({error}); unpack the whole of CIFAR again"
-        ) from error
+def _load(path: Path) -> dict[Any, Any]:
+    if not path.exists():
+        raise DataError(f"{path}: missing; unpack the whole of CIFAR again")
+    content = load_arrays(path, "CIFAR batch", "unpack the whole of CIFAR again")
     if not isinstance(content, dict):
         raise DataError(f"{path}: not a CIFAR batch; unpack the whole of CIFAR again")
     return content
 
 
-def _read_part(folder: Path, members: tuple[str, ...], layout: _Layout) -> ArraySource:
-    names = _load(folder / layout.names_file).get(layout.names_key)
-    if not isinstance(names, list):
+def _read_names(file: Path, key: str) -> list[str]:
+    names = _load(file).get(key)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{file}: has no {key!r}, a list of names; unpack the whole of CIFAR again")
+    check_class_names(names, str(file))
+    return names
+
+
+def _read_batch(file: Path, labels_key: str, classes: list[str]) -> tuple[Tensor, Tensor]:
+    batch = _load(file)
+    pixels, labels = batch.get("data"), batch.get(labels_key)
+    if (
+        not isinstance(pixels, PickledArray)
+        or not isinstance(labels, list)
+        or pixels.shape != (len(labels), 3 * 32 * 32)
+    ):
         raise DataError(
-            f"{folder / layout.names_file}: has no {layout.names_key!r}; unpack the whole of "
-            "CIFAR again"
+            f"{file}: needs 'data', bytes [N, 3072], and {labels_key!r}, a list of N labels; "
+            "unpack the whole of CIFAR again"
         )
-    classes = [str(name) for name in names]
-    images, labels = [], []
-    for member in members:
-        batch = _load(folder / member)
-        pixels, numbers = batch.get("data"), batch.get(layout.labels_key)
-        if (
-            not isinstance(pixels, np.ndarray)
-            or pixels.dtype != np.uint8
-            or pixels.ndim != 2
-            or pixels.shape[1] != 3 * 32 * 32
-            or not isinstance(numbers, list)
-            or len(numbers) != len(pixels)
-        ):
+    for image, label in enumerate(labels):
+        if type(label) is not int or not -(1 << 63) <= label < 1 << 63:
             raise DataError(
-                f"{folder / member}: needs 'data', bytes [N, 3072], and {layout.labels_key!r}, "
-                "a list of N labels; unpack the whole of CIFAR again"
+                f"{file}: the label of image {image} is no whole number of 64 bits; unpack the "
+                "whole of CIFAR again"
             )
-        check_labels(torch.tensor(numbers), classes, str(folder / member))
-        images.append(torch.from_numpy(pixels.copy()).view(-1, 3, 32, 32))
-        labels.append(torch.tensor(numbers, dtype=torch.int64))
+    numbers = torch.tensor(labels, dtype=torch.int64)
+    check_labels(numbers, classes, str(file))
+    try:
+        images = torch.from_numpy(pixels.to_bytes()).view(-1, 3, 32, 32)
+    except ValueError as error:
+        raise DataError(f"{file}: {error}; unpack the whole of CIFAR again") from error
+    return images, numbers
+
+
+def _read_part(folder: Path, members: tuple[str, ...], layout: _Layout) -> ArraySource:
+    classes = _read_names(folder / layout.names_file, layout.names_key)
+    batches = [_read_batch(folder / name, layout.labels_key, classes) for name in members]
+    images, labels = zip(*batches, strict=True)
     return ArraySource(torch.cat(images), torch.cat(labels), classes, str(folder))

@@ -11,23 +11,20 @@ import torch
 
 from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import DataError
-from spikesight.data.sources import Archive, EncodedSource, Part
+from spikesight.data.part_folders import Part, part_of_folder
+from spikesight.data.sources import Archive, EncodedSource
+from spikesight.files.names import check_name, show
 
-_PART_FOLDERS: dict[str, Part] = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+_SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
 
 
 def find_parts(archive: Archive) -> dict[Part, Callable[[], EncodedSource]]:
     """Finds the classes in an archive of folders of images.
 
-    The archive holds one folder per class, or such folders below `train/`, `val/` (or `valid/`,
-    `validation/`) and `test/`. One folder around everything is looked through. A class's images
-    may lie in folders of its own. Classes are numbered in the order of their names.
+    The archive holds one folder per class, or such folders below `train/` (or `training/`),
+    `val/` (`valid/`, `validation/`) and `test/` (`testing/`), in capitals or not. One folder
+    around everything is looked through. A class's images may lie in folders of its own. Classes
+    are numbered in the order of their names.
 
     Args:
         archive: The files.
@@ -44,21 +41,27 @@ def find_parts(archive: Archive) -> dict[Part, Callable[[], EncodedSource]]:
     ]
     if not images:
         raise DataError(
-            f"{archive.path}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); data.path "
-            "must hold one folder of images per class"
+            f"{show(archive.path)}: holds no image ({_SUFFIXES}); data.path must hold "
+            "one folder of images per class"
         )
+    for position in images:
+        check_name(archive.names[position], show(archive.path), DataError)
     root = _common_folder(archive, images)
     depths: dict[str, int] = {}
     for position in images:
         first, *rest = archive.names[position].removeprefix(root).split("/")
         depths[first] = min(depths.get(first, len(rest)), len(rest))
     # A class may be called "train" too, but then its images lie directly in that folder.
-    folders = {name: part for name, part in _PART_FOLDERS.items() if depths.get(name, 0) >= 2}
+    folders: dict[str, Part] = {}
+    for name, depth in depths.items():
+        part = part_of_folder(name)
+        if part is not None and depth >= 2:
+            folders[name] = part
     if not folders:
         return {"train": partial(_read_part, archive, images, root)}
     parts: dict[Part, Callable[[], EncodedSource]] = {}
     for part in get_args(Part):
-        found = [name for name, meaning in folders.items() if meaning == part]
+        found = sorted(name for name, meaning in folders.items() if meaning == part)
         if len(found) > 1:
             raise DataError(
                 f"{archive.path}: both {found[0]}/ and {found[1]}/ hold {part} images; "
@@ -77,7 +80,7 @@ def _common_folder(archive: Archive, images: list[int]) -> str:
         first = names[0].split("/")[0]
         if not all(name.startswith(f"{first}/") and name.count("/") >= 2 for name in names):
             return root
-        if first in _PART_FOLDERS:
+        if part_of_folder(first) is not None:
             return root
         root += f"{first}/"
 
@@ -101,9 +104,11 @@ def _read_part(archive: Archive, images: list[int], prefix: str) -> EncodedSourc
         by_class[first].append(position)
     for name, members in by_class.items():
         if not members:
+            twin = archive.repeated.get(f"{prefix}{name}")
+            why = "" if twin is None else f", being a link to {show(twin)}, which is read there"
             raise DataError(
-                f"{archive.path}: class folder {prefix}{name} holds no image "
-                f"({', '.join(sorted(IMAGE_SUFFIXES))}); add images or remove the folder"
+                f"{show(archive.path)}: class folder {show(prefix + name)} holds no image "
+                f"({_SUFFIXES}){why}; add images or remove the folder"
             )
     classes = sorted(by_class)
     return EncodedSource(

@@ -10,12 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from spikesight.data.class_lists import check_class_names
 from spikesight.data.errors import DataError
-from spikesight.data.sources import ArraySource, Part, check_labels
+from spikesight.data.part_folders import Part
+from spikesight.data.sources import ArraySource, check_labels
+from spikesight.files.limits import ARRAY_BYTES
+from spikesight.files.names import show
+from spikesight.files.opening import Readable, open_regular, read_at_most
 
 _UNSIGNED_BYTE = 0x08
 _PREFIXES: dict[Part, str] = {"train": "train", "test": "t10k"}
@@ -61,31 +65,44 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         uint8 tensor of the shape that the file's head states.
 
     Raises:
-        DataError: The head or the length is wrong.
+        DataError: The file cannot be read, its head or its length is wrong, or it states more
+            bytes than the limit.
     """
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); fetch the file again") from error
+    name = show(path)
+    with open_regular(path, DataError) as file:
+        stream: Readable = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        try:
+            return _read_content(stream, name, dimensions)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{name}: cannot be read ({error}); fetch the file again") from error
+
+
+def _read_content(stream: Readable, name: str, dimensions: int) -> Tensor:
     expected = bytes((0, 0, _UNSIGNED_BYTE, dimensions))
-    if content[:4] != expected:
+    start = 4 + 4 * dimensions
+    head = read_at_most(stream, start)
+    if head[:4] != expected:
         raise DataError(
-            f"{path}: starts with {content[:4].hex() or 'nothing'} where an IDX file of "
+            f"{name}: starts with {head[:4].hex() or 'nothing'} where an IDX file of "
             f"{dimensions}-dimensional unsigned bytes starts with {expected.hex()}; check that "
             "images and labels are not exchanged, or fetch the file again"
         )
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise DataError(f"{path}: ends inside its head; fetch the file again")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    if len(content) - start != math.prod(shape):
+    if len(head) < start:
+        raise DataError(f"{name}: ends inside its head; fetch the file again")
+    shape = struct.unpack(f">{dimensions}I", head[4:])
+    size = math.prod(shape)
+    ARRAY_BYTES.check(size, name, DataError)
+    # No more is unpacked than the head states, and a byte that shows that there is more.
+    content = bytearray(read_at_most(stream, size + 1))
+    if len(content) != size:
+        following = f"{len(content)}" if len(content) < size else "more"
         raise DataError(
-            f"{path}: its head states {' x '.join(map(str, shape))} bytes but "
-            f"{len(content) - start} follow; fetch the file again"
+            f"{name}: its head states {' x '.join(map(str, shape))} bytes but {following} "
+            "follow; fetch the file again"
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).copy()).view(shape)
+    if not size:
+        return torch.empty(shape, dtype=torch.uint8)
+    return torch.frombuffer(content, dtype=torch.uint8).view(shape)
 
 
 def _find(folder: Path, prefix: str, kind: str, dimensions: int) -> Path | None:
@@ -114,6 +131,8 @@ def _read_part(folder: Path, prefix: str, class_names: list[str] | None) -> Arra
             f"{image_file} holds {len(images)} images but {label_file.name} holds {len(labels)} "
             "labels; take both from the same data set"
         )
+    if class_names is not None:
+        check_class_names(class_names, "data.class_names")
     classes = class_names or [str(label) for label in range(int(labels.max()) + 1)]
     check_labels(labels, classes, str(label_file))
     return ArraySource(images[:, None], labels, classes, str(image_file))

@@ -15,7 +15,9 @@ from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.preprocessing import Preprocessing
+from spikesight.files.names import check_name, show
 from spikesight.files.own_pictures import is_own_picture
+from spikesight.files.walking import find_files
 
 
 class PredictionImages:
@@ -92,23 +94,26 @@ def find_images(
 
     Args:
         path: A file, whatever its suffix, or a folder that is searched at any depth for files
-            with one of the suffixes.
+            with one of the suffixes; hidden ones are left out.
         suffixes: Those of the files, in lower case.
 
     Returns:
         The files, sorted.
 
     Raises:
-        DataError: There is no such path, or no such file below it.
+        DataError: There is no such path, no such file below it, or a name that is not UTF-8.
     """
     path = Path(path)
-    if path.is_file():
-        return [path]
     if not path.is_dir():
-        raise DataError(f"{path}: no such file or folder; pass image files or a folder of them")
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+        if not os.path.lexists(path):
+            raise DataError(
+                f"{show(path)}: no such file or folder; pass image files or a folder of them"
+            )
+        check_name(path.name, show(path.parent), DataError)
+        return [path]
+    found = find_files(path, suffixes, error=DataError)
     if not found:
         raise DataError(
-            f"{path}: holds no image ({', '.join(sorted(suffixes))}); pass another folder"
+            f"{show(path)}: holds no image ({', '.join(sorted(suffixes))}); pass another folder"
         )
     return found

@@ -12,11 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from spikesight.data.augmentation import EvaluationTransform
-from spikesight.data.decoding import IMAGE_SUFFIXES, decode
-from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.decoding import IMAGE_SUFFIXES, decode, read_image_file
+from spikesight.data.errors import DataError
 from spikesight.data.normalisation import check_normalisation
 from spikesight.files.documents import check
 from spikesight.files.ranges import Positive, PositiveShare, Side
+
+_THINNEST = 16
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Preprocessing:
 
     def read_file(self, path: str | Path) -> Tensor:
         """Reads one image file; see `read`."""
-        return self.read(read_bytes(path), str(path))
+        return self.read(read_image_file(path), str(path))
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -96,16 +98,6 @@ class Preprocessing:
     def fitting(self) -> tuple[int, float]:
         """The arguments of `fit`: the image size and the crop fraction."""
         return self.image_size, self.crop_fraction
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """The content of a file; one that cannot be opened counts as corrupt."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise CorruptImageError(
-            f"{path}: cannot be read ({error.strerror}); check that it exists and may be read"
-        ) from error
 
 
 def fit(image: Any, image_size: int, crop_fraction: float = 1.0) -> Any:
@@ -127,11 +119,33 @@ def fit(image: Any, image_size: int, crop_fraction: float = 1.0) -> Any:
     )
 
     shorter = round(image_size / crop_fraction)
+    image = cut_thin(image)
     if get_dimensions(image)[1:] != [shorter, shorter]:
         image = resize(image, [shorter], interpolation=InterpolationMode.BICUBIC)
     if get_dimensions(image)[1:] != [image_size, image_size]:
         image = center_crop(image, [image_size, image_size])
     return image
+
+
+def cut_thin(image: Any) -> Any:
+    """The middle of an image that is longer than 16 times its width or height; others whole.
+
+    Enlarged first, as usual, a rule of 3,000 x 1 pixels would take gigabytes, of which the
+    central crop keeps nothing but the middle.
+
+    Args:
+        image: A PIL image, or a tensor `[..., H, W]`.
+
+    Returns:
+        The same type; exactly centred.
+    """
+    from torchvision.transforms.functional import center_crop, get_dimensions
+
+    _, height, width = get_dimensions(image)
+    most = _THINNEST * min(height, width)
+    # Both ends lose the same number of pixels.
+    sides = [side if side <= most else most + (side - most) % 2 for side in (height, width)]
+    return image if sides == [height, width] else center_crop(image, sides)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

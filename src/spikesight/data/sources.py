@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from spikesight.data.errors import DataError
 from spikesight.data.events.sources import EventSource
-
-Part = Literal["train", "validation", "test"]
+from spikesight.data.part_folders import Part
 
 
 class Archive(Protocol):
@@ -22,6 +21,8 @@ class Archive(Protocol):
     """Path of each file inside the store, with forward slashes."""
     folders: set[str]
     """Path of each folder inside the store, empty ones included."""
+    repeated: dict[str, str]
+    """Links to folders that are not entered, as the files of the folder are there already."""
     path: str
     """Where the store is, for messages."""
 

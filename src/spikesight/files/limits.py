@@ -64,12 +64,12 @@ class Limit:
         if amount > self.value:
             raise error(self.message(what, f"{amount:,}"))
 
-    def message(self, what: str, amount: str) -> str:
+    def message(self, what: str, amount: str = "its") -> str:
         """What to say of a file that goes beyond the limit.
 
         Args:
             what: The file, as messages call it.
-            amount: What it holds, such as "12" or "more".
+            amount: How much it holds.
         """
         return (
             f"{what}: {amount} {self.unit} are more than the {self.value:,} that are read; if that "
@@ -104,8 +104,8 @@ TAR_MEMBERS = Limit("TAR_MEMBERS", 1 << 22, "members of a tar file")
 TAR_KEPT_BYTES = Limit("TAR_KEPT_BYTES", 4 * _GIB, "bytes of images in a compressed tar file")
 """Images of a compressed tar file, which are kept in memory."""
 
-COMPRESSION_RATIO = Limit("COMPRESSION_RATIO", 200, "times its size, unpacked,")
-"""Unpacked size of a compressed file over its own; what is small unpacked is always taken."""
+TAR_UNPACKED_RATIO = Limit("TAR_UNPACKED_RATIO", 200, "times its size when unpacked")
+"""Unpacked size of a compressed tar file over its own; up to 1 GiB is always unpacked."""
 
 RECORDING_BYTES = Limit("RECORDING_BYTES", _GIB, "bytes of a recording")
 """A recording of an event camera, also its unpacked content."""
@@ -113,10 +113,10 @@ RECORDING_BYTES = Limit("RECORDING_BYTES", _GIB, "bytes of a recording")
 EVENTS = Limit("EVENTS", 1 << 26, "events")
 """Events of one recording."""
 
-SENSOR_SIDE = Limit("SENSOR_SIDE", 2048, "pixels on a side of the sensor")
-"""Width or height of an event camera; the largest sold have 1280."""
+SENSOR_PIXELS = Limit("SENSOR_PIXELS", 1 << 22, "pixels of the sensor")
+"""Width times height of an event camera; the largest sold have 1280 x 720."""
 
-FRAME_CELLS = Limit("FRAME_CELLS", 1 << 27, "counts in the frames of one recording")
+FRAME_CELLS = Limit("FRAME_CELLS", 1 << 26, "counts in the frames of one recording")
 """Frames times channels times height times width."""
 
 VIDEO_FRAME_PIXELS = Limit("VIDEO_FRAME_PIXELS", 1 << 25, "pixels of one frame")

@@ -72,3 +72,20 @@ def check_name(name: str, where: str, error: type[UserError] = FileError) -> Non
         raise error(
             f"{where}: the name {show(name)} is not UTF-8; rename it, for example with convmv"
         ) from None
+
+
+def check_inside(name: str, where: str, error: type[UserError] = FileError) -> None:
+    """Refuses a name that leads out of the folder below which it is looked up.
+
+    Args:
+        name: As a list or an archive gives it, with "/" between its parts.
+        where: The list or archive, for the message.
+        error: What is raised.
+
+    Raises:
+        UserError: It begins at the root or goes up; of the type `error`.
+    """
+    if name.startswith("/") or "\0" in name or ".." in name.split("/") or os.path.isabs(name):
+        raise error(
+            f"{where}: the name {show(name)} leads out of its folder; name what lies below it"
+        )

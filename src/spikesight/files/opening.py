@@ -144,7 +144,7 @@ def decode_text(content: bytes, name: str, error: type[UserError] = FileError) -
         UserError: It is not UTF-8; of the type `error`.
     """
     if content.startswith(_UTF_16_AND_32):
-        raise error(f"{name}: is text in UTF-16 or UTF-32; save it as UTF-8")
+        raise error(f"{name}: is not text in UTF-8 but in UTF-16 or UTF-32; save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as reason:

@@ -109,6 +109,33 @@ def find_files(
     return [top / name for name in chosen]
 
 
+def subfolders(folder: str | os.PathLike[str], error: type[UserError] = FileError) -> list[str]:
+    """Names of the folders, and of links to folders, directly in a folder, sorted.
+
+    Args:
+        folder: Where to look; hidden folders are left out.
+        error: What is raised.
+
+    Raises:
+        UserError: The folder cannot be listed, or a name is not UTF-8; of the type `error`.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if not is_hidden(e.name) and _leads_to_folder(e)]
+    except OSError as reason:
+        raise error(_unlistable(os.fspath(folder), reason)) from reason
+    for name in names:
+        check_name(name, show(folder), error)
+    return sorted(names)
+
+
+def _unlistable(path: str, reason: OSError) -> str:
+    return (
+        f"{show(path)}: the folder cannot be listed ({reason.strerror}); check that it is there "
+        "and may be read"
+    )
+
+
 def _identity(path: str) -> _Identity | None:
     """What is the same for one folder on all ways to it."""
     try:
@@ -167,10 +194,7 @@ class _Found:
                     folders.append(entry.name)
                     (links if _is_link(entry) else real).append(prefix + entry.name)
         except OSError as error:
-            raise self.error(
-                f"{show(path)}: the folder cannot be listed ({error.strerror}); check that it may "
-                "be read"
-            ) from error
+            raise self.error(_unlistable(path, error)) from error
         self.files[inside], self.folders[inside] = sorted(files), sorted(folders)
         self.links.extend(sorted(links))
         return sorted(real, reverse=True)

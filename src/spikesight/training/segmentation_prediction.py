@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from spikesight.data.batches import report_skipped
 from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.preprocessing import to_tensor
@@ -30,7 +32,9 @@ from spikesight.data.segmentation.video import (
     is_own_video,
     read_frames,
 )
+from spikesight.files.names import check_name, show
 from spikesight.files.own_pictures import OWN_MARK, is_own_picture
+from spikesight.files.walking import find_files
 from spikesight.files.writing import distinct_stems
 from spikesight.inference import View, class_map, panoptic_truths, photo_scores
 from spikesight.pretrained import load
@@ -140,6 +144,7 @@ def segment_files(
         output.mkdir(parents=True, exist_ok=True)
         panoptic = PanopticWriter(output, segmenter.table) if card.task == "panoptic" else None
     written: list[SegmentedFile] = []
+    skipped: dict[str, str] = {}
     rows: list[SegmentRow] = []
     for file, stem in zip(found, distinct_stems(found, VIDEO_SUFFIXES), strict=True):
         place = None if output is None else output / stem
@@ -148,12 +153,15 @@ def segment_files(
                 result, seen = _segment_video(segmenter, file, place, every, panoptic)
             else:
                 result, seen = _segment_photo(segmenter, file, place, panoptic)
-        except CorruptImageError:
+        except CorruptImageError as error:
             if on_corrupt == "stop":
                 raise
+            skipped[str(file)] = str(error)
             continue
         written.append(result)
         rows += seen
+    if skipped:
+        report_skipped(skipped)
     if panoptic is not None:
         panoptic.finish()
     if table is not None:
@@ -162,19 +170,21 @@ def segment_files(
 
 
 def _find(path: Path, output: Path | None) -> Iterator[Path]:
-    if path.is_file():
+    if not path.is_dir():
+        if not os.path.lexists(path):
+            raise DataError(
+                f"{show(path)}: no such file or folder; pass photos, videos or folders of them"
+            )
+        check_name(path.name, show(path.parent), DataError)
         yield path
         return
-    if not path.is_dir():
-        raise DataError(f"{path}: no such file or folder; pass photos, videos or folders of them")
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    below = (p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
-    written = None if output is None else output.resolve()
-    files = sorted(p for p in below if written not in p.resolve().parents and not _is_own(p))
+    below = find_files(path, known, without=output, error=DataError)
+    files = [file for file in below if not _is_own(file)]
     if not files:
         raise DataError(
-            f"{path}: holds no photo and no video (pictures that predict wrote do not count); pass "
-            "another folder"
+            f"{show(path)}: holds no photo and no video (pictures that predict wrote do not "
+            "count); pass another folder"
         )
     yield from files
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from spikesight.data import DataConfig, build_evaluation_loader, build_loaders
+from spikesight.data.batches import report_skipped
 from spikesight.data.config import Split as Split
+from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
     SceneConfig,
@@ -321,9 +323,25 @@ def _enough(batches: Iterable[Tensor], count: int) -> list[Tensor]:
 
 
 def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
-    source = read_scenes(scenes_of(card, changes), part_of(split))
-    positions = EvaluationSampler(len(source)).positions[:count]
-    crops = [sample_crop(source.read(p).image, card.preprocessing.crop_size) for p in positions]
+    config = scenes_of(card, changes)
+    source = read_scenes(config, part_of(split))
+    crops: list[Tensor] = []
+    skipped: dict[str, str] = {}
+    for position in EvaluationSampler(len(source)).positions:
+        try:
+            photo = source.read(position).image
+        except CorruptImageError as error:
+            if config.on_corrupt == "stop":
+                raise
+            skipped[source.describe(position)] = str(error)
+            continue
+        crops.append(sample_crop(photo, card.preprocessing.crop_size))
+        if len(crops) == count:
+            break
+    if skipped:
+        report_skipped(skipped)
+    if not crops:
+        raise DataError(f"{source.name}: every photo is corrupt; repair the data set")
     return card.preprocessing.batch_transform(torch.stack(crops))
 
 

@@ -14,8 +14,9 @@ from spikesight.data.errors import DataError
 from spikesight.data.events.saccades import saccade_events
 from spikesight.data.events.sources import EventSource
 from spikesight.data.events.stored import save_events
+from spikesight.data.part_folders import Part
 from spikesight.data.preprocessing import to_tensor
-from spikesight.data.sources import ArraySource, EncodedSource, Part
+from spikesight.data.sources import ArraySource, EncodedSource
 from spikesight.data.splits import find_parts
 
 _FOLDERS: dict[Part, str] = {"train": "train", "validation": "val", "test": "test"}

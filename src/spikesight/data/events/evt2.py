@@ -127,11 +127,16 @@ def _check_version(header: str, name: str) -> None:
 
 
 def _sensor(header: str) -> tuple[int, int] | None:
-    geometry = re.search(r"^geometry\s+(\d+)x(\d+)", header, re.M)
+    geometry = re.search(r"^geometry\s+([0-9]+)x([0-9]+)", header, re.M)
     if geometry is not None:
-        return int(geometry[1]), int(geometry[2])
-    width, height = (re.search(rf"\b{key}[=\s](\d+)", header) for key in ("width", "height"))
+        return _side(geometry[1]), _side(geometry[2])
+    width, height = (re.search(rf"\b{key}[=\s]([0-9]+)", header) for key in ("width", "height"))
     if width is not None and height is not None:
-        return int(width[1]), int(height[1])
+        return _side(width[1]), _side(height[1])
     camera = header.lower()
     return next((size for key, size in _SENSORS.items() if key in camera), None)
+
+
+def _side(digits: str) -> int:
+    """The number, or one that no sensor has in place of one that is too long to convert."""
+    return int(digits[:12])

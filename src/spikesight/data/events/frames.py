@@ -12,6 +12,7 @@ from torch import Tensor
 from spikesight.data.errors import DataError
 from spikesight.data.events.config import Slicing as Slicing
 from spikesight.data.events.recording import Events
+from spikesight.files.limits import FRAME_CELLS
 
 
 def event_frames(
@@ -39,7 +40,8 @@ def event_frames(
         Counts, int32 `[T, C, H, W]`.
 
     Raises:
-        DataError: If `frames` is not positive, or `slicing` or `channels` unknown.
+        DataError: If `frames` is not positive, `slicing` or `channels` unknown, or there are more
+            counts than the limit.
     """
     if frames < 1:
         raise DataError(f"frames is {frames}; pass 1 or more")
@@ -48,6 +50,8 @@ def event_frames(
             f"channels is {channels}; pass 2 (negative, positive) or 3 (positive, negative, all)"
         )
     columns, rows, height, width = _place(events, size)
+    what = f"{frames} frames of {width} x {height} pixels, which size or frames make smaller"
+    FRAME_CELLS.check(frames * 2 * height * width, what, DataError)
     number = _slice_numbers(events.t, frames, slicing)
     places = ((number * 2 + events.polarity) * height + rows) * width + columns
     counts = np.bincount(places, minlength=frames * 2 * height * width).astype(np.int32)

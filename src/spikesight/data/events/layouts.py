@@ -13,7 +13,7 @@ import csv
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import torch
 
@@ -21,17 +21,13 @@ from spikesight.data.errors import CorruptRecordingError, DataError
 from spikesight.data.events.n_mnist import N_MNIST_SENSOR
 from spikesight.data.events.reading import RECORDING_SUFFIXES
 from spikesight.data.events.sources import EventSource, FileRecordings, Stretch, StretchRecordings
+from spikesight.data.part_folders import Part, part_of_folder
+from spikesight.files.names import check_inside
+from spikesight.files.opening import read_text
+from spikesight.files.walking import find_files, subfolders
 
-Part = Literal["train", "validation", "test"]
 EventParts = dict[Part, Callable[[], EventSource]]
 
-_PARTS: dict[str, Part] = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 _TRIALS: dict[Part, str] = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
 _GESTURES = [
     "hand_clapping",
@@ -85,52 +81,45 @@ def find_event_parts(
     }
 
 
-def _spellings(folder: Path) -> list[list[str]]:
-    """Names of the part folders that are there, by part."""
-    names = sorted(child.name for child in folder.iterdir() if child.is_dir())
-    return [
-        [name for name in names if _PARTS.get(name.lower()) == part]
-        for part in dict.fromkeys(_PARTS.values())
-    ]
-
-
 def _divided(folder: Path, suffixes: set[str], sensor: tuple[int, int] | None) -> EventParts:
+    """The part folders that are there."""
     parts: EventParts = {}
-    for names in _spellings(folder):
+    spellings: dict[Part, str] = {}
+    for name in subfolders(folder, DataError):
+        part = part_of_folder(name)
         # A class may be called "test" too, but then its recordings lie directly in its folder.
-        names = [name for name in names if any(p.is_dir() for p in (folder / name).iterdir())]
-        if len(names) > 1:
+        if part is None or not subfolders(folder / name, DataError):
+            continue
+        if part in spellings:
             raise DataError(
-                f"{folder}: both {names[0]}/ and {names[1]}/ hold the same part; keep one of them"
+                f"{folder}: both {spellings[part]}/ and {name}/ hold the same part; keep one of "
+                "them"
             )
-        for name in names:
-            parts[_PARTS[name.lower()]] = partial(_read_classes, folder / name, suffixes, sensor)
-    return parts
+        spellings[part] = name
+        parts[part] = partial(_read_classes, folder / name, suffixes, sensor)
+    return {part: parts[part] for part in get_args(Part) if part in parts}
 
 
 def _read_classes(folder: Path, suffixes: set[str], sensor: tuple[int, int] | None) -> EventSource:
-    classes = sorted(
-        child.name for child in folder.iterdir() if child.is_dir() and child.name[0] != "."
-    )
+    classes = subfolders(folder, DataError)
     if not classes:
         raise DataError(
             f"{folder}: holds no folders; data.path must hold one folder of recordings per class"
         )
-    files: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(
-            str(file)
-            for file in (folder / name).rglob("*")
-            if file.suffix.lower() in suffixes and file.is_file() and file.name[0] != "."
+    numbers = {name: label for label, name in enumerate(classes)}
+    found = [
+        (numbers[place.parts[0]], str(folder / place))
+        for file in find_files(folder, suffixes, error=DataError)
+        if len((place := file.relative_to(folder)).parts) > 1
+    ]
+    found.sort()
+    files, labels = [file for _, file in found], [label for label, _ in found]
+    empty = sorted(set(range(len(classes))) - set(labels))
+    if empty:
+        raise DataError(
+            f"{folder / classes[empty[0]]}: holds no recording ({', '.join(sorted(suffixes))}); "
+            "add some or remove the folder"
         )
-        if not found:
-            raise DataError(
-                f"{folder / name}: holds no recording ({', '.join(sorted(suffixes))}); add some "
-                "or remove the folder"
-            )
-        files += found
-        labels += [label] * len(found)
     return EventSource(
         FileRecordings(files, sensor),
         torch.arange(len(files)),
@@ -159,7 +148,8 @@ def _gesture_parts(folder: Path) -> EventParts:
 def _read_trials(folder: Path, trials: Path) -> EventSource:
     stretches: list[Stretch] = []
     labels: list[int] = []
-    for trial in trials.read_text().split():
+    for trial in read_text(trials, error=DataError).split():
+        check_inside(trial, str(trials), DataError)
         recording = folder / trial
         if not recording.is_file():
             raise DataError(
@@ -183,14 +173,16 @@ def _read_labels(path: Path) -> list[tuple[int, int, int]]:
     """Label from 0, start and end in microseconds of each gesture in a recording."""
     rows = []
     try:
-        with path.open(newline="") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
-                label = int(row["class"]) - 1
-                start, stop = int(row["startTime_usec"]), int(row["endTime_usec"])
-                if not 0 <= label < len(_GESTURES) or not 0 <= start < stop:
-                    raise ValueError(f"line {number} has no possible class, start and end")
-                rows.append((label, start, stop))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        lines = read_text(path, error=CorruptRecordingError).split("\n")
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            label = int(row["class"]) - 1
+            start, stop = int(row["startTime_usec"]), int(row["endTime_usec"])
+            if not 0 <= label < len(_GESTURES) or not 0 <= start < stop < 1 << 53:
+                raise ValueError(f"line {number} has no possible class, start and end")
+            rows.append((label, start, stop))
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise CorruptRecordingError(
             f"{path}: cannot be read as class, startTime_usec, endTime_usec ({error}); unpack the "
             "data set again"

@@ -10,14 +10,14 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from spikesight.data.decoding import IMAGE_SUFFIXES, decode
+from spikesight.data.decoding import IMAGE_SUFFIXES, decode, read_image_file
 from spikesight.data.errors import CorruptRecordingError, DataError
 from spikesight.data.events.augmentation import EventEvaluationTransform
 from spikesight.data.events.frames import Slicing, event_frames
 from spikesight.data.events.reading import RECORDING_SUFFIXES, read_events
 from spikesight.data.events.recording import SKIPPING, Events
 from spikesight.data.events.saccades import saccade_events
-from spikesight.data.preprocessing import read_bytes, to_tensor
+from spikesight.data.preprocessing import to_tensor
 from spikesight.files.documents import check
 from spikesight.files.ranges import Positive, SensorSide, Side, Steps
 
@@ -124,5 +124,5 @@ class EventPreprocessing:
                 f"{path}: is a photo but the model learned from recordings; pass a file ending in "
                 f"{', '.join(sorted(RECORDING_SUFFIXES))}"
             )
-        photo = to_tensor(decode(read_bytes(path), str(path), 1))
+        photo = to_tensor(decode(read_image_file(path), str(path), 1))
         return self.make_frames(saccade_events(photo, self.image_size, self.threshold), str(path))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spikesight.data.errors import DataError
+from spikesight.data.errors import CorruptRecordingError, DataError
 from spikesight.data.events.aedat import parse_aedat
 from spikesight.data.events.event_stream import parse_event_stream
 from spikesight.data.events.evt2 import parse_evt2
 from spikesight.data.events.n_mnist import parse_n_mnist
 from spikesight.data.events.recording import Events
 from spikesight.data.events.stored import parse_npz
-from spikesight.data.preprocessing import read_bytes
+from spikesight.files.limits import RECORDING_BYTES
+from spikesight.files.opening import read_bytes
 
 RECORDING_SUFFIXES = frozenset({".es", ".raw", ".aedat", ".bin", ".npz"})
 
@@ -40,7 +41,7 @@ def read_events(path: str | Path, sensor: tuple[int, int] | None = None) -> Even
             f"{path}: is no recording by its suffix; pass a file ending in "
             f"{', '.join(sorted(RECORDING_SUFFIXES))}"
         )
-    content = read_bytes(path)
+    content = read_bytes(path, RECORDING_BYTES, CorruptRecordingError)
     match suffix:
         case ".es":
             return parse_event_stream(content, name)

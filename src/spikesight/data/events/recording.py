@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from spikesight.data.errors import CorruptRecordingError, DataError
 from spikesight.data.events.exact import brighter, whole_places
+from spikesight.files.limits import EVENTS, SENSOR_PIXELS
+from spikesight.files.names import show
 from spikesight.options import check_value
 
 Origin = Literal["upper left", "lower left"]
+
+_LATEST = 1 << 53  # microseconds
 
 SKIPPING = "or pass --on-corrupt skip (data.on_corrupt: skip) to leave such recordings out"
 
@@ -146,8 +150,10 @@ def build_events(
         CorruptRecordingError: If a value is none that its type holds, times run backwards or a
             pixel lies outside of the sensor.
     """
+    check_sensor(name, *sensor)
+    EVENTS.check(len(t), show(name), CorruptRecordingError)
     t, x, y = whole_places(name, t, x, y, CorruptRecordingError)
-    problem = find_problem(t, x, y, *sensor)
+    problem = find_problem(t, x, y, *sensor) or _find_late(t)
     if problem is not None:
         number, text = problem
         raise CorruptRecordingError(
@@ -156,6 +162,30 @@ def build_events(
         )
     polarity = brighter(name, polarity, len(t), CorruptRecordingError)
     return Events(t, x, y, polarity, *sensor, origin)
+
+
+def check_sensor(name: str, width: int, height: int) -> None:
+    """Refuses a sensor that cannot be, before room is made for its pixels.
+
+    Args:
+        name: The file that states it.
+        width: Its columns.
+        height: Its rows.
+
+    Raises:
+        CorruptRecordingError: It has no pixels, or more than the limit.
+    """
+    if width < 1 or height < 1:
+        raise corrupt(name, f"states a sensor of {width} x {height} pixels, which has none")
+    SENSOR_PIXELS.check(width * height, show(name), CorruptRecordingError)
+
+
+def _find_late(t: NDArray[Any]) -> tuple[int, str] | None:
+    """The first event whose time is so far from 0 that arithmetic with it would overflow."""
+    if len(t) and not (int(t[0]) >= -_LATEST and int(t[-1]) <= _LATEST):
+        first = 0 if int(t[0]) < -_LATEST else int(np.argmax(t > _LATEST))
+        return first, f"comes at {int(t[first])} microseconds, which are centuries"
+    return None
 
 
 def corrupt(name: str, problem: str) -> CorruptRecordingError:

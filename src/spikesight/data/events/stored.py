@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.data.events.recording import Events, Origin, build_events, corrupt
+from spikesight.data.errors import CorruptRecordingError, DataError
+from spikesight.data.events.recording import (
+    Events,
+    Origin,
+    build_events,
+    corrupt,
+)
+from spikesight.files.limits import RECORDING_BYTES
+from spikesight.files.names import show
+from spikesight.files.opening import read_at_most
 
 _FIELDS = ("t", "x", "y", "polarity", "sensor")
 
@@ -50,14 +60,45 @@ def parse_npz(content: bytes, name: str) -> Events:
         CorruptRecordingError: If it is no such file, or damaged.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            t, x, y, polarity, sensor = (stored[field] for field in _FIELDS)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            stored = {field: _read_array(archive, f"{field}.npy", name) for field in _FIELDS}
+    except DataError:
+        raise
+    # A damaged zip file fails in any way that its parts and compressions can.
+    except Exception as error:
         raise corrupt(
-            name, f"is no file of events with {', '.join(_FIELDS)} inside ({error})"
+            name, f"is no file of events with {', '.join(_FIELDS)} inside ({show(str(error))})"
         ) from error
+    t, x, y, polarity, sensor = (stored[field] for field in _FIELDS)
     if sensor.shape != (3,):
         raise corrupt(name, f"has a sensor of shape {sensor.shape}, not width, height and origin")
+    if not np.isfinite(sensor).all() or (sensor != np.floor(sensor)).any():
+        raise corrupt(name, "states a sensor that is not in whole pixels")
     origin: Origin = "lower left" if sensor[2] else "upper left"
     size = (int(sensor[0]), int(sensor[1]))
     return build_events(name, lambda number: number, t, x, y, polarity, size, origin)
+
+
+def _read_array(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any]:
+    """An array of numbers, of which no more is unpacked than its head states."""
+    entry = archive.getinfo(member)
+    RECORDING_BYTES.check(entry.file_size, show(name), CorruptRecordingError)
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_head = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read_head is None:
+            raise ValueError(f"{member} is of version {version}")
+        shape, fortran, kind = read_head(stream)
+        if kind.kind not in "biuf":
+            raise ValueError(f"{member} holds {kind} and no numbers")
+        size = math.prod(shape) * kind.itemsize
+        if min(shape, default=0) < 0 or size > entry.file_size:
+            raise ValueError(f"{member} states {shape} numbers, more than it holds")
+        numbers = read_at_most(stream, size + 1)
+    if len(numbers) != size:
+        raise ValueError(f"{member} states {shape} numbers, and holds another number of them")
+    flat = np.frombuffer(bytearray(numbers), kind)
+    return flat.reshape(shape, order="F" if fortran else "C")

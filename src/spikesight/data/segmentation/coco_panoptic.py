@@ -18,9 +18,10 @@ from spikesight.data.segmentation.files import (
     pack_colours,
     read_colour_mask,
     read_photo,
-    read_text,
 )
 from spikesight.data.segmentation.scene import ClassTable, Scene, Truth
+from spikesight.files.limits import ANNOTATION_BYTES
+from spikesight.files.opening import read_text
 from spikesight.files.own_pictures import OWN_MARK
 
 _PARTS = {"train": "train2017", "val": "val2017"}
@@ -102,7 +103,7 @@ def read_panoptic_json(file: Path, masks: Path, photos: Path) -> CocoPanoptic:
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; correct scenes.path")
     try:
-        content = json.loads(read_text(file))
+        content = json.loads(read_text(file, ANNOTATION_BYTES, DataError))
         categories = content["categories"]
         names = {image["id"]: image["file_name"] for image in content["images"]}
         annotations = [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import DataError
 from spikesight.data.normalisation import check_normalisation
@@ -110,6 +111,8 @@ class SceneConfig:
                     f"scenes.{name} is for scenes.format 'folder'; {self.format!r} has classes of "
                     "its own; leave it out, or set it to null"
                 )
+        if self.class_names is not None:
+            check_class_names(self.class_names, "scenes.class_names")
         if self.ignore_label is not None and not 0 <= self.ignore_label < 1 << 16:
             raise DataError(
                 f"scenes.ignore_label is {self.ignore_label}; pass a number from 0 to 65535, and "

@@ -8,22 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 
+from spikesight.data.batches import report_skipped
 from spikesight.data.config import OnCorrupt
+from spikesight.data.decoding import read_head, read_image_file
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.preprocessing import cut_thin
 from spikesight.data.sampling import derive_generator, derive_seed
 from spikesight.data.segmentation.composition import CutOut, compose
 from spikesight.data.segmentation.files import list_photos, read_mask, read_photo
 from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
+from spikesight.files.walking import find_files
 
 HELD_OUT = 0.2
 _CACHED = 1024  # decoded files, each as small as the scenes allow
 TUXPAINT = "/usr/share/tuxpaint/stamps"
 _PARTS = {"train": 0, "val": 1}
+_SKIPPING = "remove it, or pass --on-corrupt skip (scenes.on_corrupt: skip) to leave such files out"
 _CLASSES = table_of(("object", "background"), (0,))
 
 
@@ -111,24 +115,26 @@ def find_cut_outs(
             f"{path}: there is no such folder of cut-outs; install Debian's "
             "tuxpaint-stamps-default, or pass PNG files with alpha as scenes.path"
         )
-    found = sorted(file for file in path.rglob("*.png") if _has_alpha(file, on_corrupt))
+    found: list[Path] = []
+    skipped: dict[str, str] = {}
+    for file in find_files(path, {".png"}, error=DataError):
+        try:
+            if _has_alpha(file):
+                found.append(file)
+        except CorruptImageError as error:
+            if on_corrupt == "stop":
+                raise
+            skipped[str(file)] = str(error)
+    if skipped:
+        report_skipped(skipped)
     return _divide(found, path, part, split_seed), _divide(
         list_photos(photos), photos, part, split_seed
     )
 
 
-def _has_alpha(file: Path, on_corrupt: OnCorrupt) -> bool:
-    try:
-        with Image.open(file) as image:
-            return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    # Pillow's PNG reader raises whatever it ran into.
-    except Exception as error:
-        if on_corrupt == "skip":
-            return False
-        raise CorruptImageError(
-            f"{file}: not a readable PNG ({error}); remove it, or pass --on-corrupt skip "
-            "(scenes.on_corrupt: skip) to leave such files out"
-        ) from error
+def _has_alpha(file: Path) -> bool:
+    image = read_head(read_image_file(file), str(file), "PNG", _SKIPPING)
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 
 def _divide(files: list[Path], where: Path, part: str, seed: int) -> list[Path]:
@@ -146,7 +152,7 @@ def _divide(files: list[Path], where: Path, part: str, seed: int) -> list[Path]:
 @lru_cache(maxsize=_CACHED)
 def _fill(photo: Path, height: int, width: int) -> Tensor:
     """The middle of a photo, uint8 [3, height, width]."""
-    image = read_photo(photo)
+    image = cut_thin(read_photo(photo))
     factor = max(height / image.shape[1], width / image.shape[2])
     size = [max(height, round(image.shape[1] * factor)), max(width, round(image.shape[2] * factor))]
     filled: Tensor = center_crop(resize(image, size, antialias=True), [height, width])

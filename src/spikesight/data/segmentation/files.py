@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from spikesight.data.decoding import IMAGE_SUFFIXES, decode
-from spikesight.data.errors import CorruptImageError, DataError
-from spikesight.data.preprocessing import read_bytes, to_tensor
+from spikesight.data.decoding import IMAGE_SUFFIXES, decode, is_lossy, open_image, read_image_file
+from spikesight.data.errors import DataError
+from spikesight.data.preprocessing import to_tensor
 from spikesight.data.segmentation.scene import VOID, ClassTable, Scene, semantic_truth
+from spikesight.files.names import show
+from spikesight.files.walking import find_files
 
 _UNKNOWN = -2
 _LABELS = 1 << 16
+_BYTE_MODES = frozenset({"L", "LA", "P", "RGB", "RGBA"})
+_SCALING = frozenset({"ppm", "ppm_plain"})
+_SKIPPING = (
+    "replace it, or pass --on-corrupt skip (scenes.on_corrupt: skip) to leave such photos out"
+)
 
 
 def read_photo(path: Path) -> Tensor:
@@ -29,7 +36,7 @@ def read_photo(path: Path) -> Tensor:
         CorruptImageError: It cannot be decoded.
         DataError: It has transparent pixels or more than 8 bits per channel.
     """
-    return to_tensor(decode(read_bytes(path), str(path), 3))
+    return to_tensor(decode(read_image_file(path), str(path), 3))
 
 
 def read_mask(path: Path) -> Image.Image:
@@ -37,18 +44,26 @@ def read_mask(path: Path) -> Image.Image:
 
     Raises:
         CorruptImageError: It cannot be decoded.
+        DataError: Its format does not keep values, or Pillow would scale them.
     """
-    try:
-        image = Image.open(io.BytesIO(read_bytes(path)))
-        image.load()
-    except CorruptImageError:
-        raise
-    except Exception as error:
-        raise CorruptImageError(
-            f"{path}: not a readable mask ({error}); replace it, or pass --on-corrupt skip "
-            "(scenes.on_corrupt: skip) to leave such photos out"
-        ) from error
-    return image
+    encoded, name = read_image_file(path), show(path)
+
+    def check(image: ImageFile) -> None:
+        if is_lossy(encoded, image):
+            raise DataError(
+                f"{name}: a {image.format} mask is compressed with losses, so its numbers are "
+                "wrong at edges; make it again as PNG"
+            )
+        largest = 65535 if image.mode == "I" else 255
+        for decoder, _, _, arguments in image.tile:
+            if decoder in _SCALING and isinstance(arguments, tuple) and arguments[-1] != largest:
+                raise DataError(f"{name}: its largest value is not {largest}; save it as PNG")
+        if image.mode in _BYTE_MODES and ";16" in str(image.tile):
+            raise DataError(
+                f"{name}: a mask with 16 bits per colour has no 8-bit colours; save it as RGB PNG"
+            )
+
+    return open_image(encoded, name, "mask", _SKIPPING, check)
 
 
 def read_index_mask(path: Path) -> NDArray[np.int32]:
@@ -215,10 +230,10 @@ def list_photos(folder: Path) -> list[Path]:
         DataError: There is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; correct scenes.path")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        raise DataError(f"{show(folder)}: there is no such folder; correct scenes.path")
+    found = find_files(folder, IMAGE_SUFFIXES, error=DataError)
     if not found:
-        raise DataError(f"{folder}: holds no image; correct scenes.path")
+        raise DataError(f"{show(folder)}: holds no image; correct scenes.path")
     return found
 
 
@@ -266,18 +281,6 @@ def pair(
     return pairs
 
 
-def read_text(path: Path) -> str:
-    """Content of a text file.
-
-    Raises:
-        DataError: It is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not text in UTF-8 ({error}); save it as such") from error
-
-
 __all__ = [
     "VOID",
     "LabelColours",
@@ -290,5 +293,4 @@ __all__ = [
     "read_index_mask",
     "read_mask",
     "read_photo",
-    "read_text",
 ]

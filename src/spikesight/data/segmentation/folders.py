@@ -12,9 +12,9 @@ from spikesight.data.segmentation.files import (
     LabelIds,
     PairedFiles,
     pair,
-    read_text,
 )
 from spikesight.data.segmentation.scene import ClassTable, Colour, table_of
+from spikesight.files.opening import read_text
 
 CAMVID_VOID = 11
 _COLOURS = "label_colors.txt"
@@ -86,7 +86,7 @@ def _read_colours(file: Path) -> tuple[ClassTable, LabelColours]:
     names: list[str] = []
     colours: list[Colour] = []
     classes: dict[int, int] = {}
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
+    for number, line in enumerate(read_text(file, error=DataError).split("\n"), start=1):
         if not line.strip():
             continue
         try:

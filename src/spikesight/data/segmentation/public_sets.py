@@ -11,8 +11,10 @@ from spikesight.data.segmentation.class_names import (
     CITYSCAPES_IDS,
     VOC_NAMES,
 )
-from spikesight.data.segmentation.files import VOID, LabelIds, PairedFiles, pair, read_text
+from spikesight.data.segmentation.files import VOID, LabelIds, PairedFiles, pair
 from spikesight.data.segmentation.scene import ClassTable, table_of, voc_colour
+from spikesight.files.names import check_inside
+from spikesight.files.opening import read_text
 
 _ADE20K_PARTS = {"train": "training", "val": "validation"}
 _CITYSCAPES_LABELS = 34
@@ -87,7 +89,8 @@ def read_voc(path: Path, part: str, train_list: str) -> PairedFiles:
     if not listing.is_file():
         raise DataError(f"{listing}: there is no such list; correct scenes.path or train_list")
     pairs = []
-    for name in read_text(listing).split():
+    for name in read_text(listing, error=DataError).split():
+        check_inside(name, str(listing), DataError)
         photo = path / "JPEGImages" / f"{name}.jpg"
         candidates = [path / f"SegmentationClass{kind}" / f"{name}.png" for kind in ("", "Aug")]
         mask = next((file for file in candidates if file.is_file()), None)

@@ -9,6 +9,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
+from spikesight.data.class_lists import check_class_names
 from spikesight.data.errors import DataError
 
 VOID = -1
@@ -25,6 +26,9 @@ class ClassTable:
         colours: K colours (red, green, blue), 0..255, for pictures.
         things: Numbers of the classes whose objects are told apart; the others are stuff.
         ids: K numbers by which the data set's files call the classes, where they say it.
+
+    Raises:
+        DataError: Two classes have one name.
     """
 
     names: tuple[str, ...]
@@ -42,6 +46,7 @@ class ClassTable:
         for thing in self.things:
             if not 0 <= thing < count:
                 raise DataError(f"things names class {thing} of {count}; number classes from 0")
+        check_class_names(self.names, "classes")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,13 @@ import torch
 from torch import Tensor
 
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.files.limits import VIDEO_FRAME_PIXELS
+from spikesight.files.names import show
+from spikesight.files.opening import open_regular
 from spikesight.files.own_pictures import OWN_MARK
 
+# Others of FFmpeg's many formats read further files or addresses that a file names.
+_CONTAINER_OPTIONS = {"format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo"}
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"})
 
 _FINEST = 65535
@@ -42,41 +48,53 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Tensor]:
         DataError: PyAV is not installed.
     """
     av = _av(path)
-    try:
-        with av.open(str(path)) as container:
-            for number, frame in enumerate(container.decode(video=0)):
-                if number % every == 0:
-                    array = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                    yield torch.from_numpy(array.copy()).permute(2, 0, 1).contiguous()
-    except (av.error.FFmpegError, IndexError) as error:
-        raise CorruptImageError(
-            f"{path}: not a readable video ({error}); convert it, or pass its frames as images"
-        ) from error
+    with _opened(av, path) as stream:
+        for number, frame in enumerate(stream.container.decode(stream)):
+            if number % every == 0:
+                _check_size(frame.width, frame.height, path)
+                array = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                yield torch.from_numpy(array.copy()).permute(2, 0, 1).contiguous()
 
 
 def is_own_video(path: Path) -> bool:
     """Whether a video is marked as written by predict."""
     if not path.stem.endswith("_overlay"):
         return False
-    av = _av(path)
     try:
-        with av.open(str(path)) as container:
-            return OWN_MARK in container.metadata.values()
-    except av.error.FFmpegError:
+        with _opened(_av(path), path) as stream:
+            return OWN_MARK in stream.container.metadata.values()
+    except CorruptImageError:  # whoever reads it says what is wrong with it
         return False
 
 
 def frame_rate(path: Path) -> Fraction:
     """Frames per second; 25 where the file does not say it."""
-    av = _av(path)
-    try:
-        with av.open(str(path)) as container:
-            rate = container.streams.video[0].average_rate
-    except (av.error.FFmpegError, IndexError) as error:
-        raise CorruptImageError(
-            f"{path}: not a readable video ({error}); convert it, or pass its frames as images"
-        ) from error
+    with _opened(_av(path), path) as stream:
+        rate = stream.average_rate
     return Fraction(rate) if rate else Fraction(25)
+
+
+@contextmanager
+def _opened(av: Any, path: Path) -> Iterator[Any]:
+    """The first video stream of a file."""
+    # Handed over as an open file: FFmpeg takes some names for addresses or commands.
+    with open_regular(path, CorruptImageError) as file:
+        try:
+            with av.open(file, container_options=_CONTAINER_OPTIONS) as container:
+                stream = container.streams.video[0]
+                _check_size(stream.width, stream.height, path)
+                yield stream
+        except (av.error.FFmpegError, IndexError, ValueError, MemoryError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise CorruptImageError(
+                f"{show(path)}: not a readable video ({error}); convert it, or pass its frames as "
+                "images"
+            ) from error
+
+
+def _check_size(width: int, height: int, path: Path) -> None:
+    VIDEO_FRAME_PIXELS.check(width * height, show(path), CorruptImageError)
 
 
 class VideoWriter:
