@@ -46,7 +46,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "demo": Command(
-        "spikesight.demo:demo",
+        "spikesight.demo_commands:demo_command",
         "Trains on handwriting, shows the spikes and what they cost.",
         ("spikesight demo", "spikesight demo --epochs=1 --output=trial"),
     ),

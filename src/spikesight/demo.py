@@ -24,6 +24,7 @@ from torch import Tensor
 import spikesight
 from spikesight.data import DataConfig, build_evaluation_loader
 from spikesight.data.digits import read_digits
+from spikesight.demo_commands import EPOCHS
 from spikesight.demo_scenes import segment_scenes
 from spikesight.graph import Neuron, trace
 from spikesight.models import SpikingModel
@@ -60,7 +61,6 @@ from spikesight.training.warm_start import settle_statistics
 MODEL = "metaspikformer_nano"
 IMAGE_SIZE = 16
 LEVELS = 8
-_EPOCHS = 12
 _MARK = "demo.json"
 _SHOWN_CHANNELS = 6
 _LOW_BITS = 4
@@ -101,9 +101,7 @@ class DemoResult:
         return self.folder / "report.html"
 
 
-def demo(
-    output: Path = Path("spikesight-demo"), epochs: int = _EPOCHS, seed: int = 0
-) -> DemoResult:
+def demo(output: Path = Path("spikesight-demo"), epochs: int = EPOCHS, seed: int = 0) -> DemoResult:
     """Trains a spiking transformer on handwriting, proves that it is spikes, shows what it costs.
 
     Works offline on scikit-learn's 1,797 digits, on the CPU, in about three minutes.
