@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from spikesight import timm_entries
+from spikesight.errors import UserError
+from spikesight.options import check_arguments, check_range
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +63,8 @@ def create_model(
 
     Args:
         name: One of `list_models()`.
-        num_classes: Classes K.
+        num_classes: Classes K, at least 1; for pooled features build with features_only=True and
+            average the last map.
         in_channels: Channels of the input.
         steps: Time steps T.
         levels: Largest count D of a neuron per time step; 4 for integer neurons when omitted.
@@ -74,12 +77,21 @@ def create_model(
         A `SpikingModel`, or a feature extractor with timm's `feature_info` if features_only.
 
     Raises:
-        ValueError: If the name or an argument is unknown.
+        UserError: If the name or an argument is unknown or out of range.
     """
     builders = _all_builders()
     if name not in builders:
         near = ", ".join(list_models(f"*{name.split('_')[0]}*") or list_models())
-        raise ValueError(f"there is no model {name!r}; registered: {near}")
+        raise UserError(f"there is no model {name!r}; registered: {near}")
+    check_arguments(create_model, locals(), error=UserError)
+    for what, value in (("in_channels", in_channels), ("steps", steps), ("levels", levels)):
+        check_range(what, value, least=1)
+    # timm's way to build a trunk passes num_classes=0 beside features_only.
+    if num_classes < (0 if arguments.get("features_only") else 1):
+        raise UserError(
+            f"num_classes is {num_classes}; pass 1 or more, or features_only=True for the maps "
+            "without a classifier"
+        )
     options = {
         "num_classes": num_classes,
         "in_channels": in_channels,
@@ -92,7 +104,7 @@ def create_model(
     try:
         model: Any = builders[name](**options)
     except TypeError as error:
-        raise ValueError(f"cannot build {name}: {error}") from error
+        raise UserError(f"cannot build {name}: {error}") from error
     model.recipe = {"name": name, "arguments": copy.deepcopy({**options, **model.resolved})}
     return model
 

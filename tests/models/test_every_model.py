@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 
 import spikesight as ss
+from spikesight.errors import UserError
 from tests.conftest import firing_rates
 
 SMALL = [
@@ -170,3 +172,30 @@ def test_binary_neurons_have_one_level() -> None:
     with pytest.warns(UserWarning, match="binary"):
         model = ss.create_model("metaspikformer_nano", neuron="lif", levels=4)
     assert {m.levels for m in model.modules() if isinstance(m, ss.neurons.Neuron)} == {1}
+
+
+@pytest.mark.parametrize("build", [ss.create_model, timm.create_model])
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"num_classes": 0}, "num_classes is 0.*features_only"),
+        ({"num_classes": -1}, "num_classes is -1"),
+        ({"num_classes": 2.5}, "num_classes is 2.5"),
+        ({"features_only": True, "num_classes": -1}, "num_classes is -1"),
+        ({"in_channels": 0}, "in_channels is 0"),
+        ({"steps": 0}, "steps is 0"),
+        ({"levels": 0}, "levels is 0"),
+        ({"drop_path_rate": float("nan")}, "drop_path_rate is nan"),
+    ],
+)
+def test_numbers_that_build_no_model_are_refused(
+    build: Any, arguments: dict[str, Any], named: str
+) -> None:
+    for name in ("metaspikformer_nano", "spikformer_nano"):
+        with pytest.raises(UserError, match=named):
+            build(name, **arguments)
+
+
+def test_a_trunk_needs_no_classes() -> None:
+    trunk = timm.create_model("spikformer_nano", features_only=True, num_classes=0).eval()
+    assert all(x.shape[0] == 2 for x in trunk(torch.rand(2, 3, 32, 32)))

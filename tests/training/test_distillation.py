@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,18 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+import spikesight as ss
 from spikesight.attention import SpikingAttentionRecorder
-from spikesight.losses import attention_similarity_loss, hard_label_loss, soft_label_loss
+from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
+from spikesight.losses import (
+    DistillationConfig,
+    attention_similarity_loss,
+    hard_label_loss,
+    soft_label_loss,
+)
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train
+from spikesight.training.checkpoint import Card
+from spikesight.training.teachers import build_teacher
 
 from .child import start_pair
 
@@ -237,3 +247,72 @@ def test_a_twin_of_other_classes_teaches_no_logits(tiny: Build, twin: str) -> No
     with pytest.raises(ValueError, match=r"trained on other classes than the data's"):
         Trainer(tiny(distillation={"teacher": twin, "logits": "soft"}))
     Trainer(tiny(distillation={"teacher": twin, "attention": True}))
+
+
+class _Payload:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_code_in_a_teachers_weights_does_not_run(tmp_path: Path, monkeypatch: Any) -> None:
+    # As the lowest timm that is allowed: whoever passes nothing gets pickle without restraint.
+    load = torch.load
+
+    def unrestrained(*arguments: Any, **options: Any) -> Any:
+        options.setdefault("weights_only", False)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", unrestrained)
+    file, ran = tmp_path / "teacher.pth", tmp_path / "ran"
+    torch.save({"state_dict": {"head.weight": torch.zeros(2, 64)}, "more": _Payload(ran)}, file)
+    config = DistillationConfig(teacher=VIT, teacher_weights=str(file), logits="soft")
+    with pytest.raises(ValueError, match=r"teacher.pth"):
+        build_teacher(config, _photos(32), 2)
+    assert not ran.exists()
+
+
+def _photos(size: int) -> Preprocessing:
+    return Preprocessing(size, 3, (0.5,) * 3, (0.5,) * 3, 1.0, ("a", "b"))
+
+
+def _teacher_folder(folder: Path, own: Preprocessing | EventPreprocessing, **arguments: int) -> str:
+    model = ss.create_model("metaspikformer_nano", num_classes=2, **arguments).eval()
+    model.save_pretrained(folder / "best")
+    Card(DataConfig(), own, 1, "model", None).write(folder / "best")
+    return str(folder)
+
+
+def test_a_teacher_sees_photos_at_its_own_size(tmp_path: Path) -> None:
+    config = DistillationConfig(teacher=_teacher_folder(tmp_path, _photos(96)), logits="soft")
+    teacher = build_teacher(config, _photos(32), 2)
+    assert teacher is not None
+    assert teacher.size == (96, 96)
+    x = torch.rand(2, 3, 32, 32)
+    wide = torch.nn.functional.interpolate(x, (96, 96), mode="bilinear", antialias=True)
+    assert torch.equal(teacher(x).logits, teacher.model(wide))
+    same = build_teacher(config, _photos(96), 2)
+    assert same is not None
+    assert same.size is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"slicing": "time"}, "data.events.slicing"),
+        ({"max_count": 1}, "data.events.max_count"),
+        ({"sensor": (34, 34)}, "data.events.sensor"),
+        ({"saccades": True}, "data.events.saccades"),
+        ({"image_size": 64}, "data.image_size"),
+    ],
+)
+def test_a_teacher_of_other_frames_is_refused(
+    tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    student = EventPreprocessing(32, 2, 2, classes=("a", "b"))
+    folder = _teacher_folder(tmp_path, replace(student, **changes), in_channels=2, steps=2)
+    config = DistillationConfig(teacher=folder, logits="soft")
+    with pytest.raises(ValueError, match=named):
+        build_teacher(config, student, 2)

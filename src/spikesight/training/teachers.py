@@ -8,12 +8,13 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import load_state_dict
+from timm.models import load_checkpoint, load_state_dict
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from spikesight.attention import AttentionRecorder, AttentionTensors, SpikingAttentionRecorder
 from spikesight.data import EventPreprocessing, Preprocessing
+from spikesight.errors import UserError
 from spikesight.interop.timm_attention import TimmAttentionRecorder
 from spikesight.losses import DistillationConfig
 from spikesight.pretrained import load
@@ -126,11 +127,13 @@ def _spiking_teacher(
     own = Card.read(folder).preprocessing
     model = load(folder)
     if _frames(own) != _frames(preprocessing):
-        raise ValueError(
+        raise UserError(
             f"distillation.teacher {folder} learned from {_frames(own)} frames of events per "
             f"sample and the student from {_frames(preprocessing)} (0: from photos); pass a "
             "teacher trained on such data"
         )
+    if isinstance(own, EventPreprocessing) and isinstance(preprocessing, EventPreprocessing):
+        _check_same_frames(str(folder), own, preprocessing)
     if own.channels != preprocessing.channels:
         raise ValueError(
             f"distillation.teacher {folder} takes {own.channels} channels but the student "
@@ -144,7 +147,24 @@ def _spiking_teacher(
             )
         _check_outputs(str(folder), model.recipe["arguments"]["num_classes"], outputs)
     recorder = SpikingAttentionRecorder(model, model.steps) if config.attention else None
-    return Teacher(model, recorder, preprocessing, tuple(own.mean), tuple(own.std))
+    size = None if own.image_size == preprocessing.image_size else (own.image_size,) * 2
+    return Teacher(model, recorder, preprocessing, tuple(own.mean), tuple(own.std), size)
+
+
+def _check_same_frames(teacher: str, own: EventPreprocessing, student: EventPreprocessing) -> None:
+    """Frames of events cannot be made again from others, as photos can be resized."""
+    fields = ["image_size", "slicing", "max_count", "saccades", "sensor"]
+    if own.saccades and student.saccades:
+        fields.append("threshold")
+    for field in fields:
+        learned, given = getattr(own, field), getattr(student, field)
+        if learned != given:
+            option = f"data.{'' if field == 'image_size' else 'events.'}{field}"
+            raise UserError(
+                f"distillation.teacher {teacher} learned with {option}={learned} and the student "
+                f"is trained with {given}; pass {option}={learned}, or a teacher trained on such "
+                "frames"
+            )
 
 
 def _timm_teacher(
@@ -191,9 +211,12 @@ def _with_weights(name: str, file: Path) -> Any:
         raise FileNotFoundError(f"there is no file {file}; see distillation.teacher_weights")
     try:
         settings: Any = timm.get_pretrained_cfg(name)
-        head = load_state_dict(str(file)).get(f"{settings.classifier}.weight")
+        # timm 1.0.20 runs code that a file holds unless it is told not to.
+        head = load_state_dict(str(file), weights_only=True).get(f"{settings.classifier}.weight")
         sizes: dict[str, Any] = {} if head is None else {"num_classes": len(head)}
-        return timm.create_model(name, checkpoint_path=str(file), **sizes)
+        model: Any = timm.create_model(name, **sizes)
+        load_checkpoint(model, str(file), weights_only=True)
+        return model
     except Exception as error:
         raise ValueError(
             f"distillation.teacher_weights {file} does not fit timm:{name}: {error}"
