@@ -257,7 +257,12 @@ class _Blocks:
             size -= len(part)
             self._position += len(part)
             if self._most is not None and self._position > self._most:
-                raise DataError(TAR_UNPACKED_RATIO.message(show(self._path)))
+                ratio = TAR_UNPACKED_RATIO
+                raise DataError(
+                    f"{show(self._path)}: becomes more than {ratio.value} times as large when it "
+                    "is unpacked; unpack it yourself, or if that is right, set the environment "
+                    f"variable {ratio.variable} to a larger number"
+                )
         return b"".join(parts)
 
     def seek(self, position: int) -> None:

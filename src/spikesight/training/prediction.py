@@ -13,9 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from spikesight.data import EventPreprocessing, PredictionImages
-from spikesight.data.decoding import decode
+from spikesight.data.decoding import decode, read_image_file
 from spikesight.data.events import draw_frames
-from spikesight.data.preprocessing import read_bytes
 from spikesight.files.names import show, show_path
 from spikesight.files.own_pictures import OWN_MARK
 from spikesight.pretrained import load
@@ -104,7 +103,7 @@ def _thumbnail(prediction: Prediction) -> Image.Image:
     """The picture, upright as the model saw it, or all frames of a recording in one."""
     if prediction.frames is not None:
         return draw_frames(prediction.frames.sum(0, keepdim=True))[0]
-    image = decode(read_bytes(prediction.file), str(prediction.file), 3)
+    image = decode(read_image_file(prediction.file), str(prediction.file), 3)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return image
 
