@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 from spikesight.cli import COMMANDS, main
+from spikesight.processor import processor_name
 from spikesight.training import TrainConfig
 
 RECIPE = """
@@ -116,7 +117,9 @@ def test_deploy_verify_audit_export_bench(
     assert ".onnx" in error_of(capsys)
 
     assert main(["bench", str(file), "--rounds=1", "--batch=2", "--threads=1"]) == 0
-    assert "integers, OpenVINO" in capsys.readouterr().out
+    timed = capsys.readouterr().out
+    assert "integers, OpenVINO (" in timed
+    assert f"1 threads of {processor_name()}; every form equals the integers" in timed
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -29,6 +29,7 @@ from spikesight.demo_scenes import segment_scenes
 from spikesight.graph import Neuron, trace
 from spikesight.models import SpikingModel
 from spikesight.passes import EnergyReport, Verification, energy, quantize, unroll, verify
+from spikesight.processor import processor_name
 from spikesight.reports import (
     DemoContent,
     Deployment,
@@ -440,7 +441,7 @@ def _facts(config: TrainConfig, seconds: float) -> list[tuple[str, str]]:
         ("Date", datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")),
         (
             "Machine",
-            f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+            f"{processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
             f"{platform.system()}",
         ),
         (
@@ -450,16 +451,6 @@ def _facts(config: TrainConfig, seconds: float) -> list[tuple[str, str]]:
         ),
         ("Duration", f"{seconds:.0f} s"),
     ]
-
-
-def _processor() -> str:
-    """Name of the processor as people know it, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names or [platform.processor()])[0] or platform.machine()
 
 
 def _say(console: Console, heading: str, text: str) -> None:

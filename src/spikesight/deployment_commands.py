@@ -121,6 +121,8 @@ def bench_command(
 ) -> None:
     """Times a deployed network in every form that is installed, alternating, on random images.
 
+    Each form's logits are compared with the integers' first; a form that differs is not timed.
+
     Args:
         model: A .spk file.
         batch: Images per call.
@@ -129,7 +131,9 @@ def bench_command(
     """
     import torch
 
+    from spikesight.deployment.exact_forms import exact_forms
     from spikesight.deployment.network import Deployed
+    from spikesight.processor import processor_name
     from spikesight.timing import time_alternating
 
     if batch < 1 or rounds < 1:
@@ -138,13 +142,14 @@ def bench_command(
         torch.set_num_threads(threads)
     net = Deployed.load(model)
     x = torch.randn(batch, net.graph.input.channels, *net.graph.max_size)
-    forms = {name: partial(form, x) for name, form in _forms(net, x, threads).items()}
+    forms = {name: partial(form, x) for name, form in exact_forms(net, x, threads).items()}
     times = time_alternating(forms, rounds)
     slowest = max(times.values())
     rows = [(name, f"{ms:.2f}", f"{slowest / ms:.1f}") for name, ms in times.items()]
     print(text_table(("form", "ms", "times faster than the slowest"), rows))
     print(
-        f"batch {batch}, medians of {rounds} alternating rounds, {torch.get_num_threads()} threads"
+        f"batch {batch}, medians of {rounds} alternating rounds, {torch.get_num_threads()} threads "
+        f"of {processor_name()}; every form equals the integers in all logits"
     )
 
 
@@ -175,34 +180,6 @@ def network_and_images(
     folder = resolve_model_folder(model)
     x = sample_images(run or folder, data, images, split)
     return deploy(load(folder), x), x
-
-
-def _forms(net: Deployed, x: Tensor, threads: int | None) -> dict[str, Callable[[Tensor], object]]:
-    from spikesight.deployment.exporting import ExportError
-
-    size = net.graph.max_size
-    forms: dict[str, Callable[[Tensor], object]] = {
-        "spikes": net.spike_outputs,
-        "integers": net.outputs,
-    }
-    try:
-        from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx
-
-        forms["integers, onnxruntime"] = OnnxRuntime(to_onnx(net.graph, size), threads)
-    except ImportError:
-        print("onnxruntime is not installed: pip install spikesight[deploy]")
-    except ExportError as error:
-        print(f"without onnxruntime: {error}")
-    try:
-        from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
-
-        model = to_openvino(net.graph, size)
-        forms["integers, OpenVINO"] = OpenVinoRuntime(model, threads, tuple(x.shape))
-    except ImportError:
-        print("openvino is not installed: pip install spikesight[deploy]")
-    except ExportError as error:
-        print(f"without OpenVINO: {error}")
-    return forms
 
 
 def _accuracies(

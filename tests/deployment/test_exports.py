@@ -15,10 +15,10 @@ from spikesight.deployment.exporting import (
     Counts,
     ExportError,
     export,
-    random_images,
     refuse_difference,
 )
 from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.deployment.self_test import SelfTest
 from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
@@ -91,7 +91,7 @@ def test_every_count_and_logit_is_equal(name: str, size: int, runtime: str) -> N
         x = torch.rand(batch, 3, size, size) * 4 - 1
         counts = _require_equal(graph, runtime, exported, x)
         assert all(bool(count.any()) for count in counts.values())
-    _require_equal(graph, runtime, exported, random_images(graph, (size, size)))
+    _require_equal(graph, runtime, exported, SelfTest.of(graph, (size, size)).inputs())
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES[:2])
@@ -336,20 +336,78 @@ def test_a_current_that_two_neurons_read(runtime: str) -> None:
     assert not torch.equal(counts["neuron0"], counts["neuron1"])
 
 
-def test_openvino_multiplies_in_int8() -> None:
+def test_openvino_is_asked_to_multiply_in_int8() -> None:
+    """Whether it does is the plugin's choice: that no pair of products overflows is not."""
     graph = deployed(28, neuron="i_lif", levels=4)
-    runtime = OpenVinoRuntime(to_openvino(graph, (28, 28)), threads=1)
-    operators = runtime.compiled.get_runtime_model().get_ordered_ops()
-    layers = [{k: str(v.astype(str)) for k, v in op.get_rt_info().items()} for op in operators]
-    products = [
-        layer["runtimePrecision"]
-        for layer in layers
-        if layer["layerType"] in ("Convolution", "FullyConnected")
-    ]
+    ops = to_openvino(graph, (28, 28)).get_ops()
     synapses = [node for node in graph.nodes if isinstance(node, IntegerSynapse)]
-    assert len(products) == len(synapses)
-    # Without VNNI the image and weights of 8 bits overflow 16-bit pair sums, so the stem is float.
-    assert products.count("u8") == len(synapses) - 1
+    kernels = [op for op in ops if op.get_element_type() == openvino.Type.i8]
+    assert len(kernels) == len(synapses)
+    for node, peak in zip(synapses, [255] + [4] * len(synapses), strict=False):
+        assert 2 * peak * int(node.weight.long().abs().max()) < 2**15
+    marks = [op for op in ops if op.get_type_name() == "FakeQuantize"]
+    assert len(marks) >= len({node.inputs[0] for node in synapses})
+    plain = to_openvino(graph, (28, 28), fast=False).get_ops()
+    assert not any(op.get_type_name() == "FakeQuantize" for op in plain)
+
+
+def test_image_weights_of_eight_bits_are_not_multiplied_in_int8() -> None:
+    """Pairs of products would fill more than 16 bits, in which some processors add them."""
+    graph = IntegerGraph(
+        (
+            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            _synapse("stem", "image", torch.full((8, 2, 3, 3), 127)),
+            IntegerPool("pool", ("stem",)),
+            IntegerOutput("out", ("pool",), 1, 1.0),
+        ),
+        (6, 6),
+    )
+    ops = to_openvino(graph, (6, 6)).get_ops()
+    assert not any(op.get_type_name() == "FakeQuantize" for op in ops)
+    x = torch.full((2, 2, 6, 6), 1e3) * torch.tensor([1, -1]).view(2, 1, 1, 1)
+    for threads in (1, 2):
+        runtime = OpenVinoRuntime(to_openvino(graph, (6, 6)), threads, fall_back=False)
+        assert torch.equal(runtime(x), IntegerExecutor(graph)(x))
+
+
+def _rounding_ties(name: str, source: str) -> IntegerNeuron:
+    """Counts round(X / 2): every odd current is a tie."""
+    return _neuron(
+        name,
+        source,
+        levels=3,
+        thresholds=torch.tensor([[2, 3, 6]]),
+        rounding=Rounding(torch.tensor([0.5]), torch.tensor([0.0])),
+    )
+
+
+def test_ties_of_a_neuron_whose_counts_are_added() -> None:
+    """OpenVINO 2026.4 took the residual into the convolution and rounded their sum alone."""
+
+    def weight(*shape: int) -> Tensor:
+        return torch.randint(-1, 2, shape)
+
+    graph = IntegerGraph(
+        (
+            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            _synapse("stem", "image", weight(8, 2, 3, 3)),
+            _rounding_ties("first", "stem"),
+            _synapse("expand", "first", weight(8, 8, 1, 1)),
+            _rounding_ties("inside", "expand"),
+            _synapse("project", "inside", weight(8, 8, 1, 1)),
+            _rounding_ties("second", "project"),
+            IntegerAdd("sum", ("first", "second")),
+            _synapse("head", "sum", torch.randint(-127, 128, (5, 8, 1, 1))),
+            IntegerPool("pool", ("head",)),
+            IntegerOutput("out", ("pool",), 1, 1.0),
+        ),
+        (6, 6),
+    )
+    x = torch.randn(7, 2, 6, 6)
+    for threads in (1, 2):
+        for shape in (None, tuple(x.shape)):
+            runtime = OpenVinoRuntime(to_openvino(graph, (6, 6)), threads, shape, fall_back=False)
+            assert torch.equal(runtime(x), IntegerExecutor(graph)(x))
 
 
 def test_openvino_refuses_logits_beyond_float32() -> None:

@@ -17,6 +17,7 @@ from spikesight.passes.batches import require_samples
 from spikesight.passes.text_table import text_table
 
 _TRAINING = "training"
+_RUNTIMES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Comparison:
         layers: One comparison per neuron, first to last.
         forms: What the integer network was compared with.
         logits: Differing integer logits for each form that has such logits.
+        shipped: For each runtime the differing logits of the form that users run: the one without
+            outputs for the counts, which the runtime may compute otherwise.
+        shipped_as: What kind of form that is, for each runtime: "int8", "float32" and so on.
+        compared_logits: Compared logits, of all samples.
         samples: Inputs compared.
         agreement: Share of inputs for which the floating-point network names the same class; None
             if it was not compared or there are several outputs.
@@ -52,15 +57,18 @@ class Comparison:
     layers: tuple[LayerComparison, ...]
     forms: tuple[str, ...]
     logits: dict[str, int]
+    shipped: dict[str, int]
+    shipped_as: dict[str, str]
+    compared_logits: int
     samples: int
     agreement: float | None
 
     @property
     def mismatches(self) -> int:
-        """Differing counts and logits over all forms that must be equal."""
+        """Differing counts and logits over all forms that must be equal, and as they ship."""
         exact = [form for form in self.forms if form != _TRAINING]
         counts = sum(layer.mismatches[form] for layer in self.layers for form in exact)
-        return counts + sum(self.logits.values())
+        return counts + sum(self.logits.values()) + sum(self.shipped.values())
 
     @property
     def equal(self) -> bool:
@@ -91,6 +99,11 @@ class Comparison:
             )
             for layer in self.layers
         ]
+        compared = f"{self.compared_logits:,}"
+        for name, differing in (("logits", self.logits), ("logits as shipped", self.shipped)):
+            if differing:
+                cells = (f"{differing[form]:,}" if form in differing else "" for form in self.forms)
+                rows.append((name, compared, "", *cells))
         header = ("neuron", "elements", "firing rate", *(f"!= {form}" for form in self.forms))
         exact = [form for form in self.forms if form != _TRAINING]
         lines = [text_table(header, rows)]
@@ -99,6 +112,7 @@ class Comparison:
                 f"integer == {' == '.join(exact)}: {self.mismatches} mismatches in counts and "
                 f"logits of {self.samples} inputs"
             )
+        lines += [f"{_RUNTIMES[form]} ships as {kind}" for form, kind in self.shipped_as.items()]
         if self.training_mismatch_rate is not None:
             line = f"floating-point network: {100 * self.training_mismatch_rate:.2f} % of counts "
             line += "differ"
@@ -138,7 +152,7 @@ def compare(
         ValueError: If a form is unknown or not at hand, or the batch is empty.
     """
     require_samples(x)
-    runs: dict[str, Callable[[], tuple[Counts, Tensor]]] = {
+    runs: dict[str, Callable[[], _Run]] = {
         "spikes": lambda: _run_spikes(graph, executor, x),
         "onnx": lambda: _run_onnx(graph, x),
         "openvino": lambda: _run_openvino(graph, x),
@@ -150,17 +164,22 @@ def compare(
     counts, logits = executor.observe(x)
     mismatches: dict[str, dict[str, int]] = {name: {} for name in counts}
     differing_logits: dict[str, int] = {}
+    shipped: dict[str, int] = {}
+    shipped_as: dict[str, str] = {}
     agreement: float | None = None
     for form in forms:
-        other_counts, other_logits = runs[form]()
+        other = runs[form]()
         for name, own in counts.items():
-            mismatches[name][form] = int((own != other_counts[name].to(own)).sum())
+            mismatches[name][form] = int((own != other.counts[name].to(own)).sum())
+        if other.shipped is not None:
+            shipped_as[form], shipped_logits = other.shipped
+            shipped[form] = int((logits != shipped_logits).sum())
         if form == _TRAINING and len(graph.outputs) > 1:
             agreement = None
         elif form == _TRAINING:
-            agreement = float((logits.argmax(1) == other_logits.argmax(1)).double().mean())
+            agreement = float((logits.argmax(1) == other.logits.argmax(1)).double().mean())
         else:
-            differing_logits[form] = int((logits != other_logits).sum())
+            differing_logits[form] = int((logits != other.logits).sum())
     layers = tuple(
         LayerComparison(
             name=node.name,
@@ -170,10 +189,34 @@ def compare(
         )
         for node in graph.neurons
     )
-    return Comparison(layers, tuple(forms), differing_logits, len(logits), agreement)
+    return Comparison(
+        layers=layers,
+        forms=tuple(forms),
+        logits=differing_logits,
+        shipped=shipped,
+        shipped_as=shipped_as,
+        compared_logits=logits.numel(),
+        samples=len(logits),
+        agreement=agreement,
+    )
 
 
-def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> tuple[Counts, Tensor]:
+@dataclass(frozen=True)
+class _Run:
+    """What a form computes.
+
+    Attributes:
+        counts: Of every neuron.
+        logits: Its logits.
+        shipped: Of a runtime, the kind of form that users run, and its logits.
+    """
+
+    counts: Counts
+    logits: Tensor
+    shipped: tuple[str, Tensor] | None = None
+
+
+def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> _Run:
     parts: dict[str, list[Tensor]] = {}
 
     def record(node: IntegerNeuron, _: int, spikes: list[Tensor]) -> None:
@@ -182,24 +225,32 @@ def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> tu
         parts.setdefault(node.name, []).append(stacked.sum(0).cpu())
 
     logits = arithmetic.joined(SpikeExecutor(graph, executor.device).run(x, record)).cpu()
-    return {name: torch.cat(steps) for name, steps in parts.items()}, logits
+    return _Run({name: torch.cat(steps) for name, steps in parts.items()}, logits)
 
 
-def _run_onnx(graph: IntegerGraph, x: Tensor) -> tuple[Counts, Tensor]:
+def _run_onnx(graph: IntegerGraph, x: Tensor) -> _Run:
     from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx
 
     size = (x.shape[-2], x.shape[-1])
-    return OnnxRuntime(to_onnx(graph, size, observe=True, frames=x.ndim == 5)).observe(x)
+    runtime = OnnxRuntime(to_onnx(graph, size, frames=x.ndim == 5))
+    shipped = runtime(x)
+    observing = OnnxRuntime(to_onnx(graph, size, observe=True, frames=x.ndim == 5))
+    return _Run(*observing.observe(x), (runtime.form, shipped))
 
 
-def _run_openvino(graph: IntegerGraph, x: Tensor) -> tuple[Counts, Tensor]:
+def _run_openvino(graph: IntegerGraph, x: Tensor) -> _Run:
     from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+    from spikesight.deployment.openvino_runtime import FLOAT32
 
     size = (x.shape[-2], x.shape[-1])
-    return OpenVinoRuntime(to_openvino(graph, size, observe=True, frames=x.ndim == 5)).observe(x)
+    runtime = OpenVinoRuntime(to_openvino(graph, size, frames=x.ndim == 5))
+    shipped = runtime(x)
+    fast = runtime.form != FLOAT32
+    observed = to_openvino(graph, size, observe=True, frames=x.ndim == 5, fast=fast)
+    return _Run(*OpenVinoRuntime(observed).observe(x), (runtime.form, shipped))
 
 
-def _run_training(training: Graph | None, x: Tensor) -> tuple[Counts, Tensor]:
+def _run_training(training: Graph | None, x: Tensor) -> _Run:
     if training is None:
         raise ValueError(
             "a network read from a file does not hold the floating-point network it was made "
@@ -213,4 +264,4 @@ def _run_training(training: Graph | None, x: Tensor) -> tuple[Counts, Tensor]:
             counts[node.name] = torch.round(output / node.dynamics.unit)
 
     logits = execute(training, x.cpu().double(), record)
-    return counts, logits
+    return _Run(counts, logits)

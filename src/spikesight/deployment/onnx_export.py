@@ -1,4 +1,4 @@
-"""The integer network as an ONNX model of standard operators, and onnxruntime to run it.
+"""The integer network as an ONNX model of standard operators.
 
 Every number that the model computes is an integer, or an integer times a power of two, that its
 type holds without rounding: float32 where the ranges stay below 2^24, float64 elsewhere. No
@@ -7,7 +7,6 @@ runtime can therefore get another result, whatever the order in which it adds.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -15,14 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spikesight.deployment.arithmetic import joined
 from spikesight.deployment.exporting import (
     folded_neurons,
     prove_at,
     split_of,
 )
-from spikesight.deployment.integer_execution import Counts
+from spikesight.deployment.onnx_runtime import LOGITS, OnnxRuntime
 from spikesight.deployment.onnx_segmenter import lower_segmenter_node
+from spikesight.deployment.self_test import KEY, SelfTest
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -45,11 +44,11 @@ from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 if TYPE_CHECKING:
     import onnx
 
+__all__ = ["OnnxRuntime", "to_onnx"]
+
 OPSET = 18
 _LOGICAL = ("GreaterOrEqual", "Equal", "And")
 _IR_VERSION = 9
-_LOGITS = "logits"
-_OUTPUTS = (_LOGITS, "class_logits", "mask_logits")
 _Array = npt.NDArray[np.generic]
 
 
@@ -61,7 +60,8 @@ def to_onnx(
     The model reads "image", float32 [batch, C, H, W] of normalised values (or frames
     [batch, T, C, H, W]), and returns "logits", int32 [batch, K] (a class for every pixel:
     [batch, K, h, w]); of classified masks "class_logits" [batch, Q, K + 1] and "mask_logits"
-    [batch, Q, h, w]. The batch is free.
+    [batch, Q, h, w]. The batch is free. It carries a self-test, which `OnnxRuntime` runs, unless it
+    is to be observed.
 
     Args:
         graph: The network.
@@ -78,51 +78,6 @@ def to_onnx(
         ValueError: If the network does not take this size.
     """
     return Lowering(graph, size, frames).run(observe=observe)
-
-
-class OnnxRuntime:
-    """Runs an exported network on the CPU with onnxruntime.
-
-    Args:
-        model: The model or its file.
-        threads: Threads of one call; onnxruntime's choice if omitted.
-    """
-
-    def __init__(self, model: onnx.ModelProto | str | Path, threads: int | None = None) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
-        source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
-        self._session: Any = onnxruntime.InferenceSession(
-            source, options, providers=["CPUExecutionProvider"]
-        )
-        self._names: list[str] = [output.name for output in self._session.get_outputs()]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Integer logits [B, K], int32, of normalised images or frames."""
-        return self.observe(x)[1]
-
-    def observe(self, x: Tensor) -> tuple[Counts, Tensor]:
-        """Runs the model.
-
-        Args:
-            x: Normalised images [B, C, H, W], or frames [B, T, C, H, W] if exported for them.
-
-        Returns:
-            The counts of every neuron, time-major [T*B, ...], if exported with `observe`; and the
-            integer logits [B, K], int32, those of several outputs in one row.
-        """
-        image = np.ascontiguousarray(x.detach().cpu().to(torch.float32).numpy())
-        arrays = self._session.run(self._names, {"image": image})
-        outputs = {
-            name: torch.from_numpy(array) for name, array in zip(self._names, arrays, strict=True)
-        }
-        logits = tuple(outputs.pop(name) for name in _OUTPUTS if name in outputs)
-        return outputs, joined(logits)
 
 
 class Lowering:
@@ -162,7 +117,7 @@ class Lowering:
             shape.insert(1, self.graph.input.steps)
         outputs = []
         for node in self.graph.outputs:
-            name = _LOGITS
+            name = LOGITS
             if len(self.graph.outputs) > 1:
                 name = "class_logits" if node.of_queries else "mask_logits"
             rank = 3 if node.of_queries else self._rank(self.graph.by_name[node.inputs[0]])
@@ -195,7 +150,10 @@ class Lowering:
                 f"{o.name}.scale": repr(node.scale)
                 for o, node in zip(outputs, self.graph.outputs, strict=False)
             }
-        helper.set_model_props(model, scales)
+        carried = {}
+        if not observe:
+            carried[KEY] = SelfTest.of(self.graph, self.size, frames=self.frames).text()
+        helper.set_model_props(model, scales | carried)
         self.onnx.checker.check_model(model, full_check=True)
         return model
 
