@@ -26,6 +26,7 @@ from spikesight.files.opening import decode_text, read_bytes
 T = TypeVar("T")
 
 _MOST_VALUES = 20_000  # of a YAML file
+_THOROUGHLY_READ = 4 * 2**20
 _DEEPEST = 40
 _LARGEST_INTEGER = 2**63 - 1
 
@@ -62,8 +63,8 @@ def read_json(
 ) -> T:
     """Reads a JSON file.
 
-    Fields given twice are looked for in files up to `DOCUMENT_BYTES`, and fields that a dataclass
-    does not have; larger ones become the type as they are parsed, so that they take little memory.
+    Fields given twice are looked for in files up to 4 MiB, and fields that a dataclass does not
+    have; larger ones become the type as they are parsed, so that they take little memory.
 
     Args:
         path: The file, in UTF-8 with or without byte order mark.
@@ -80,7 +81,7 @@ def read_json(
     content, name = read_bytes(path, limit, error), show(path)
 
     def parse() -> T:
-        if len(content) > DOCUMENT_BYTES.default:
+        if len(content) > _THOROUGHLY_READ:
             return msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"), type=kind)
         value = _parse_json(decode_text(content, name, error))
         return _converted(value, kind, finite, deepest)

@@ -218,7 +218,7 @@ def test_real_coco_samples() -> None:
     assert len(source.classes.things) == 80
     for index in range(2):
         truth = source.read(index).truth
-        areas = [s["area"] for s in source.annotations[index]["segments_info"]]
+        areas = [s.area for s in source.annotations[index].segments_info]
         assert truth.segment_map[truth.segment_map >= 0].bincount().tolist() == areas
 
 
@@ -233,3 +233,50 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
         list_photos(tmp_path / "empty")
     with pytest.raises(DataError, match=r"scenes\.class_names"):
         read_scenes(SceneConfig(format="folder", path=str(layouts.folder(tmp_path))), "train")
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "named"),
+    [
+        ("annotations", {"segments_info": {"a": 1}}, r"annotations\[0\]\.segments_info: expected"),
+        (
+            "annotations",
+            {"segments_info": [{"id": 1}]},
+            r"annotations\[0\].*\[0\]\.category_id: is miss",
+        ),
+        ("annotations", {"file_name": ["x"]}, r"annotations\[0\]\.file_name: expected text"),
+        (
+            "annotations",
+            {"file_name": "../1.png"},
+            r"annotations\[0\]\.file_name: '../1.png' is no",
+        ),
+        ("annotations", {"image_id": 7}, r"annotations\[0\]\.image_id: 7 is not among"),
+        ("images", {"file_name": "/etc/passwd"}, r"images\[0\]\.file_name: '/etc/passwd' is no"),
+        ("categories", {"id": float("inf")}, r"categories\[0\]\.id: is inf"),
+        ("categories", {"id": "x"}, r"categories\[0\]\.id: expected a whole number"),
+        ("categories", {"color": [1, 2]}, r"categories\[0\]\.color: expected a list of length 3"),
+        ("categories", {"color": [1, 2, 256]}, r"categories\[0\]\.color\[2\]: expected a whole"),
+        ("categories", {"isthing": 2}, r"categories\[0\]\.isthing"),
+    ],
+)
+def test_wrong_types_in_coco_are_named(
+    place: str, change: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    content: dict[str, list[dict[str, Any]]] = {
+        "images": [{"id": 1, "file_name": "1.jpg"}],
+        "annotations": [
+            {"image_id": 1, "file_name": "1.png", "segments_info": [{"id": 5, "category_id": 1}]}
+        ],
+        "categories": [{"id": 1, "name": "sky", "color": [1, 2, 3], "isthing": 0}],
+    }
+    file = tmp_path / "panoptic.json"
+    file.write_text(json.dumps(content))
+    assert len(read_panoptic_json(file, tmp_path, tmp_path)) == 1
+    content[place][0] |= change
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"panoptic\.json: {named}"):
+        read_panoptic_json(file, tmp_path, tmp_path)
+    content[place][0] |= {"padding": "x" * 5_000_000}
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"panoptic\.json: "):
+        read_panoptic_json(file, tmp_path, tmp_path)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from msgspec import Struct
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -19,12 +21,60 @@ from spikesight.data.segmentation.files import (
     read_colour_mask,
     read_photo,
 )
-from spikesight.data.segmentation.scene import ClassTable, Scene, Truth
+from spikesight.data.segmentation.scene import ClassTable, Colour, Scene, Truth
+from spikesight.files.documents import read_json, shortened
 from spikesight.files.limits import ANNOTATION_BYTES
-from spikesight.files.opening import read_text
 from spikesight.files.own_pictures import OWN_MARK
 
+_REMEDY = (
+    "correct it to COCO's panoptic format: images with id and file_name, annotations with "
+    "image_id, file_name and segments_info, categories with id, name, color and isthing"
+)
 _PARTS = {"train": "train2017", "val": "val2017"}
+
+
+Flag = bool | Literal[0, 1]
+
+
+class Segment(Struct, gc=False):
+    """An object or a region of stuff; what else the JSON says of it is not read."""
+
+    id: int
+    category_id: int
+    iscrowd: Flag = 0
+    area: float = 0
+
+
+class Annotation(Struct):
+    """The segments of a photo."""
+
+    image_id: int | str
+    file_name: str
+    segments_info: list[Segment]
+
+
+class Photo(Struct, gc=False):
+    """A photo."""
+
+    id: int | str
+    file_name: str
+
+
+class Category(Struct):
+    """A class."""
+
+    id: int
+    name: str
+    color: Colour
+    isthing: Flag
+
+
+class CocoFile(Struct):
+    """The parts of the JSON that are read."""
+
+    images: list[Photo]
+    annotations: list[Annotation]
+    categories: list[Category]
 
 
 @dataclass(frozen=True)
@@ -34,7 +84,8 @@ class CocoPanoptic:
     Attributes:
         photos: Folder of the photos.
         masks: Folder of the PNGs.
-        annotations: Entries of the JSON, with the photo's file name as "photo".
+        annotations: Entries of the JSON.
+        names: Image id to the photo's file name.
         classes: The categories in the JSON's order.
         numbers: Category id to class number.
         name: What messages call the photos.
@@ -42,7 +93,8 @@ class CocoPanoptic:
 
     photos: Path
     masks: Path
-    annotations: list[dict[str, Any]]
+    annotations: list[Annotation]
+    names: dict[int | str, str]
     classes: ClassTable
     numbers: dict[int, int]
     name: str
@@ -53,7 +105,10 @@ class CocoPanoptic:
 
     def describe(self, index: int) -> str:
         """The photo's path."""
-        return str(self.photos / self.annotations[index]["photo"])
+        return str(self._photo(index))
+
+    def _photo(self, index: int) -> Path:
+        return self.photos / self.names[self.annotations[index].image_id]
 
     def read(self, index: int) -> Scene:
         """Reads a photo and its segments.
@@ -63,9 +118,9 @@ class CocoPanoptic:
             DataError: The files do not fit each other.
         """
         annotation = self.annotations[index]
-        file = self.masks / annotation["file_name"]
-        truth = _truth(file, annotation["segments_info"], self.numbers)
-        photo = self.photos / annotation["photo"]
+        file = self.masks / annotation.file_name
+        truth = _truth(file, annotation.segments_info, self.numbers)
+        photo = self._photo(index)
         return Scene(read_photo(photo), truth, f"{photo} with {file}")
 
 
@@ -102,47 +157,59 @@ def read_panoptic_json(file: Path, masks: Path, photos: Path) -> CocoPanoptic:
     """
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; correct scenes.path")
-    try:
-        content = json.loads(read_text(file, ANNOTATION_BYTES, DataError))
-        categories = content["categories"]
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        annotations = [
-            {**annotation, "photo": names[annotation["image_id"]]}
-            for annotation in content["annotations"]
-        ]
-        for annotation in annotations:
-            _require(annotation, "file_name", "segments_info")
-            for segment in annotation["segments_info"]:
-                _require(segment, "id", "category_id")
-        things = tuple(n for n, category in enumerate(categories) if category["isthing"])
-        table = ClassTable(
-            tuple(category["name"] for category in categories),
-            tuple((c["color"][0], c["color"][1], c["color"][2]) for c in categories),
-            things,
-            tuple(int(category["id"]) for category in categories),
-        )
-        numbers = {category["id"]: number for number, category in enumerate(categories)}
-    except (json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
-        raise DataError(
-            f"{file}: is not in COCO's panoptic format ({error!r}); it needs images, annotations "
-            "with image_id, file_name and segments_info, and categories with id, name, color and "
-            "isthing"
-        ) from error
-    if not annotations:
+    content = read_json(file, CocoFile, remedy=_REMEDY, limit=ANNOTATION_BYTES, error=DataError)
+    if not content.annotations:
         raise DataError(f"{file}: holds no annotation; pass another file")
-    return CocoPanoptic(photos, masks, annotations, table, numbers, str(file))
+    names: dict[int | str, str] = {}
+    for place, image in enumerate(content.images):
+        _refuse_outside(file, f"images[{place}]", image.file_name)
+        _refuse_twice(file, "images", image.id, names)
+        names[image.id] = image.file_name
+    numbers: dict[int, int] = {}
+    for number, category in enumerate(content.categories):
+        _refuse_twice(file, "categories", category.id, numbers)
+        numbers[category.id] = number
+    for place, annotation in enumerate(content.annotations):
+        _refuse_outside(file, f"annotations[{place}]", annotation.file_name)
+        if annotation.image_id not in names:
+            raise DataError(
+                f"{file}: annotations[{place}].image_id: {annotation.image_id!r} is not among the "
+                f"images; {_REMEDY}"
+            )
+    table = ClassTable(
+        tuple(category.name for category in content.categories),
+        tuple(category.color for category in content.categories),
+        tuple(n for n, category in enumerate(content.categories) if category.isthing),
+        tuple(category.id for category in content.categories),
+    )
+    return CocoPanoptic(photos, masks, content.annotations, names, table, numbers, str(file))
 
 
-def _require(entry: dict[str, Any], *names: str) -> None:
-    missing = [name for name in names if name not in entry]
-    if missing:
-        raise KeyError(missing[0])
+def _refuse_outside(file: Path, place: str, name: str) -> None:
+    if name and name[0] not in "/\\" and ".." not in name and ":" not in name:
+        return
+    path = PureWindowsPath(name)  # which knows slashes and backslashes
+    if path.anchor or ".." in path.parts or not path.name:
+        raise DataError(
+            f"{file}: {place}.file_name: {shortened(name)!r} is no name of a file in the folder; "
+            f"{_REMEDY}"
+        )
 
 
-def _truth(file: Path, segments: list[dict[str, Any]], numbers: dict[int, int]) -> Truth:
+def _refuse_twice(file: Path, list_name: str, number: int | str, known: Container[object]) -> None:
+    if number in known:
+        raise DataError(f"{file}: {list_name}: the id {number!r} is given twice; {_REMEDY}")
+
+
+def _truth(file: Path, segments: list[Segment], numbers: dict[int, int]) -> Truth:
     # COCO: id = red + 256 * green + 65536 * blue.
     ids = pack_colours(read_colour_mask(file)[..., ::-1])
-    known = {segment["id"]: position for position, segment in enumerate(segments)} | {0: VOID}
+    known = {segment.id: position for position, segment in enumerate(segments)} | {0: VOID}
+    if len(known) <= len(segments):
+        raise DataError(
+            f"{file}: one id is given to two of its segments_info, or is 0, which is no segment; "
+            "repair the JSON"
+        )
     found, inverse = np.unique(ids, return_inverse=True)
     unknown = [int(number) for number in found if int(number) not in known]
     if unknown:
@@ -150,7 +217,7 @@ def _truth(file: Path, segments: list[dict[str, Any]], numbers: dict[int, int]) 
             f"{file}: segment id {unknown[0]} is not among its segments_info; repair the JSON or "
             "the PNG, whose colours must be segment ids"
         )
-    strange = [s["category_id"] for s in segments if s["category_id"] not in numbers]
+    strange = [s.category_id for s in segments if s.category_id not in numbers]
     if strange:
         raise DataError(
             f"{file}: category_id {strange[0]} is not among the categories; repair the JSON"
@@ -158,8 +225,8 @@ def _truth(file: Path, segments: list[dict[str, Any]], numbers: dict[int, int]) 
     positions = np.array([known[int(number)] for number in found], np.int32)
     return Truth(
         torch.from_numpy(positions[inverse.reshape(ids.shape)]),
-        torch.tensor([numbers[s["category_id"]] for s in segments], dtype=torch.int64),
-        torch.tensor([bool(s.get("iscrowd", 0)) for s in segments], dtype=torch.bool),
+        torch.tensor([numbers[s.category_id] for s in segments], dtype=torch.int64),
+        torch.tensor([bool(s.iscrowd) for s in segments], dtype=torch.bool),
     )
 
 
