@@ -389,12 +389,24 @@ def test_wrong_settings_are_refused(fields: dict[str, Any]) -> None:
 def test_other_wrong_settings_are_refused() -> None:
     with pytest.raises(DataError, match="no policy of timm's; pass one such as"):
         build_loaders(digits(rand_augment="strong"), 4, seed=0)
-    with pytest.raises(DataError, match="do not fill one batch of 5000"):
-        build_loaders(digits(), 5000, seed=0)
+    with pytest.raises(DataError, match=r"do not fill 5000 batch\(es\).*smaller accumulation"):
+        build_loaders(digits(), 2, seed=0, accumulation=5000)
     with pytest.raises(DataError, match="batch_size is 0"):
         build_loaders(digits(), 0, seed=0)
     with pytest.raises(DataError, match=r"pass data.validation_fraction"):
         build_loaders(digits(validation_fraction=0.0), 4, seed=0)
+
+
+def test_batches_are_as_large_as_the_images_fill() -> None:
+    loaders = build_loaders(digits(), 5000, seed=0)
+    images = len(loaders.train.dataset)
+    assert loaders.train.batch_size == images < 5000
+    assert [len(labels) for _, labels in loaders.train] == [images]
+    assert loaders.validation.batch_size == 5000
+    halves = build_loaders(digits(), 5000, seed=0, accumulation=2, even=True).train
+    assert halves.batch_size == images // 2 - images // 2 % 2
+    assert len(halves) == 2
+    assert build_loaders(digits(), 7, seed=0, even=True).train.batch_size == 7
 
 
 def test_the_configuration_is_read_from_yaml() -> None:

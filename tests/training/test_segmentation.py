@@ -447,7 +447,6 @@ def test_val_draws_queries_and_sampling_points(
             "distillation.teacher is for classifiers",
         ),
         ({"schedule__name": "linear"}, "schedule"),
-        ({"schedule__warmup_updates": 99}, "schedule.warmup_updates is 99"),
         ({"optimizer__trunk_lr_scale": 0}, "optimizer.trunk_lr_scale is 0"),
         ({"ema__decay": None}, "ema.decay is None; pass one in"),
     ],

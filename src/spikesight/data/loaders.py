@@ -32,7 +32,7 @@ from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.events.sources import EventSource
 from spikesight.data.preprocessing import Preprocessing, fit
 from spikesight.data.randaugment import ImageAugmentation
-from spikesight.data.sampling import EpochSampler, EvaluationSampler
+from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
 from spikesight.data.sources import ArraySource, EncodedSource, Source, relabel
 from spikesight.data.splits import divide_training, find_parts, read_splits
 
@@ -73,6 +73,8 @@ def build_loaders(
     rank: int = 0,
     world_size: int = 1,
     drop_last: bool = True,
+    accumulation: int = 1,
+    even: bool = False,
 ) -> Loaders:
     """Reads a data set and makes the loaders of a training.
 
@@ -82,7 +84,10 @@ def build_loaders(
         seed: Seed of the order and the augmentation; the split has its own in the configuration.
         rank: Number of this process.
         world_size: Number of processes.
-        drop_last: Leave out a last training batch that is not full.
+        drop_last: Leave out a last training batch that is not full; where there are too few images
+            for full ones, training batches are as large as they fill.
+        accumulation: Full batches that an epoch must have.
+        even: Whether training batches must hold pairs.
 
     Returns:
         The loaders, the batch transforms and what to keep for prediction.
@@ -123,15 +128,20 @@ def build_loaders(
             1.0 if in_memory else config.crop_fraction,
         )
     order = EpochSampler(len(ready.labels), seed, rank, world_size, drop_last=drop_last)
-    if drop_last and order.samples_per_epoch < batch_size:
+    filled = batch_size
+    if drop_last:
+        filled = filled_batch_size(batch_size, order.samples_per_epoch, accumulation, even=even)
+    if not filled:
         raise DataError(
             f"{ready.name}: {len(ready.labels)} training images over {world_size} processes do "
-            f"not fill one batch of {batch_size}; pass a smaller batch size"
+            f"not fill {accumulation} batch(es) of {2 if even else 1}; add images"
+            + ("" if accumulation == 1 else ", or pass a smaller accumulation")
+            + (", or leave mix out" if even else "")
         )
     train_loader = BatchLoader(
         _dataset(ready, preprocessing, augmentation),
         order,
-        batch_size,
+        filled,
         seed,
         drop_last,
         _workers(config, in_memory and augmentation is None),

@@ -30,6 +30,22 @@ def derive_generator(*keys: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*keys))
 
 
+def filled_batch_size(wanted: int, samples: int, batches: int = 1, *, even: bool = False) -> int:
+    """The largest batch, up to what is wanted, of which an epoch fills enough.
+
+    Args:
+        wanted: Images per batch.
+        samples: Images of an epoch.
+        batches: Batches that must be full.
+        even: Whether a batch must hold pairs.
+
+    Returns:
+        Images per batch; 0 if there are too few.
+    """
+    size = min(wanted, samples // batches)
+    return size - size % 2 if even and size < wanted else size
+
+
 class EpochSampler(Sampler[int]):
     """Training order of one process, a pure function of the seed and the epoch.
 

@@ -122,13 +122,16 @@ def evaluate(
     )
 
 
+NO_CLASSIFIER = (
+    "the model is no classifier: it returns a segmentation; pass task=semantic or task=panoptic, "
+    "or another model.name"
+)
+
+
 def check_logits(output: object) -> None:
     """Refuses a model that does not classify."""
     if not isinstance(output, Tensor):
-        raise ValueError(
-            "the model is no classifier: it returns a segmentation; pass task=semantic or "
-            "task=panoptic, or another model.name"
-        )
+        raise ValueError(NO_CLASSIFIER)
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:

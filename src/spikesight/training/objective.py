@@ -176,29 +176,7 @@ class SegmentationObjective(Objective):
         self, config: TrainConfig, model: SpikingModel, classes: int, device: torch.device
     ) -> None:
         super().__init__(config, model)
-        build: Callable[..., nn.Module] = SegmentationLoss
-        if isinstance(model, SpikeFPN):
-            if config.task == "panoptic":
-                raise ValueError(
-                    "task is panoptic, but the model gives every pixel a class and cannot tell "
-                    "objects apart; pass task=semantic, or a model.name such as spike2former_nano"
-                )
-            build = PixelLoss
-        elif config.task == "panoptic":
-            build = SegmentationLoss.panoptic
-        try:
-            self._loss = build(classes, **config.segmentation.loss)
-        except TypeError as error:
-            known = "SegmentationLoss" if build is not PixelLoss else "PixelLoss, which has none"
-            raise ValueError(f"segmentation.loss: {error}; see {known}") from error
-        heads = isinstance(model, Spike2Former) and len(model.pixel_heads) > 0
-        if heads and not self._loss.auxiliary_pixel_loss:
-            raise ValueError(
-                "model.arguments.pixel_heads is true, but segmentation.loss.auxiliary_pixel_loss "
-                "is 0, so nothing teaches the heads; pass a weight such as 1.0, or leave "
-                "pixel_heads out"
-            )
-        self._loss.to(device)
+        self._loss = build_segmentation_loss(config, model, classes).to(device)
 
     def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
         """The matched loss of all outputs.
@@ -212,3 +190,40 @@ class SegmentationObjective(Objective):
         terms: dict[str, Tensor] = self._loss(output, targets)
         self.terms = {name: term.detach() for name, term in terms.items() if name != "total"}
         return terms["total"]
+
+
+def build_segmentation_loss(config: TrainConfig, model: SpikingModel, classes: int) -> nn.Module:
+    """What a segmenter minimises besides the price of firing.
+
+    Args:
+        config: The run.
+        model: The model, which needs no memory for this.
+        classes: Classes K.
+
+    Raises:
+        ValueError: If segmentation.loss has an unknown argument, or the model cannot tell the
+            objects of a panoptic run apart, or has pixel heads that nothing teaches.
+    """
+    build: Callable[..., nn.Module] = SegmentationLoss
+    if isinstance(model, SpikeFPN):
+        if config.task == "panoptic":
+            raise ValueError(
+                "task is panoptic, but the model gives every pixel a class and cannot tell "
+                "objects apart; pass task=semantic, or a model.name such as spike2former_nano"
+            )
+        build = PixelLoss
+    elif config.task == "panoptic":
+        build = SegmentationLoss.panoptic
+    try:
+        loss = build(classes, **config.segmentation.loss)
+    except TypeError as error:
+        known = "SegmentationLoss" if build is not PixelLoss else "PixelLoss, which has none"
+        raise ValueError(f"segmentation.loss: {error}; see {known}") from error
+    heads = isinstance(model, Spike2Former) and len(model.pixel_heads) > 0
+    if heads and not loss.auxiliary_pixel_loss:
+        raise ValueError(
+            "model.arguments.pixel_heads is true, but segmentation.loss.auxiliary_pixel_loss "
+            "is 0, so nothing teaches the heads; pass a weight such as 1.0, or leave "
+            "pixel_heads out"
+        )
+    return loss

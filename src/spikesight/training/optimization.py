@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -142,6 +143,8 @@ def parameter_groups(
 class ScheduleConfig:
     """Decay of the learning rate with a linear warm-up, per update.
 
+    A warm-up that would leave nothing of the run is a tenth of it instead.
+
     Args:
         name: "cosine", or "poly": (1 - share of the run) ** power.
         power: Power of "poly".
@@ -167,6 +170,32 @@ class ScheduleConfig:
             if value is not None and value < 0:
                 raise ValueError(f"schedule.{name} is {value}; pass 0 or more")
 
+    def warmup(self, updates: int, updates_per_epoch: int) -> int:
+        """Updates of the warm-up, which fits into the run.
+
+        Args:
+            updates: Updates of the whole run.
+            updates_per_epoch: Updates of an epoch.
+        """
+        asked = self._asked_warmup(updates_per_epoch)
+        return asked if asked < updates else min(updates - 1, math.ceil(updates / 10))
+
+    def describe_shortening(self, updates: int, updates_per_epoch: int) -> str | None:
+        """What a run says of a warm-up that had to be shortened; None if it was not."""
+        asked, fits = self._asked_warmup(updates_per_epoch), self.warmup(updates, updates_per_epoch)
+        if asked == fits:
+            return None
+        field = "warmup_epochs" if self.warmup_updates is None else "warmup_updates"
+        return (
+            f"the warm-up of {asked} update(s) leaves nothing of a run of {updates}: it takes "
+            f"{fits} here (schedule.{field} is {getattr(self, field)})"
+        )
+
+    def _asked_warmup(self, updates_per_epoch: int) -> int:
+        if self.warmup_updates is not None:
+            return self.warmup_updates
+        return round(self.warmup_epochs * updates_per_epoch)
+
     def build(
         self, optimizer: Optimizer, updates: int, updates_per_epoch: int
     ) -> CosineLRScheduler | PolyLRScheduler:
@@ -177,20 +206,10 @@ class ScheduleConfig:
             updates: Updates of the whole run.
             updates_per_epoch: Updates of an epoch.
 
-        Raises:
-            ValueError: If the warm-up leaves nothing of the run.
         """
+        warmup = self.warmup(updates, updates_per_epoch)
         from timm.scheduler import CosineLRScheduler, PolyLRScheduler
 
-        given = self.warmup_updates is not None
-        warmup = self.warmup_updates if given else round(self.warmup_epochs * updates_per_epoch)
-        assert warmup is not None
-        if warmup >= updates:
-            field = "warmup_updates" if given else "warmup_epochs"
-            raise ValueError(
-                f"schedule.{field} is {getattr(self, field)} ({warmup} updates) but the run "
-                f"has only {updates} updates; pass a shorter warm-up or more epochs"
-            )
         options: dict[str, Any] = {
             "t_initial": updates - warmup,
             "lr_min": self.min_lr,

@@ -102,16 +102,7 @@ def count_batches(config: TrainConfig, available: int) -> int:
 
     Args:
         config: The run.
-        available: Batches that the loader has.
-
-    Raises:
-        ValueError: If they do not make a single update.
+        available: Batches that the loader has; at least those of one update.
     """
     batches = available if config.limit_batches is None else min(available, config.limit_batches)
-    whole = batches - batches % config.accumulation
-    if whole == 0:
-        raise ValueError(
-            f"accumulation is {config.accumulation} but an epoch has only {batches} batch(es) of "
-            f"{config.batch_size} images per process; pass a smaller batch_size or accumulation"
-        )
-    return whole
+    return batches - batches % config.accumulation

@@ -292,11 +292,14 @@ def _named(preprocessing: ScenePreprocessing, scores: Tensor) -> dict[str, float
     return dict(zip(preprocessing.classes, values, strict=True))
 
 
+NO_SEGMENTER = (
+    "the model is no segmenter: it does not return masks; pass task=classification, or a "
+    "model.name such as spike2former_nano"
+)
+
+
 def check_segmentation(output: object) -> Segmentation | PixelSegmentation:
     """Refuses the output of a model that does not segment."""
     if not isinstance(output, Segmentation | PixelSegmentation):
-        raise ValueError(
-            "the model is no segmenter: it does not return masks; pass task=classification, or a "
-            "model.name such as spike2former_nano"
-        )
+        raise ValueError(NO_SEGMENTER)
     return output

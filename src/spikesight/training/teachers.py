@@ -114,9 +114,43 @@ def build_teacher(
     """
     if config.teacher is None:
         return None
+    check_teacher(config, isinstance(preprocessing, EventPreprocessing))
     if config.teacher.startswith(_TIMM):
         return _timm_teacher(config, preprocessing, outputs)
     return _spiking_teacher(config, preprocessing, outputs)
+
+
+def check_teacher(config: DistillationConfig, holds_events: bool) -> None:
+    """Refuses a teacher that is not there, before it or the data are read.
+
+    Args:
+        config: Which one.
+        holds_events: Whether the student learns from events.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+        ValueError: If timm has no such model, or it cannot look at events.
+    """
+    if config.teacher is None:
+        return
+    if not config.teacher.startswith(_TIMM):
+        Card.read(resolve_model_folder(config.teacher))
+        return
+    if holds_events:
+        raise ValueError(
+            f"distillation.teacher {config.teacher} takes photos and the data are events; pass "
+            "the folder of a run on such data"
+        )
+    name = config.teacher.removeprefix(_TIMM)
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:10])
+        raise ValueError(
+            f"distillation.teacher is {config.teacher} but timm has no model {name!r}"
+            + (f"; near: {near}" if near else "; timm.list_models() lists them")
+        )
+    file = config.teacher_weights
+    if file is not None and not Path(file).is_file():
+        raise FileNotFoundError(f"there is no file {file}; see distillation.teacher_weights")
 
 
 def _spiking_teacher(
@@ -171,18 +205,7 @@ def _timm_teacher(
     config: DistillationConfig, preprocessing: Preprocessing | EventPreprocessing, outputs: int
 ) -> Teacher:
     assert config.teacher is not None
-    if isinstance(preprocessing, EventPreprocessing):
-        raise ValueError(
-            f"distillation.teacher {config.teacher} takes photos and the data are events; pass "
-            "the folder of a run on such data"
-        )
     name, teacher = config.teacher.removeprefix(_TIMM), config.teacher
-    if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:10])
-        raise ValueError(
-            f"distillation.teacher is {teacher} but timm has no model {name!r}"
-            + (f"; near: {near}" if near else "; timm.list_models() lists them")
-        )
     if config.teacher_weights is None:
         try:
             model: Any = timm.create_model(name, pretrained=True)
@@ -207,8 +230,6 @@ def _frames(preprocessing: Preprocessing | EventPreprocessing) -> int:
 
 def _with_weights(name: str, file: Path) -> Any:
     """A timm model with weights from a file, whose classifier says the number of classes."""
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}; see distillation.teacher_weights")
     try:
         settings: Any = timm.get_pretrained_cfg(name)
         # timm 1.0.20 runs code that a file holds unless it is told not to.

@@ -19,6 +19,11 @@ from spikesight.files.tensors import read_tensors
 from spikesight.training.checkpoint import EpochSums, Position, RunState
 from spikesight.training.config import TrainConfig
 from spikesight.training.data_summary import DataSummary
+from spikesight.training.feasibility import (
+    check_batch,
+    check_feasible,
+    explained_normalisations,
+)
 from spikesight.training.figures import Figures
 from spikesight.training.interruption import StopRequest, TrainingInterrupted
 from spikesight.training.meter import Meter
@@ -93,12 +98,14 @@ class Trainer:
         self._check_output()
         self.before = self._read_state() if self.resuming else None
         self._keep_precision()
+        check_feasible(config, filled=not self.resuming)
 
         self.task = build_task(config, self.accelerator)
         self.loaders = self.task.loaders
         self.data = DataSummary.of(self.task)
         if self.before is not None and self.before.data is not None:
             self.before.data.check_same(self.data, self.folder / "last")
+        self.batch_size = self.task.train.batch_size
         self.batches_per_epoch = count_batches(config, len(self.task.train))
         self.updates_per_epoch = self.batches_per_epoch // config.accumulation
         self.updates = self.updates_per_epoch * config.epochs
@@ -107,13 +114,15 @@ class Trainer:
         self.model, fresh = build_model(
             config, self.task.classes, self.task.channels, filled=not self.resuming
         )
-        for note in fresh:
-            self.report.message(note)
+        check_batch(config, self.model, self.batch_size)
+        for note in (self._shrinking(), self._shortening(), *fresh):
+            if note is not None:
+                self.report.message(note)
         self.model.to(self.device)
         if config.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.ema = config.ema.build(self.model)
-        images_per_update = config.batch_size * config.accumulation * self.accelerator.num_processes
+        images_per_update = self.batch_size * config.accumulation * self.accelerator.num_processes
         optimizer = config.optimizer.build(self.model, images_per_update)
         self.schedule = config.schedule.build(optimizer, self.updates, self.updates_per_epoch)
         self.schedule.step_update(0)
@@ -133,7 +142,21 @@ class Trainer:
             torch.compile(self.prepared) if config.compile == "model" else self.prepared
         )
 
+    def _shrinking(self) -> str | None:
+        if self.batch_size == self.config.batch_size:
+            return None
+        images = len(self.task.train.dataset)
+        return (
+            f"batch_size is {self.batch_size} instead of {self.config.batch_size}: "
+            f"{images} training images fill no larger one"
+        )
+
+    def _shortening(self) -> str | None:
+        return self.config.schedule.describe_shortening(self.updates, self.updates_per_epoch)
+
     def _check_output(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"output {self.folder} is a file; pass a folder")
         last = recover_folder(self.folder / "last") if self.accelerator.is_main_process else None
         self.accelerator.wait_for_everyone()
         last = last or self.folder / "last"
@@ -279,7 +302,7 @@ class Trainer:
         if config.channels_last and shown.ndim == 4:
             shown = shown.contiguous(memory_format=torch.channels_last)
         if self.position.update == 0 and batch == 0 and self.accelerator.is_main_process:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), explained_normalisations(config, prepared.count):
                 silent = find_silent_neurons(self.model, shown[:_PROBE_IMAGES])
             if silent:
                 self.report.message(silence_warning(silent))
@@ -288,7 +311,7 @@ class Trainer:
         updating = (batch + 1) % config.accumulation == 0
         self.accelerator.sync_gradients = updating
         with nullcontext() if updating else self.accelerator.no_sync(self.prepared):
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), explained_normalisations(config, prepared.count):
                 output = self.forward(shown)
                 loss = self.objective(shown, output, prepared.targets)
             self.accelerator.backward(loss)

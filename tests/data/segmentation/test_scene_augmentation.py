@@ -147,8 +147,9 @@ def test_loaders_refuse_what_does_not_fit(tmp_path: Path) -> None:
     config = SceneConfig(format="folder", path=path, class_names=["a", "b"], ignore_label=255)
     with pytest.raises(DataError, match="task=semantic"):
         build_scene_loaders(config, 2, 0, panoptic=True)
-    with pytest.raises(DataError, match="do not fill one batch of 4"):
-        build_scene_loaders(config, 4, 0, panoptic=False)
+    with pytest.raises(DataError, match=r"do not fill 4 batch\(es\).*smaller accumulation"):
+        build_scene_loaders(config, 4, 0, panoptic=False, accumulation=4)
+    assert build_scene_loaders(config, 4, 0, panoptic=False).train.batch_size == 3
     preprocessing = build_scene_loaders(config, 2, 0, panoptic=False).preprocessing
     other = replace(config, class_names=["a", "c"])
     with pytest.raises(DataError, match="its 2 classes are not the model's"):

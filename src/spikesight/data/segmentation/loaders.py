@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from spikesight.data.batches import Batch, BatchLoader, Draw, Failure
 from spikesight.data.errors import CorruptImageError, DataError
-from spikesight.data.sampling import EpochSampler, EvaluationSampler
+from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
 from spikesight.data.segmentation.augmentation import SceneAugmentation
 from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.preprocessing import ScenePreprocessing
@@ -127,16 +127,19 @@ def build_scene_loaders(
     panoptic: bool,
     rank: int = 0,
     world_size: int = 1,
+    accumulation: int = 1,
 ) -> SceneLoaders:
     """Makes the loaders of a training.
 
     Args:
         config: Describes the data set and its augmentation.
-        batch_size: Scenes per batch and process.
+        batch_size: Scenes per batch and process; training batches are smaller where there are too
+            few scenes to fill them.
         seed: Seed of the order and the augmentation.
         panoptic: Whether objects are told apart.
         rank: Number of this process.
         world_size: Number of processes.
+        accumulation: Full batches that an epoch must have.
 
     Raises:
         DataError: The data set cannot be used as described.
@@ -166,16 +169,18 @@ def build_scene_loaders(
         seed,
     )
     order = EpochSampler(len(train), seed, rank, world_size, drop_last=True)
-    if order.samples_per_epoch < batch_size:
+    filled = filled_batch_size(batch_size, order.samples_per_epoch, accumulation)
+    if not filled:
         raise DataError(
             f"{train.name}: {len(train)} training scenes over {world_size} processes do not fill "
-            f"one batch of {batch_size}; pass a smaller batch_size"
+            f"{accumulation} batch(es); add scenes"
+            + ("" if accumulation == 1 else ", or pass a smaller accumulation")
         )
     return SceneLoaders(
         BatchLoader(
             TrainingScenes(train, augmentation, not panoptic),
             order,
-            batch_size,
+            filled,
             seed,
             drop_last=True,
             workers=_workers(config),

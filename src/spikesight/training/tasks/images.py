@@ -23,4 +23,6 @@ class ImageTask(Task):
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
             drop_last=True,
+            accumulation=config.accumulation,
+            even=config.mix.active,
         )

@@ -30,6 +30,7 @@ class SegmentationTask(Task):
             panoptic=config.task == "panoptic",
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
+            accumulation=config.accumulation,
         )
 
     def objective(self, model: SpikingModel, device: torch.device) -> SegmentationObjective:
