@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from spikesight.data.preprocessing import cut_thin
 from spikesight.data.randaugment import seeded
 from spikesight.data.sampling import derive_seed
 from spikesight.data.segmentation.scene import VOID, Scene, Truth
@@ -59,12 +60,15 @@ class SceneAugmentation:
             uint8 [3, *crop_size] and its segments; what lies outside of the photo is void.
         """
         with seeded(derive_seed(self.seed, epoch, index)):
-            image: Any = tv_tensors.Image(scene.image)
-            mask: Any = tv_tensors.Mask(scene.truth.segment_map)
-            size = self._scaled_size(*scene.image.shape[1:])
-            if size != list(scene.image.shape[1:]):
+            photo, labels = scene.image, scene.truth.segment_map
+            if self.base_short_side is not None:
+                photo, labels = cut_thin(photo), cut_thin(labels)
+            image: Any = tv_tensors.Image(photo)
+            mask: Any = tv_tensors.Mask(labels)
+            size = self._scaled_size(*photo.shape[1:])
+            if size != list(photo.shape[1:]):
                 image = F.resize(image, size, antialias=True)
-                mask = tv_tensors.Mask(resize_labels(scene.truth.segment_map, size))
+                mask = tv_tensors.Mask(resize_labels(labels, size))
             height, width = self.crop_size
             down, right = max(height - size[0], 0), max(width - size[1], 0)
             if down or right:

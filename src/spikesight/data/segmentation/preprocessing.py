@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import resize
 from spikesight.data.augmentation import EvaluationTransform
 from spikesight.data.errors import DataError
 from spikesight.data.normalisation import check_normalisation
+from spikesight.data.preprocessing import cut_thin
 from spikesight.data.segmentation.scene import ClassTable
 from spikesight.files.documents import check
 from spikesight.files.ranges import Pixels, Positive, Side
@@ -83,6 +84,7 @@ def sample_crop(image: Tensor, size: tuple[int, int]) -> Tensor:
         image: uint8 [3, H, W].
         size: Height and width.
     """
+    image = cut_thin(image)
     factor = max(size[0] / image.shape[1], size[1] / image.shape[2])
     covering = [max(s, round(n * factor)) for s, n in zip(size, image.shape[1:], strict=True)]
     resized: Tensor = resize(image, covering, antialias=True)
