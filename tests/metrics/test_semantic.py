@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, strategies as st
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from spikesight.errors import UserError
 from spikesight.metrics import ConfusionMatrix
 
 
@@ -31,9 +32,30 @@ def test_equals_torchmetrics(classes: int, seed: int) -> None:
     )
 
 
-def test_a_class_that_is_none_is_no_hit() -> None:
-    with pytest.raises(AssertionError):
-        ConfusionMatrix(3).update(torch.tensor([4]), torch.tensor([0]))
+@pytest.mark.parametrize(
+    ("predicted", "truth", "named"),
+    [
+        (torch.tensor([4]), torch.tensor([0]), "predicted holds 4 to 4"),
+        (torch.tensor([-1]), torch.tensor([1]), "predicted holds -1 to -1"),
+        (torch.tensor([0.7]), torch.tensor([1]), "predicted is torch.float32"),
+        (torch.tensor([0]), torch.tensor([1.5]), "truth torch.float32"),
+        (torch.tensor([0]), torch.tensor([1, 1]), "predicted has shape"),
+    ],
+)
+def test_what_is_no_class_is_no_hit(
+    predicted: torch.Tensor, truth: torch.Tensor, named: str
+) -> None:
+    matrix = ConfusionMatrix(3)
+    with pytest.raises(UserError, match=named):
+        matrix.update(predicted, truth)
+    assert not matrix.counts.any()
+
+
+def test_classes_in_neither_truth_nor_prediction_are_left_out_of_the_mean() -> None:
+    matrix = ConfusionMatrix(4)
+    matrix.update(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 0]))
+    # Class 0: 2 of 4; classes 1 and 2 are invented; class 3 occurs nowhere.
+    assert matrix.mean_intersection_over_union() == pytest.approx((50 + 0 + 0) / 3)
 
 
 def test_by_hand() -> None:

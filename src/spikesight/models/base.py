@@ -15,6 +15,7 @@ from msgspec import Meta
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.files.replacing import explained, replaced_file, write_text
 from spikesight.presentation import as_batch, check_input, present
 from spikesight.synapses import pack_synapses
@@ -157,19 +158,30 @@ class SpikingModel(nn.Module):
 
         Args:
             folder: Made if it does not exist.
-            half: Whether to store floating-point tensors in half precision; not if quantised.
+            half: Whether to store weights in half precision; not if quantised. Tensors of one
+                dimension (normalisations, biases, scales) and those with values that half
+                precision does not hold stay as they are.
             packed: Whether to store a quantised model as it is shipped: the integers of its folded
                 kernels in their few bits. It evaluates and deploys as before, and cannot be
                 trained on.
 
         Raises:
-            ValueError: If `packed` is asked of a model that is not quantised by the recipe
-                "deployable", or `half` of a quantised one.
+            UserError: If `packed` is asked of a model that is not quantised by the recipe
+                "deployable", `half` of a quantised one, or the model is not the one that its
+                recipe builds (its neurons were swapped, say), so that another would be loaded.
         """
+        from spikesight.models.rebuilding import check_rebuilds
+
         folder = Path(folder)
-        recipe = self.recipe
+        recipe = getattr(self, "recipe", None)
+        if recipe is None:
+            raise UserError(
+                f"{type(self).__name__} does not know how it was built; register a builder with "
+                "spikesight.register_model and build it with spikesight.create_model"
+            )
+        check_rebuilds(self, recipe)
         if half and "quantization" in recipe:
-            raise ValueError(
+            raise UserError(
                 "half=True would round the weights and steps of a quantised model to other "
                 "integers; leave it out, or pass packed=True instead"
             )
@@ -178,7 +190,7 @@ class SpikingModel(nn.Module):
         else:
             tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         if half:
-            tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+            tensors = {name: _as_half(tensor) for name, tensor in tensors.items()}
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with replaced_file(folder / "model.safetensors") as new:
@@ -188,7 +200,7 @@ class SpikingModel(nn.Module):
     def _packed(self) -> tuple[Recipe, dict[str, Tensor]]:
         quantization = self.recipe.get("quantization")
         if quantization is None or quantization["recipe"] != "deployable":
-            raise ValueError(
+            raise UserError(
                 'only a model quantised by the recipe "deployable" can be packed: others have no '
                 "folded kernels of few bits; call spikesight.quantize first"
             )
@@ -214,3 +226,10 @@ class SpikingModel(nn.Module):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.constant_(module.weight, norm_gain)
+
+
+def _as_half(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point() or tensor.numel() == max(tensor.shape, default=1):
+        return tensor
+    half = tensor.half()
+    return half if bool(half.isfinite().all()) else tensor

@@ -121,3 +121,14 @@ def test_dropping() -> None:
         assert 0.17 < float(group.float().mean()) < 0.33
     kept = out[at_random].mean() / 4
     assert float(kept) == pytest.approx(0.5, abs=0.03)  # a share of 0.1 to 0.9 is dropped
+
+
+def test_dropping_leaves_saturated_counts_saturated() -> None:
+    single = torch.full((64, 4, 2, 8, 8), 100.0)
+    frames = torch.cat([single, torch.full((64, 4, 1, 8, 8), 127.0)], 2)
+    dropped = drop_events(frames, torch.Generator().manual_seed(0))
+    assert (dropped <= frames).all()
+    whole = (dropped[:, :, :2] == single).flatten(1).all(1)
+    assert whole.any()
+    assert torch.equal(dropped[whole], frames[whole])
+    assert not whole.all()

@@ -182,7 +182,7 @@ def drop_events(frames: Tensor, generator: torch.Generator) -> Tensor:
         generator: Source of randomness.
 
     Returns:
-        The same shape and type.
+        The same shape and type; no count is larger than before.
     """
     count, steps, channels = frames.shape[:3]
     height, width = frames.shape[-2:]
@@ -203,7 +203,9 @@ def drop_events(frames: Tensor, generator: torch.Generator) -> Tensor:
     odds = kept.to(single)[:, None, None, None, None].expand_as(single)
     thinned = torch.binomial(single, odds, generator=generator).to(frames.device)
     if channels == 3:
-        thinned = torch.cat([thinned, thinned.sum(2, keepdim=True)], 2)
+        # Counts of all events saturate by themselves, so their sum may be more than is counted.
+        both = torch.minimum(thinned.sum(2, keepdim=True), frames[:, :, 2:])
+        thinned = torch.cat([thinned, both], 2)
     return thinned
 
 

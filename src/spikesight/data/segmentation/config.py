@@ -118,6 +118,8 @@ class SceneConfig:
                 f"scenes.ignore_label is {self.ignore_label}; pass a number from 0 to 65535, and "
                 "save masks with such numbers"
             )
+        if self.ignore_label is not None and self.class_names is not None:
+            check_ignored(self.ignore_label, self.class_names)
         if self.format == "cut_outs" and not self.photos:
             raise DataError("scenes.format 'cut_outs' needs scenes.photos; pass a folder of photos")
         for name in ("crop_size", "evaluation_size"):
@@ -152,3 +154,21 @@ class SceneConfig:
         if self.workers is not None and self.workers < 0:
             raise DataError(f"scenes.workers is {self.workers}; pass 0 processes or more")
         check_normalisation("scenes.", self.mean, self.std)
+
+
+def check_ignored(ignore_label: int, class_names: Sequence[str]) -> None:
+    """Checks that what is ignored in masks is not the number of a class.
+
+    Args:
+        ignore_label: Number in the masks that means nothing.
+        class_names: Names of the classes 0, 1, ...
+
+    Raises:
+        DataError: If it is.
+    """
+    if 0 <= ignore_label < len(class_names):
+        raise DataError(
+            f"scenes.ignore_label is {ignore_label}, the number of the class "
+            f"{class_names[ignore_label]!r}, which would then never be learned; give what is "
+            "ignored a number of its own in the masks, such as 255"
+        )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spikesight.data.errors import DataError
 from spikesight.data.segmentation.class_names import CAMVID
+from spikesight.data.segmentation.config import check_ignored
 from spikesight.data.segmentation.files import (
     VOID,
     LabelColours,
@@ -50,6 +51,7 @@ def read_folder(
     table = table_of(tuple(class_names))
     ids = {number: number for number in range(len(class_names))}
     if ignore_label is not None:
+        check_ignored(ignore_label, class_names)
         ids[ignore_label] = VOID
     remedy = "correct the mask, or name the id in scenes.ignore_label if it means nothing"
     return _paired(path, part, table, LabelIds(ids, "scenes.class_names", remedy))
@@ -96,11 +98,26 @@ def _read_colours(file: Path) -> tuple[ClassTable, LabelColours]:
             raise DataError(
                 f"{file}: line {number} is {line!r}; write red, green, blue and a name"
             ) from error
+        if not all(0 <= value <= 255 for value in colour):
+            raise DataError(f"{file}: line {number} is {line!r}; write colours of 0 to 255")
         packed = colour[0] << 16 | colour[1] << 8 | colour[2]
+        if packed in classes:
+            other = "Void" if classes[packed] == VOID else names[classes[packed]]
+            raise DataError(
+                f"{file}: line {number} gives {name.strip()} the colour of {other}, so the masks "
+                "cannot tell them apart; write each colour once"
+            )
+        if name.strip() in names:
+            raise DataError(
+                f"{file}: line {number} names the class {name.strip()} a second time; write each "
+                "class once, with one colour"
+            )
         if name.strip().lower() == "void":
             classes[packed] = VOID
             continue
         classes[packed] = len(names)
         names.append(name.strip())
         colours.append(colour)
+    if not names:
+        raise DataError(f"{file}: names no class; write lines of red, green, blue and a name")
     return ClassTable(tuple(names), tuple(colours)), LabelColours(classes, str(file))

@@ -1,0 +1,120 @@
+"""Whether a model is the one that its recipe describes."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from spikesight.errors import UserError
+from spikesight.models.base import Recipe, SpikingModel
+from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
+from spikesight.neurons import Neuron
+from spikesight.neurons.recurrence import Rule
+from spikesight.registry import create_model
+
+_REMEDY = (
+    "write the change into a model of your own (spikesight.register_model) and build it with "
+    "create_model, or save its state_dict yourself"
+)
+_APART = ("training", "recipe", "resolved")
+
+
+def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
+    """Refuses a model that would come back as another network.
+
+    Every module is compared with that of a freshly built model: its class and its plain
+    attributes, such as a neuron's dynamics. Of a quantised model the neurons are compared.
+
+    Args:
+        model: The model.
+        recipe: What is written beside its weights.
+
+    Raises:
+        UserError: If a module differs; names it.
+    """
+    described = {key: recipe.get(key) for key in ("name", "arguments", "masked_image")}
+    try:
+        wanted = _modules_of(json.dumps(described, sort_keys=True))
+    except TypeError as error:
+        raise UserError(
+            f"the model's arguments cannot be written into config.json ({error}); pass plain "
+            "numbers and texts to create_model"
+        ) from error
+    found = dict(model.named_modules())
+    quantized = "quantization" in recipe
+    if not quantized and (extra := sorted(found.keys() - wanted.keys())):
+        raise UserError(
+            f"{extra[0]} is no part of {recipe['name']} as its arguments build it, so the saved "
+            f"folder would load as another network; {_REMEDY}"
+        )
+    for name, (kind, attributes, is_neuron) in wanted.items():
+        if quantized and not is_neuron:
+            continue
+        module = found.get(name)
+        own = None if module is None else _kind(module)
+        if module is None or own != kind:
+            raise UserError(
+                f"{name or 'the model'} is {own or 'not there'} and {recipe['name']} has {kind} "
+                "there as its arguments build it, so the saved folder would load as another "
+                f"network; {_REMEDY}"
+            )
+        changed = _plain_attributes(module)
+        for attribute, value in attributes.items():
+            if changed.get(attribute) != value:
+                raise UserError(
+                    f"{name or 'the model'}.{attribute.lstrip('_')} is "
+                    f"{changed.get(attribute)!r} and {value!r} in "
+                    f"{recipe['name']} as its arguments build it, so the saved folder would load "
+                    f"as another network; {_REMEDY}"
+                )
+
+
+@lru_cache(maxsize=8)
+def _modules_of(described: str) -> dict[str, tuple[str, dict[str, Any], bool]]:
+    """Class, plain attributes and whether it is a neuron, of each module of a recipe's model."""
+    recipe = json.loads(described)
+    try:
+        with torch.device("meta"):
+            model = _build(recipe)
+    except (NotImplementedError, RuntimeError):  # a model of the user's that computes with weights
+        with torch.random.fork_rng(devices=[]):
+            model = _build(recipe)
+    return {
+        name: (_kind(module), _plain_attributes(module), isinstance(module, Neuron))
+        for name, module in model.named_modules()
+    }
+
+
+def _build(recipe: dict[str, Any]) -> nn.Module:
+    model: SpikingModel = create_model(recipe["name"], **recipe["arguments"])
+    if recipe["masked_image"] is not None:
+        return MaskedAutoencoder(model, MaskedImageSizes(**recipe["masked_image"]))
+    return model
+
+
+def _kind(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
+    return {
+        name: _frozen(value)
+        for name, value in vars(module).items()
+        if name not in _APART and (isinstance(value, Rule) or _is_plain(name, value))
+    }
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    if name.startswith("_"):
+        return False
+    if isinstance(value, tuple | list):
+        return all(_is_plain(name, item) for item in value)
+    return isinstance(value, bool | int | float | str)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, tuple | list) else value

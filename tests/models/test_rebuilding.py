@@ -1,0 +1,102 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import spikesight as ss
+from spikesight.errors import UserError
+from spikesight.models import MaskedImageSizes
+from spikesight.models.masked_image import MaskedAutoencoder
+from spikesight.neurons import ILIF, Neuron
+from spikesight.passes.quantization import quantize
+
+
+class SlowILIF(ILIF):
+    def __init__(self, steps: int = 1, levels: int = 4) -> None:
+        super().__init__(steps=steps, levels=levels, threshold=0.5, retain=0.75)
+
+
+def _swap(model: nn.Module, kind: Any) -> nn.Module:
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Neuron):
+                setattr(module, name, kind(steps=child.steps, levels=child.levels))
+    return model
+
+
+def _nano(**arguments: Any) -> Any:
+    arguments = {"num_classes": 5, "neuron": "i_lif", "steps": 2, "levels": 4, **arguments}
+    return ss.create_model("metaspikformer_nano", **arguments).eval()
+
+
+def _with_slower_neurons(**dynamics: float) -> Any:
+    return lambda steps, levels: ILIF(steps=steps, levels=levels, **dynamics)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda model: _swap(model, SlowILIF), "SlowILIF"),
+        (lambda model: _swap(model, _with_slower_neurons(threshold=0.5)), "threshold=0.5"),
+        (lambda model: _swap(model, _with_slower_neurons(retain=0.75)), "retain=0.75"),
+        (lambda model: setattr(model, "steps", 3), "the model.steps is 3 and 2"),
+        (lambda model: setattr(model.readout, "steps", 3), "readout.steps is 3"),
+        (lambda model: setattr(model, "pool", nn.AdaptiveMaxPool2d(1)), "pool is .*MaxPool"),
+        (lambda model: model.add_module("extra", nn.Linear(2, 2)), "extra is no part"),
+    ],
+)
+def test_a_model_that_would_load_as_another_is_refused(
+    tmp_path: Path, change: Any, named: str
+) -> None:
+    model = _nano()
+    change(model)
+    with pytest.raises(UserError, match=named):
+        model.save_pretrained(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_quantised_model_with_other_neurons_is_refused(tmp_path: Path) -> None:
+    model = quantize(_nano(), 4)
+    model.save_pretrained(tmp_path / "good")
+    model.save_pretrained(tmp_path / "packed", packed=True)
+    ss.load(tmp_path / "packed").save_pretrained(tmp_path / "again")
+    _swap(model, SlowILIF)
+    with pytest.raises(UserError, match="SlowILIF"):
+        model.save_pretrained(tmp_path / "bad")
+
+
+@pytest.mark.parametrize(
+    "name", ["metaspikformer_nano", "spikformer_nano", "spikformer_v2_nano", "spike2former_nano"]
+)
+def test_what_was_built_is_saved(tmp_path: Path, name: str) -> None:
+    state = torch.get_rng_state()
+    model = ss.create_model(name, num_classes=3, drop_path_rate=0.1)
+    built = torch.get_rng_state()
+    model.save_pretrained(tmp_path / "m")
+    assert torch.equal(torch.get_rng_state(), built)
+    assert not torch.equal(state, built)
+    ss.load(tmp_path / "m").save_pretrained(tmp_path / "again")
+
+
+def test_a_masked_autoencoder_is_saved(tmp_path: Path) -> None:
+    model = MaskedAutoencoder(_nano(), MaskedImageSizes())
+    model.save_pretrained(tmp_path / "m")
+    ss.load(tmp_path / "m").save_pretrained(tmp_path / "again")
+
+
+def test_half_precision_keeps_what_it_does_not_hold(tmp_path: Path) -> None:
+    model = _nano()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms[0].running_var.fill_(1e6)
+    norms[1].running_var.fill_(1e-7)
+    with torch.no_grad():
+        model.head.linear.weight[0, 0] = 1e5
+    model.save_pretrained(tmp_path / "m", half=True)
+    loaded = ss.load(tmp_path / "m")
+    x = torch.rand(2, 3, 32, 32)
+    assert loaded(x).isfinite().all()
+    for name, tensor in loaded.state_dict().items():
+        if "running" in name or name == "head.linear.weight":
+            assert torch.equal(tensor, model.state_dict()[name])
