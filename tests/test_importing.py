@@ -63,7 +63,10 @@ def test_a_model_needs_torch_alone() -> None:
         f"assert not set({[*TORCH, *HEAVY]}) & set(sys.modules)\n"
         "ss.create_model('metaspikformer_nano')\n"
         "ss.create_model('spike_fpn_nano', num_classes=5)\n"
-        "ss.load, ss.unroll, ss.verify, ss.quantize, ss.stream, ss.trace"
+        "ss.load, ss.unroll, ss.verify, ss.quantize, ss.stream, ss.trace\n"
+        "ss.deploy, ss.audit, ss.energy, ss.load_official, ss.losses.SegmentationLoss\n"
+        "from spikesight.cli import main\n"
+        "assert main(['models', 'spikformer_nano']) == 0"
     )
     modules = imported(code)
     assert "torch" in modules

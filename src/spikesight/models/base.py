@@ -213,9 +213,13 @@ class SpikingModel(nn.Module):
     def initialise(self, norm_gain: float = 1.0) -> None:
         """Truncated-normal weights of standard deviation 0.02 for linear maps, He for others.
 
+        Tensors on the meta device have no values and stay as they are.
+
         Args:
             norm_gain: Gain of the normalisations.
         """
+        if next(self.parameters()).is_meta:
+            return
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
