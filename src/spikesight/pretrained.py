@@ -13,7 +13,7 @@ from spikesight.files.documents import read_json
 from spikesight.files.tensors import COPY_AGAIN, read_tensors
 from spikesight.models.base import Quantization, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
-from spikesight.passes.quantization import quantize
+from spikesight.passes.quantization import quantize_like
 from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import load_packed_tensors
@@ -100,5 +100,5 @@ def _build(recipe: RecipeFile, dtype: torch.dtype) -> SpikingModel:
     if recipe.masked_image is not None:
         model = MaskedAutoencoder(model, recipe.masked_image).to(dtype)
     if recipe.quantization is not None:
-        quantize(model, **recipe.quantization)
+        quantize_like(model, recipe.quantization)
     return model

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.graph import Graph, Neuron, Synapse
+from spikesight.graph import Graph, Input, MaskProduct, Neuron, Output, Synapse
 from spikesight.graph.integer_vocabulary import IntegerSynapse
-from spikesight.passes.quantization import _at_boundary, packed_bytes
+from spikesight.passes.quantization import packed_bytes
 from spikesight.synapses import MembraneRectifier, QuantizedSynapse, RepConv, WeightQuantizer
 from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.preparation import build_model
@@ -83,11 +84,54 @@ def test_a_folded_channel_has_at_most_2_to_the_bits_values(
     wake(model, torch.rand(2, 3, 32, 32))
     ss.quantize(model, bits)
     graph = ss.fold(ss.trace(model))
-    boundary = {n.name for n in graph.nodes if isinstance(n, Synapse) and _at_boundary(graph, n)}
+    synapses = {node.name: node for node in graph.nodes if isinstance(node, Synapse)}
+    first = {n for n, node in synapses.items() if isinstance(graph.by_name[node.inputs[0]], Input)}
+    last = {
+        n
+        for n in synapses
+        if any(isinstance(reader, Output | MaskProduct) for reader in graph.consumers[n])
+    }
     outputs = 2 if name.startswith("spike2former") else 1
-    assert len(boundary) == 1 + outputs
-    assert _most_values(graph, skip=boundary) <= 2**bits
+    assert (len(first), len(last)) == (1, outputs)
+    assert _most_values(graph, skip=first | last) <= 2**bits
+    assert _most_values(graph, skip=last) <= 2 ** max(bits, 7)
     assert _most_values(graph, skip=set()) <= 2**8
+
+
+def test_weights_that_read_the_image_have_seven_bits_and_saved_ones_keep_their_eight(
+    tmp_path: Path,
+) -> None:
+    stem = "trunk.0.0.conv"
+    x = torch.rand(IMAGE) * 3
+    for bits, folder in ((7, tmp_path / "new"), (8, tmp_path / "before")):
+        model = ss.create_model("metaspikformer_nano", num_classes=5)
+        wake(model, x)
+        ss.quantize(model, 4, **({} if bits == 7 else {"image_bits": 8}))
+        model.save_pretrained(folder)
+        config = folder / "config.json"
+        assert f'"image_bits": {bits}' in config.read_text()
+        if bits == 8:  # Nothing said so before.
+            described = json.loads(config.read_text())
+            del described["quantization"]["image_bits"]
+            config.write_text(json.dumps(described))
+        loaded = ss.load(folder)
+        assert torch.equal(loaded(x), model.eval()(x))
+        loaded.save_pretrained(folder / "packed", packed=True)
+        assert torch.equal(ss.load(folder / "packed")(x), model(x))
+        synapse = ss.deploy(ss.load(folder / "packed"), x).graph.by_name[stem]
+        assert isinstance(synapse, IntegerSynapse)
+        assert synapse.bits == bits
+        assert (2 * 255 * int(synapse.weight.long().abs().max()) < 2**15) == (bits == 7)
+    wanted = ModelConfig("metaspikformer_nano", weights=str(tmp_path / "before"), bits=4)
+    model, _ = build_model(TrainConfig(wanted, output=str(tmp_path / "run")), 5, 3)
+    assert model.recipe["quantization"]["image_bits"] == 8
+    resumed, _ = build_model(
+        TrainConfig(ModelConfig("metaspikformer_nano", bits=4), output=str(tmp_path / "run")),
+        5,
+        3,
+        resumed=tmp_path / "before",
+    )
+    assert resumed.recipe["quantization"]["image_bits"] == 8
 
 
 def test_neurons_inside_rep_conv_are_a_quarter_of_the_folded_kernel() -> None:
@@ -230,6 +274,7 @@ def test_a_configuration_trains_from_plain_weights(tmp_path: Path) -> None:
         "bits": 4,
         "recipe": "deployable",
         "power_of_two": True,
+        "image_bits": 7,
     }
     assert torch.equal(model.head.linear.weight, plain.head.linear.weight)
     with pytest.raises(ValueError, match=r"model\.bits is 1"):

@@ -44,9 +44,8 @@ def test_a_packed_model_is_small_and_the_same(
     header = int.from_bytes(file.read_bytes()[:8], "little") + 8
     assert file.stat().st_size == plain + header
     kernels = [k for m in loaded.modules() if isinstance(m, PackedSynapse) for k in m.kernels]
-    weights = sum(kernel.integers.numel() for kernel in kernels)
-    boundary = sum(k.integers.numel() for k in kernels if k.bits > bits)
-    ideal = weights * bits / 8 + boundary * (8 - bits) / 8
+    ideal = sum(kernel.integers.numel() * kernel.bits for kernel in kernels) / 8
+    assert {kernel.bits for kernel in kernels} <= {bits, 7, 8}
     rest = sum(8 * len(kernel.step) for kernel in kernels)
     assert abs(plain - ideal - rest) <= 0.05 * (ideal + rest)
 

@@ -103,7 +103,12 @@ def test_quantize_then_train_on(
     shown = capsys.readouterr().out
     assert "top-1 on 359 validation images: trained" in shown
     recipe = json.loads((start / "config.json").read_text())
-    assert recipe["quantization"] == {"bits": 4, "recipe": "deployable", "power_of_two": False}
+    assert recipe["quantization"] == {
+        "bits": 4,
+        "recipe": "deployable",
+        "power_of_two": False,
+        "image_bits": 7,
+    }
     assert validate(start).top1 == json.loads((start / "run.json").read_text())["metrics"]["top1"]
 
     form = {"model__arguments__rep_conv": "spike_driven", "model__arguments__mprf": True}

@@ -23,15 +23,16 @@ from spikesight.synapses.packed_synapse import packed_tensors
 
 
 class Quantization(TypedDict):
-    """The arguments of `spikesight.quantize`."""
+    """The arguments of `spikesight.quantize`; saved without image_bits, these were 8."""
 
     bits: Annotated[int, Meta(ge=2, le=8)]
     recipe: Literal["deployable", "official"]
     power_of_two: NotRequired[bool]
+    image_bits: NotRequired[Annotated[int, Meta(ge=2, le=8)]]
 
 
 class Recipe(TypedDict):
-    """What rebuilds a model: `create_model(name, **arguments)`, then `quantize(**quantization)`.
+    """What rebuilds a model: `create_model(name, **arguments)`, then `quantize_like`.
 
     Where packed is true, `pack_synapses` comes last. With masked_image it is the trunk of that
     model in a `MaskedAutoencoder` of these sizes.

@@ -86,7 +86,7 @@ _INTERMEDIATE_BITS = 11
 _IMAGE_HIGH = 127
 # Two products of a pixel with such a weight fit into 16 bits, in which processors without
 # dot-product instructions add them.
-_IMAGE_WEIGHT_BITS = 7
+IMAGE_WEIGHT_BITS = 7
 
 
 class NotDeployableError(ValueError):
@@ -393,7 +393,7 @@ class _Integeriser:
     def _bits(self, source: str) -> int:
         """Bits of a weight that this pass rounds."""
         image = isinstance(self.graph.by_name.get(source), Input)
-        return min(self.bits, _IMAGE_WEIGHT_BITS) if image else self.bits
+        return min(self.bits, IMAGE_WEIGHT_BITS) if image else self.bits
 
     def _summed_logits(self, name: str, source: str) -> int:
         """How many currents of a synapse the logits sum, over pixels and time; 1 elsewhere."""

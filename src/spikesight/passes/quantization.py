@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import chain
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from torch import nn
 
 from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse, trace
 from spikesight.graph.counts import reading_counts
 from spikesight.passes.fixed_point import GAIN_BITS
-from spikesight.passes.integerisation import GAIN_ROOM
+from spikesight.passes.integerisation import GAIN_ROOM, IMAGE_WEIGHT_BITS
 from spikesight.passes.quantization_recipe import QuantizationRecipe as QuantizationRecipe
 from spikesight.synapses import (
     LayerScale,
@@ -29,6 +30,7 @@ from spikesight.synapses.quantized_synapse import folded_shapes
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 _BOUNDARY_BITS = 8
+_IMAGE_BITS_BEFORE = 8
 
 
 def quantize(
@@ -36,14 +38,16 @@ def quantize(
     bits: int,
     recipe: QuantizationRecipe = "deployable",
     power_of_two: bool = False,
+    image_bits: int = IMAGE_WEIGHT_BITS,
 ) -> ModelT:
     """Gives a model low-bit weights with learned steps (LSQ), in place; train it on afterwards.
 
     - "deployable" quantises each synapse's folded kernel, so that `fold` keeps at most 2^bits
       values per channel and `deploy` ships the integers of training. What lands on a residual
       stream has power-of-two steps, and layer scales become powers of two; other steps have few
-      significant bits. The first and the last layers have 8 bits (of a segmenter the last are
-      the classes' and the mask features').
+      significant bits. The last layers have 8 bits (of a segmenter these are the classes' and the
+      mask features'), the first one has 7: two products with a pixel then fit into 16 bits, in
+      which some processors add them.
     - "official" is what QSD-Transformer's authors quantise: every convolution and linear map
       before its normalisation, stem and head included. RepConv's three factors multiply to a
       kernel that is not low-bit, and deploying rounds it again.
@@ -55,6 +59,8 @@ def quantize(
         bits: Bits of a weight, 2 to 8.
         recipe: Which weights are quantised, and how.
         power_of_two: Whether every step is a power of two.
+        image_bits: Bits of the weights that read the image under "deployable", 2 to 8. With 8
+            runtimes compute that layer in float32.
 
     Returns:
         The model itself. It remembers how it was quantised: `save_pretrained` and `load` work.
@@ -66,6 +72,8 @@ def quantize(
     """
     if not 2 <= bits <= 8:
         raise ValueError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
+    if not 2 <= image_bits <= 8:
+        raise ValueError(f"image_bits is {image_bits}; pass 2 to 8")
     if recipe not in get_args(QuantizationRecipe):
         raise ValueError(f"recipe is {recipe!r}; pass one of {get_args(QuantizationRecipe)}")
     if any(isinstance(module, WeightQuantizer | PackedSynapse) for module in model.modules()):
@@ -76,11 +84,33 @@ def quantize(
     if recipe == "official":
         _quantize_factors(model, bits, 1 if power_of_two else None)
     else:
-        _quantize_folded(model, bits, power_of_two)
+        _quantize_folded(model, bits, power_of_two, image_bits)
     described = getattr(model, "recipe", None)
     if described is not None:
-        described["quantization"] = {"bits": bits, "recipe": recipe, "power_of_two": power_of_two}
+        described["quantization"] = {
+            "bits": bits,
+            "recipe": recipe,
+            "power_of_two": power_of_two,
+            "image_bits": image_bits,
+        }
     return model
+
+
+def quantize_like(model: ModelT, saved: Mapping[str, Any]) -> ModelT:
+    """Quantises a model as a saved one was, in place.
+
+    Args:
+        model: A model that is not quantised.
+        saved: What the saved one's `recipe["quantization"]` holds. Where that names no image_bits,
+            as before they could be chosen, they are 8.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        ValueError: As `quantize` does.
+    """
+    return quantize(model, **{"image_bits": _IMAGE_BITS_BEFORE, **saved})
 
 
 def _quantize_factors(model: nn.Module, bits: int, scale_bits: int | None) -> None:
@@ -94,11 +124,11 @@ def _quantize_factors(model: nn.Module, bits: int, scale_bits: int | None) -> No
                 setattr(synapse, name, QuantizedLinear(child, bits, scale_bits))
 
 
-def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool) -> None:
+def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool, image_bits: int) -> None:
     graph = trace(model)
     synapses = _synapses_of(model, graph)
     nodes = [node for node in graph.nodes if isinstance(node, Synapse)]
-    kernel_bits = {n.name: _BOUNDARY_BITS if _at_boundary(graph, n) else bits for n in nodes}
+    kernel_bits = {n.name: _kernel_bits(graph, n, bits, image_bits) for n in nodes}
     scale_bits = {n.name: _scale_bits(graph, n, kernel_bits[n.name]) for n in nodes}
     for node, synapse in synapses:
         if _scales_only(synapse):
@@ -158,8 +188,8 @@ def _scales_only(synapse: SynapseModule) -> bool:
 def packed_bytes(model: nn.Module, bits: int) -> int:
     """Bytes of a model's tensors once it is quantised ("deployable") and saved packed.
 
-    Integers take their bits, boundary layers 8; steps, biases and layer scales are float32. The
-    file's header comes on top.
+    Integers take their bits, those of the first layer 7 and of the last ones 8; steps, biases and
+    layer scales are float32. The file's header comes on top.
 
     Args:
         model: A whole, unquantised model; it may be on the meta device.
@@ -174,16 +204,17 @@ def packed_bytes(model: nn.Module, bits: int) -> int:
         if _scales_only(synapse):
             total += sum(4 * parameter.numel() for parameter in synapse.parameters())
             continue
-        width = _BOUNDARY_BITS if _at_boundary(graph, node) else bits
+        width = _kernel_bits(graph, node, bits, IMAGE_WEIGHT_BITS)
         for shape in folded_shapes(synapse):
             total += packed_length(math.prod(shape), width) + 8 * shape[0]
     return total
 
 
-def _at_boundary(graph: Graph, node: Synapse) -> bool:
-    reads_image = isinstance(graph.by_name[node.inputs[0]], Input)
-    readers = graph.consumers[node.name]
-    return reads_image or any(isinstance(reader, Output | MaskProduct) for reader in readers)
+def _kernel_bits(graph: Graph, node: Synapse, bits: int, image_bits: int) -> int:
+    if isinstance(graph.by_name[node.inputs[0]], Input):
+        return image_bits
+    is_last = any(isinstance(r, Output | MaskProduct) for r in graph.consumers[node.name])
+    return _BOUNDARY_BITS if is_last else bits
 
 
 def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:

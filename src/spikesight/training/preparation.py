@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -11,6 +12,8 @@ from accelerate.state import AcceleratorState, GradientState
 from spikesight.errors import UserError
 from spikesight.models import MaskedAutoencoder, SpikingModel
 from spikesight.passes import quantize
+from spikesight.passes.quantization import quantize_like
+from spikesight.pretrained import read_recipe
 from spikesight.registry import create_model
 from spikesight.training.config import TrainConfig
 from spikesight.training.precision import Precision, choose_precision, warn_if_emulated
@@ -47,7 +50,7 @@ def build_accelerator(
 
 
 def build_model(
-    config: TrainConfig, classes: int, channels: int, *, filled: bool = True
+    config: TrainConfig, classes: int, channels: int, *, resumed: Path | None = None
 ) -> tuple[SpikingModel, list[str]]:
     """The model before its first update.
 
@@ -55,8 +58,8 @@ def build_model(
         config: The run.
         classes: Classes of the data.
         channels: Channels of its images.
-        filled: Whether model.weights are read; not where others take their place anyway, as when a
-            run goes on.
+        resumed: Saved model of a run that goes on: it says how weights are quantised, and its
+            weights, not model.weights, are to be filled in by the caller.
 
     Returns:
         The model, and what model.weights left fresh, as sentences.
@@ -87,10 +90,13 @@ def build_model(
     )
     if config.task == "masked_image":
         model = MaskedAutoencoder(model, config.masked_image)
-    source = wanted.weights if filled else None
-    saved = None if source is None else saved_quantization(wanted)
+    source = wanted.weights if resumed is None else None
+    if resumed is not None:
+        saved = read_recipe(resumed).quantization
+    else:
+        saved = None if source is None else saved_quantization(wanted)
     if saved is not None:
-        quantize(model, **saved)
+        quantize_like(model, saved)
     fresh = [] if source is None else start_from(model, source)
     if wanted.bits is not None and saved is None:
         quantize(model, wanted.bits, wanted.recipe, wanted.power_of_two)

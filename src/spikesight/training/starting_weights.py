@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from spikesight.files.tensors import read_tensors
 from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
+from spikesight.models.base import Quantization
 from spikesight.pretrained import RecipeFile, read_recipe
 from spikesight.training.config import ModelConfig
 from spikesight.training.run_folder import resolve_model_folder
@@ -57,7 +57,7 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
     return [f"fresh classifier, its size differs from the saved one: {fresh}"] if fresh else []
 
 
-def saved_quantization(wanted: ModelConfig) -> dict[str, Any] | None:
+def saved_quantization(wanted: ModelConfig) -> Quantization | None:
     """How the model to start from is quantised; None if it is not.
 
     Args:
@@ -75,14 +75,11 @@ def saved_quantization(wanted: ModelConfig) -> dict[str, Any] | None:
             f"model.weights={folder} holds packed weights, which cannot be trained on; pass the "
             "folder of the run that they were packed from"
         )
-    saved: dict[str, Any] | None = None
-    if described is not None and described.quantization is not None:
-        known = described.quantization
-        saved = {**known, "power_of_two": known.get("power_of_two", False)}
+    saved = None if described is None else described.quantization
     if saved is not None:
-        asked = {name: getattr(wanted, name) for name in ("bits", "recipe", "power_of_two")}
-        if asked != saved:
-            options = " ".join(f"model.{name}={value}" for name, value in saved.items())
+        known = {name: saved.get(name, False) for name in ("bits", "recipe", "power_of_two")}
+        if known != {name: getattr(wanted, name) for name in known}:
+            options = " ".join(f"model.{name}={value}" for name, value in known.items())
             raise ValueError(
                 f"model.weights={wanted.weights} is quantised otherwise than asked for; pass "
                 f"{options}, or the folder of the unquantised model"

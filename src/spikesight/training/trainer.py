@@ -111,8 +111,9 @@ class Trainer:
         self.updates = self.updates_per_epoch * config.epochs
 
         seed_everything(config.seed)
+        resumed = self.folder / "last" if self.resuming else None
         self.model, fresh = build_model(
-            config, self.task.classes, self.task.channels, filled=not self.resuming
+            config, self.task.classes, self.task.channels, resumed=resumed
         )
         check_batch(config, self.model, self.batch_size)
         for note in (self._shrinking(), self._shortening(), *fresh):
