@@ -1,4 +1,4 @@
-"""Networks drawn at random compute the same in every form, for every number of threads and shape."""
+"""Networks drawn at random compute the same in every form, with any threads and shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 
-from tests.deployment.random_networks import case, drawn, search  # noqa: E402
+from tests.deployment.random_networks import case, drawn, search
 
 
 @pytest.mark.parametrize("seed", [4, 9])
