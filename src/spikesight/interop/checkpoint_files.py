@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikesight.errors import FileError
 from spikesight.files.names import show
-from spikesight.pretrained import read_tensors
+from spikesight.files.tensors import read_tensors
 
 # Under which names training scripts save the weights, the most usual first; moving averages last.
 _ENTRIES = (
