@@ -29,18 +29,20 @@ def verify_command(
     images: int = 16,
     precision: Literal["float64", "float32"] = "float64",
     against: str = "spikes",
+    photos: Path | None = None,
 ) -> None:
     """Proves a model equal to its T x D binary spikes, layer by layer.
 
     Args:
         model: Folder of a run, or its best/ or last/; or a .spk file, whose integers must equal its
             spikes and its exports.
-        run: Folder of the run whose images are used; needed with a .spk file.
+        run: Folder of the run whose images are used; the model's own if omitted.
         data: Fields of the data configuration that differ from training: --data.path=… and so on.
         split: Which images to compare on.
         images: Number of images.
         precision: Arithmetic of a run's comparison; in float32 a rounding error can flip a spike.
         against: For a .spk file, any of spikes, onnx and openvino, separated by commas.
+        photos: A photo or recording, or a folder of them, to take instead; without labels.
     """
     import torch
 
@@ -51,10 +53,10 @@ def verify_command(
     from spikesight.training.validation import sample_images
 
     if model.is_file():
-        net, x = network_and_images(model, run, data, split, images)
+        net, x = network_and_images(model, run, data, split, images, photos)
         verify_deployed(net, x, against)
         return
-    x = sample_images(run or model, data, images, split)
+    x = sample_images(run or model, data, images, split, photos)
     result = verify(load(resolve_model_folder(model)), x, dtype=getattr(torch, precision))
     print(result.table())
     if not result.equal:
@@ -68,16 +70,18 @@ def energy_command(
     split: Split = "validation",
     images: int = 256,
     html: Path | None = None,
+    photos: Path | None = None,
 ) -> None:
     """Counts the synaptic operations of a network on real images, and their energy.
 
     Args:
         model: Folder of a run, or its best/ or last/; or a .spk file.
-        run: Folder of the run whose images are used; needed with a .spk file.
+        run: Folder of the run whose images are used; the model's own if omitted.
         data: Fields of the data configuration that differ from training: --data.path=… and so on.
         split: Which images to average over.
         images: Number of images.
         html: Also write the report as one self-contained page.
+        photos: A photo or recording, or a folder of them, to take instead; without labels.
     """
     from spikesight.deployment.network_energy import energy
     from spikesight.deployment_commands import network_and_images
@@ -89,9 +93,9 @@ def energy_command(
         place_for_file(html, "html", (".html", ".htm"))
     network: SpikingModel | Deployed
     if model.is_file():
-        network, x = network_and_images(model, run, data, split, images)
+        network, x = network_and_images(model, run, data, split, images, photos)
     else:
-        x = sample_images(run or model, data, images, split)
+        x = sample_images(run or model, data, images, split, photos)
         network = load(resolve_model_folder(model))
     report = energy(network, x.split(64))
     print(report.table())
@@ -243,7 +247,7 @@ def convert_command(
             raise UserError("entry and configuration are for checkpoints; pass --family too")
         model = load(folder)
         has_card = (folder / CARD).is_file()
-        card = describe(model, said, read_any_card(folder) if has_card else None)
+        card = describe(model, said, read_any_card(folder, trunks=True) if has_card else None)
     with replaced_folder(output) as new:
         model.save_pretrained(new, half=half, packed=packed)
         if family is None and said.empty and card is not None:

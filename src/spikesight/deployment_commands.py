@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from spikesight.deployment.network import Deployed
+    from spikesight.training.checkpoint import Card
 
 
 def deploy_command(
@@ -28,8 +29,12 @@ def deploy_command(
     weight_bits: int = 8,
     max_size: tuple[int, int] | None = None,
     accuracy: bool = True,
+    photos: Path | None = None,
 ) -> None:
     """Makes the integer network of a trained model, proves it and writes it as a .spk file.
+
+    Where the training data are not here, photos calibrate it as well; without any, the range of
+    pixels does, at a slightly lower accuracy.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
@@ -39,24 +44,38 @@ def deploy_command(
         images: Number of images to calibrate on.
         weight_bits: Bits of a weight, 2 to 8.
         max_size: Largest height and width of an input; those of the training images if omitted.
-        accuracy: Whether to measure both networks on the whole split; classifiers only.
+        accuracy: Whether to measure both networks on the whole split, if it is here; classifiers
+            only.
+        photos: A photo or recording, or a folder of them, to calibrate on instead; without labels.
     """
+    from dataclasses import replace
+
     from spikesight.deployment.deploying import deploy
     from spikesight.pretrained import load
-    from spikesight.training.run_folder import resolve_model_folder, saved_task
-    from spikesight.training.validation import sample_images
+    from spikesight.training.calibration_inputs import calibration_inputs
+    from spikesight.training.checkpoint import Card
+    from spikesight.training.run_folder import resolve_model_folder
+    from spikesight.training.scene_card import read_any_card
+    from spikesight.training.validation import data_is_here
 
     place_for_file(output, "output", (".spk",))
     folder = resolve_model_folder(folder)
     model = load(folder)
-    x = sample_images(folder, data, images, split)
-    net = deploy(model, x[:1], max_size, x.split(64), weight_bits)
+    x, real = calibration_inputs(folder, data, images, split, photos)
+    card = read_any_card(folder)
+    net = deploy(model, x, max_size, x.split(64) if real else None, weight_bits)
+    net.card = replace(card, data=None, metrics=None).text()
     result = net.verify(x[:16], against=("spikes", "training"))
     print(result.table())
     if not result.equal:
         raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
-    if accuracy and saved_task(folder) == "classification":
-        print(_accuracies(folder, data, split, {"trained": model.eval(), "deployed": net}))
+    if not real:
+        print(
+            "the training data are not here, so the range of pixels calibrates the network; "
+            "--photos=FOLDER with any photos like them does it better"
+        )
+    elif accuracy and isinstance(card, Card) and (data or data_is_here(card)):
+        print(_accuracies(card, data, split, {"trained": model.eval(), "deployed": net}))
     net.save(output)
     print(f"{output.stat().st_size:,} bytes in {show(output)}")
 
@@ -81,19 +100,21 @@ def audit_command(
     data: dict[str, Any] | None = None,
     split: Split = "validation",
     images: int = 64,
+    photos: Path | None = None,
 ) -> None:
     """Classes every operation of a deployed network and says whether it is spike-driven.
 
     Args:
         model: A .spk file, or the folder of a run, which is deployed for the audit.
-        run: Folder of the run whose images are used; needed with a .spk file.
+        run: Folder of the run whose images are used; the model's own if omitted.
         data: Fields of the data configuration that differ from training: --data.path=… and so on.
         split: Which images to average over.
         images: Number of images.
+        photos: A photo or recording, or a folder of them, to take instead; without labels.
     """
     from spikesight.deployment.audit_report import audit
 
-    net, x = network_and_images(model, run, data, split, images)
+    net, x = network_and_images(model, run, data, split, images, photos)
     print(audit(net, x.split(64)).table())
 
 
@@ -154,7 +175,12 @@ def bench_command(
 
 
 def network_and_images(
-    model: Path, run: Path | None, data: dict[str, Any] | None, split: Split, images: int
+    model: Path,
+    run: Path | None,
+    data: dict[str, Any] | None,
+    split: Split,
+    images: int,
+    photos: Path | None = None,
 ) -> tuple[Deployed, Tensor]:
     """A deployed network and normalised images for it.
 
@@ -164,26 +190,22 @@ def network_and_images(
         data: Fields of the data configuration that differ from training.
         split: Which images.
         images: Number of images.
+        photos: A photo or recording, or a folder of them, to take instead.
     """
     from spikesight.deployment.deploying import deploy
     from spikesight.deployment.network import Deployed
     from spikesight.pretrained import load
-    from spikesight.training.run_folder import resolve_model_folder
+    from spikesight.training.any_form import resolve_model
     from spikesight.training.validation import sample_images
 
-    if model.is_file():
-        if run is None:
-            raise ValueError(
-                f"{model} holds no images; pass --run=FOLDER with the run that it was made from"
-            )
-        return Deployed.load(model), sample_images(run, data, images, split)
-    folder = resolve_model_folder(model)
-    x = sample_images(run or folder, data, images, split)
-    return deploy(load(folder), x), x
+    place = resolve_model(model)
+    net = Deployed.load(place) if place.is_file() else None
+    x = sample_images(run or place, data, images, split, photos)
+    return net or deploy(load(place), x), x
 
 
 def _accuracies(
-    folder: Path,
+    card: Card,
     data: dict[str, Any] | None,
     split: Split,
     networks: dict[str, Callable[[Tensor], Tensor]],
@@ -191,10 +213,8 @@ def _accuracies(
     import torch
 
     from spikesight.data import build_evaluation_loader
-    from spikesight.training.checkpoint import Card
     from spikesight.training.validation import data_of
 
-    card = Card.read(folder)
     loader = build_evaluation_loader(data_of(card, data), 128, card.preprocessing, split)
     right, total = dict.fromkeys(networks, 0), 0
     with torch.inference_mode():

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from spikesight.deployment.spk_file import SpkError, read_spk
+from spikesight.errors import UserError
+from spikesight.training.scene_card import read_any_card
 from tests.deployment.spk_files import (
     Parts,
     difference,
@@ -81,6 +83,21 @@ def test_a_newer_version_says_so(tmp_path: Path) -> None:
         path.write_bytes(put_together(parts))
         with pytest.raises(SpkError, match=r"written by a newer version .*; upgrade spikesight"):
             read_spk(path)
+
+
+@pytest.mark.parametrize("card", ["", "[", "[]", "{}", '{"task": 3}', "{" * 10**5, '{"data": NaN}'])
+def test_a_hostile_card_is_named_where_it_is_used(card: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.spk"
+    parts = take_apart(least_file(1))
+    parts.metadata["card"] = card
+    path.write_bytes(put_together(parts))
+    read_spk(path)
+    with pytest.raises(UserError, match=r"net\.spk"):
+        read_any_card(path)
+    parts.metadata["card"] = 3
+    path.write_bytes(put_together(parts))
+    with pytest.raises(SpkError, match="its metadata are"):
+        read_spk(path)
 
 
 Edit = Callable[[Parts], object]

@@ -44,7 +44,7 @@ def test_a_bare_model_becomes_usable(here: Path, capsys: pytest.CaptureFixture[s
     assert main(["predict", "out", "photos", "--output=g.csv", "--device=cpu"]) == 0
     capsys.readouterr()
     assert main(["val", "out"]) == 2
-    assert "knows no data; pass --data.path=FOLDER" in capsys.readouterr().err
+    assert "or --data.path=FOLDER with one folder of photos" in capsys.readouterr().err
     assert main(["val", "out", "--data.path=photos", "--split=all"]) == 0
     assert "on 6 images" in capsys.readouterr().out
     words = ["--data.path=photos", "--split=all"]

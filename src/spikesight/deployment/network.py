@@ -42,10 +42,15 @@ class Deployed:
     Args:
         graph: The network.
         training: What it was made from, if that is at hand.
+        card: How its inputs are prepared and what its classes are called, as run.json says it,
+            if that is known.
     """
 
-    def __init__(self, graph: IntegerGraph, training: Training | None = None) -> None:
+    def __init__(
+        self, graph: IntegerGraph, training: Training | None = None, card: str | None = None
+    ) -> None:
         self.graph = graph
+        self.card = card
         self.training = training
         self._executor = IntegerExecutor(graph)
 
@@ -193,7 +198,7 @@ class Deployed:
         from spikesight.deployment.spk_file import write_spk
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_spk(self.graph, path)
+        write_spk(self.graph, path, self.card)
 
     @staticmethod
     def load(path: str | Path) -> Deployed:
@@ -203,9 +208,9 @@ class Deployed:
             FileNotFoundError: If there is no such file.
             SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
         """
-        from spikesight.deployment.spk_file import read_spk
+        from spikesight.deployment.spk_file import read_spk, read_spk_card
 
-        return Deployed(read_spk(path))
+        return Deployed(read_spk(path), card=read_spk_card(path))
 
     def export(
         self, path: str | Path, size: tuple[int, int] | None = None, *, frames: bool = False

@@ -2,14 +2,18 @@
 
 The tensors are the packed weights (a bit stream, uint8) and the other integers in the smallest
 dtype that holds them, each named node.field. The metadata hold "format", "version", "graph" (the
-nodes as JSON) and "sha256", the checksum of all bytes of the file with its own digits as zeros.
+nodes as JSON) and "sha256", the checksum of all bytes of the file with its own digits as zeros;
+and, where it is known, "card": how inputs are prepared and what the classes are called (the
+content of run.json), which the network itself does not depend on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors.torch
 import torch
@@ -29,6 +33,7 @@ from spikesight.errors import UserError
 from spikesight.files.replacing import replaced_file
 from spikesight.graph.integer_vocabulary import IntegerGraph
 
+T = TypeVar("T")
 SPK_VERSION = 1
 
 _FORMAT = "spikesight.spk"
@@ -44,20 +49,22 @@ _DTYPES = {
 }
 _MOST_FILE_BYTES = 2**30
 _MOST_HEADER_BYTES = 2**22
+_KEYS = {"format", "version", "graph", "sha256"}
 
 
 class SpkError(UserError):
     """A .spk file is damaged, hostile, of a newer version or cannot be written."""
 
 
-def write_spk(graph: IntegerGraph, path: str | Path) -> None:
+def write_spk(graph: IntegerGraph, path: str | Path, card: str | None = None) -> None:
     """Writes a network as one file, which takes the place of an older one whole or not at all.
 
-    Equal networks give equal bytes.
+    Equal networks with equal cards give equal bytes.
 
     Args:
         graph: The network.
         path: The file; its folder must exist.
+        card: What run.json says of its inputs and classes, if it is known.
 
     Raises:
         SpkError: If the network is not one that `read_spk` would accept; says why.
@@ -65,7 +72,7 @@ def write_spk(graph: IntegerGraph, path: str | Path) -> None:
     path = Path(path)
     try:
         text, tensors = describe(graph)
-        data = _wrap(text, tensors)
+        data = _wrap(text, tensors, card)
         _check_size(len(data))
         _read(data)
     except FaultError as fault:
@@ -87,14 +94,33 @@ def read_spk(path: str | Path) -> IntegerGraph:
         FileNotFoundError: If there is no such file.
         SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
     """
-    path = Path(path)
+    return _read_file(Path(path), _read)
+
+
+def read_spk_card(path: str | Path) -> str | None:
+    """What a .spk file says of its inputs and classes, as run.json does.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The text; None if the file was written without.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
+    """
+    return _read_file(Path(path), lambda data: _unwrap(data)[2])
+
+
+def _read_file(path: Path, read: Callable[[bytes], T]) -> T:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; pass the path of a .spk file")
     try:
         if not path.is_file():
             raise FaultError("it is not a file", "pass the path of a .spk file")
         _check_size(path.stat().st_size)
-        return _read(path.read_bytes())
+        return read(path.read_bytes())
     except FaultError as fault:
         raise SpkError(f"{path} cannot be read: {fault}") from None
 
@@ -105,7 +131,7 @@ def _check_size(size: int) -> None:
 
 
 def _read(data: bytes) -> IntegerGraph:
-    text, tensors = _unwrap(data)
+    text, tensors, _ = _unwrap(data)
     graph = build(text, tensors)
     try:
         check_network(graph)
@@ -114,7 +140,7 @@ def _read(data: bytes) -> IntegerGraph:
     return graph
 
 
-def _wrap(text: str, tensors: dict[str, Tensor]) -> bytes:
+def _wrap(text: str, tensors: dict[str, Tensor], card: str | None) -> bytes:
     """The bytes of a safetensors file; the library's own order of metadata is random."""
     metadata = {
         "format": _FORMAT,
@@ -122,6 +148,8 @@ def _wrap(text: str, tensors: dict[str, Tensor]) -> bytes:
         "graph": text,
         "sha256": _NO_DIGEST,
     }
+    if card is not None:
+        metadata["card"] = card
     header: dict[str, object] = {"__metadata__": metadata}
     parts: list[bytes] = []
     position = 0
@@ -142,8 +170,8 @@ def _wrap(text: str, tensors: dict[str, Tensor]) -> bytes:
     return data[:at] + digest.encode() + data[at + len(digest) :]
 
 
-def _unwrap(data: bytes) -> tuple[str, dict[str, Tensor]]:
-    """The JSON text and the tensors of a file that is whole."""
+def _unwrap(data: bytes) -> tuple[str, dict[str, Tensor], str | None]:
+    """The JSON text, the tensors and the card of a file that is whole."""
     if not data:
         raise FaultError("it is empty", DAMAGED)
     size = int.from_bytes(data[:8], "little")
@@ -162,7 +190,8 @@ def _unwrap(data: bytes) -> tuple[str, dict[str, Tensor]]:
     at, digest = _checksum(data, size)
     if data[at : at + len(digest)] != digest.encode():
         raise FaultError("its checksum differs: it is damaged or cut off", DAMAGED)
-    if metadata.keys() != {"format", "version", "graph", "sha256"}:
+    card = metadata.get("card")
+    if metadata.keys() - {"card"} != _KEYS or not isinstance(card, str | None):
         raise FaultError(f"its metadata are {short(sorted(metadata))}")
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES.values():
@@ -171,7 +200,7 @@ def _unwrap(data: bytes) -> tuple[str, dict[str, Tensor]]:
         tensors = safetensors.torch.load(data)
     except SafetensorError as error:
         raise FaultError(f"it is no valid safetensors file ({error})") from None
-    return metadata["graph"], tensors
+    return metadata["graph"], tensors, card
 
 
 def _checksum(data: bytes, header_size: int) -> tuple[int, str]:

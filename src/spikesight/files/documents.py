@@ -89,6 +89,13 @@ def read_json(
     return _guarded(parse, name, remedy, error)
 
 
+def parse_json(
+    text: str, kind: type[T], name: str, *, remedy: str, error: type[UserError] = FileError
+) -> T:
+    """Is `read_json` for text from within another file, which messages call `name`."""
+    return _guarded(lambda: _converted(_parse_json(text), kind), name, remedy, error)
+
+
 def read_yaml(
     path: Path, kind: type[T], *, remedy: str = "correct it", error: type[UserError] = FileError
 ) -> T:

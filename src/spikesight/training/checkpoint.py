@@ -22,6 +22,7 @@ from spikesight.training.kinds import FIGURES
 from spikesight.training.run_folder import (
     CARD,
     CardLike,
+    card_name,
     describe_task,
     read_card,
     saved_task,
@@ -146,7 +147,7 @@ class Card:
             kind = EventPreprocessing
             del steps["kind"]
         file: Any = _CardFile
-        card = check(content, file[kind, FIGURES[task]], str(folder / CARD), remedy=COPY_AGAIN)
+        card = check(content, file[kind, FIGURES[task]], card_name(folder), remedy=COPY_AGAIN)
         return cls(
             card.data,
             card.preprocessing,

@@ -62,11 +62,13 @@ def val_command(
     limit_batches: int | None = None,
     view: dict[str, Any] | None = None,
     pictures: Path | None = None,
+    run: Path | None = None,
 ) -> None:
     """Measures a trained model: top-1; mean IoU; panoptic quality; or loss at hidden patches.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        folder: Folder of a run, or its best/ or last/; a packed or converted folder; or a .spk
+            file.
         data: Fields of the data (or scenes) configuration that differ from training:
             --data.path=…, --data.format=tar and so on.
         split: "validation" (the same images as in training), "test", or "all" images of a set
@@ -79,29 +81,43 @@ def val_command(
         view: How photos are shown to a segmenter, where it differs from training:
             --view.mode=slide, --view.scales=[0.75,1,1.25], --view.flip=true.
         pictures: Folder for pictures of a segmenter's queries and sampling points.
+        run: Folder of the run whose data and preprocessing are used; the model's own if omitted.
     """
+    from spikesight.training.any_form import card_of
     from spikesight.training.neuron_checks import silence_report
-    from spikesight.training.run_folder import resolve_model_folder, saved_task
+    from spikesight.training.run_folder import saved_task
     from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
     from spikesight.training.segmenter_pictures import draw_segmenter
     from spikesight.training.validation import validate, validate_masked_images, validate_segmenter
 
-    task = saved_task(resolve_model_folder(folder))
+    task = saved_task(card_of(folder, run))
     drawn: list[Path] = []
     if task in ("classification", "masked_image"):
         if view is not None or pictures is not None:
             raise ValueError(f"view and pictures are for segmenters and {folder} is none")
-        measure = validate if task == "classification" else validate_masked_images
-        figures: Figures = measure(
-            folder, data, split, batch_size or 128, precision, device, limit_batches
-        )
+        size = batch_size or 128
+        figures: Figures
+        if task == "classification":
+            figures = validate(folder, data, split, size, precision, device, limit_batches, run)
+        else:
+            figures = validate_masked_images(
+                folder, data, split, size, precision, device, limit_batches
+            )
     else:
         if pictures is not None:
             place_for_folder(pictures, "pictures")
         if pictures is not None and os.environ.get("RANK", "0") == "0":
-            drawn = draw_segmenter(folder, pictures, data, split)
+            drawn = draw_segmenter(folder, pictures, data, split, run=run)
         figures = validate_segmenter(
-            folder, data, split, batch_size or 8, precision, device, limit_batches, view
+            folder,
+            data,
+            split,
+            batch_size or 8,
+            precision,
+            device,
+            limit_batches,
+            view,
+            run=run,
         )
     if os.environ.get("RANK", "0") != "0":
         return
@@ -136,13 +152,15 @@ def predict_command(
     view: dict[str, Any] | None = None,
     every: int = 1,
     table: Path | None = None,
+    run: Path | None = None,
 ) -> None:
     """Shows what a model sees in pictures: guesses, or segments drawn over photos and videos.
 
     Pictures that predict wrote itself are no inputs.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        folder: Folder of a run, or its best/ or last/; a packed or converted folder; or a .spk
+            file.
         images: Image files (videos too, for a segmenter; recordings, for a model that learned from
             events), and folders that are searched for them.
         output: PNG file of a contact sheet to write, with a GIF of each recording beside it; for a
@@ -156,13 +174,16 @@ def predict_command(
         every: Of a video take every so-manieth frame.
         table: Also write a table, .csv or .json: the guesses for each picture, or a segmenter's
             segments with their classes, areas and boxes.
+        run: Folder of the run whose card says how inputs are prepared and what the classes are
+            called; the model's own if omitted.
     """
+    from spikesight.training.any_form import card_of
     from spikesight.training.prediction import SHEET_ENDINGS, predict
     from spikesight.training.prediction_tables import TABLE_ENDINGS
-    from spikesight.training.run_folder import resolve_model_folder, saved_task
+    from spikesight.training.run_folder import saved_task
     from spikesight.training.segmentation_prediction import segment_files
 
-    classifies = saved_task(resolve_model_folder(folder)) == "classification"
+    classifies = saved_task(card_of(folder, run)) == "classification"
     pictures: Path | None = output or Path("predictions.png" if classifies else "predictions")
     if output is not None and output.suffix.lower() in TABLE_ENDINGS:
         if table is not None:
@@ -173,11 +194,12 @@ def predict_command(
     if classifies:
         if pictures is not None:
             place_for_file(pictures, "output", SHEET_ENDINGS)
-        _guess(predict(folder, images, batch_size, device, on_corrupt, pictures), pictures, table)
+        guesses = predict(folder, images, batch_size, device, on_corrupt, pictures, run)
+        _guess(guesses, pictures, table)
         return
     if pictures is not None:
         place_for_folder(pictures, "output")
-    written = segment_files(folder, images, pictures, view, every, device, on_corrupt, table)
+    written = segment_files(folder, images, pictures, view, every, device, on_corrupt, table, run)
     if not written:
         raise ValueError("none of the files could be read")
     for result in written:

@@ -17,10 +17,9 @@ from spikesight.data.decoding import decode, read_image_file
 from spikesight.data.events import draw_frames
 from spikesight.files.names import show, show_path
 from spikesight.files.own_pictures import OWN_MARK
-from spikesight.pretrained import load
+from spikesight.training.any_form import card_of, load_any
 from spikesight.training.checkpoint import Card
 from spikesight.training.preparation import build_accelerator
-from spikesight.training.run_folder import resolve_model_folder
 
 _GUESSES = 5
 _COLUMNS = 4
@@ -55,17 +54,20 @@ def predict(
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
     sheet: Path | None = None,
+    run: Path | None = None,
 ) -> list[Prediction]:
     """Guesses what pictures or recordings show.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
         images: Image files (recordings, if the model learned from events), and folders that are
             searched for them.
         batch_size: Images per forward pass.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable image ends the call or is left out.
         sheet: A picture that is going to be written, which is no input.
+        run: Folder of the run whose card says how inputs are prepared and what the classes are
+            called; the model's own if omitted.
 
     Returns:
         One prediction per picture; pictures that predict wrote are left out.
@@ -74,11 +76,10 @@ def predict(
         FileNotFoundError: If there is no trained model.
         ValueError: If a picture or folder cannot be read.
     """
-    model_folder = resolve_model_folder(folder)
-    preprocessing = Card.read(model_folder).preprocessing
+    preprocessing = Card.read(card_of(folder, run)).preprocessing
     accelerator = build_accelerator(device=device)
     reader = PredictionImages(images, preprocessing, batch_size, on_corrupt, sheet)
-    model = load(model_folder).to(accelerator.device)
+    model = load_any(folder).to(accelerator.device)
     predictions = []
     for files, batch in reader:
         probabilities = model(batch.to(accelerator.device)).float().softmax(1).cpu()

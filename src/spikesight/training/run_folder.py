@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, get_args
 
 from spikesight.errors import UserError
-from spikesight.files.documents import read_json, shortened
+from spikesight.files.documents import parse_json, read_json, shortened
 from spikesight.files.tensors import COPY_AGAIN
 from spikesight.models import SpikingModel
 from spikesight.pretrained import RecipeFile, read_recipe
@@ -33,18 +33,30 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The content of run.json.
 
     Args:
-        folder: Folder of a model.
+        folder: Folder of a model, or a .spk file that holds its card.
 
     Raises:
         FileNotFoundError: If the folder has none.
         UserError: If it is damaged.
     """
+    if folder.is_file():
+        from spikesight.deployment.spk_file import read_spk_card
+
+        text = read_spk_card(folder)
+        if text is not None:
+            return parse_json(text, dict[str, Any], str(folder), remedy=COPY_AGAIN)
+        raise UserError(f"{folder} holds no card; pass --run=FOLDER")
     path = folder / CARD
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} has no {CARD}; pass a folder that training wrote, such as run/best"
         )
     return read_json(path, dict[str, Any], remedy=COPY_AGAIN)
+
+
+def card_name(folder: Path) -> str:
+    """What messages call the card of a model."""
+    return str(folder if folder.is_file() else folder / CARD)
 
 
 def saved_task(folder: Path) -> TaskName:
@@ -60,7 +72,7 @@ def saved_task(folder: Path) -> TaskName:
     task: TaskName = read_card(folder).get("task", "classification")
     if task not in get_args(TaskName):
         raise UserError(
-            f"{folder / CARD}: task: {shortened(repr(task))} is none of "
+            f"{card_name(folder)}: task: {shortened(repr(task))} is none of "
             f"{', '.join(get_args(TaskName))}; {COPY_AGAIN}"
         )
     return task

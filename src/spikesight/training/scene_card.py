@@ -17,7 +17,7 @@ from spikesight.training.checkpoint import Card
 from spikesight.training.config import TaskName, from_mapping, merge
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
-from spikesight.training.run_folder import CARD, describe_task, read_card, saved_task
+from spikesight.training.run_folder import CARD, card_name, describe_task, read_card, saved_task
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class SceneCard:
                 "of one"
             )
         file: Any = _CardFile
-        kind, name = file[FIGURES[task]], str(folder / CARD)
+        kind, name = file[FIGURES[task]], card_name(folder)
         card = check(read_card(folder), kind, name, remedy=COPY_AGAIN)
         return cls(
             task,
@@ -118,15 +118,18 @@ class _CardFile(msgspec.Struct, Generic[FiguresT], forbid_unknown_fields=True):
     precision: Literal["no", "bf16", "fp16"] | None = None
 
 
-def read_any_card(folder: Path) -> Card | SceneCard:
-    """The card of a model, whatever it was trained for.
+def read_any_card(folder: Path, *, trunks: bool = False) -> Card | SceneCard:
+    """The card of a classifier or a segmenter.
 
     Args:
-        folder: Folder of a model.
+        folder: Folder of a model, or a .spk file.
+        trunks: Whether pre-trained trunks are taken too.
 
     Raises:
         FileNotFoundError: If it has none.
-        UserError: If it is damaged.
+        UserError: If it is damaged or of another task.
     """
     task = saved_task(folder)
-    return SceneCard.read(folder) if task in ("semantic", "panoptic") else Card.read(folder, task)
+    if task in ("semantic", "panoptic"):
+        return SceneCard.read(folder)
+    return Card.read(folder, task if trunks else "classification")

@@ -37,11 +37,10 @@ from spikesight.files.own_pictures import OWN_MARK, is_own_picture
 from spikesight.files.walking import find_files
 from spikesight.files.writing import distinct_stems
 from spikesight.inference import View, class_map, panoptic_truths, photo_scores
-from spikesight.pretrained import load
 from spikesight.reports.overlays import class_index_image, draw_overlay
+from spikesight.training.any_form import card_of, load_any
 from spikesight.training.prediction_tables import SegmentRow, segment_rows, write_segments
 from spikesight.training.preparation import build_accelerator
-from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.scene_card import SceneCard
 from spikesight.training.segmentation_evaluation import build_view
 
@@ -105,6 +104,7 @@ def segment_files(
     device: Literal["auto", "cpu"] = "auto",
     on_corrupt: Literal["stop", "skip"] = "stop",
     table: Path | None = None,
+    run: Path | None = None,
 ) -> list[SegmentedFile]:
     """Segments photos and videos and writes what it sees.
 
@@ -114,7 +114,7 @@ def segment_files(
     format. Of files of one name all but the first get a number behind it.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
         files: Photos, videos, and folders that are searched for them.
         output: Folder to write to; what is in it is not searched. None writes no pictures.
         view: Fields of the view that differ from training.
@@ -122,6 +122,8 @@ def segment_files(
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable file ends the call or is left out.
         table: Also write one row per segment to this file, .csv or .json.
+        run: Folder of the run whose card says how inputs are prepared and what the classes are
+            called; the model's own if omitted.
 
     Returns:
         What was written, in the order of the files.
@@ -132,11 +134,10 @@ def segment_files(
     """
     if every < 1:
         raise ValueError(f"every is {every}; pass 1 or more")
-    model_folder = resolve_model_folder(folder)
-    card = SceneCard.read(model_folder)
+    card = SceneCard.read(card_of(folder, run))
     accelerator = build_accelerator(device=device)
     found = [file for path in files for file in _find(path, output)]
-    model = load(model_folder).to(accelerator.device)
+    model = load_any(folder).to(accelerator.device)
     looking = build_view(model, card.preprocessing, card.seen(view or {}))
     segmenter = _Segmenter(looking, card, accelerator.device)
     panoptic = None

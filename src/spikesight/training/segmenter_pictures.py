@@ -16,12 +16,13 @@ from spikesight.attention.deformable_sampling import DeformableSampling
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import CorruptImageError
 from spikesight.data.segmentation import SceneSource, part_of, read_scenes
+from spikesight.deployment.deployed_model import DeployedModel
+from spikesight.files.names import show
 from spikesight.inference import View, ViewConfig, enlarged, single_view
 from spikesight.models.spike_fpn import SpikeFPN
-from spikesight.pretrained import load
 from spikesight.reports.segmenter_pictures import draw_query_masks, draw_sampling_points
+from spikesight.training.any_form import card_of, load_any
 from spikesight.training.preparation import build_accelerator
-from spikesight.training.run_folder import resolve_model_folder
 from spikesight.training.scene_card import SceneCard
 from spikesight.training.segmentation_evaluation import build_view
 from spikesight.training.validation import Split, scenes_of
@@ -36,6 +37,7 @@ def draw_segmenter(
     scenes: dict[str, Any] | None = None,
     split: Split = "validation",
     photos: int = 100,
+    run: Path | None = None,
 ) -> list[Path]:
     """Draws the mean mask of every query and where deformable attention samples.
 
@@ -46,6 +48,8 @@ def draw_segmenter(
         scenes: Fields of the scene configuration that differ from training; evaluation_size too.
         split: "validation", or "test" where the data set has masks for it.
         photos: Largest number of photos whose masks are averaged.
+        run: Folder of the run whose card says how inputs are prepared and what the classes are
+            called; the model's own if omitted.
 
     Returns:
         The pictures.
@@ -54,15 +58,17 @@ def draw_segmenter(
         FileNotFoundError: If there is no trained model.
         ValueError: If the scenes cannot be used, or the model has no queries.
     """
-    model_folder = resolve_model_folder(folder)
-    card = SceneCard.read(model_folder)
+    card = SceneCard.read(card_of(folder, run))
     config = scenes_of(card, scenes)
     preprocessing = replace(card.preprocessing, evaluation_size=config.evaluation_size)
     accelerator = build_accelerator()
-    model = load(model_folder).to(accelerator.device)
-    if isinstance(model, SpikeFPN):
+    model = load_any(folder).to(accelerator.device)
+    per_pixel = isinstance(model, SpikeFPN) or (
+        isinstance(model, DeployedModel) and len(model.net.graph.outputs) == 1
+    )
+    if per_pixel:
         raise ValueError(
-            f"{model_folder}: pictures show queries, and this model gives every pixel a class; "
+            f"{show(folder)}: pictures show queries, and this model gives every pixel a class; "
             "leave pictures out"
         )
     view = build_view(model, preprocessing, ViewConfig())

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikesight.data import DataConfig, build_evaluation_loader, build_loaders
 from spikesight.data.batches import report_skipped
 from spikesight.data.config import Split as Split
+from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.prediction import find_images
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.segmentation import (
     SceneConfig,
@@ -21,12 +23,14 @@ from spikesight.data.segmentation import (
     build_scene_evaluation_loader,
     build_scene_loaders,
     part_of,
+    read_photo,
     read_scenes,
     sample_crop,
 )
 from spikesight.errors import UserError
-from spikesight.models import SpikingModel
+from spikesight.files.names import show
 from spikesight.pretrained import load
+from spikesight.training.any_form import card_of, load_any
 from spikesight.training.checkpoint import Card
 from spikesight.training.config import from_mapping, merge
 from spikesight.training.evaluation import Evaluation, evaluate
@@ -38,7 +42,7 @@ from spikesight.training.masked_image_evaluation import (
 from spikesight.training.precision import Precision
 from spikesight.training.preparation import build_accelerator
 from spikesight.training.run_folder import resolve_model_folder, saved_task
-from spikesight.training.scene_card import SceneCard
+from spikesight.training.scene_card import SceneCard, read_any_card
 from spikesight.training.segmentation_evaluation import (
     PanopticFigures,
     SemanticFigures,
@@ -49,7 +53,10 @@ from spikesight.training.segmentation_evaluation import (
 ConfigT = TypeVar("ConfigT")
 FiguresT = TypeVar("FiguresT", bound=Figures)
 _CROPS = 16  # per batch
-_NO_DATA = "the model was converted and knows no data; pass {}"
+_NO_DATA = (
+    "the model does not say where images are (a .spk file and a converted model do not); pass "
+    "--run=FOLDER with the run that it was made from, or {}"
+)
 
 
 def validate(
@@ -60,11 +67,12 @@ def validate(
     precision: Precision = "no",
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
+    run: Path | None = None,
 ) -> Evaluation:
     """Measures a trained classifier: top-1, top-5 and loss; with torchrun on several devices.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
         data: Fields of the data configuration that differ from training, such as the path and
             format of another set of images with the same classes.
         split: "validation" (the same images as in training), "test", or "all" images of a set
@@ -74,6 +82,7 @@ def validate(
             or "fp16".
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
+        run: Folder of the run whose data and preprocessing are used; its own if omitted.
 
     Returns:
         The figures.
@@ -82,14 +91,12 @@ def validate(
         FileNotFoundError: If there is no trained model.
         ValueError: If the data cannot be used or does not fit the model.
     """
-    model_folder = resolve_model_folder(folder)
-    return validate_model(
-        load(model_folder), model_folder, data, split, batch_size, precision, device, limit_batches
-    )
+    card, model = card_of(folder, run), load_any(folder)
+    return validate_model(model, card, data, split, batch_size, precision, device, limit_batches)
 
 
 def validate_model(
-    model: SpikingModel,
+    model: nn.Module,
     folder: Path,
     data: dict[str, Any] | None = None,
     split: Split = "validation",
@@ -128,12 +135,13 @@ def validate_segmenter(
     device: Literal["auto", "cpu"] = "auto",
     limit_batches: int | None = None,
     view: dict[str, Any] | None = None,
-    model: SpikingModel | None = None,
+    model: nn.Module | None = None,
+    run: Path | None = None,
 ) -> SemanticFigures | PanopticFigures:
     """Measures a trained segmenter: mean IoU, or panoptic quality.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
         scenes: Fields of the scene configuration that differ from training; evaluation_size too.
         split: "validation", or "test" where the data set has masks for it.
         batch_size: Photos per process and forward pass.
@@ -143,6 +151,7 @@ def validate_segmenter(
         limit_batches: Stop after so many batches.
         view: Fields of the view that differ from training.
         model: What is measured on its scenes, such as another form of it; itself if omitted.
+        run: Folder of the run whose scenes and preprocessing are used; its own if omitted.
 
     Returns:
         The figures of its task.
@@ -151,8 +160,7 @@ def validate_segmenter(
         FileNotFoundError: If there is no trained model.
         ValueError: If the scenes cannot be used or do not fit the model.
     """
-    model_folder = resolve_model_folder(folder)
-    card = SceneCard.read(model_folder)
+    card = SceneCard.read(card_of(folder, run))
     config = scenes_of(card, scenes)
     accelerator = build_accelerator(precision, device)
     preprocessing = _shown_at(card.preprocessing, config.evaluation_size)
@@ -165,7 +173,7 @@ def validate_segmenter(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    model = (load(model_folder) if model is None else model).to(accelerator.device)
+    model = (load_any(folder) if model is None else model).to(accelerator.device)
     shown = card.seen(view or {})
     measure = evaluate_panoptic if card.task == "panoptic" else evaluate_semantic
     with accelerator.autocast():
@@ -201,7 +209,7 @@ def validate_masked_images(
 
 def _measure_images(
     measure: Callable[..., FiguresT],
-    model: SpikingModel,
+    model: nn.Module,
     card: Card,
     data: dict[str, Any] | None,
     split: Split,
@@ -240,16 +248,18 @@ def sample_images(
     data: dict[str, Any] | None = None,
     count: int = 32,
     split: Split = "validation",
+    photos: Path | None = None,
 ) -> Tensor:
     """Evaluation images as a trained model takes them, spread evenly over the set.
 
     Photos of a segmenter are resized and cut in the centre to the size of its training crops.
 
     Args:
-        folder: Folder of a run, or its best/ or last/.
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
         data: Fields of the data (or scene) configuration that differ from training.
         count: Number of images; all if the set has fewer.
         split: As for `validate`.
+        photos: A photo (or recording) or a folder of them to take instead, without labels.
 
     Returns:
         Normalised images [count, C, H, W].
@@ -260,14 +270,39 @@ def sample_images(
     """
     if count < 1:
         raise ValueError(f"images is {count}; pass 1 or more")
-    model_folder = resolve_model_folder(folder)
-    if saved_task(model_folder) != "classification":
-        return _sample_photos(SceneCard.read(model_folder), data or {}, count, split)
-    card = Card.read(model_folder)
+    card = read_any_card(card_of(folder))
+    if photos is not None:
+        return _photos(card, photos, count)
+    if not data and card.data is None:
+        raise UserError(_NO_DATA.format("--photos=FOLDER with any photos"))
+    if not data and card.data is not None and not data_is_here(card):
+        raise UserError(
+            f"the model's data, {show(card.data.path)}, are not here; pass --data.path=… with "
+            "them, or --photos=FOLDER with any photos like them"
+        )
+    if isinstance(card, SceneCard):
+        return _sample_photos(card, data or {}, count, split)
     config, size = data_of(card, data), min(count, 64)
     loader = build_evaluation_loader(config, size, card.preprocessing, split)
     transform = card.preprocessing.batch_transform
     return torch.cat(_enough((transform(images) for images, _ in loader), count))[:count]
+
+
+def data_is_here(card: Card | SceneCard) -> bool:
+    """Whether the data that a model was trained on can be found again."""
+    return card.data is not None and (not card.data.path or Path(card.data.path).exists())
+
+
+def _photos(card: Card | SceneCard, photos: Path, count: int) -> Tensor:
+    """Photos that a user brought, spread evenly over what there is."""
+    steps = card.preprocessing
+    suffixes = IMAGE_SUFFIXES if isinstance(steps, ScenePreprocessing) else steps.suffixes
+    found = find_images(photos, suffixes)
+    chosen = [found[n] for n in EvaluationSampler(len(found)).positions[:count]]
+    if isinstance(steps, ScenePreprocessing):
+        crops = [sample_crop(read_photo(file), steps.crop_size) for file in chosen]
+        return steps.batch_transform(torch.stack(crops))
+    return steps.batch_transform(torch.stack([steps.read_file(file) for file in chosen]))
 
 
 def training_batches(

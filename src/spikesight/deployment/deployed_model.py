@@ -1,0 +1,43 @@
+"""A deployed network in the place of the trained model: real outputs of the same kind."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.deployment.network import Deployed
+from spikesight.models.spike2former.output import Segmentation
+from spikesight.models.spike_fpn import PixelSegmentation
+
+
+class DeployedModel(nn.Module):
+    """Runs an integer network and scales its outputs to real ones.
+
+    Attributes:
+        stride: What height and width of an input must be divisible by.
+
+    Args:
+        net: The network.
+    """
+
+    def __init__(self, net: Deployed) -> None:
+        super().__init__()
+        self.net = net
+        self.stride = net.graph.input.stride
+        self._device = torch.device("cpu")
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor | Segmentation | PixelSegmentation:
+        """Logits [B, K], or a segmenter's output, of normalised images or frames."""
+        if x.device != self._device:
+            self.net.to(x.device)
+            self._device = x.device
+        outputs = self.net.outputs(x)
+        if len(outputs) == 1 and outputs[0].ndim == 2:
+            height, width = x.shape[-2:]
+            return outputs[0].float() * self.net.scale_at((height, width))
+        scaled = [output.float() * s for output, s in zip(outputs, self.net.scales, strict=True)]
+        if len(scaled) == 1:
+            return PixelSegmentation(scaled[0])
+        classes, masks = scaled
+        return Segmentation(classes, masks)
