@@ -58,7 +58,7 @@ def _idx(damage: Damage, folder: Path) -> Trial:
         for part in idx.find_parts(root, names).values():
             _check(part())
 
-    return Trial(read, ("idx",), "; ".join(damage.notes))
+    return Trial(read, ("idx", "data.class_names"), "; ".join(damage.notes))
 
 
 _LABELS: list[Any] = [

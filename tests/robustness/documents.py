@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-import spikesight.training.commands as commands
+import spikesight.training.trainer as trainer
 from spikesight.cli import main
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
@@ -133,12 +133,12 @@ def _fields(mapping: dict[str, Any]) -> set[str]:
 
 
 def _through_command_line(words: list[str], seen: list[Any]) -> None:
-    before = commands.train
-    commands.train = seen.append  # type: ignore[assignment]
+    before = trainer.train
+    trainer.train = seen.append  # type: ignore[assignment]
     try:
         code = main(["train", *words, "--debug"])
     finally:
-        commands.train = before
+        trainer.train = before
     if code == 0 and not seen:
         raise UnsoundError("nothing was trained and no error said")
 
@@ -268,14 +268,20 @@ _ROWS = [
 ]
 
 
+_EPOCHS = ["x", "", "nan", "1.5", "-1", "9" * 5000, "1e9", " 1", "\0", "٣", "²", "1_0", "True"]
+
+
 def _metrics(damage: Damage, folder: Path) -> Trial:
     path = folder / "metrics.csv"
+    columns = "epoch,train_loss,lr,val_top1,ema_top1,firing_rate,silent_neurons"
     head = damage.pick(
-        "epoch,train_loss,lr,val_top1",
-        ["a,b", "", "epoch", "epoch,epoch", "\ufeffepoch,lr"],
+        f"{columns},images_per_second,seconds",
+        ["a,b", "", "epoch", "epoch,epoch", f"\ufeff{columns}", f"{columns},seconds"],
         "head",
     )
-    rows = [damage.pick(row, _ROWS, "row", 0.3) for row in ("1,0.5,0.1,3", "2,0.4,0.1,4")]
+    rest = ",0.5,0.1,3,,0.1,0,9.0,1.0"
+    rows = [damage.pick(f"{n}{rest}", _ROWS, "row", 0.15) for n in (1, 2)]
+    rows = [damage.pick(row, [n + rest for n in _EPOCHS], "epoch", 0.15) for row in rows]
     content = "\n".join([head, *rows, ""]).encode()
     path.write_bytes(damage.bytes(content) if damage.hits(0.3) else content)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ def sound_video(folder: str) -> bytes:
     """A video of six frames."""
     path = Path(folder) / "sound.mp4"
     generator = torch.Generator().manual_seed(0)
-    with VideoWriter(path, 25.0) as writer:
+    with VideoWriter(path, Fraction(25)) as writer:
         for _ in range(6):
             writer.write(torch.randint(0, 256, (3, 32, 48), generator=generator, dtype=torch.uint8))
     content = path.read_bytes()
