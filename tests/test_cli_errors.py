@@ -39,12 +39,13 @@ def model_folder(tmp_path: Path) -> Path:
     [
         (b"no pickle at all " * 9, "cannot be read without executing code"),
         (b"", "cannot be read without executing code"),
+        (b"PK" + bytes(64), "cannot be read"),
         (torch.zeros(3), "holds no state dict"),
         ([1, 2], "holds no state dict"),
         ({"epoch": 3}, "holds no state dict"),
         ({"weight": torch.zeros(3)}, "the state dict is not Meta-SpikeFormer's"),
     ],
-    ids=["junk", "empty", "tensor", "list", "no tensors", "foreign"],
+    ids=["junk", "empty", "archive", "tensor", "list", "no tensors", "foreign"],
 )
 def test_checkpoints_that_are_none(
     content: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -55,7 +56,9 @@ def test_checkpoints_that_are_none(
     else:
         torch.save(content, path)
     words = ["convert", str(path), str(tmp_path / "out"), "--family=metaspikformer"]
-    assert message in error_of(words, capsys)
+    line = error_of(words, capsys)
+    assert message in line
+    assert str(path) in line
     assert [file.name for file in tmp_path.iterdir()] == ["authors.pth"]
 
 

@@ -275,6 +275,8 @@ def _official(
         raise ValueError(
             f"--configuration does not fit {checkpoint}: {error}; see spikesight.load_official"
         ) from error
+    except ValueError as error:
+        raise UserError(f"{show(checkpoint)} with family={family}: {error}") from error
     if not isinstance(model, SpikingModel):
         raise ValueError(f"{checkpoint} holds one block and no whole model; use ss.load_official")
     return model

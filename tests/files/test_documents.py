@@ -65,6 +65,7 @@ def json_error(path: Path, content: str | bytes, kind: Any = Named) -> str:
         ('{"name": "a", "outer": {"inner": {"mean": [1, 2, 3, 4]}}}', "mean has 4 values"),
         ('{"name": "a", "outer": {"inner": {"size": 3}}}', "outer.inner.size: is no field"),
         ('{"name": "a", "name": "b"}', "name: is given twice"),
+        (r'{"name": "\ud800"}', "name: holds half of a character"),
         ('{"name": ' + "9" * 5000 + "}", "more than 64 bits"),
         ('{"name": 18446744073709551616}', "name: is a whole number of more than 64 bits"),
         ("[" * 100_000, "is nested deeper than"),

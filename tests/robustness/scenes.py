@@ -212,10 +212,15 @@ def _cut_outs(damage: Damage, folder: Path) -> Trial:
     for place in (stamps, photos):
         _spoil_pairs(place, damage)
 
+    digits = damage.hits(0.3)
+
     def read() -> None:
-        config = SceneConfig(
-            format="cut_outs", path=str(stamps), photos=str(photos), workers=0, **options
-        )
+        if digits:
+            config = SceneConfig(format="digit_scenes", **options)
+        else:
+            config = SceneConfig(
+                format="cut_outs", path=str(stamps), photos=str(photos), workers=0, **options
+            )
         _check(read_scenes(config, "train"))
 
     names = (str(stamps), str(photos), *_CUT_OUT_FIELDS)
@@ -259,7 +264,7 @@ def _video(damage: Damage, folder: Path) -> Trial:
 
 READERS = [
     ("scene folders", _scenes, 70),
-    ("cut-outs", _cut_outs, 20),
+    ("composed scenes", _cut_outs, 30),
     ("coco panoptic", _coco, 100),
     ("videos", _video, 40),
 ]

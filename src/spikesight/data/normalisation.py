@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from spikesight.data.errors import DataError
 
+LEAST_DEVIATION = 1e-6
+"""Deviations are measured to six decimals; what is divided by less may become infinite."""
+
 
 def check_normalisation(
     section: str, mean: Sequence[float] | None, std: Sequence[float] | None
@@ -25,8 +28,8 @@ def check_normalisation(
             f"{section}mean is {mean}; pass values in 0..1, of images in 0..1 (those of images "
             "in 0..255 divided by 255)"
         )
-    if std is not None and not all(0 < value <= 1 for value in std):
+    if std is not None and not all(LEAST_DEVIATION <= value <= 1 for value in std):
         raise DataError(
-            f"{section}std is {std}; pass values above 0, at most 1, of images in 0..1 (those of "
-            "images in 0..255 divided by 255)"
+            f"{section}std is {std}; pass values from {LEAST_DEVIATION} to 1, of images in 0..1 "
+            "(those of images in 0..255 divided by 255)"
         )

@@ -184,6 +184,8 @@ def _check_values(value: object, place: str, finite: bool, deepest: int) -> None
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _check_values(item, f"{place}[{index}]", finite, deepest - 1)
+    elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise _Fault("holds half of a character", place)
     elif isinstance(value, float) and finite and not math.isfinite(value):
         raise _Fault(f"is {value}, which is no finite number", place)
     elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:

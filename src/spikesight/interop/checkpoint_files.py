@@ -111,8 +111,8 @@ def _unpickled(path: Path) -> object:
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+    except OSError as error:  # also a damaged archive, whose places lie outside of it
+        raise FileError(f"{show(path)} cannot be read ({error}); copy it again") from error
     except Exception as error:
         beside = f"; beside the weights it holds {', '.join(map(show, others))}" if others else ""
         raise FileError(

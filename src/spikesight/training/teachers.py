@@ -237,6 +237,9 @@ def _with_weights(name: str, file: Path) -> Any:
         sizes: dict[str, Any] = {} if head is None else {"num_classes": len(head)}
         model: Any = timm.create_model(name, **sizes)
         load_checkpoint(model, str(file), weights_only=True)
+        for part, tensor in model.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(f"{part} holds NaN or infinity")
         return model
     except Exception as error:
         raise ValueError(

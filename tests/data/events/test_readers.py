@@ -231,6 +231,9 @@ def test_npz_with_damaged_fields(tmp_path: Path) -> None:
     np.savez(path, **{**fields, "x": np.arange(2)}, sensor=np.array([9, 9, 0]))
     with pytest.raises(CorruptRecordingError, match="different lengths"):
         read_events(path)
+    np.savez(path, **{**fields, "t": np.array(5)}, sensor=np.array([9, 9, 0]))
+    with pytest.raises(CorruptRecordingError, match=r"a\.npz: has times of shape \(\)"):
+        read_events(path)
     np.savez(path, t=np.arange(3))
     with pytest.raises(CorruptRecordingError, match="no file of events"):
         read_events(path)

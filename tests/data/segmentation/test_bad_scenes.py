@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,6 +149,20 @@ def test_16_bit_photo(folder: Path, photo: Path) -> None:
         first(folder)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop_size": (7, 20)}, "crop_size is .*; pass two numbers from 8 up"),
+        ({"crop_size": (10**9, 10**9)}, "crop_size is .* are more than"),
+        ({"objects": (1, 10**9)}, "objects is .*; pass two numbers from 1 to 1000"),
+        ({"std": (1e-300, 0.5, 0.5)}, "std is .*; pass values from 1e-06 to 1"),
+    ],
+)
+def test_options_that_no_scene_has(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        SceneConfig(format="cut_outs", path="x", photos="y", **options)
+
+
 def test_options_of_another_format() -> None:
     with pytest.raises(DataError, match=r"scenes\.ignore_label is for scenes\.format 'folder'"):
         SceneConfig(format="camvid", path="x", ignore_label=12)
@@ -174,7 +189,7 @@ def test_damaged_panoptic_json(lost: str, tmp_path: Path) -> None:
     del content["annotations"][0][lost]
     file.write_text(json.dumps(content))
     config = SceneConfig(format="coco_panoptic", path=str(tmp_path))
-    with pytest.raises(DataError, match=rf"panoptic_val2017\.json: is not in .*{lost}"):
+    with pytest.raises(DataError, match=rf"panoptic_val2017\.json: .*{lost}: is missing"):
         read_scenes(config, "val")
     file.write_bytes(b"\xff\xfe{}")
     with pytest.raises(DataError, match=r"panoptic_val2017\.json: is not text in UTF-8"):

@@ -92,6 +92,24 @@ def test_colour_masks(tmp_path: Path) -> None:
         read_scenes(SceneConfig(format="camvid", path=str(tmp_path)), "train")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("256 0 0 a", r"line 1 is '256 0 0 a'; write colours of 0 to 255"),
+        ("1 2 3 a\n\n1 2 3 b", r"line 3 gives b the colour of a"),
+        ("1 2 3 a\n1 2 4 a", "line 2 names the class a a second time"),
+        ("0 0 0 Void", "names no class"),
+        ("9" * 5000 + " 1 1 a", "write red, green, blue and a name"),
+    ],
+)
+def test_colours_that_mean_no_class(text: str, message: str, tmp_path: Path) -> None:
+    layouts.folder(tmp_path)
+    (tmp_path / "label_colors.txt").write_text(text)
+    with pytest.raises(DataError, match=rf"label_colors\.txt: .*{message}") as refused:
+        read_scenes(SceneConfig(format="camvid", path=str(tmp_path)), "train")
+    assert len(str(refused.value)) < 400
+
+
 def test_coco_panoptic(tmp_path: Path) -> None:
     source = read_scenes(
         SceneConfig(format="coco_panoptic", path=str(layouts.coco(tmp_path))), "val"

@@ -70,6 +70,8 @@ def parse_npz(content: bytes, name: str) -> Events:
             name, f"is no file of events with {', '.join(_FIELDS)} inside ({show(str(error))})"
         ) from error
     t, x, y, polarity, sensor = (stored[field] for field in _FIELDS)
+    if t.ndim != 1:
+        raise corrupt(name, f"has times of shape {t.shape}, not one per event")
     if sensor.shape != (3,):
         raise corrupt(name, f"has a sensor of shape {sensor.shape}, not width, height and origin")
     if not np.isfinite(sensor).all() or (sensor != np.floor(sensor)).any():

@@ -10,6 +10,7 @@ from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import DataError
 from spikesight.data.normalisation import check_normalisation
+from spikesight.files.limits import IMAGE_PIXELS
 from spikesight.options import check_options
 
 SceneFormat = Literal[
@@ -22,6 +23,11 @@ SceneFormat = Literal[
     "digit_scenes",
     "cut_outs",
 ]
+
+LEAST_CUT_OUT = 8
+"""Longer side of the smallest cut-out in a scene, in pixels."""
+
+_MOST_OBJECTS = 1000
 
 
 @dataclass
@@ -126,6 +132,13 @@ class SceneConfig:
             value = getattr(self, name)
             if value is not None and min(value) < 1:
                 raise DataError(f"scenes.{name} is {value}; pass two numbers of pixels above 0")
+            if value is not None:
+                IMAGE_PIXELS.check(value[0] * value[1], f"scenes.{name} is {value}", DataError)
+        if self.format == "cut_outs" and min(self.crop_size) < LEAST_CUT_OUT:
+            raise DataError(
+                f"scenes.crop_size is {self.crop_size}; pass two numbers from {LEAST_CUT_OUT} up, "
+                "as no cut-out is smaller"
+            )
         if self.base_short_side is not None and self.base_short_side < 1:
             raise DataError(f"scenes.base_short_side is {self.base_short_side}; pass 1 or more")
         low, high = self.scale_range
@@ -139,9 +152,13 @@ class SceneConfig:
                 f"scenes.largest_category_share is {self.largest_category_share}; pass a share in "
                 "(0, 1]"
             )
-        if self.objects is not None and not 1 <= self.objects[0] <= self.objects[1]:
+        if (
+            self.objects is not None
+            and not 1 <= self.objects[0] <= self.objects[1] <= _MOST_OBJECTS
+        ):
             raise DataError(
-                f"scenes.objects is {self.objects}; pass two numbers from 1 up, the smaller first"
+                f"scenes.objects is {self.objects}; pass two numbers from 1 to {_MOST_OBJECTS}, "
+                "the smaller first"
             )
         if self.object_size is not None and not 0 < self.object_size[0] <= self.object_size[1] <= 1:
             raise DataError(

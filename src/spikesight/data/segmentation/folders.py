@@ -15,6 +15,7 @@ from spikesight.data.segmentation.files import (
     pair,
 )
 from spikesight.data.segmentation.scene import ClassTable, Colour, table_of
+from spikesight.files.documents import shortened
 from spikesight.files.opening import read_text
 
 CAMVID_VOID = 11
@@ -96,10 +97,12 @@ def _read_colours(file: Path) -> tuple[ClassTable, LabelColours]:
             colour = (int(red), int(green), int(blue))
         except ValueError as error:
             raise DataError(
-                f"{file}: line {number} is {line!r}; write red, green, blue and a name"
+                f"{file}: line {number} is {shortened(line)!r}; write red, green, blue and a name"
             ) from error
         if not all(0 <= value <= 255 for value in colour):
-            raise DataError(f"{file}: line {number} is {line!r}; write colours of 0 to 255")
+            raise DataError(
+                f"{file}: line {number} is {shortened(line)!r}; write colours of 0 to 255"
+            )
         packed = colour[0] << 16 | colour[1] << 8 | colour[2]
         if packed in classes:
             other = "Void" if classes[packed] == VOID else names[classes[packed]]

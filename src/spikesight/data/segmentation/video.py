@@ -82,6 +82,8 @@ def _opened(av: Any, path: Path) -> Iterator[Any]:
         try:
             with av.open(file, container_options=_CONTAINER_OPTIONS) as container:
                 stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise ValueError("its coding is unknown")
                 _check_size(stream.width, stream.height, path)
                 yield stream
         except (av.error.FFmpegError, IndexError, ValueError, MemoryError) as error:
