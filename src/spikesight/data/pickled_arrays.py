@@ -29,7 +29,7 @@ _MOST_NESTING = 1000
 _REMEMBERING = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _MOST_REMEMBERED = 1 << 20
 _REFUSED = frozenset(
-    {"EMPTY_SET", "ADDITEMS", "FROZENSET", "BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER"}
+    {"EMPTY_SET", "ADDITEMS", "FROZENSET", "NEXT_BUFFER", "READONLY_BUFFER"}
     | {"EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID"}
 )
 
@@ -75,7 +75,11 @@ class PickledArray:
         content = self.content
         if isinstance(content, str):  # as Python 2 wrote it
             content = content.encode("latin1")
-        if code not in ("u1", "|u1", "B") or not isinstance(content, bytes) or self.shape is None:
+        if (
+            code not in ("u1", "|u1", "B")
+            or not isinstance(content, bytes | bytearray)
+            or self.shape is None
+        ):
             raise ValueError("its array holds no unsigned bytes")
         if min(self.shape, default=0) < 0 or math.prod(self.shape) != len(content):
             raise ValueError(f"its array states {self.shape} bytes but {len(content)} are there")
@@ -159,7 +163,10 @@ def load_arrays(path: Path, kind: str, remedy: str) -> Any:
 
 
 def _check(content: bytes) -> None:
-    """Looks through the instructions for those that need more room than the file has."""
+    """Looks through the instructions for those that need more room than the file has.
+
+    That it gets to the end shows too that what they state the lengths of is there.
+    """
     nesting = 0
     for operation, argument, _ in pickletools.genops(content):
         if operation.name in _REFUSED:

@@ -151,7 +151,7 @@ def build_events(
             pixel lies outside of the sensor.
     """
     check_sensor(name, *sensor)
-    EVENTS.check(len(t), show(name), CorruptRecordingError)
+    EVENTS.check(np.size(t), show(name), CorruptRecordingError)
     t, x, y = whole_places(name, t, x, y, CorruptRecordingError)
     problem = find_problem(t, x, y, *sensor) or _find_late(t)
     if problem is not None:
