@@ -37,11 +37,9 @@ def check_feasible(config: TrainConfig, *, filled: bool) -> None:
     """
     segments = config.task in ("semantic", "panoptic")
     classes = config.model.num_classes or _SOME_CLASSES
-    plain = replace(config, model=replace(config.model, bits=None))
+    plain = replace(config, model=replace(config.model, bits=None, weights=None))
     with torch.device("meta"):
-        model, _ = build_model(
-            plain, classes, 3 if segments else config.data.channels, filled=False
-        )
+        model, _ = build_model(plain, classes, 3 if segments else config.data.channels)
     segmenter = isinstance(getattr(model, "trunk", None), StageFeatures)
     if segmenter and config.task == "classification":
         raise UserError(f"model.name is {config.model.name}: {NO_CLASSIFIER}")
