@@ -54,6 +54,7 @@ def measure(run: Path) -> list[float]:
     folder = resolve_model_folder(run)
     card = Card.read(folder)
     model = ss.load(folder)
+    assert card.data is not None
     loader = build_evaluation_loader(card.data, 64, card.preprocessing)
     hits, count = [0] * len(ORDERS), 0
     for images, labels in loader:
