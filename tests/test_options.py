@@ -8,6 +8,7 @@ from spikesight.data import DataConfig, Preprocessing
 from spikesight.data.errors import DataError
 from spikesight.data.events.config import EventConfig
 from spikesight.data.segmentation import SceneConfig
+from spikesight.data.segmentation.sources import part_of
 from spikesight.errors import UserError
 from spikesight.inference import PanopticRules, ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig, SegmentationLoss
@@ -16,6 +17,9 @@ from spikesight.options import check_options, check_range
 from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
+from spikesight.training.prediction import predict
+from spikesight.training.preparation import build_accelerator
+from spikesight.training.segmentation_prediction import segment_files
 
 NAN, INF = float("nan"), float("inf")
 
@@ -187,3 +191,17 @@ def test_mean_and_deviation_of_bytes_are_refused(mean, std, named):
     ):
         with pytest.raises(DataError, match=rf"{named} is .*; pass values .* divided by 255"):
             build()
+
+
+def test_functions_refuse_what_the_command_line_refuses(tmp_path):
+    for call, named in (
+        (lambda: predict(tmp_path, [], device="gpu"), "device is 'gpu'"),
+        (lambda: predict(tmp_path, [], on_corrupt="stopp"), "on_corrupt is 'stopp'"),
+        (lambda: predict(tmp_path, [], batch_size=0), "batch_size is 0"),
+        (lambda: segment_files(tmp_path, [], None, device="gpu"), "device is 'gpu'"),
+        (lambda: segment_files(tmp_path, [], None, every=0), "every is 0"),
+        (lambda: build_accelerator(precision="fp8"), "precision is 'fp8'"),
+        (lambda: part_of("valdation"), "split is 'valdation'"),
+    ):
+        with pytest.raises(UserError, match=named):
+            call()

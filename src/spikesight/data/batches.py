@@ -17,6 +17,7 @@ from spikesight.data.preprocessing import Preprocessing, fit, to_tensor
 from spikesight.data.randaugment import ImageAugmentation
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, derive_generator
 from spikesight.data.sources import ArraySource, EncodedSource
+from spikesight.options import check_range, check_value
 
 logger = logging.getLogger(__name__)
 ImagesT = TypeVar("ImagesT")
@@ -196,6 +197,8 @@ class BatchLoader(Generic[ImagesT, LabelsT]):
         on_corrupt: OnCorrupt = "stop",
         skipped: dict[str, str] | None = None,
     ) -> None:
+        check_range("batch_size", batch_size, least=1, error=DataError)
+        check_value("on_corrupt", on_corrupt, OnCorrupt, DataError)
         self.dataset = dataset
         self.sampler = sampler
         self.batch_size = batch_size

@@ -35,6 +35,7 @@ from spikesight.data.randaugment import ImageAugmentation
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
 from spikesight.data.sources import ArraySource, EncodedSource, Source, relabel
 from spikesight.data.splits import divide_training, find_parts, read_splits
+from spikesight.options import check_arguments
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DECODING_BATCH = 256
@@ -201,6 +202,7 @@ def build_evaluation_loader(
     Raises:
         DataError: There are no such images, or they are of other classes than the model's.
     """
+    check_arguments(build_evaluation_loader, {"split": split}, error=DataError)
     if config.holds_events != isinstance(preprocessing, EventPreprocessing):
         kinds = ("photos", "events") if config.holds_events else ("events", "photos")
         raise DataError(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from spikesight.deployment.network import Deployed, Training
 from spikesight.graph import trace
+from spikesight.passes.batches import checked_inputs
 from spikesight.passes.calibration import Calibration, calibrate, peak_of
 from spikesight.passes.folding import fold
 from spikesight.passes.integerisation import IntegerSettings, integerise
-from spikesight.presentation import as_batch
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def deploy(
         ValueError: If an argument is out of range, the model does not take the example, or what
             sets the image's grid is empty, not finite or as good as zero.
     """
-    example = as_batch(example)
+    example = checked_inputs(example)
     model = copy.deepcopy(model).cpu().double().eval()
     graph = fold(trace(model, example))
     height, width = example.shape[-2:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,14 @@ from spikesight.deployment.integer_execution import IntegerExecutor
 from spikesight.deployment.spike_execution import SpikeExecutor
 from spikesight.graph import Graph
 from spikesight.graph.integer_vocabulary import IntegerGraph
+from spikesight.passes.batches import require_finite
 from spikesight.passes.calibration import calibrate
 from spikesight.passes.integerisation import IntegerSettings, integerise
 from spikesight.passes.ranges import scale_at
 from spikesight.presentation import as_batch, check_input
+
+_FAR_BEYOND = 4.0
+"""Inputs somewhat beyond the range of calibration are clipped without a word."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,15 @@ class Deployed:
     def _taken(self, x: Tensor) -> Tensor:
         x = as_batch(x)
         self.check(x)
+        require_finite(x)
+        image = self.graph.input
+        largest, grid = float(x.abs().max()) if x.numel() else 0.0, image.high * 2.0**-image.shift
+        if largest > _FAR_BEYOND * grid:
+            warnings.warn(
+                f"the inputs reach {largest:.4g} and the network clips them at {grid:.4g}; pass "
+                "inputs normalised like those that it was deployed with",
+                stacklevel=3,
+            )
         return x
 
     def check(self, x: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spikesight.graph import Graph, Input, Neuron, Node, Pool, Synapse, execute
-from spikesight.passes.batches import inputs_of, require_samples
+from spikesight.passes.batches import inputs_of, require_finite, require_samples
 from spikesight.passes.fixed_point import LEAST_PEAK
 
 
@@ -48,13 +47,8 @@ def peak_of(inputs: Tensor) -> float:
         ValueError: If the batch is empty or holds a value that is not finite.
     """
     require_samples(inputs)
-    peak = float(inputs.abs().max())
-    if not math.isfinite(peak):
-        raise ValueError(
-            "the inputs hold values that are not finite; pass finite ones, such as images "
-            "normalised by a standard deviation that is not 0"
-        )
-    return peak
+    require_finite(inputs)
+    return float(inputs.abs().max())
 
 
 def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:

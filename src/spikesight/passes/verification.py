@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from spikesight import neurons
+from spikesight.errors import UserError
 from spikesight.graph import Graph, Neuron, Node, execute, trace
-from spikesight.passes.batches import require_samples
+from spikesight.passes.batches import checked_inputs
 from spikesight.passes.folding import fold
 from spikesight.passes.text_table import text_table
 from spikesight.passes.unrolling import Spikes, unroll
-from spikesight.presentation import as_batch
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,9 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
     Raises:
         ValueError: If the model is an ANN or cannot be traced, or the batch is empty.
     """
-    x = as_batch(x)
-    require_samples(x)
+    if not dtype.is_floating_point:
+        raise UserError(f"dtype is {dtype}; pass torch.float64 (exact) or torch.float32")
+    x = checked_inputs(x)
     model = copy.deepcopy(model).to(dtype).eval()
     x = x.to(dtype)
     graph = fold(trace(model, x))

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from spikesight.errors import UserError
 from spikesight.training.figures import Figures
 from spikesight.training.neuron_checks import FiringWatch
 from spikesight.training.processes import total
@@ -98,6 +99,11 @@ def evaluate(
             logits = model(inputs)
             check_logits(logits)
             logits = logits.float()
+            if not bool(logits.isfinite().all()):
+                raise UserError(
+                    "the model's logits are not finite, so it has no figures; start from an "
+                    "earlier checkpoint with a lower learning rate, or pass precision=no"
+                )
             _check_labels(labels, logits.shape[1])
             ranking = logits.topk(min(5, logits.shape[1]), dim=1).indices
             hits = ranking == labels[:, None]

@@ -17,6 +17,7 @@ from spikesight.data.decoding import decode, read_image_file
 from spikesight.data.events import draw_frames
 from spikesight.files.names import show, show_path
 from spikesight.files.own_pictures import OWN_MARK
+from spikesight.options import check_arguments, check_range
 from spikesight.training.any_form import card_of, load_any
 from spikesight.training.checkpoint import Card
 from spikesight.training.preparation import build_accelerator
@@ -76,6 +77,8 @@ def predict(
         FileNotFoundError: If there is no trained model.
         ValueError: If a picture or folder cannot be read.
     """
+    check_arguments(predict, {"device": device, "on_corrupt": on_corrupt})
+    check_range("batch_size", batch_size, least=1)
     preprocessing = Card.read(card_of(folder, run)).preprocessing
     accelerator = build_accelerator(device=device)
     reader = PredictionImages(images, preprocessing, batch_size, on_corrupt, sheet)

@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 from spikesight.errors import UserError
 from spikesight.models import MaskedAutoencoder, SpikingModel
+from spikesight.options import check_arguments
 from spikesight.passes import quantize
 from spikesight.passes.quantization import quantize_like
 from spikesight.pretrained import read_recipe
@@ -35,6 +36,7 @@ def build_accelerator(
     Raises:
         ValueError: If the device cannot compute in this precision.
     """
+    check_arguments(build_accelerator, locals())
     # accelerate keeps one state per process; without this, a second run in it could not have
     # another device or precision.
     AcceleratorState._reset_state(reset_partial_state=True)

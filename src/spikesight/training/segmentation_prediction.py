@@ -37,6 +37,7 @@ from spikesight.files.own_pictures import OWN_MARK, is_own_picture
 from spikesight.files.walking import find_files
 from spikesight.files.writing import distinct_stems
 from spikesight.inference import View, class_map, panoptic_truths, photo_scores
+from spikesight.options import check_arguments, check_range
 from spikesight.reports.overlays import class_index_image, draw_overlay
 from spikesight.training.any_form import card_of, load_any
 from spikesight.training.prediction_tables import SegmentRow, segment_rows, write_segments
@@ -132,8 +133,8 @@ def segment_files(
         FileNotFoundError: If there is no trained model.
         ValueError: If a file cannot be read.
     """
-    if every < 1:
-        raise ValueError(f"every is {every}; pass 1 or more")
+    check_arguments(segment_files, {"device": device, "on_corrupt": on_corrupt})
+    check_range("every", every, least=1)
     card = SceneCard.read(card_of(folder, run))
     accelerator = build_accelerator(device=device)
     found = [file for path in files for file in _find(path, output)]

@@ -14,6 +14,7 @@ from spikesight.data.segmentation.digit_scenes import DigitScenes
 from spikesight.data.segmentation.folders import read_camvid, read_folder
 from spikesight.data.segmentation.public_sets import read_ade20k, read_cityscapes, read_voc
 from spikesight.data.segmentation.scene import SceneSource
+from spikesight.options import check_arguments
 
 ScenePart = Literal["train", "val", "test"]
 
@@ -24,6 +25,7 @@ def part_of(split: Literal["validation", "test", "all"]) -> ScenePart:
     Raises:
         DataError: If split is "all": scenes are divided.
     """
+    check_arguments(part_of, {"split": split}, error=DataError)
     if split == "all":
         raise DataError("scenes are divided into parts; pass the split validation or test")
     return "val" if split == "validation" else "test"
