@@ -8,7 +8,9 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
 
 from spikesight.errors import UserError
 
@@ -24,8 +26,9 @@ def check_options(
 ) -> None:
     """Checks every field of a dataclass against its annotation; for `__post_init__`.
 
-    A `Literal` takes its choices, a number must be finite and of its kind, and what a list, tuple
-    or mapping holds is checked likewise. Ranges are left to the caller, for whom NaN is then gone.
+    A `Literal` takes its choices, a number must be finite, of its kind and within the bounds of an
+    annotation such as those of `files.ranges`, and what a list, tuple or mapping holds is checked
+    likewise. Other ranges are left to the caller, for whom NaN is then gone.
 
     Args:
         options: The dataclass.
@@ -131,12 +134,15 @@ def check_range(
 
 @lru_cache(maxsize=256)
 def _hints_of(owner: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(owner)
+    return get_type_hints(owner, include_extras=True)
 
 
 def _wanted_instead(value: Any, hint: Any) -> str | None:
     """What to pass instead of a value; None if the annotation takes it or says nothing."""
     origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        wrong = _wanted_instead(value, parts[0])
+        return wrong or _first(_wanted_within(value, m) for m in parts[1:] if isinstance(m, Meta))
     if origin is Literal:
         plain = isinstance(value, str | Integral)
         taken = plain and any(
@@ -159,6 +165,25 @@ def _wanted_instead(value: Any, hint: Any) -> str | None:
         wrong = _first(_wanted_instead(item, parts[0]) for item in value)
         return wrong and f"a list whose entries are each {wrong}"
     return _wanted_plain(value, hint)
+
+
+def _wanted_within(value: Any, bounds: Meta) -> str | None:
+    """What to pass instead of a number; None if it is within the bounds."""
+    holds = [
+        bounds.ge is None or value >= bounds.ge,
+        bounds.gt is None or value > bounds.gt,
+        bounds.le is None or value <= bounds.le,
+        bounds.lt is None or value < bounds.lt,
+    ]
+    if all(holds):
+        return None
+    texts = [
+        (bounds.ge, "{} or more"),
+        (bounds.gt, "more than {}"),
+        (bounds.le, "at most {}"),
+        (bounds.lt, "less than {}"),
+    ]
+    return ", ".join(text.format(bound) for bound, text in texts if bound is not None)
 
 
 def _wanted_tuple(value: Any, parts: tuple[Any, ...]) -> str | None:

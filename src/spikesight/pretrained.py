@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
+from torch import Tensor
 
-from spikesight.errors import UserError
+from spikesight.errors import FileError
 from spikesight.files.documents import read_json
-from spikesight.files.tensors import COPY_AGAIN, read_tensors
+from spikesight.files.tensors import COPY_AGAIN, read_shapes, read_tensors
 from spikesight.models.base import Quantization, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.passes.quantization import quantize_like
 from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
-from spikesight.synapses.packed_synapse import load_packed_tensors
+from spikesight.synapses.packed_synapse import unpacked_tensors
+
+# Packed weights have 2 bits or more, and a folded kernel fewer numbers than its factors.
+_MOST_NUMBERS_PER_BYTE = 8
+_LAYERS = ("depth", "depths", "encoder_layers", "decoder_layers")
 
 
 class RecipeFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,32 +79,116 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
                 f"{folder} has no {name}; pass a folder that save_pretrained wrote, "
                 "such as run/best"
             )
-    recipe = read_recipe(folder)
-    try:
-        model = _build(recipe, dtype)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{folder / 'config.json'} does not describe a model ({error}); {COPY_AGAIN}"
-        ) from error
-    tensors = read_tensors(folder / "model.safetensors")
+    recipe, weights = read_recipe(folder), folder / "model.safetensors"
+    model = _built(recipe, folder, weights, dtype)
+    tensors = read_tensors(weights)
     try:
         if recipe.packed:
             pack_synapses(model)
             model.recipe["packed"] = True
-            load_packed_tensors(model, tensors)
-        else:
-            model.load_state_dict(tensors)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"{folder / 'model.safetensors'} does not fit {recipe.name}: {error}"
-        ) from error
+            tensors = unpacked_tensors(model, tensors)
+    except ValueError as error:
+        raise FileError(f"{weights}: does not fit {recipe.name}: {error}; {COPY_AGAIN}") from error
+    check_fits(weights, tensors, model.state_dict(), recipe.name)
+    model.load_state_dict(tensors)
     return model.eval()
 
 
-def _build(recipe: RecipeFile, dtype: torch.dtype) -> SpikingModel:
-    model: SpikingModel = create_model(recipe.name, **recipe.arguments).to(dtype)
+def check_fits(
+    path: Path, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str
+) -> None:
+    """Refuses tensors that a model does not have, lacks, or has in another shape or kind.
+
+    Args:
+        path: Where they come from.
+        tensors: What was read.
+        own: The state of the model.
+        name: What messages call the model.
+
+    Raises:
+        FileError: If they do not fit; names the tensor.
+    """
+    check_shapes(path, {n: tuple(t.shape) for n, t in tensors.items()}, own, name)
+    for key, tensor in tensors.items():
+        if tensor.is_complex() or tensor.is_floating_point() != own[key].is_floating_point():
+            wanted = "floating-point" if own[key].is_floating_point() else "whole"
+            problem = f"{key} holds {str(tensor.dtype).removeprefix('torch.')} numbers"
+        elif tensor.dtype != own[key].dtype and not tensor.to(own[key].dtype).isfinite().all():
+            wanted, problem = "smaller", f"{key} holds numbers too large for {own[key].dtype}"
+        elif key.endswith("running_var") and (tensor < 0).any():
+            wanted, problem = "positive", f"{key} is a variance and holds numbers below 0"
+        else:
+            continue
+        raise FileError(
+            f"{path}: does not fit {name}: {problem} where {wanted} ones belong; {COPY_AGAIN}"
+        )
+
+
+def check_shapes(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], own: Mapping[str, Tensor], name: str
+) -> None:
+    """Refuses names and shapes that are not those of a model's state; as `check_fits`."""
+    missing = [key for key in own if key not in shapes]
+    left = [key for key in shapes if key not in own]
+    different = [k for k, shape in shapes.items() if k in own and shape != tuple(own[k].shape)]
+    if missing:
+        problem = f"{missing[0]} is missing ({len(missing)} such tensors)"
+    elif left:
+        problem = f"{left[0]} is no tensor of it ({len(left)} such tensors)"
+    elif different:
+        key = different[0]
+        problem = f"{key} is {list(shapes[key])} and not {list(own[key].shape)}"
+    else:
+        return
+    raise FileError(f"{path}: does not fit {name}: {problem}; {COPY_AGAIN}")
+
+
+def _built(recipe: RecipeFile, folder: Path, weights: Path, dtype: torch.dtype) -> SpikingModel:
+    """The model that a recipe describes, once its size is known to be that of the weights."""
+    shapes = read_shapes(weights)
+    layers = _count_layers(recipe.arguments)
+    if layers > len(shapes):
+        raise FileError(
+            f"{weights}: does not fit {recipe.name}: config.json describes {layers} layers and "
+            f"the file has {len(shapes)} tensors; {COPY_AGAIN}"
+        )
+    try:
+        with torch.device("meta"):
+            outline = _model(recipe)
+        if recipe.quantization is None:
+            check_shapes(weights, shapes, outline.state_dict(), recipe.name)
+        claimed = sum(tensor.numel() for tensor in outline.state_dict().values())
+        if claimed > _MOST_NUMBERS_PER_BYTE * weights.stat().st_size:
+            raise FileError(
+                f"{weights}: does not fit {recipe.name}: config.json describes a model of "
+                f"{claimed:,} numbers, of which so small a file holds none; {COPY_AGAIN}"
+            )
+        model = _model(recipe).to(dtype)
+        if recipe.quantization is not None:
+            quantize_like(model, recipe.quantization)
+    except FileError:
+        raise
+    except Exception as error:  # Whatever building does with a wrong recipe.
+        raise FileError(
+            f"{folder / 'config.json'} does not describe a model ({error}); {COPY_AGAIN}"
+        ) from error
+    return model
+
+
+def _count_layers(arguments: Mapping[str, Any]) -> int:
+    """How many layers the arguments of a model ask for, at least."""
+    layers = 0
+    for name, value in arguments.items():
+        if isinstance(value, dict):
+            layers += _count_layers(value)
+        elif name in _LAYERS:
+            numbers = value if isinstance(value, list) else [value]
+            layers += sum(number for number in numbers if isinstance(number, int))
+    return layers
+
+
+def _model(recipe: RecipeFile) -> SpikingModel:
+    model: SpikingModel = create_model(recipe.name, **recipe.arguments)
     if recipe.masked_image is not None:
-        model = MaskedAutoencoder(model, recipe.masked_image).to(dtype)
-    if recipe.quantization is not None:
-        quantize_like(model, recipe.quantization)
+        model = MaskedAutoencoder(model, recipe.masked_image)
     return model

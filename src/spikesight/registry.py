@@ -6,11 +6,14 @@ import copy
 import fnmatch
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
 
 from spikesight import timm_entries
 from spikesight.errors import UserError
-from spikesight.options import check_arguments, check_range
+from spikesight.files.ranges import Levels, Steps, Width
+from spikesight.options import check_arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,10 +54,10 @@ def register_model(builder: Builder) -> Builder:
 def create_model(
     name: str,
     *,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    steps: int = 1,
-    levels: int | None = None,
+    num_classes: Annotated[int, Meta(ge=0, le=2**20)] = 1000,
+    in_channels: Width = 3,
+    steps: Steps = 1,
+    levels: Levels | None = None,
     neuron: str | None = None,
     drop_path_rate: float = 0.0,
     **arguments: Any,
@@ -84,8 +87,6 @@ def create_model(
         near = ", ".join(list_models(f"*{name.split('_')[0]}*") or list_models())
         raise UserError(f"there is no model {name!r}; registered: {near}")
     check_arguments(create_model, locals(), error=UserError)
-    for what, value in (("in_channels", in_channels), ("steps", steps), ("levels", levels)):
-        check_range(what, value, least=1)
     # timm's way to build a trunk passes num_classes=0 beside features_only.
     if num_classes < (0 if arguments.get("features_only") else 1):
         raise UserError(

@@ -21,6 +21,18 @@ Width = Annotated[int, Meta(ge=1, le=2**16)]
 Depth = Annotated[int, Meta(ge=0, le=256)]
 """Layers or blocks."""
 
+Layers = Annotated[int, Meta(ge=1, le=256)]
+"""Layers of which there must be some."""
+
+Kernel = Annotated[int, Meta(ge=1, le=63)]
+"""Side of a convolution's kernel."""
+
+Stride = Annotated[int, Meta(ge=1, le=16)]
+"""Down-sampling of a stage."""
+
+Ratio = Annotated[int, Meta(ge=1, le=64)]
+"""Hidden width over the width of the input."""
+
 Steps = Annotated[int, Meta(ge=1, le=1024)]
 """Time steps T."""
 

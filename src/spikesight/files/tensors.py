@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from spikesight.errors import FileError
 from spikesight.files.names import show
 from spikesight.files.opening import open_regular
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 COPY_AGAIN = "copy it again, or pass another folder"
 
 
@@ -31,8 +33,13 @@ def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
     except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         # Torch's own, of types of numbers that it does not know.
         raise FileError(f"{show(path)} is damaged ({error}); {COPY_AGAIN}") from error
-    for name, tensor in tensors.items() if finite else ():
-        if (tensor.is_floating_point() or tensor.is_complex()) and not tensor.isfinite().all():
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dtype not in _FLOATS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise FileError(
+                f"{show(path)}: {name} holds {kind} numbers, which no model here has; {COPY_AGAIN}"
+            )
+        if finite and not tensor.isfinite().all():
             raise FileError(
                 f"{show(path)}: {name} holds NaN or infinity, so nothing can be computed with it; "
                 f"{COPY_AGAIN}, such as an earlier checkpoint"

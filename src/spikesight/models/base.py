@@ -21,6 +21,8 @@ from spikesight.presentation import as_batch, check_input, present
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import packed_tensors
 
+_LARGEST_STRIDE = 1024
+
 
 class Quantization(TypedDict):
     """The arguments of `spikesight.quantize`; saved without image_bits, these were 8."""
@@ -59,6 +61,11 @@ class Presentation(nn.Module):
 
     def __init__(self, steps: int, channels: int, stride: int) -> None:
         super().__init__()
+        if stride > _LARGEST_STRIDE:
+            raise UserError(
+                f"strides or patch shrink images {stride} times; pass ones that make at most "
+                f"{_LARGEST_STRIDE}"
+            )
         self.steps = steps
         self.channels = channels
         self.stride = stride

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
+from spikesight.files.ranges import Depth, Kernel, Ratio, Stride, Width
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice, mean_attention_scale
@@ -51,15 +52,15 @@ class Sizes:
             current; None for D / 4, at least 1, with which neurons use their levels from the start.
     """
 
-    widths: tuple[int, int, int, int, int]
-    depths: tuple[int, int, int, int, int] = (1, 1, 2, 6, 2)
-    strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1)
-    stem_kernel: int = 7
-    heads: int = 8
-    mlp_ratio: int = 4
-    conv_ratio: int = 4
-    separable_ratio: int = 2
-    separable_kernel: int = 7
+    widths: tuple[Width, Width, Width, Width, Width]
+    depths: tuple[Depth, Depth, Depth, Depth, Depth] = (1, 1, 2, 6, 2)
+    strides: tuple[Stride, Stride, Stride, Stride, Stride] = (2, 2, 2, 2, 1)
+    stem_kernel: Kernel = 7
+    heads: Width = 8
+    mlp_ratio: Ratio = 4
+    conv_ratio: Ratio = 4
+    separable_ratio: Ratio = 2
+    separable_kernel: Kernel = 7
     separable: SeparableForm = "official"
     rep_conv: RepConvForm = "official"
     attention_scale: float | Literal["head_dim"] | None = 0.125

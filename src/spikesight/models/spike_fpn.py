@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikesight.attention import NeuronConvNorm
+from spikesight.files.ranges import Width
 from spikesight.models.base import Readout, SpikingModel
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.segmenter_trunk import (
@@ -48,15 +49,12 @@ class Sizes:
 
     trunk: str = "metaspikformer_15m"
     trunk_options: Mapping[str, Any] | None = None
-    width: int = 128
-    head_width: int = 128
+    width: Width = 128
+    head_width: Width = 128
     norm_gain: float | None = None
 
     def __post_init__(self) -> None:
         check_options(self, says=AS_ARGUMENT)
-        for name in ("width", "head_width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; pass at least 1")
 
 
 class SpikingPyramid(nn.Module):

@@ -7,12 +7,15 @@ travels between the blocks are counts above D; every synapse still reads spikes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from spikesight.attention import SoftmaxSelfAttention, SpikingSelfAttention
+from spikesight.errors import UserError
+from spikesight.files.ranges import Depth, Ratio, Width
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
@@ -53,13 +56,13 @@ class Sizes:
             released CIFAR10-DVS module holds and never reads; 0 for none. Frozen too.
     """
 
-    width: int
-    depth: int
-    heads: int
+    width: Width
+    depth: Depth
+    heads: Width
     strides: tuple[int, ...] = (2, 2, 2, 2)
     stem: Stem = "sps"
-    expansion: int = 4
-    mlp_ratio: int = 4
+    expansion: Ratio = 4
+    mlp_ratio: Ratio = 4
     attention: Literal["spiking", "softmax"] = "spiking"
     attention_scale: float | None = 0.125
     qkv_bias: bool = False
@@ -68,14 +71,16 @@ class Sizes:
     mprf: bool = False
     norm_gain: float | None = 1.0
     layer_norms: bool = False
-    position_tokens: int = 0
+    position_tokens: Annotated[int, Meta(ge=0, le=2**16)] = 0
 
     def __post_init__(self) -> None:
         check_options(self, says=AS_ARGUMENT)
         object.__setattr__(self, "strides", tuple(self.strides))
         stages = len(self.strides)
-        if not stages or not set(self.strides) <= {1, 2}:
-            raise ValueError(f"strides={self.strides}; pass 1 or 2 for each stage of the stem")
+        if not 1 <= stages <= 8 or not set(self.strides) <= {1, 2}:
+            raise UserError(
+                f"strides={self.strides}; pass 1 or 2 for each of up to 8 stages of the stem"
+            )
         if self.width < 1 or self.width % 2 ** (stages - 1):
             raise ValueError(
                 f"width={self.width} is not divisible by {2 ** (stages - 1)}, as {stages} stages "

@@ -88,15 +88,15 @@ def packed_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def load_packed_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Reads back what `packed_tensors` gave.
+def unpacked_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a model of packed synapses from what `packed_tensors` gave.
 
     Args:
         model: A model of packed synapses.
         tensors: Name to tensor.
 
     Raises:
-        ValueError: If they do not fit the model.
+        ValueError: If the integers do not fit the model.
     """
     tensors = dict(tensors)
     for name, kernel in _kernels(model).items():
@@ -104,11 +104,12 @@ def load_packed_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         if packed is None:
             raise ValueError(f"{name}.integers is missing")
         shape = kernel.integers.shape
-        tensors[f"{name}.integers"] = unpack(packed, kernel.bits, math.prod(shape)).view(shape)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
+        try:
+            values = unpack(packed, kernel.bits, math.prod(shape))
+        except ValueError as error:
+            raise ValueError(f"{name}.integers: {error}") from None
+        tensors[f"{name}.integers"] = values.view(shape)
+    return tensors
 
 
 def _kernels(model: nn.Module) -> dict[str, PackedKernel]:

@@ -17,6 +17,7 @@ from spikesight.training.storage import write_text
 
 _BEFORE = ("epoch", "train_loss", "lr")
 _AFTER = ("firing_rate", "silent_neurons", "images_per_second", "seconds")
+_LONGEST_NUMBER = 9
 Row = dict[str, float | int | None]
 
 
@@ -47,7 +48,9 @@ class RunLog:
         except csv.Error as error:
             raise FileError(f"{self._path}: is no CSV ({error}); move the file away") from error
         for number, row in enumerate(rows, start=2):
-            if row.keys() != set(self.columns) or not (row["epoch"] or "").isdecimal():
+            epoch = row.get("epoch") or ""
+            known = row.keys() <= set(self.columns)
+            if not known or not epoch.isdecimal() or len(epoch) > _LONGEST_NUMBER:
                 raise FileError(
                     f"{self._path}: line {number} is none of a run of this kind; move the file "
                     "away, it is written anew"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spikesight.files.ranges import Layers, Side, Width
 from spikesight.options import check_options
 
 
@@ -20,19 +21,15 @@ class MaskedImageSizes:
     """
 
     ratio: float = 0.75
-    patch: int | None = None
-    width: int = 64
-    depth: int = 2
-    heads: int = 4
+    patch: Side | None = None
+    width: Width = 64
+    depth: Layers = 2
+    heads: Width = 4
 
     def __post_init__(self) -> None:
         check_options(self, "masked_image.")
         if not 0.0 < self.ratio < 1.0:
             raise ValueError(f"masked_image.ratio is {self.ratio}; pass one in (0, 1)")
-        for name in ("patch", "width", "depth", "heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"masked_image.{name} is {value}; pass 1 or more")
         if self.width % 4 or self.width % self.heads:
             raise ValueError(
                 f"masked_image.width is {self.width}; pass one divisible by 4 and by "

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from spikesight.attention.sdca import Projection
 from spikesight.attention.sdda import Spiked
+from spikesight.files.ranges import Depth, Kernel, Layers, Width
 from spikesight.options import AS_ARGUMENT, check_options
 
 Encoder = Literal["deformable", "vanilla", "none"]
@@ -90,16 +93,16 @@ class Sizes:
 
     trunk: str = "metaspikformer_15m"
     trunk_options: Mapping[str, Any] | None = None
-    width: int = 256
-    heads: int = 8
-    queries: int = 100
+    width: Width = 256
+    heads: Width = 8
+    queries: Width = 100
     encoder: Encoder = "deformable"
-    encoder_layers: int = 6
-    encoder_hidden: int = 1024
+    encoder_layers: Depth = 6
+    encoder_hidden: Width = 1024
     encoder_conv: bool = True
-    separable_kernel: int = 3
-    groups: int = 32
-    deformable_kernel: int = 5
+    separable_kernel: Kernel = 3
+    groups: Width = 32
+    deformable_kernel: Kernel = 5
     deformable_separable: bool = True
     deformable_depthwise: bool = True
     spiked: Spiked = "weights"
@@ -108,8 +111,8 @@ class Sizes:
     fpn: PyramidKernel = "depthwise"
     pixel_heads: bool = False
     query_anchors: bool = False
-    decoder_layers: int = 6
-    decoder_hidden: int = 2048
+    decoder_layers: Layers = 6
+    decoder_hidden: Width = 2048
     order: Order = "cross_first"
     masked_attention: bool = False
     projection: Projection = "linear"
@@ -125,7 +128,7 @@ class Sizes:
     official_layout: bool = False
     norm_gain: float | None = None
     upsampling: Upsampling = "bilinear"
-    offset_bits: int | None = None
+    offset_bits: Annotated[int, Meta(ge=0, le=16)] | None = None
     mask_features: MaskFeatures = "current"
 
     def __post_init__(self) -> None:
@@ -135,9 +138,6 @@ class Sizes:
                 raise ValueError(f"{name}={getattr(self, name)} must divide width={self.width}")
         if self.width % 4:
             raise ValueError(f"width={self.width} must be a multiple of 4 for the positions")
-        for name in ("queries", "decoder_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; pass at least 1")
 
 
 OFFICIAL: dict[str, Any] = {
