@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from rich import box
@@ -26,6 +26,8 @@ from spikesight.data import DataConfig, build_evaluation_loader
 from spikesight.data.digits import read_digits
 from spikesight.demo_commands import EPOCHS
 from spikesight.demo_scenes import segment_scenes
+from spikesight.errors import UserError
+from spikesight.files.documents import read_json
 from spikesight.graph import Neuron, trace
 from spikesight.models import SpikingModel
 from spikesight.passes import EnergyReport, Verification, energy, quantize, unroll, verify
@@ -296,10 +298,10 @@ def _clear(folder: Path) -> None:
 
 def _is_marked(folder: Path) -> bool:
     try:
-        content = json.loads((folder / _MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(folder / _MARK, dict[str, Any], remedy="remove it")
+    except UserError:
         return False
-    return isinstance(content, dict) and content.get("command") == "spikesight demo"
+    return content.get("command") == "spikesight demo"
 
 
 def _mark(folder: Path, result: DemoResult | None) -> None:

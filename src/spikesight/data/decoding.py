@@ -237,7 +237,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _opaque(image: Image.Image, name: str) -> Image.Image:
     """The image as RGBA without a transparent pixel."""
     try:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     except Exception as error:  # a transparent colour of another kind than the pixels
         raise CorruptImageError(
             f"{show(name)}: not a readable image ({show(str(error))}); {_SKIPPING}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spikesight.files.opening import read_text
 from spikesight.reports.charts import Curve, Tone, legend, line_chart
 
 
@@ -37,11 +38,13 @@ class Run:
         path = self.folder / "metrics.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{self.folder} has no metrics.csv; pass the folder of a run")
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if name not in (reader.fieldnames or ()):
-                raise ValueError(f"{path} has no column {name}; it has {reader.fieldnames}")
+        reader = csv.DictReader(read_text(path).split("\n"))
+        if name not in (reader.fieldnames or ()):
+            raise ValueError(f"{path} has no column {name}; it has {reader.fieldnames}")
+        try:
             return [(float(row["epoch"]), float(row[name])) for row in reader if row[name]]
+        except (TypeError, ValueError, csv.Error) as error:
+            raise ValueError(f"{path} is damaged ({error}); train again") from error
 
 
 def training_curves(runs: Sequence[Run]) -> str:

@@ -16,7 +16,13 @@ from PIL import Image
 
 from spikesight.data import CorruptImageError, DataError
 from spikesight.data.segmentation import SceneConfig
-from spikesight.data.segmentation.files import read_colour_mask, read_index_mask, read_mask
+from spikesight.data.segmentation.files import (
+    LabelIds,
+    look_up_colours,
+    read_colour_mask,
+    read_index_mask,
+    read_mask,
+)
 from spikesight.data.segmentation.preprocessing import sample_crop
 from spikesight.data.segmentation.scene import table_of
 from spikesight.data.segmentation.sources import read_scenes
@@ -169,3 +175,22 @@ def test_videos_are_files_of_known_kinds(tmp_path: Path) -> None:
     for name in ("d.mp4", "concat:a.mp4|b.mp4"):
         with pytest.raises(CorruptImageError, match=r"not a readable video|cannot be read"):
             next(read_frames(tmp_path / name))
+
+
+def test_large_masks_are_looked_up_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikesight.data.segmentation.files._BLOCK", 7)
+    random = np.random.default_rng(0)
+    ids = random.integers(0, 4, (11, 13)).astype(np.int32)
+    labels = LabelIds({0: 2, 1: 0, 2: -1, 3: 1}, "the list")
+    assert np.array_equal(labels.class_map(ids, Path("m")), np.array([2, 0, -1, 1])[ids])
+    ids[5, 6] = 70_000
+    with pytest.raises(DataError, match=r"m: label id 70000 at row 5, column 6 .*\(1 such"):
+        labels.class_map(ids, Path("m"))
+    rgb = random.integers(0, 2, (11, 13, 3), np.uint8)
+    packed = (rgb.astype(np.int64) * [1 << 16, 1 << 8, 1]).sum(-1)
+    values = {int(colour): place for place, colour in enumerate(np.unique(packed))}
+    found, unknown = look_up_colours(rgb, values)
+    assert unknown is None
+    assert np.array_equal(found, np.vectorize(values.get)(packed))
+    smallest = min(values)
+    assert look_up_colours(rgb, {k: v for k, v in values.items() if k != smallest})[1] == smallest

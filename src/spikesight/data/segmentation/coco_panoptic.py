@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from spikesight.data.errors import DataError
 from spikesight.data.segmentation.files import (
     VOID,
-    pack_colours,
+    look_up_colours,
     read_colour_mask,
     read_photo,
 )
@@ -202,32 +202,34 @@ def _refuse_twice(file: Path, list_name: str, number: int | str, known: Containe
 
 
 def _truth(file: Path, segments: list[Segment], numbers: dict[int, int]) -> Truth:
-    # COCO: id = red + 256 * green + 65536 * blue.
-    ids = pack_colours(read_colour_mask(file)[..., ::-1])
     known = {segment.id: position for position, segment in enumerate(segments)} | {0: VOID}
     if len(known) <= len(segments):
         raise DataError(
             f"{file}: one id is given to two of its segments_info, or is 0, which is no segment; "
             "repair the JSON"
         )
-    found, inverse = np.unique(ids, return_inverse=True)
-    unknown = [int(number) for number in found if int(number) not in known]
-    if unknown:
+    colours = {_swapped(number): value for number, value in known.items() if 0 <= number < 1 << 24}
+    segment_map, unknown = look_up_colours(read_colour_mask(file), colours)
+    if unknown is not None:
         raise DataError(
-            f"{file}: segment id {unknown[0]} is not among its segments_info; repair the JSON or "
-            "the PNG, whose colours must be segment ids"
+            f"{file}: segment id {_swapped(unknown)} is not among its segments_info; repair the "
+            "JSON or the PNG, whose colours must be segment ids"
         )
     strange = [s.category_id for s in segments if s.category_id not in numbers]
     if strange:
         raise DataError(
             f"{file}: category_id {strange[0]} is not among the categories; repair the JSON"
         )
-    positions = np.array([known[int(number)] for number in found], np.int32)
     return Truth(
-        torch.from_numpy(positions[inverse.reshape(ids.shape)]),
+        segment_map,
         torch.tensor([numbers[s.category_id] for s in segments], dtype=torch.int64),
         torch.tensor([bool(s.iscrowd) for s in segments], dtype=torch.bool),
     )
+
+
+def _swapped(number: int) -> int:
+    """COCO's id is red + 256 * green + 65536 * blue, a colour here the other way round."""
+    return (number & 255) << 16 | number & 0xFF00 | number >> 16
 
 
 class PanopticWriter:

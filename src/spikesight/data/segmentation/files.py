@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from spikesight.files.walking import find_files
 
 _UNKNOWN = -2
 _LABELS = 1 << 16
+_BLOCK = 1 << 22  # pixels
 _BYTE_MODES = frozenset({"L", "LA", "P", "RGB", "RGBA"})
 _SCALING = frozenset({"ppm", "ppm_plain"})
 _SKIPPING = (
@@ -132,8 +134,10 @@ class LabelIds:
         """
         lookup = np.full(_LABELS, _UNKNOWN, np.int32)
         lookup[list(self.classes)] = list(self.classes.values())
-        inside = (ids >= 0) & (ids < _LABELS)
-        classes = np.where(inside, lookup[np.where(inside, ids, 0)], _UNKNOWN)
+        classes = np.empty(ids.shape, np.int32)
+        for part, found in _in_blocks(classes.reshape(-1), ids.reshape(-1)):
+            inside = (found >= 0) & (found < _LABELS)
+            part[:] = np.where(inside, lookup[np.where(inside, found, 0)], _UNKNOWN)
         unknown = classes == _UNKNOWN
         if unknown.any():
             row, column = np.argwhere(unknown)[0]
@@ -163,24 +167,42 @@ class LabelColours:
             CorruptImageError: The mask cannot be decoded.
             DataError: A colour means no class.
         """
-        packed = pack_colours(read_colour_mask(path))
-        found, inverse = np.unique(packed, return_inverse=True)
-        unknown = [int(colour) for colour in found if int(colour) not in self.classes]
-        if unknown:
-            red, green, blue = unknown[0] >> 16, unknown[0] >> 8 & 255, unknown[0] & 255
+        classes, unknown = look_up_colours(read_colour_mask(path), self.classes)
+        if unknown is not None:
+            red, green, blue = unknown >> 16, unknown >> 8 & 255, unknown & 255
             raise DataError(
                 f"{path}: the colour ({red}, {green}, {blue}) is not in {self.meaning}; add it "
                 "there or correct the mask"
             )
-        values = np.array([self.classes[int(colour)] for colour in found], np.int32)
-        return torch.from_numpy(values[inverse.reshape(packed.shape)])
+        return classes
 
 
-def pack_colours(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """65536 * red + 256 * green + blue, [H, W], of [H, W, 3]."""
-    wide = rgb.astype(np.int64)
-    packed: NDArray[np.int64] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-    return packed
+def look_up_colours(rgb: NDArray[np.uint8], values: Mapping[int, int]) -> tuple[Tensor, int | None]:
+    """What the colour of each pixel means.
+
+    Args:
+        rgb: [H, W, 3].
+        values: 65536 * red + 256 * green + blue to a value from -1 up.
+
+    Returns:
+        The values, int32 [H, W], and the smallest colour that has none.
+    """
+    result = np.empty(rgb.shape[:2], np.int32)
+    unknown: list[int] = []
+    for part, block in _in_blocks(result.reshape(-1), rgb.reshape(-1, 3)):
+        packed = (block.astype(np.int32) << np.array([16, 8, 0], np.int32)).sum(1, dtype=np.int32)
+        found, inverse = np.unique(packed, return_inverse=True)
+        part[:] = np.array([values.get(c, _UNKNOWN) for c in found.tolist()], np.int32)[inverse]
+        unknown += [colour for colour in found.tolist() if colour not in values]
+    return torch.from_numpy(result), min(unknown, default=None)
+
+
+def _in_blocks(
+    result: NDArray[np.int32], pixels: NDArray[Any]
+) -> Iterator[tuple[NDArray[np.int32], NDArray[Any]]]:
+    """Cuts an array to fill and the pixels to fill it from, so that little memory is needed."""
+    for start in range(0, len(result), _BLOCK):
+        yield result[start : start + _BLOCK], pixels[start : start + _BLOCK]
 
 
 @dataclass(frozen=True)
@@ -287,7 +309,7 @@ __all__ = [
     "LabelIds",
     "PairedFiles",
     "list_photos",
-    "pack_colours",
+    "look_up_colours",
     "pair",
     "read_colour_mask",
     "read_index_mask",
