@@ -20,7 +20,8 @@ _REMEDY = (
     "write the change into a model of your own (spikesight.register_model) and build it with "
     "create_model, or save its state_dict yourself"
 )
-_APART = ("training", "recipe", "resolved")
+_APART = ("training", "recipe", "resolved", "momentum")
+"""What does not change an output in evaluation mode."""
 
 
 def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
