@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 import spikesight as ss
 from spikesight.cli import main
 from spikesight.deployment.network import Deployed
+from spikesight.training.config import TrainConfig
 from spikesight.training.starting_weights import start_from
 from tests.deployment.small_networks import deployed
 
@@ -132,3 +134,25 @@ def test_folders_that_cannot_be_made(
     (tmp_path / "file").write_text("")
     line = error_of(["convert", str(model_folder), str(tmp_path / "file" / "out")], capsys)
     assert str(tmp_path / "file") in line
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("epochs: x", 'recipe.yaml: Parser key "epochs"'),
+        ("optimizer: {lr: .nan}", "recipe.yaml: optimizer.lr: is nan"),
+        ("seed: 99999999999999999999", "recipe.yaml: seed: is a whole number of more than 64"),
+        ("optimizer: {lr: -1}", "recipe.yaml: optimizer.lr is -1.0; pass a positive number"),
+        ("label_smoothing: 2", "recipe.yaml: label_smoothing is 2.0; pass one in"),
+        ("a: &a [*a]", "recipe.yaml: holds a value that contains itself"),
+        ("epochs: 1\nepochs: 2", "recipe.yaml: epochs: is given twice"),
+    ],
+)
+def test_configurations_name_file_and_field(
+    text: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"model: {{name: metaspikformer_nano}}\noutput: {tmp_path / 'run'}\n{text}\n")
+    assert named in error_of(["train", str(path)], capsys)
+    with pytest.raises(ValueError, match=re.escape(named.split('"')[0])):
+        TrainConfig.load(path)

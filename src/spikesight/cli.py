@@ -9,6 +9,7 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,9 @@ def models(pattern: str = "*", sizes: bool = False, bits: int = 4) -> None:
 def _run(name: str, words: list[str]) -> None:
     import jsonargparse
 
+    from spikesight.errors import UserError
+    from spikesight.files.documents import named
+
     command = COMMANDS[name]
     function: Callable[..., Any] = _find(command.target)
     hints = {k: v for k, v in typing.get_type_hints(function).items() if k != "return"}
@@ -295,6 +299,7 @@ def _run(name: str, words: list[str]) -> None:
         for parameter in lists:
             kind = typing.get_args(hints[parameter])[0]
             parser.add_argument(parameter, nargs="+", type=kind, help=f"One or more {parameter}.")
+    files = list(takewhile(lambda word: not word.startswith("-"), words)) if configuration else []
     if command.words:
         words = _find(command.words)(words, configuration)
     words = _normalise(words, command.aliases, _boolean_options(configuration or function))
@@ -304,10 +309,13 @@ def _run(name: str, words: list[str]) -> None:
         parsed = parser.parse_args([_carried(word) for word in words])
         parsed = parser.instantiate(_delivered(parsed))
     except Exception as error:
-        raise ValueError(str(error)) from error
+        with named(*files):
+            raise UserError(str(error)) from error
     values = {key: value for key, value in parsed.as_dict().items() if key != "config"}
     if configuration is not None:
-        function(configuration(**values))
+        with named(*files):
+            built = configuration(**values)
+        function(built)
     else:
         function(**values)
 

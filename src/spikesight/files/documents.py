@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,6 +127,25 @@ def check(
         UserError: If they do not fit.
     """
     return _guarded(lambda: _converted(value, kind), name, remedy, error)
+
+
+@contextmanager
+def named(*paths: str | Path) -> Iterator[None]:
+    """Puts the file in front of what is said about its fields within the with block.
+
+    Args:
+        *paths: Where the fields come from.
+
+    Raises:
+        UserError: Where the block raises ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        names = [show(path) for path in paths]
+        if not names or any(name in str(error) for name in names):
+            raise
+        raise UserError(f"{', '.join(names)}: {error}") from error
 
 
 def _guarded(work: Callable[[], T], name: str, remedy: str, error: type[UserError]) -> T:

@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from spikesight.files.documents import named
 from spikesight.training.config import merge, read_yaml
 from spikesight.training.written_values import as_written
 
@@ -32,7 +33,8 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
     ready: list[str] = []
     for name, value in options:
         if name == _CONFIG and value is not None:
-            mapping = as_written(kind, read_yaml(value))
+            with named(value):
+                mapping = as_written(kind, read_yaml(value))
             read = merge(read, mapping)
             value = json.dumps(mapping, default=str)
         elif name == "--task" and value is not None:

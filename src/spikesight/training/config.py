@@ -221,7 +221,8 @@ class TrainConfig:
             FileNotFoundError: If there is no such file.
             ValueError: If a field is unknown or a value invalid.
         """
-        return from_mapping(cls, merge(read_yaml(path), overrides))
+        with documents.named(path):
+            return from_mapping(cls, merge(read_yaml(path), overrides))
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain values, as YAML and JSON know them."""
