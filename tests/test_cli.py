@@ -159,7 +159,6 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "RECIPE", "--output=r", "--epoks=1"], "epoks"),
         (["train", "RECIPE", "--output=r", "--epochs=many"], "epochs"),
         (["train", "RECIPE", "--output=r", "--model.name=vgg"], "no model 'vgg'"),
-        (["train", "RECIPE", "--output=r", "--schedule.warmup_epochs=9"], "warmup_epochs"),
         (["train", "RECIPE", "--output=r", "--accumulation=3"], "limit_batches"),
         (["val", "nowhere"], "no trained model in nowhere"),
         (["predict", "nowhere", "x.png"], "no trained model in nowhere"),

@@ -53,8 +53,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command(
         "spikesight.training.commands:train_command",
-        "Trains a model as a YAML file says.",
+        "Trains a model on photos, or as a YAML file says.",
         (
+            "spikesight train photos/",
             "spikesight train configs/fashion_mnist_nano.yaml",
             "spikesight train configs/cifar10_tiny.yaml --optimizer.lr=1e-3 --output=runs/lr",
             "spikesight train configs/cifar10_tiny.yaml --resume",
@@ -291,7 +292,7 @@ def _run(name: str, words: list[str]) -> None:
     )
     if configuration is not None:
         parser.description = (function.__doc__ or "").partition("\n")[0]
-        parser.usage = f"spikesight {name} [FILE.yaml ...] [--option=value ...]"
+        parser.usage = f"spikesight {name} [PHOTOS | FILE.yaml ...] [--option=value ...]"
         parser.add_argument("--config", action="config", help="YAML file; later options win.")
         parser.add_class_arguments(configuration)
     else:
