@@ -87,3 +87,26 @@ def test_nothing_and_everything_right() -> None:
         counts.update(segments, labels, segments, labels)
     quality = counts.quality()
     assert quality.all.panoptic == quality.things.panoptic == quality.stuff.panoptic == 100
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"predicted_map": torch.tensor([[0, 2]])}, "predicted_map holds 0 to 2"),
+        ({"predicted_map": torch.tensor([[-2, 0]])}, "predicted_map holds -2 to 0"),
+        ({"true_map": torch.tensor([[0.0, 1.0]])}, "true_map is torch.float32"),
+        ({"true_map": torch.tensor([[0]])}, "predicted_map has shape"),
+        ({"true_classes": torch.tensor([3])}, "true_classes holds 3 to 3"),
+    ],
+)
+def test_segments_that_cannot_be_are_refused(changed: dict[str, torch.Tensor], named: str) -> None:
+    counts = PanopticCounts(3, (0,))
+    segments = {
+        "predicted_map": torch.tensor([[0, 1]]),
+        "predicted_classes": torch.tensor([0, 1]),
+        "true_map": torch.tensor([[0, -1]]),
+        "true_classes": torch.tensor([0]),
+    }
+    counts.update(**segments)
+    with pytest.raises(ValueError, match=named):
+        counts.update(**{**segments, **changed})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,12 @@ class EvaluationTransform:
         Returns:
             float32 `[B, C, H, W]`.
         """
+        if images.is_floating_point() and images.numel() and 0 < float(images.max()) <= 1:
+            warnings.warn(
+                f"the images are at most {float(images.max()):.3g} and are taken for 0..255, so "
+                "they look black; pass bytes, or multiply by 255",
+                stacklevel=2,
+            )
         return normalize(images, self.mean, self.std)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from spikesight.options import check_range
+
 
 def build_classification_loss(label_smoothing: float, soft_targets: bool) -> nn.Module:
     """Cross entropy that fits the targets.
@@ -18,6 +20,7 @@ def build_classification_loss(label_smoothing: float, soft_targets: bool) -> nn.
     """
     from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 
+    check_range("label_smoothing", label_smoothing, least=0, below=1)
     if soft_targets:
         return SoftTargetCrossEntropy()
     if label_smoothing > 0:

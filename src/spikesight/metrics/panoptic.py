@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
+
 _MATCH = 0.5
 
 
@@ -75,8 +77,14 @@ class PanopticCounts:
             true_classes: Their classes, int64 [N].
             crowd: Which true segments are crowds, bool [N].
         """
-        assert predicted_map.shape == true_map.shape
+        if predicted_map.shape != true_map.shape:
+            raise UserError(
+                f"predicted_map has shape {tuple(predicted_map.shape)} and true_map "
+                f"{tuple(true_map.shape)}; pass one segment for every pixel of both"
+            )
         count_p, count_t = len(predicted_classes), len(true_classes)
+        _check_segments("predicted", predicted_map, predicted_classes, len(self.counts))
+        _check_segments("true", true_map, true_classes, len(self.counts))
         crowd = torch.zeros(count_t, dtype=torch.bool) if crowd is None else crowd.cpu()
         predicted_classes, true_classes = predicted_classes.cpu(), true_classes.cpu()
         pairs = (predicted_map.long().cpu() + 1) * (count_t + 1) + true_map.long().cpu() + 1
@@ -123,6 +131,20 @@ class PanopticCounts:
         every = torch.ones_like(self._things)
         groups = [_mean(scores[group]) for group in (every, self._things, ~self._things)]
         return PanopticQuality(*groups)
+
+
+def _check_segments(which: str, segment_map: Tensor, labels: Tensor, classes: int) -> None:
+    for name, values, least, most in (
+        (f"{which}_map", segment_map, -1, len(labels) - 1),
+        (f"{which}_classes", labels, 0, classes - 1),
+    ):
+        if values.is_floating_point():
+            raise UserError(f"{name} is {values.dtype}; pass whole numbers")
+        if values.numel() and not least <= int(values.min()) <= int(values.max()) <= most:
+            raise UserError(
+                f"{name} holds {int(values.min())} to {int(values.max())}; pass numbers of "
+                f"{least} to {most}"
+            )
 
 
 def _mean(scores: Tensor) -> Quality:

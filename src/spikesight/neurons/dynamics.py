@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from spikesight.options import AS_ARGUMENT, check_options
+
 
 @dataclass(frozen=True)
 class Dynamics:
@@ -86,6 +88,7 @@ class Dynamics:
             raise ValueError(
                 f"ties='even' needs offset 0.5, got {self.offset}; pass ties='up' or offset=0.5"
             )
+        check_options(self, says=AS_ARGUMENT)
         if self.reset == "hard" and self.levels != 1:
             raise ValueError(
                 f"reset='hard' needs levels 1, got {self.levels}; pass reset='soft' or levels=1"

@@ -141,6 +141,11 @@ def check_logits(output: object) -> None:
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:
+    if int(labels.min()) < 0:
+        raise UserError(
+            f"label {int(labels.min())} is no class; number classes from 0, and leave out what has "
+            "none"
+        )
     if int(labels.max()) >= classes:
         raise ValueError(
             f"label {int(labels.max())} does not fit a model with {classes} classes; "

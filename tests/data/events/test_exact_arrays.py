@@ -90,3 +90,21 @@ def test_a_wide_sensor_comes_back_from_a_file(tmp_path: Path) -> None:
     events = _events(x=[0, 70_000, 3, 4], width=80_000)
     save_events(events, tmp_path / "wide.npz")
     assert read_events(tmp_path / "wide.npz").x.tolist() == [0, 70_000, 3, 4]
+
+
+def test_times_that_leave_64_bits_in_products_are_refused() -> None:
+    for t in ([0, 1, 2, 2**62], [-(2**63), 0, 1, 2**63 - 1]):
+        with pytest.raises(DataError, match=r"event \d comes \d+ us after the first"):
+            _events(t=np.array(t))
+    assert event_frames(_events(t=T + 2**62), frames=4, slicing="time").sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("slicing", "counts"), ("frames", 2.5), ("frames", 0), ("channels", 4), ("size", "4")],
+)
+def test_options_of_frames_are_refused_without_events_too(name: str, value: object) -> None:
+    empty = _events(t=[], x=[], y=[], polarity=[])
+    for events in (empty, _events()):
+        with pytest.raises(DataError, match=name):
+            event_frames(events, **{name: value})

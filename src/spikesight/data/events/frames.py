@@ -13,6 +13,7 @@ from spikesight.data.errors import DataError
 from spikesight.data.events.config import Slicing as Slicing
 from spikesight.data.events.recording import Events
 from spikesight.files.limits import FRAME_CELLS
+from spikesight.options import check_arguments, check_range
 
 
 def event_frames(
@@ -43,8 +44,9 @@ def event_frames(
         DataError: If `frames` is not positive, `slicing` or `channels` unknown, or there are more
             counts than the limit.
     """
-    if frames < 1:
-        raise DataError(f"frames is {frames}; pass 1 or more")
+    arguments = {"frames": frames, "slicing": slicing, "channels": channels, "size": size}
+    check_arguments(event_frames, arguments, error=DataError)
+    check_range("frames", frames, least=1, error=DataError)
     if channels not in (2, 3):
         raise DataError(
             f"channels is {channels}; pass 2 (negative, positive) or 3 (positive, negative, all)"
@@ -90,10 +92,8 @@ def _slice_numbers(t: NDArray[np.int64], frames: int, slicing: Slicing) -> NDArr
         return np.zeros(0, np.int64)
     if slicing == "count":
         return np.arange(len(t), dtype=np.int64) * frames // len(t)
-    if slicing == "time":
-        numbers: NDArray[Any] = (t - t[0]) * frames // (t[-1] - t[0] + 1)
-        return numbers
-    raise DataError(f"slicing is {slicing!r}; pass 'count' or 'time'")
+    numbers: NDArray[Any] = (t - t[0]) * frames // (t[-1] - t[0] + 1)
+    return numbers
 
 
 def _place(

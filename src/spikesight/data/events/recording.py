@@ -15,6 +15,8 @@ from spikesight.files.limits import EVENTS, SENSOR_PIXELS
 from spikesight.files.names import show
 from spikesight.options import check_value
 
+_LONGEST = 1 << 50
+"""Microseconds, 35 years: beyond, products of times and slices would leave 64 bits."""
 Origin = Literal["upper left", "lower left"]
 
 _LATEST = 1 << 53  # microseconds
@@ -121,6 +123,9 @@ def find_problem(
     if backwards.any():
         first = int(backwards.argmax()) + 1
         problems.append((first, f"runs back in time, from {int(t[first - 1])} to {int(t[first])}"))
+    elif int(t[-1]) - int(t[0]) > _LONGEST:
+        late = int(np.searchsorted(t, int(t[0]) + _LONGEST, side="right"))
+        problems.append((late, f"comes {int(t[late]) - int(t[0])} us after the first, decades"))
     return min(problems, default=None)
 
 
