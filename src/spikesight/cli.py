@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import io
+import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -306,6 +307,10 @@ def _run(name: str, words: list[str]) -> None:
     words = _normalise(words, command.aliases, _boolean_options(configuration or function))
     if configuration is None and words and not words[0].startswith("-") and not _required(function):
         words = [f"--{next(iter(hints))}={words[0]}", *words[1:]]
+    for word in words:
+        if re.search(r"\d{4301}", word):  # Python refuses to read more digits, without a name
+            option = word.partition("=")[0][:80]
+            raise ValueError(f"{option}: holds a whole number of more than 64 bits; pass another")
     try:
         parsed = parser.parse_args([_carried(word) for word in words])
         parsed = parser.instantiate(_delivered(parsed))

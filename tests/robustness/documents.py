@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def _yaml_bytes(mapping: dict[str, Any], damage: Damage) -> bytes:
     return damage.document(text)
 
 
+@cache
 def _full_mapping() -> dict[str, Any]:
     mapping = from_mapping(TrainConfig, MAPPING).to_mapping()
     mapping["model"]["arguments"] = MAPPING["model"]["arguments"]
@@ -119,7 +121,7 @@ def _configuration(damage: Damage, folder: Path) -> Trial:
             _through_command_line([str(path)], seen)
         check_finite(seen)
 
-    return Trial(read, (path.name, *_fields(mapping)), "; ".join(damage.notes))
+    return Trial(read, (path.name, *_fields(_full_mapping())), "; ".join(damage.notes))
 
 
 def _fields(mapping: dict[str, Any]) -> set[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from spikesight.cli import main
 from spikesight.data import DataConfig
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.validation import override
@@ -90,3 +91,25 @@ def test_committed_configurations_are_valid() -> None:
     assert files
     for file in files:
         TrainConfig.load(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("null: 1\n", "a field called None"),
+        ("output: run\n", "model.name"),
+        ("model: {name: x}\noutput: run\nepochs: 0\n", "epochs is 0"),
+        ("model: {name: x}\noutput: run\nseed: .nan\n", "seed"),
+    ],
+)
+def test_a_file_and_its_field_are_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"recipe\.yaml: .*{message}") as refused:
+        TrainConfig.load(path)
+    assert "value." not in str(refused.value)
+
+
+def test_long_numbers_on_the_command_line_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--seed=" + "9" * 5000]) == 2
+    assert "--seed: holds a whole number of more than 64 bits" in capsys.readouterr().err

@@ -155,6 +155,7 @@ def test_16_bit_photo(folder: Path, photo: Path) -> None:
         ({"crop_size": (7, 20)}, "crop_size is .*; pass two numbers from 8 up"),
         ({"crop_size": (10**9, 10**9)}, "crop_size is .* are more than"),
         ({"objects": (1, 10**9)}, "objects is .*; pass two numbers from 1 to 1000"),
+        ({"scenes": 2**70}, "scenes is .*; pass 1 to 1,000,000,000"),
         ({"std": (1e-300, 0.5, 0.5)}, "std is .*; pass values from 1e-06 to 1"),
     ],
 )

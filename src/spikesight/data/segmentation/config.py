@@ -28,6 +28,7 @@ LEAST_CUT_OUT = 8
 """Longer side of the smallest cut-out in a scene, in pixels."""
 
 _MOST_OBJECTS = 1000
+_MOST_SCENES = 10**9
 
 
 @dataclass
@@ -166,8 +167,10 @@ class SceneConfig:
                 "first"
             )
         for name in ("scenes", "validation_scenes"):
-            if getattr(self, name) < 1:
-                raise DataError(f"scenes.{name} is {getattr(self, name)}; pass 1 or more")
+            if not 1 <= getattr(self, name) <= _MOST_SCENES:
+                raise DataError(
+                    f"scenes.{name} is {getattr(self, name)}; pass 1 to {_MOST_SCENES:,}"
+                )
         if self.workers is not None and self.workers < 0:
             raise DataError(f"scenes.workers is {self.workers}; pass 0 processes or more")
         check_normalisation("scenes.", self.mean, self.std)
