@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -252,7 +253,7 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
     try:
         parsed = parser.parse_object({"value": mapping})
     except Exception as error:
-        message = str(error).replace('"value.', '"').replace("'value.", "'")
+        message = re.sub(r"(?<![\w.])value\.(?=\w)", "", str(error))
         raise ValueError(f"{kind.__name__}: {message}") from error
     built: T = parser.instantiate(parsed)["value"]
     return built
