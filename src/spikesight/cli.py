@@ -20,7 +20,8 @@ _LONGEST_ERROR = 800
 _CARRIER = 0x10FF00 - 0xDC00
 _FIRST_CARRIED = "\U0010ff80"
 # What a segmenter was trained on is its data.
-_SCENES: dict[str, tuple[str, ...]] = {"--scenes.": ("--data.",)}
+_SKIPPING: dict[str, tuple[str, ...]] = {"--on_corrupt": ("--data.on_corrupt",)}
+_DATA: dict[str, tuple[str, ...]] = {**_SKIPPING, "--scenes.": ("--data.",)}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight val runs/camvid_small/best --view.flip=true --view.scales=[0.75,1,1.25]",
             "spikesight val runs/camvid_small/best --pictures=pictures",
         ),
-        {"--on_corrupt": ("--data.on_corrupt",), **_SCENES},
+        _DATA,
     ),
     "predict": Command(
         "spikesight.training.commands:predict_command",
@@ -109,6 +110,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight saccades digits_events",
             "spikesight saccades fashion_events --data.format=idx --data.path=fashion --size=32",
         ),
+        _SKIPPING,
     ),
     "verify": Command(
         "spikesight.commands:verify_command",
@@ -118,7 +120,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight verify weights/cifar10_tiny --data.path=cifar10-train.tar --images=64",
             "spikesight verify fashion.spk --run=runs/fashion_mnist_nano --against=spikes,onnx",
         ),
-        _SCENES,
+        _DATA,
     ),
     "quantize": Command(
         "spikesight.commands:quantize_command",
@@ -130,7 +132,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight quantize weights/cifar10_tiny runs/cifar4_start --rep-conv=spike_driven",
             "spikesight quantize runs/camvid_small runs/camvid4_start --bits=4 --images=128",
         ),
-        _SCENES,
+        _DATA,
     ),
     "deploy": Command(
         "spikesight.deployment_commands:deploy_command",
@@ -139,7 +141,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight deploy runs/fashion_mnist_nano/best fashion.spk",
             "spikesight deploy runs/fashion_mnist_nano/best fashion4.spk --weight-bits=4",
         ),
-        _SCENES,
+        _DATA,
     ),
     "audit": Command(
         "spikesight.deployment_commands:audit_command",
@@ -148,7 +150,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight audit fashion.spk --run=runs/fashion_mnist_nano",
             "spikesight audit runs/fashion_mnist_nano/best",
         ),
-        _SCENES,
+        _DATA,
     ),
     "export": Command(
         "spikesight.deployment_commands:export_command",
@@ -171,7 +173,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight energy runs/fashion_mnist_nano/best --html=energy.html",
             "spikesight energy fashion.spk --run=runs/fashion_mnist_nano",
         ),
-        _SCENES,
+        _DATA,
     ),
     "convert": Command(
         "spikesight.commands:convert_command",

@@ -104,12 +104,12 @@ def find_images(
         DataError: There is no such path, no such file below it, or a name that is not UTF-8.
     """
     path = Path(path)
+    check_name(str(path), "what to look at", DataError)
     if not path.is_dir():
         if not os.path.lexists(path):
             raise DataError(
                 f"{show(path)}: no such file or folder; pass image files or a folder of them"
             )
-        check_name(path.name, show(path.parent), DataError)
         return [path]
     found = find_files(path, suffixes, error=DataError)
     if not found:

@@ -13,6 +13,7 @@ from spikesight.data.events.layouts import find_event_parts
 from spikesight.data.painted_digits import read_painted_digits
 from spikesight.data.sources import Parts, Source
 from spikesight.data.stratification import split_stratified
+from spikesight.files.names import check_name
 
 
 def find_parts(config: DataConfig) -> Parts:
@@ -27,6 +28,7 @@ def find_parts(config: DataConfig) -> Parts:
     Raises:
         DataError: The path does not hold such a data set.
     """
+    check_name(config.path, "data.path", DataError)
     match config.format:
         case "folder":
             return class_folders.find_parts(FolderArchive(config.path))

@@ -103,10 +103,10 @@ def find_files(
     names = walk(folder, without=without, error=error).files
     chosen = [name for name in names if os.path.splitext(name)[1].lower() in suffixes]
     chosen.sort(key=lambda name: name.split("/"))
-    top = Path(folder)
     for name in chosen:
-        check_name(name, show(top), error)
-    return [top / name for name in chosen]
+        check_name(name, show(folder), error)
+    top = os.path.join(folder, "")
+    return [Path(top + name) for name in chosen]
 
 
 def subfolders(folder: str | os.PathLike[str], error: type[UserError] = FileError) -> list[str]:

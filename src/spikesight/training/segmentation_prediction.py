@@ -172,12 +172,12 @@ def segment_files(
 
 
 def _find(path: Path, output: Path | None) -> Iterator[Path]:
+    check_name(str(path), "what to look at", DataError)
     if not path.is_dir():
         if not os.path.lexists(path):
             raise DataError(
                 f"{show(path)}: no such file or folder; pass photos, videos or folders of them"
             )
-        check_name(path.name, show(path.parent), DataError)
         yield path
         return
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from spikesight.attention.deformable_sampling import DeformableSampling
+from spikesight.data.batches import report_skipped
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import CorruptImageError
 from spikesight.data.segmentation import SceneSource, part_of, read_scenes
@@ -104,9 +105,10 @@ def _readable(source: SceneSource, on_corrupt: OnCorrupt) -> Iterator[Tensor]:
     for index in range(len(source)):
         try:
             yield source.read(index).image
-        except CorruptImageError:
+        except CorruptImageError as error:
             if on_corrupt == "stop":
                 raise
+            report_skipped({source.describe(index): str(error)})
 
 
 def _mean_masks(view: View, photos: Iterator[Tensor], shown: Callable[[Tensor], Tensor]) -> Tensor:

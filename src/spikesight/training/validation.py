@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spikesight.data import DataConfig, build_evaluation_loader, build_loaders
 from spikesight.data.batches import report_skipped
-from spikesight.data.config import Split as Split
+from spikesight.data.config import OnCorrupt, Split as Split
 from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.prediction import find_images
@@ -272,7 +272,7 @@ def sample_images(
         raise ValueError(f"images is {count}; pass 1 or more")
     card = read_any_card(card_of(folder))
     if photos is not None:
-        return _photos(card, photos, count)
+        return _photos(card, photos, count, data or {})
     if not data and card.data is None:
         raise UserError(_NO_DATA.format("--photos=FOLDER with any photos"))
     if not data and card.data is not None and not data_is_here(card):
@@ -293,16 +293,55 @@ def data_is_here(card: Card | SceneCard) -> bool:
     return card.data is not None and (not card.data.path or Path(card.data.path).exists())
 
 
-def _photos(card: Card | SceneCard, photos: Path, count: int) -> Tensor:
+def _photos(card: Card | SceneCard, photos: Path, count: int, changes: dict[str, Any]) -> Tensor:
     """Photos that a user brought, spread evenly over what there is."""
     steps = card.preprocessing
     suffixes = IMAGE_SUFFIXES if isinstance(steps, ScenePreprocessing) else steps.suffixes
     found = find_images(photos, suffixes)
-    chosen = [found[n] for n in EvaluationSampler(len(found)).positions[:count]]
-    if isinstance(steps, ScenePreprocessing):
-        crops = [sample_crop(read_photo(file), steps.crop_size) for file in chosen]
-        return steps.batch_transform(torch.stack(crops))
-    return steps.batch_transform(torch.stack([steps.read_file(file) for file in chosen]))
+    usual = "stop" if card.data is None else card.data.on_corrupt
+
+    def read(position: int) -> Tensor:
+        file = found[position]
+        if isinstance(steps, ScenePreprocessing):
+            return sample_crop(read_photo(file), steps.crop_size)
+        return steps.read_file(file)
+
+    taken = _read_enough(
+        read,
+        lambda position: str(found[position]),
+        len(found),
+        count,
+        changes.get("on_corrupt", usual),
+        show(photos),
+    )
+    return steps.batch_transform(taken)
+
+
+def _read_enough(
+    read: Callable[[int], Tensor],
+    describe: Callable[[int], str],
+    available: int,
+    count: int,
+    on_corrupt: OnCorrupt,
+    name: str,
+) -> Tensor:
+    """So many images, spread evenly over what there is; others in place of corrupt ones."""
+    taken: list[Tensor] = []
+    skipped: dict[str, str] = {}
+    for position in EvaluationSampler(available).positions:
+        try:
+            taken.append(read(position))
+        except CorruptImageError as error:
+            if on_corrupt == "stop":
+                raise
+            skipped[describe(position)] = str(error)
+        if len(taken) == count:
+            break
+    if skipped:
+        report_skipped(skipped)
+    if not taken:
+        raise DataError(f"{name}: every image is corrupt; repair the data set")
+    return torch.stack(taken)
 
 
 def training_batches(
@@ -360,24 +399,16 @@ def _enough(batches: Iterable[Tensor], count: int) -> list[Tensor]:
 def _sample_photos(card: SceneCard, changes: dict[str, Any], count: int, split: Split) -> Tensor:
     config = scenes_of(card, changes)
     source = read_scenes(config, part_of(split))
-    crops: list[Tensor] = []
-    skipped: dict[str, str] = {}
-    for position in EvaluationSampler(len(source)).positions:
-        try:
-            photo = source.read(position).image
-        except CorruptImageError as error:
-            if config.on_corrupt == "stop":
-                raise
-            skipped[source.describe(position)] = str(error)
-            continue
-        crops.append(sample_crop(photo, card.preprocessing.crop_size))
-        if len(crops) == count:
-            break
-    if skipped:
-        report_skipped(skipped)
-    if not crops:
-        raise DataError(f"{source.name}: every photo is corrupt; repair the data set")
-    return card.preprocessing.batch_transform(torch.stack(crops))
+    size = card.preprocessing.crop_size
+    crops = _read_enough(
+        lambda position: sample_crop(source.read(position).image, size),
+        source.describe,
+        len(source),
+        count,
+        config.on_corrupt,
+        source.name,
+    )
+    return card.preprocessing.batch_transform(crops)
 
 
 def data_of(card: Card, changes: dict[str, Any] | None = None) -> DataConfig:

@@ -14,6 +14,7 @@ from spikesight.data.segmentation.digit_scenes import DigitScenes
 from spikesight.data.segmentation.folders import read_camvid, read_folder
 from spikesight.data.segmentation.public_sets import read_ade20k, read_cityscapes, read_voc
 from spikesight.data.segmentation.scene import SceneSource
+from spikesight.files.names import check_name
 from spikesight.options import check_arguments
 
 ScenePart = Literal["train", "val", "test"]
@@ -41,6 +42,8 @@ def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
     Raises:
         DataError: Files are missing.
     """
+    for name in ("path", "photos"):
+        check_name(getattr(config, name), f"scenes.{name}", DataError)
     path = Path(config.path)
     count = config.scenes if part == "train" else config.validation_scenes
     match config.format:
