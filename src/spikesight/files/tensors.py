@@ -13,6 +13,7 @@ from spikesight.files.names import show
 from spikesight.files.opening import open_regular
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_LARGEST = 2.0**64
 COPY_AGAIN = "copy it again, or pass another folder"
 
 
@@ -24,7 +25,8 @@ def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
         finite: Whether NaN and infinity are refused.
 
     Raises:
-        FileError: If it is missing or damaged, or holds a number that is not finite.
+        FileError: If it is missing or damaged, or holds NaN, infinity or a number that is all but
+            infinite.
     """
     open_regular(path).close()
     try:
@@ -39,12 +41,19 @@ def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
             raise FileError(
                 f"{show(path)}: {name} holds {kind} numbers, which no model here has; {COPY_AGAIN}"
             )
-        if finite and not tensor.isfinite().all():
+        if finite and not _sound(tensor):
             raise FileError(
-                f"{show(path)}: {name} holds NaN or infinity, so nothing can be computed with it; "
-                f"{COPY_AGAIN}, such as an earlier checkpoint"
+                f"{show(path)}: {name} holds NaN, infinity or a number beyond {_LARGEST:.1e}, with "
+                f"which nothing can be computed; {COPY_AGAIN}, such as an earlier checkpoint"
             )
     return tensors
+
+
+def _sound(tensor: Tensor) -> bool:
+    if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
+        return True
+    low, high = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).aminmax()
+    return bool(low >= -_LARGEST) and bool(high <= _LARGEST)  # both false of NaN
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

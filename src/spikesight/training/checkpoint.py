@@ -23,6 +23,7 @@ from spikesight.training.run_folder import (
     CARD,
     CardLike,
     card_name,
+    check_card_fits,
     describe_task,
     read_card,
     saved_task,
@@ -148,6 +149,7 @@ class Card:
             del steps["kind"]
         file: Any = _CardFile
         card = check(content, file[kind, FIGURES[task]], card_name(folder), remedy=COPY_AGAIN)
+        check_card_fits(folder, len(card.preprocessing.classes), card.preprocessing.channels)
         return cls(
             card.data,
             card.preprocessing,

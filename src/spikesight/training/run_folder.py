@@ -59,6 +59,33 @@ def card_name(folder: Path) -> str:
     return str(folder if folder.is_file() else folder / CARD)
 
 
+def check_card_fits(
+    folder: Path, classes: int, channels: int, *, every_output: bool = False
+) -> None:
+    """Refuses a card of another model than the one beside it.
+
+    Args:
+        folder: Folder of a model.
+        classes: Number of classes that the card names.
+        channels: Channels of the images that it prepares.
+        every_output: Whether each output of the model must have a name.
+
+    Raises:
+        UserError: If config.json describes a model of other classes or channels.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    arguments = read_recipe(folder).arguments
+    outputs, inputs = arguments.get("num_classes"), arguments.get("in_channels")
+    problem = ""
+    if isinstance(inputs, int) and inputs != channels:
+        problem = f"prepares {channels} channels and the model of config.json takes {inputs}"
+    elif isinstance(outputs, int) and (classes > outputs or (every_output and classes != outputs)):
+        problem = f"names {classes} classes and the model of config.json has {outputs}"
+    if problem:
+        raise UserError(f"{folder / CARD}: preprocessing: {problem}; {COPY_AGAIN}")
+
+
 def saved_task(folder: Path) -> TaskName:
     """The task that a model was trained for.
 

@@ -17,7 +17,14 @@ from spikesight.training.checkpoint import Card
 from spikesight.training.config import TaskName, from_mapping, merge
 from spikesight.training.figures import Figures
 from spikesight.training.kinds import FIGURES
-from spikesight.training.run_folder import CARD, card_name, describe_task, read_card, saved_task
+from spikesight.training.run_folder import (
+    CARD,
+    card_name,
+    check_card_fits,
+    describe_task,
+    read_card,
+    saved_task,
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class SceneCard:
         file: Any = _CardFile
         kind, name = file[FIGURES[task]], card_name(folder)
         card = check(read_card(folder), kind, name, remedy=COPY_AGAIN)
+        seen = card.preprocessing
+        check_card_fits(folder, len(seen.classes), seen.channels, every_output=True)
         return cls(
             task,
             card.scenes,

@@ -1,0 +1,46 @@
+"""A full disk leaves what was there, and the message says which file it was."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import spikesight as ss
+from spikesight.errors import FileError
+from spikesight.files.replacing import write_text
+from spikesight.training.storage import replaced_folder, write_state
+from tests.training.conftest import TINY
+
+resource = pytest.importorskip("resource")
+
+
+def test_a_full_disk_is_named_and_old_files_stay(tmp_path: Path) -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=2, **TINY["model"]["arguments"])
+    folder, note = tmp_path / "model", tmp_path / "note.txt"
+    model.save_pretrained(folder)
+    write_text(note, "old")
+    old = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def write_whole() -> None:
+        with replaced_folder(folder) as new:
+            write_state(new, "training", {"a": torch.ones(10_000)})
+
+    # Files of this process can get no larger; Python ignores the signal.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        for write, named in (
+            (lambda: model.save_pretrained(folder), folder / "model.safetensors"),
+            (write_whole, folder),
+            (lambda: write_text(note, "x" * 2000), note),
+        ):
+            with pytest.raises(FileError) as caught:
+                write()
+            assert str(caught.value).startswith(f"{named}: cannot be written (")
+            assert "make room on the disk" in str(caught.value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == old
+    assert note.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["model", "note.txt"]
