@@ -223,6 +223,7 @@ def convert_command(
         things: Which of a segmenter's classes are objects; with them it is panoptic.
     """
     from spikesight.pretrained import load
+    from spikesight.registry import create_model
     from spikesight.training.description import Description, describe, read_classes
     from spikesight.training.run_folder import CARD, check_model_output, resolve_model_folder
     from spikesight.training.scene_card import read_any_card
@@ -255,7 +256,10 @@ def convert_command(
         elif card is not None:
             card.write(new)
     size = (output / "model.safetensors").stat().st_size
-    count = sum(parameter.numel() for parameter in model.parameters())
+    # Packed models have no parameters; those that they stand for are meant.
+    fresh = create_model(model.recipe["name"], **model.recipe["arguments"])
+    counted = fresh if model.recipe.get("packed") else model
+    count = sum(parameter.numel() for parameter in counted.parameters())
     print(f"{count:,} parameters, {size:,} bytes in {show(output)}")
     if card is None:
         print("predict, val and deploy also need --classes=names.txt --image_size=PIXELS")

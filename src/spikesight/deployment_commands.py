@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spikesight.data.config import Split
+from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file
 from spikesight.lazy_names import TYPE_CHECKING
@@ -130,10 +131,9 @@ def export_command(
         frames: Whether the file takes frames, such as those of events, instead of still images.
     """
     from spikesight.deployment.exporting import EXPORT_ENDINGS
-    from spikesight.deployment.network import Deployed
 
     place_for_file(output, "output", EXPORT_ENDINGS)
-    path = Deployed.load(model).export(output, size, frames=frames)
+    path = _read_network(model).export(output, size, frames=frames)
     print(f"{path.stat().st_size:,} bytes in {show(path)}")
 
 
@@ -153,7 +153,6 @@ def bench_command(
     import torch
 
     from spikesight.deployment.exact_forms import exact_forms
-    from spikesight.deployment.network import Deployed
     from spikesight.processor import processor_name
     from spikesight.timing import time_alternating
 
@@ -161,7 +160,7 @@ def bench_command(
         raise ValueError(f"batch is {batch} and rounds is {rounds}; pass 1 or more")
     if threads is not None:
         torch.set_num_threads(threads)
-    net = Deployed.load(model)
+    net = _read_network(model)
     x = torch.randn(batch, net.graph.input.channels, *net.graph.max_size)
     forms = {name: partial(form, x) for name, form in exact_forms(net, x, threads).items()}
     times = time_alternating(forms, rounds)
@@ -172,6 +171,17 @@ def bench_command(
         f"batch {batch}, medians of {rounds} alternating rounds, {torch.get_num_threads()} threads "
         f"of {processor_name()}; every form equals the integers in all logits"
     )
+
+
+def _read_network(model: Path) -> Deployed:
+    from spikesight.deployment.network import Deployed
+
+    if model.is_dir():
+        raise UserError(
+            f"{show(model)} is a folder; deploy the model first: spikesight deploy {show(model)} "
+            "net.spk"
+        )
+    return Deployed.load(model)
 
 
 def network_and_images(

@@ -119,6 +119,12 @@ def test_a_segmenter_in_every_form(here: Path, capsys: pytest.CaptureFixture[str
     SceneCard("panoptic", data, preprocessing, 1, "model", None, view).write(Path("run/best"))
     assert main(["deploy", "run", "net.spk", "--photos=photos", "--images=4"]) == 0
     assert main(["predict", "net.spk", "photos", "--output=out", "--table=s.csv"]) == 0
+    Image.new("RGB", (100, 70)).save("large.png")
+    capsys.readouterr()
+    assert main(["predict", "net.spk", "large.png", "--output=out2"]) == 2
+    line = capsys.readouterr().err
+    assert "large.png: an input of 80x112 pixels is larger than the 64x64" in line
+    assert "--max-size=[80,112]" in line
     assert len(list(Path("out").glob("*_overlay.png"))) == 8
     with open("s.csv", newline="", encoding="utf-8") as file:
         assert {row["class"] for row in csv.DictReader(file)} <= {"ground", "ball", "wall"}
@@ -126,7 +132,10 @@ def test_a_segmenter_in_every_form(here: Path, capsys: pytest.CaptureFixture[str
     assert main(["val", "net.spk"]) == 2
     assert "--run=FOLDER" in capsys.readouterr().err
     assert main(["val", "net.spk", "--run=run"]) == 2
-    assert "gone" in capsys.readouterr().err
+    assert "data, gone, are not here; pass --data.path" in capsys.readouterr().err
+    for command in (["bench", "run"], ["export", "run", "net.onnx"]):
+        assert main(command) == 2
+        assert "spikesight deploy run net.spk" in capsys.readouterr().err
 
 
 def test_a_model_of_events_without_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ from spikesight.data.segmentation.video import (
     is_own_video,
     read_frames,
 )
+from spikesight.errors import UserError
 from spikesight.files.names import check_name, show
 from spikesight.files.own_pictures import OWN_MARK, is_own_picture
 from spikesight.files.walking import find_files
@@ -89,10 +90,13 @@ class _Segmenter:
         transform = self.card.preprocessing.batch_transform
         images = transform(shown[None].to(self.device))
         size = (photo.shape[1], photo.shape[2])
-        if self.card.task == "semantic":
-            classes = class_map(photo_scores(self.view, images)[0], size)
-            return semantic_truth(classes.cpu().int(), len(self.table))
-        (truth,) = panoptic_truths(self.view, images, [size], self.table.things)
+        try:
+            if self.card.task == "semantic":
+                classes = class_map(photo_scores(self.view, images)[0], size)
+                return semantic_truth(classes.cpu().int(), len(self.table))
+            (truth,) = panoptic_truths(self.view, images, [size], self.table.things)
+        except UserError as error:
+            raise DataError(f"{name}: {error}") from error
         return truth
 
 

@@ -275,11 +275,7 @@ def sample_images(
         return _photos(card, photos, count, data or {})
     if not data and card.data is None:
         raise UserError(_NO_DATA.format("--photos=FOLDER with any photos"))
-    if not data and card.data is not None and not data_is_here(card):
-        raise UserError(
-            f"the model's data, {show(card.data.path)}, are not here; pass --data.path=… with "
-            "them, or --photos=FOLDER with any photos like them"
-        )
+    _check_data_is_here(card, data, ", or --photos=FOLDER with any photos like them")
     if isinstance(card, SceneCard):
         return _sample_photos(card, data or {}, count, split)
     config, size = data_of(card, data), min(count, 64)
@@ -291,6 +287,17 @@ def sample_images(
 def data_is_here(card: Card | SceneCard) -> bool:
     """Whether the data that a model was trained on can be found again."""
     return card.data is not None and (not card.data.path or Path(card.data.path).exists())
+
+
+def _check_data_is_here(
+    card: Card | SceneCard, changes: dict[str, Any] | None, instead: str = ""
+) -> None:
+    """Says what to pass where a model's data are gone and no others are named."""
+    if card.data is not None and "path" not in (changes or {}) and not data_is_here(card):
+        raise UserError(
+            f"the model's data, {show(card.data.path)}, are not here; pass --data.path=… with them"
+            + instead
+        )
 
 
 def _photos(card: Card | SceneCard, photos: Path, count: int, changes: dict[str, Any]) -> Tensor:
@@ -423,6 +430,7 @@ def data_of(card: Card, changes: dict[str, Any] | None = None) -> DataConfig:
             are given.
     """
     if card.data is not None:
+        _check_data_is_here(card, changes)
         return override(card.data, changes or {})
     if not changes or not {"path", "format"} & changes.keys():
         raise UserError(_NO_DATA.format("--data.path=FOLDER with one folder of photos per class"))
@@ -434,6 +442,7 @@ def data_of(card: Card, changes: dict[str, Any] | None = None) -> DataConfig:
 def scenes_of(card: SceneCard, changes: dict[str, Any] | None = None) -> SceneConfig:
     """The scenes that a segmenter is measured on; arguments and errors as of `data_of`."""
     if card.data is not None:
+        _check_data_is_here(card, changes)
         return override(card.data, changes or {})
     if not changes or not {"path", "format"} & changes.keys():
         raise UserError(_NO_DATA.format("--data.format=… and --data.path=FOLDER"))
