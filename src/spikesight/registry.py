@@ -86,7 +86,8 @@ def create_model(
     if name not in builders:
         near = ", ".join(list_models(f"*{name.split('_')[0]}*") or list_models())
         raise UserError(f"there is no model {name!r}; registered: {near}")
-    check_arguments(create_model, locals(), error=UserError)
+    given = {key: value for key, value in locals().items() if key != "neuron"}
+    check_arguments(create_model, given)
     # timm's way to build a trunk passes num_classes=0 beside features_only.
     if num_classes < (0 if arguments.get("features_only") else 1):
         raise UserError(

@@ -41,3 +41,14 @@ def test_hard_labels_are_the_first_guesses() -> None:
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DistillationConfig(**settings)
+
+
+def test_logits_of_other_shapes_are_refused() -> None:
+    student = torch.zeros(4, 3)
+    for other in (torch.zeros(4, 1), torch.zeros(1, 3), torch.zeros(4, 5)):
+        with pytest.raises(ValueError, match="teacher's"):
+            soft_label_loss(student, other, 1.0)
+        with pytest.raises(ValueError, match="teacher's"):
+            hard_label_loss(student, other)
+    with pytest.raises(ValueError, match="temperature is 0"):
+        soft_label_loss(student, student, 0.0)

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikesight.losses import SegmentationLoss, Segments
+from spikesight.losses import PixelLoss, SegmentationLoss, Segments
 from spikesight.losses.segmentation import semantic_loss
 from spikesight.models.spike2former import Segmentation
+from spikesight.models.spike_fpn import PixelSegmentation
 
 CLASSES = 3
 
@@ -169,3 +170,13 @@ def test_pixel_heads_are_told_instead_of_the_map() -> None:
     told = loss(replace(perfect(), pixel_logits=(wrong, wrong)), [scene()])["pixels"]
     assert float(told) == pytest.approx(2 * 2 * math.log(CLASSES))
     assert float(loss(perfect(), [scene()])["pixels"]) < 0.1
+
+
+@pytest.mark.parametrize("label", [3, 4, -1, 255])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    segments = Segments(torch.tensor([label]), torch.ones(1, 8, 8, dtype=torch.bool))
+    output = Segmentation(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, 4))
+    with pytest.raises(ValueError, match="3 classes; number classes"):
+        SegmentationLoss(3)(output, [segments])
+    with pytest.raises(ValueError, match="3 classes; number classes"):
+        PixelLoss(3)(PixelSegmentation(torch.zeros(1, 3, 4, 4)), [segments])

@@ -100,3 +100,14 @@ def test_half_precision_keeps_what_it_does_not_hold(tmp_path: Path) -> None:
     for name, tensor in loaded.state_dict().items():
         if "running" in name or name == "head.linear.weight":
             assert torch.equal(tensor, model.state_dict()[name])
+
+
+@torch.no_grad()
+def test_a_batch_changes_rounding_alone() -> None:
+    torch.manual_seed(1)
+    model = _nano().double()
+    x = torch.randn(7, 3, 32, 32, dtype=torch.float64)
+    alone = torch.cat([model(one) for one in x.split(1)])
+    assert torch.allclose(model(x), alone, rtol=0, atol=1e-12)
+    network = ss.deploy(model, x)
+    assert torch.equal(network(x), torch.cat([network(one) for one in x.split(1)]))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.losses.segments import Segments
 from spikesight.models.spike_fpn import PixelSegmentation
 
@@ -36,16 +37,18 @@ class PixelLoss(nn.Module):
             Scalars "pixels" and "total", the same; 0 where no pixel has a class.
 
         Raises:
-            ValueError: If the numbers of images or classes do not fit.
+            UserError: If the numbers of images or classes do not fit.
         """
         batch, classes = output.pixel_logits.shape[:2]
         if len(targets) != batch:
-            raise ValueError(f"{batch} images but segments of {len(targets)}; pass one per image")
+            raise UserError(f"{batch} images but segments of {len(targets)}; pass one per image")
         if classes != self.num_classes:
-            raise ValueError(
+            raise UserError(
                 f"the output has {classes} classes, the loss expects {self.num_classes}; pass "
                 f"num_classes={classes}"
             )
+        for target in targets:
+            target.check_below(self.num_classes)
         loss = pixel_loss(output.pixel_logits, targets)
         return {"pixels": loss, "total": loss}
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.losses.matching import ALPHA, GAMMA, SMOOTH, MaskLoss, MatchingCosts, match
 from spikesight.losses.pixels import pixel_loss
 from spikesight.losses.point_sampling import sample_points, uncertain_points
@@ -100,16 +101,18 @@ class SegmentationLoss(nn.Module):
             Scalars "classes", "masks", "dice", "pixels" if it has a weight, and "total".
 
         Raises:
-            ValueError: If the numbers of images or classes do not fit.
+            UserError: If the numbers of images or classes do not fit.
         """
         batch, _, classes = output.class_logits.shape
         if len(targets) != batch:
-            raise ValueError(f"{batch} images but segments of {len(targets)}; pass one per image")
+            raise UserError(f"{batch} images but segments of {len(targets)}; pass one per image")
         if classes != self.num_classes + 1:
-            raise ValueError(
+            raise UserError(
                 f"the output has {classes} classes with 'no object', the loss expects "
                 f"{self.num_classes + 1}; pass num_classes={classes - 1}"
             )
+        for target in targets:
+            target.check_below(self.num_classes)
         with torch.autocast(output.mask_logits.device.type, enabled=False):
             return self._terms(output.float(), targets)
 

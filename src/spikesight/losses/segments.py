@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -49,6 +51,17 @@ class Segments:
         present = [int(c) for c in label_map.unique() if 0 <= int(c) < num_classes]
         labels = torch.tensor(present, dtype=torch.int64, device=label_map.device)
         return Segments(labels, label_map[None] == labels.view(-1, 1, 1))
+
+    def check_below(self, num_classes: int) -> None:
+        """Raises UserError where a label is none of 0..K - 1."""
+        if len(self.labels) and not (
+            0 <= int(self.labels.min()) <= int(self.labels.max()) < num_classes
+        ):
+            raise UserError(
+                f"the segments have labels of {int(self.labels.min())} to "
+                f"{int(self.labels.max())} and there are {num_classes} classes; number classes "
+                "from 0 and leave out what is void"
+            )
 
     def to(self, device: torch.device | str) -> Segments:
         """The same segments on a device."""

@@ -16,8 +16,8 @@ class Neuron(nn.Module):
 
     A call takes currents of shape [T*B, ...], time-major, and returns ``unit * n`` in the same
     shape and dtype, n being the counts 0..D of `Dynamics`. Every call starts from rest unless a
-    membrane is passed, so no state hides between calls and a sample's spikes do not depend on its
-    batch-mates. Half-precision inputs keep their membrane in float32.
+    membrane is passed, so no state hides between calls and a sample's spikes depend on its own
+    currents alone. Half-precision inputs keep their membrane in float32.
     """
 
     def __init__(self, rule: Rule) -> None:
