@@ -117,6 +117,9 @@ def test_a_folder_and_a_tar_train_and_go_on(capsys: pytest.CaptureFixture[str]) 
     assert main(["train", "p.tar.gz", "--epochs=1", "--output=t", *quick]) == 0
     assert main(["val", "t", "--scenes.path=p", "--data.format=folder"]) == 0
     assert "on 3 images" in capsys.readouterr().out
+    masked = ["--task=masked_image", "--data.image_size=32", "--epochs=1", "--limit-batches=1"]
+    assert main(["train", "p", "--output=m", *masked]) == 0
+    capsys.readouterr()
     assert main(["train", "p", "t/config.yaml"]) == 2
     assert "pass one folder of photos, or YAML files" in capsys.readouterr().err
 

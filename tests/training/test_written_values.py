@@ -7,9 +7,12 @@ import pytest
 import yaml
 
 from spikesight.cli import main
+from spikesight.data import DataConfig
+from spikesight.data.segmentation import SceneConfig
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.command_words import prepare_words
 from spikesight.training.commands import TrainOptions
+from spikesight.training.validation import override
 
 from .conftest import TINY
 
@@ -77,10 +80,27 @@ def test_files_that_hold_no_fields_are_named(
 def test_data_and_scenes_mean_what_the_task_reads(tmp_path: Path) -> None:
     file = tmp_path / "t.yaml"
     file.write_text("task: semantic\n")
-    words = ["--data.path=a", "--scenes.flip", "--data.workers", "2"]
+    words = ["--data.format=folder", "--data.path=a", "--scenes.flip", "--data.workers", "2"]
     for front in ([str(file)], ["--task=panoptic"], ["--task", "semantic"]):
         ready = prepare_words([*front, *words], TrainOptions)
-        assert ready[1:] == ["--scenes.path=a", "--scenes.flip", "--scenes.workers=2"]
+        assert ready[-3:] == ["--scenes.path=a", "--scenes.flip", "--scenes.workers=2"]
     for front in ([], ["--task=masked_image"], [str(file), "--task=classification"]):
         ready = prepare_words([*front, *words], TrainOptions)
         assert ready[-3:] == ["--data.path=a", "--data.flip", "--data.workers=2"]
+
+
+def test_a_path_that_the_format_does_not_read_is_refused(tmp_path: Path) -> None:
+    for words in (
+        ["--data.path=photos"],
+        ["--scenes.path", "photos", "--data.format=painted_digits"],
+        ["--task=panoptic", "--data.path=streets"],
+    ):
+        with pytest.raises(ValueError, match=r"\.path is .*which reads no file; pass \w+\.format"):
+            prepare_words(words, TrainOptions)
+    assert prepare_words(["--data.path=p", "--data.format=folder"], TrainOptions)
+    with pytest.raises(ValueError, match=r"data\.path is photos but data\.format is digits"):
+        override(DataConfig(), {"path": "photos"})
+    with pytest.raises(ValueError, match=r"scenes\.path is x but scenes\.format is digit_scenes"):
+        override(SceneConfig(), {"path": "x"})
+    assert override(DataConfig(), {"path": "x", "format": "folder"}).path == "x"
+    assert prepare_words([str(tmp_path), "--help"], TrainOptions) == ["--help"]

@@ -10,7 +10,7 @@ from typing import Any
 from spikesight.errors import UserError
 from spikesight.files.documents import named
 from spikesight.files.names import show
-from spikesight.training.config import merge, read_yaml
+from spikesight.training.config import check_path_is_read, merge, read_yaml
 from spikesight.training.written_values import as_written
 
 _SECTIONS = {"data", "scenes"}
@@ -40,7 +40,9 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
     photos = [file for file in front if os.path.isdir(file) or file.lower().endswith(_ARCHIVES)]
     if photos and len(front) > 1:
         raise UserError(f"{' and '.join(front)}: pass one folder of photos, or YAML files")
-    if photos and not any(name in _HELP for name, _ in options):
+    if any(name in _HELP for name, _ in options):
+        return ["--help"]
+    if photos:
         options = [*_choose(photos[0], options), *options]
     else:
         options = [*((_CONFIG, file) for file in front), *options]
@@ -57,7 +59,12 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
         ready.append(name if value is None else f"{name}={value}")
     used = "scenes" if read.get("task") in ("semantic", "panoptic") else "data"
     (unused,) = _SECTIONS - {used}
-    return [_renamed(word, f"--{unused}.", f"--{used}.") for word in ready]
+    ready = [_renamed(word, f"--{unused}.", f"--{used}.") for word in ready]
+    given = dict(word.removeprefix(f"--{used}.").split("=", 1) for word in ready if "=" in word)
+    if "path" in given:
+        fields = read.get(used) or {}
+        check_path_is_read(used, {"path": given["path"], **fields, **given})
+    return ready
 
 
 def _choose(photos: str, options: Options) -> Options:

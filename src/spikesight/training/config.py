@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -274,6 +275,31 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no configuration file {path}")
     remedy = "correct it; a configuration has lines such as 'epochs: 10'"
     return documents.read_yaml(path, dict[Any, Any], remedy=remedy)
+
+
+def check_path_is_read(section: str, fields: Mapping[str, Any]) -> None:
+    """Refuses a path that someone passes beside a format that reads no file.
+
+    Args:
+        section: "data" or "scenes".
+        fields: Those of the section, as far as they are given.
+
+    Raises:
+        UserError: If other images would be read than those of the path.
+    """
+    made, usual = _MADE_HERE[section]
+    form = fields.get("format", usual)
+    if fields.get("path") and form in made:
+        raise UserError(
+            f"{section}.path is {fields['path']} but {section}.format is {form}, which reads no "
+            f"file; pass {section}.format too, such as folder"
+        )
+
+
+_MADE_HERE = {
+    "data": (("digits", "painted_digits"), "digits"),
+    "scenes": (("digit_scenes",), "digit_scenes"),
+}
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

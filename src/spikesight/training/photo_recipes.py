@@ -125,6 +125,8 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Recipe:
         "channels_last": True,
         "validate_every": every,
     }
+    if asked.get("task") == "masked_image":
+        del fields["label_smoothing"]
     share = min(1.0, number_of(asked, "limit_batches", 1 << 40) * batch / photos.training)
     seconds = epochs * per_epoch * share * (size / first) ** 2 / speed
     lines = [

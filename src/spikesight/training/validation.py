@@ -32,7 +32,7 @@ from spikesight.files.names import show
 from spikesight.pretrained import load
 from spikesight.training.any_form import card_of, load_any
 from spikesight.training.checkpoint import Card
-from spikesight.training.config import from_mapping, merge
+from spikesight.training.config import check_path_is_read, from_mapping, merge
 from spikesight.training.evaluation import Evaluation, evaluate
 from spikesight.training.figures import Figures
 from spikesight.training.masked_image_evaluation import (
@@ -461,4 +461,7 @@ def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
     Raises:
         ValueError: If a field is unknown or a value invalid.
     """
+    if "path" in changes:
+        section = "scenes" if isinstance(config, SceneConfig) else "data"
+        check_path_is_read(section, {**asdict(config), **changes})  # type: ignore[call-overload]
     return from_mapping(type(config), merge(asdict(config), changes))  # type: ignore[call-overload]
