@@ -275,10 +275,6 @@ def _official(
     state = read_checkpoint(checkpoint, entry)
     try:
         model = load_official(family, state, **configuration)
-    except TypeError as error:
-        raise ValueError(
-            f"--configuration does not fit {checkpoint}: {error}; see spikesight.load_official"
-        ) from error
     except ValueError as error:
         raise UserError(f"{show(checkpoint)} with family={family}: {error}") from error
     if not isinstance(model, SpikingModel):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import SpikeDrivenSelfAttention
 from spikesight.errors import UserError
+from spikesight.files.ranges import Levels, Steps, Stride, Width
 from spikesight.interop.filling import load_tensors
 from spikesight.models.metaspikformer import (
     ConvBlock,
@@ -85,13 +86,13 @@ _BOTH = (f"{_DISTILLED}weight", f"{_DISTILLED}bias")
 def load_metaspikformer(
     state_dict: StateDict,
     *,
-    num_heads: int = 8,
-    steps: int = 4,
+    num_heads: Width = 8,
+    steps: Steps = 4,
     neuron: str = "lif",
-    levels: int | None = None,
+    levels: Levels | None = None,
     attention_scale: float | Literal["head_dim"] = 0.125,
     strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1),
-    stride: int | None = None,
+    stride: Stride | None = None,
 ) -> nn.Module:
     """Builds the model, or the block, that an official state dict belongs to.
 

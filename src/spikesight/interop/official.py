@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
@@ -13,6 +14,7 @@ from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.qsd import load_qsd
 from spikesight.interop.spike2former import load_spike2former
 from spikesight.interop.spikformer import load_spikformer
+from spikesight.options import check_arguments
 
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "metaspikformer": load_metaspikformer,
@@ -20,6 +22,9 @@ _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "spikformer": load_spikformer,
     "spike2former": load_spike2former,
 }
+
+
+_REMEDY = 'pass what the checkpoint holds under "model" or "state_dict"'
 
 
 def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration: Any) -> Any:
@@ -59,11 +64,13 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
     unknown = sorted(configuration.keys() - set(known))
     if unknown:
         raise UserError(f"{family} takes no {unknown[0]!r}; pass any of {', '.join(known)}")
-    if not state_dict or not all(isinstance(value, Tensor) for value in state_dict.values()):
-        raise UserError(
-            f"a state dict of {family} maps names to tensors, at least one; pass what the "
-            'checkpoint holds under "model" or "state_dict"'
-        )
+    check_arguments(loader, configuration)
+    if not isinstance(state_dict, Mapping) or not state_dict:
+        raise UserError(f"a state dict of {family} maps names to tensors, at least one; {_REMEDY}")
+    for name, tensor in state_dict.items():
+        problem = _problem(name, tensor)
+        if problem:
+            raise UserError(f"the state dict's {name!r} {problem}; {_REMEDY}")
     try:
         return loader(state_dict, **configuration)
     except (KeyError, IndexError) as error:
@@ -71,3 +78,14 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             f"the state dict is not one of {family}: {error} is missing or has another shape; "
             "pass a whole state dict, or one of another family"
         ) from error
+
+
+def _problem(name: object, tensor: object) -> str:
+    """What is wrong with an entry of a state dict; empty if nothing is."""
+    if not isinstance(name, str):
+        return "is no name"
+    if not isinstance(tensor, Tensor):
+        return f"is of type {type(tensor).__name__} and no tensor"
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex():
+        return f"is a tensor of another kind ({tensor.dtype}, {tensor.layout}, {tensor.device})"
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.files.ranges import Levels, Steps, Stride, Width
 from spikesight.interop.metaspikformer import StateDict, build_metaspikformer, fill
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.passes.quantization import quantize
@@ -20,13 +21,13 @@ def load_qsd(
     state_dict: StateDict,
     *,
     bits: int = 4,
-    num_heads: int = 8,
-    steps: int = 1,
+    num_heads: Width = 8,
+    steps: Steps = 1,
     neuron: str = "qsd_classification",
-    levels: int | None = None,
+    levels: Levels | None = None,
     attention_scale: float = 0.25,
     strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1),
-    stride: int | None = None,
+    stride: Stride | None = None,
 ) -> nn.Module:
     """Builds the quantised model, or the block, that an official state dict belongs to.
 

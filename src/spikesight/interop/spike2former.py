@@ -16,6 +16,7 @@ from spikesight.attention import (
     SpikeDrivenDeformableAttention as DeformableAttention,
 )
 from spikesight.errors import UserError
+from spikesight.files.ranges import Levels, Steps, Stride, Width
 from spikesight.interop.filling import floating_type, load_tensors
 from spikesight.interop.metaspikformer import (
     MLP,
@@ -111,15 +112,15 @@ MASK_EMBEDDING: Rules = [
 def load_spike2former(
     state_dict: StateDict,
     *,
-    num_heads: int = 8,
-    groups: int | None = None,
-    levels: int = 8,
+    num_heads: Width = 8,
+    groups: Width | None = None,
+    levels: Levels = 8,
     official: bool = True,
-    steps: int = 1,
+    steps: Steps = 1,
     neuron: str = "spike2former",
     order: Order = "cross_first",
     strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1),
-    stride: int | None = None,
+    stride: Stride | None = None,
     module: Literal["trunk_mlp", "encoder_mlp"] | None = None,
 ) -> nn.Module:
     """Builds the segmenter, or the part of one, that an official state dict belongs to.

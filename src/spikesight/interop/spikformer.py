@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from spikesight.errors import UserError
+from spikesight.files.ranges import Levels, Steps, Width
 from spikesight.interop.filling import load_tensors
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spikformer import Sizes, Spikformer
@@ -57,10 +58,10 @@ _FORMS = {
 def load_spikformer(
     state_dict: StateDict,
     *,
-    num_heads: int | None = None,
-    steps: int | None = None,
+    num_heads: Width | None = None,
+    steps: Steps | None = None,
     neuron: str = "lif",
-    levels: int | None = None,
+    levels: Levels | None = None,
     attention_scale: float | None = None,
     strides: tuple[int, ...] | None = None,
 ) -> Spikformer:

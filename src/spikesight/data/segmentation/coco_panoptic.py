@@ -158,8 +158,9 @@ def read_panoptic_json(file: Path, masks: Path, photos: Path) -> CocoPanoptic:
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; correct scenes.path")
     content = read_json(file, CocoFile, remedy=_REMEDY, limit=ANNOTATION_BYTES, error=DataError)
-    if not content.annotations:
-        raise DataError(f"{file}: holds no annotation; pass another file")
+    for part in ("annotations", "categories"):
+        if not getattr(content, part):
+            raise DataError(f"{file}: {part}: there are none; pass another file")
     names: dict[int | str, str] = {}
     for place, image in enumerate(content.images):
         _refuse_outside(file, f"images[{place}]", image.file_name)
