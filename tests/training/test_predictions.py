@@ -227,6 +227,31 @@ def test_segments_are_written_as_tables(segmenter: Run, capsys: pytest.CaptureFi
         assert record["frame"] is None
 
 
+def test_own_videos_are_no_videos(segmenter: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    av = pytest.importorskip("av")
+    segmenter("ground", "ball")
+    Path("films").mkdir()
+    with av.open("films/v.mp4", "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.height = stream.width = 64
+        stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    photo("films/v_000001.png", (64, 64))
+    for output in ("films/first", "films/second"):
+        capsys.readouterr()
+        assert main(["predict", "run", "films", f"--output={output}", "--device=cpu"]) == 0
+    out = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in out.splitlines()] == [
+        "films/v.mp4",
+        "films/v_000001.png",
+    ]
+    annotations = json.loads(Path("films/second/panoptic.json").read_text())["annotations"]
+    names = [annotation["file_name"] for annotation in annotations]
+    assert len(set(names)) == len(names) == 2
+
+
 def test_a_sheet_of_no_ending_is_not_written(tmp_path: Path) -> None:
     photo(str(tmp_path / "a.png"))
     draw_contact_sheet([Prediction(tmp_path / "a.png", [("a", 1.0)])], tmp_path / "deep" / "s.pdf")

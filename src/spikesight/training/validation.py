@@ -293,7 +293,8 @@ def _check_data_is_here(
     card: Card | SceneCard, changes: dict[str, Any] | None, instead: str = ""
 ) -> None:
     """Says what to pass where a model's data are gone and no others are named."""
-    if card.data is not None and "path" not in (changes or {}) and not data_is_here(card):
+    others = {"path", "format"} & (changes or {}).keys()
+    if card.data is not None and not others and not data_is_here(card):
         raise UserError(
             f"the model's data, {show(card.data.path)}, are not here; pass --data.path=… with them"
             + instead
