@@ -156,3 +156,31 @@ def test_configurations_name_file_and_field(
     assert named in error_of(["train", str(path)], capsys)
     with pytest.raises(ValueError, match=re.escape(named.split()[0])):
         TrainConfig.load(path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 4 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("spikesight.cli._run", fail)
+    assert main(["models"]) == 1
+    assert "too little memory" in capsys.readouterr().err
+
+
+def test_other_errors_of_the_code_stay_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr("spikesight.cli._run", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        main(["models"])

@@ -14,6 +14,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from spikesight.errors import lack_of_memory
+
 _BOOLEANS = ("true", "false", "yes", "no")
 _LONGEST_ERROR = 800
 # Where bytes that are no UTF-8 stay while words are parsed: at the end of the private use area.
@@ -223,6 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _fail(str(error), 1 if isinstance(error, ArithmeticError) else 2)
+    except (MemoryError, RuntimeError) as error:
+        lack = lack_of_memory(error)
+        if debug or lack is None:
+            raise
+        return _fail(lack, 1)
     finally:
         _leave_processes()
     return 0

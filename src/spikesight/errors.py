@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+
 
 class UserError(ValueError):
     """What was asked cannot be done; the message names the file or field and the remedy.
@@ -9,6 +11,24 @@ class UserError(ValueError):
     The command line prints it as one line. Every other exception than this, `OSError` and
     `ImportError` is a fault of spikesight.
     """
+
+
+def lack_of_memory(error: BaseException) -> str | None:
+    """What to say of an error that means too little memory, of Python's or PyTorch's; else None.
+
+    Args:
+        error: What was raised.
+    """
+    text = str(error)
+    if not isinstance(error, MemoryError) and not (
+        isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
+    ):
+        return None
+    said = " ".join(text.split())[:200]
+    return (
+        "there is too little memory for that" + (f" ({said})" if said else "") + "; pass a smaller "
+        "batch_size or image size, or a smaller model"
+    )
 
 
 class FileError(UserError):

@@ -104,3 +104,41 @@ def test_a_path_that_the_format_does_not_read_is_refused(tmp_path: Path) -> None
         override(SceneConfig(), {"path": "x"})
     assert override(DataConfig(), {"path": "x", "format": "folder"}).path == "x"
     assert prepare_words([str(tmp_path), "--help"], TrainOptions) == ["--help"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 010\n", "seed is '010', text, but a number belongs there"),
+        ("seed: 1:30\n", "seed is '1:30', text"),
+        ("optimizer: {lr: 1:30.5}\n", r"optimizer\.lr is '1:30\.5', text"),
+        (f"seed: {2**60}\n", f"seed is {2**60}; pass 0 or more, at most"),
+        (f"batch_size: {2**40}\n", "batch_size is .*; pass 1 or more, at most"),
+        ("data: {workers: 1000000}\n", r"data\.workers is 1000000; pass 0 or more, at most 1024"),
+        ("data: {image_size: 100000}\n", r"data\.image_size is 100000; pass 1 or more, at most"),
+        ("data: {random_crop_padding: -1}\n", r"data\.random_crop_padding is -1; pass 0 or more"),
+        ("data: {events: {frames: 2000}}\n", r"data\.events\.frames is 2000; pass 1 or more"),
+        ("data: {split_seed: -1}\n", r"data\.split_seed is -1; pass 0 or more"),
+        ("output: ''\n", "output is empty; pass the folder"),
+        ('output: "a\\0b"\n', "output: holds a character of number 0"),
+        ("model: {name: spikformer_nano, weights: ''}\n", r"model\.weights is empty"),
+        ("model: {name: m, arguments: {steps: 3}}\n", r"arguments has 'steps'; pass model\.steps"),
+        ("model: {name: m, arguments: {in_channels: 3}}\n", r"pass data\.channels instead"),
+        ("scenes: {workers: -1}\n", r"scenes\.workers is -1; pass 0 or more"),
+        (
+            "data: {format: idx, path: x, class_names: [a, a]}\n",
+            r"data\.class_names: the class 'a'",
+        ),
+    ],
+)
+def test_numbers_are_decimal_and_of_this_world(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(text, tmp_path)
+
+
+def test_names_of_digits_are_text(tmp_path: Path) -> None:
+    config = load("data: {format: idx, path: x, class_names: [007, 08, 12:30]}\n", tmp_path)
+    assert config.data.class_names == ["007", "08", "12:30"]
+    assert load("seed: 0x10\n", tmp_path).seed == 16
+    assert load("seed: 1_000\n", tmp_path).seed == 1000
+    assert load("seed: '3'\n", tmp_path).seed == 3

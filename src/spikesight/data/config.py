@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spikesight.data.class_lists import check_class_names
 from spikesight.data.errors import DataError
 from spikesight.data.events.config import EVENT_FORMATS, PHOTO_FIELDS, EventConfig
 from spikesight.data.normalisation import check_normalisation
+from spikesight.files.ranges import Count, Margin, Processes, Side
 from spikesight.options import check_options
 
 Format = Literal[
@@ -76,20 +78,20 @@ class DataConfig:
 
     format: Format = "digits"
     path: str = ""
-    image_size: int = 32
+    image_size: Side = 32
     channels: Literal[1, 2, 3] = 3
     class_names: list[str] | None = None
     validation_fraction: float = 0.2
-    split_seed: int = 0
+    split_seed: Count = 0
     mean: list[float] | None = None
     std: list[float] | None = None
     crop_fraction: float = 1.0
-    random_crop_padding: int = 0
+    random_crop_padding: Margin = 0
     horizontal_flip: bool = False
     random_resized_crop: float | None = None
     rand_augment: str | None = None
     random_erasing: float = 0.0
-    workers: int | None = None
+    workers: Processes | None = None
     in_memory: bool = False
     on_corrupt: OnCorrupt = "stop"
     events: EventConfig = field(default_factory=EventConfig)
@@ -102,14 +104,8 @@ class DataConfig:
             self._check_events()
         elif self.channels not in (1, 3):
             raise DataError(f"data.channels is {self.channels}; pass 1 (grey) or 3 (colour)")
-        if self.image_size < 1:
-            raise DataError(f"data.image_size is {self.image_size}; pass at least 1 pixel")
-        if self.random_crop_padding < 0:
-            raise DataError(
-                f"data.random_crop_padding is {self.random_crop_padding}; pass 0 pixels or more"
-            )
-        if self.workers is not None and self.workers < 0:
-            raise DataError(f"data.workers is {self.workers}; pass 0 processes or more")
+        if self.class_names is not None:
+            check_class_names(self.class_names, "data.class_names")
         if not 0 <= self.validation_fraction < 1:
             raise DataError(
                 f"data.validation_fraction is {self.validation_fraction}; pass 0 or more, below 1"

@@ -206,6 +206,8 @@ def _check_values(value: object, place: str, finite: bool, deepest: int) -> None
             _check_values(item, f"{place}[{index}]", finite, deepest - 1)
     elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise _Fault("holds half of a character", place)
+    elif isinstance(value, str) and "\0" in value:
+        raise _Fault("holds a character of number 0", place)
     elif isinstance(value, float) and finite and not math.isfinite(value):
         raise _Fault(f"is {value}, which is no finite number", place)
     elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
@@ -259,7 +261,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as this library reads it: within limits, 1e-3 a number, dates are text."""
+    """YAML as this library reads it: within limits, 1e-3 a number, dates and 007 text."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -302,10 +304,16 @@ _Loader.yaml_implicit_resolvers = {
     first: [
         (tag, pattern)
         for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")
+        if tag.rpartition(":")[2] not in ("timestamp", "float", "int")
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# As in YAML 1.2: 007 and 12:30 are text, not octal and sexagesimal.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$|[-+]?0x[0-9a-fA-F_]+$"),
+    list("-+0123456789"),
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(

@@ -9,8 +9,14 @@ from msgspec import Meta
 Side = Annotated[int, Meta(ge=1, le=4096)]
 """Height or width of what a model sees, in pixels."""
 
+Margin = Annotated[int, Meta(ge=0, le=4096)]
+"""Pixels that are put around what a model sees, or that it is moved by."""
+
 Pixels = Annotated[int, Meta(ge=1, le=2**20)]
 """A length that only limits others, in pixels."""
+
+ShortSide = Annotated[int, Meta(ge=1, le=2**14)]
+"""Shorter side of a photo, in pixels."""
 
 SensorSide = Annotated[int, Meta(ge=1, le=2**14)]
 """Height or width of an event camera's sensor, in pixels."""
@@ -33,11 +39,17 @@ Stride = Annotated[int, Meta(ge=1, le=16)]
 Ratio = Annotated[int, Meta(ge=1, le=64)]
 """Hidden width over the width of the input."""
 
+Processes = Annotated[int, Meta(ge=0, le=1024)]
+"""Processes that load data."""
+
 Steps = Annotated[int, Meta(ge=1, le=1024)]
 """Time steps T."""
 
 Levels = Annotated[int, Meta(ge=1, le=2**16)]
 """Largest count D of a neuron per time step."""
+
+Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""Epochs, batches, images of a batch."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 """How many there are of something."""

@@ -15,6 +15,8 @@ from spikesight.data import DataConfig
 from spikesight.data.segmentation import SceneConfig
 from spikesight.errors import UserError
 from spikesight.files import documents
+from spikesight.files.names import show
+from spikesight.files.ranges import Count, Number
 from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.models import MaskedImageSizes
@@ -26,6 +28,10 @@ from spikesight.training.written_values import as_written
 T = TypeVar("T")
 Precision = Literal["auto", "no", "bf16", "fp16"]
 TaskName = Literal["classification", "semantic", "panoptic", "masked_image"]
+
+
+# Fields of `model` that every model's constructor takes too.
+_BUILDING = ("num_classes", "steps", "levels", "neuron", "drop_path_rate")
 
 
 @dataclass
@@ -73,6 +79,12 @@ class ModelConfig:
             raise ValueError(f"model.bits is {self.bits}; pass 2 to 8, or leave it out")
         if not 0.0 <= self.drop_path_rate < 1.0:
             raise ValueError(f"model.drop_path_rate is {self.drop_path_rate}; pass one in [0, 1)")
+        if self.weights == "":
+            raise UserError("model.weights is empty; pass the folder of a model, or leave it out")
+        for name in (*_BUILDING, "in_channels"):
+            if name in self.arguments:
+                remedy = f"pass model.{name}" if name in _BUILDING else "pass data.channels"
+                raise UserError(f"model.arguments has {name!r}; {remedy} instead")
 
 
 @dataclass
@@ -143,27 +155,28 @@ class TrainConfig:
     ema: EmaConfig = field(default_factory=EmaConfig)
     firing_rate: FiringRateConfig = field(default_factory=FiringRateConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
-    epochs: int = 10
-    batch_size: int = 128
-    accumulation: int = 1
+    epochs: Number = 10
+    batch_size: Number = 128
+    accumulation: Number = 1
     clip_norm: float | None = 1.0
     label_smoothing: float = 0.0
     precision: Precision = "auto"
     compile: Literal["none", "model"] = "none"
     channels_last: bool = False
     device: Literal["auto", "cpu"] = "auto"
-    seed: int = 0
+    seed: Count = 0
     resume: bool = False
     checkpoint_minutes: float = 10.0
-    validate_every: int = 1
-    log_every: int = 20
+    validate_every: Number = 1
+    log_every: Number = 20
     limit_batches: int | None = None
 
     def __post_init__(self) -> None:
         check_options(self)
-        for name in ("epochs", "batch_size", "accumulation", "validate_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass 1 or more")
+        if not self.output.strip():
+            raise UserError("output is empty; pass the folder of the run, such as runs/first")
+        if "\0" in self.output or any("\ud800" <= letter <= "\udfff" for letter in self.output):
+            raise UserError(f"output {show(self.output)} is no UTF-8 text; pass another name")
         if self.limit_batches is not None and self.limit_batches < self.accumulation:
             raise ValueError(
                 f"limit_batches is {self.limit_batches}, less than one update of "
@@ -175,8 +188,6 @@ class TrainConfig:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; pass one in [0, 1)")
         if self.checkpoint_minutes <= 0:
             raise ValueError(f"checkpoint_minutes is {self.checkpoint_minutes}; pass more than 0")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; pass 0 or more")
         if self.data.holds_events and self.model.steps != self.data.events.frames:
             raise ValueError(
                 f"model.steps is {self.model.steps} but data.events.frames is "

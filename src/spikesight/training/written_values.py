@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import is_dataclass
 from datetime import date
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from spikesight.errors import UserError
+
+_DECIMAL = re.compile(r"\s*(?:[-+]?(?:0|[1-9][0-9_]*)?(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*")
 
 
 def as_written(kind: type, mapping: dict[str, Any], section: str = "") -> dict[str, Any]:
@@ -60,6 +63,8 @@ def _settle(hint: Any, value: Any, name: str) -> Any:
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     if value is False and "no" in choices:
         return "no"
+    if isinstance(value, str) and set(kinds) <= {int, float, NoneType}:
+        _check_decimal(value, name)
     if not isinstance(value, bool | int | float | date) or value in choices:
         return value
     takes_text = any(isinstance(choice, str) for choice in choices) or {str, Path} & set(kinds)
@@ -69,6 +74,15 @@ def _settle(hint: Any, value: Any, name: str) -> Any:
         f"{name} is {value!r}, {_called(value)}, but text belongs there; put it in quotes as it is "
         "meant, such as " + ('"no" or "yes"' if isinstance(value, bool) else f'"{value}"')
     )
+
+
+def _check_decimal(text: str, name: str) -> None:
+    """Refuses text where a number belongs: 010 and 1:30, which YAML 1.1 takes for 8 and 90."""
+    if text[:1] in "+-.0123456789" and not _DECIMAL.fullmatch(text):
+        raise UserError(
+            f"{name} is {text!r}, text, but a number belongs there; write it in decimal digits, "
+            "such as 10 or 1e-3"
+        )
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,29 @@ def test_masks_whose_values_would_be_scaled_are_refused(tmp_path: Path) -> None:
     (tmp_path / "c.ppm").write_bytes(b"P6 8 6 65535\n" + colours.tobytes())
     with pytest.raises(DataError, match=r"c\.ppm: its largest value is not 255"):
         read_colour_mask(tmp_path / "c.ppm")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_masks_of_few_bits_hold_their_numbers(bits: int, tmp_path: Path) -> None:
+    numbers = np.arange(64).reshape(8, 8) % (1 << bits)
+    per_byte = 8 // bits
+    shifts = bits * np.arange(per_byte)[::-1]
+    rows = (numbers.reshape(8, -1, per_byte) << shifts).sum(-1).astype(np.uint8)
+    packed = np.concatenate([np.zeros((8, 1), np.uint8), rows], axis=1).tobytes()
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        size, check = struct.pack(">I", len(body)), struct.pack(">I", zlib.crc32(kind + body))
+        return size + kind + body + check
+
+    head = struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0)
+    path = tmp_path / "mask.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(packed))
+        + chunk(b"IEND", b"")
+    )
+    np.testing.assert_array_equal(read_index_mask(path), numbers)
 
 
 def test_other_formats_are_no_masks(tmp_path: Path) -> None:

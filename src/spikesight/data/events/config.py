@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spikesight.data.errors import DataError
+from spikesight.files.ranges import Count, Margin, Steps
 from spikesight.options import check_options
 
 Slicing = Literal["count", "time"]
@@ -50,23 +51,21 @@ class EventConfig:
             random events, or none, each as likely.
     """
 
-    frames: int = 8
+    frames: Steps = 8
     slicing: Slicing = "count"
     saccades: bool = False
     threshold: float = 0.25
     sensor: list[int] | None = None
     max_count: int = 127
-    cache_mb: int = 1024
-    roll: int = 0
+    cache_mb: Count = 1024
+    roll: Margin = 0
     rotation: float = 0.0
     shear: float = 0.0
-    cutout: int = 0
+    cutout: Margin = 0
     drop: bool = False
 
     def __post_init__(self) -> None:
         check_options(self, "data.events.", DataError)
-        if self.frames < 1:
-            raise DataError(f"data.events.frames is {self.frames}; pass 1 or more")
         if self.threshold <= 0:
             raise DataError(f"data.events.threshold is {self.threshold}; pass more than 0")
         if not 1 <= self.max_count <= 255:
@@ -75,9 +74,6 @@ class EventConfig:
             raise DataError(
                 f"data.events.sensor is {self.sensor}; pass two numbers, width and height"
             )
-        for name in ("cache_mb", "roll", "cutout"):
-            if getattr(self, name) < 0:
-                raise DataError(f"data.events.{name} is {getattr(self, name)}; pass 0 or more")
         for name in ("rotation", "shear"):
             if not 0 <= getattr(self, name) < 90:
                 raise DataError(

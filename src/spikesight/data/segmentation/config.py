@@ -11,6 +11,7 @@ from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import DataError
 from spikesight.data.normalisation import check_normalisation
 from spikesight.files.limits import IMAGE_PIXELS
+from spikesight.files.ranges import Count, Processes, ShortSide
 from spikesight.options import check_options
 
 SceneFormat = Literal[
@@ -78,7 +79,7 @@ class SceneConfig:
     train_list: str = "train"
     photos: str = ""
     crop_size: tuple[int, int] = (128, 128)
-    base_short_side: int | None = None
+    base_short_side: ShortSide | None = None
     scale_range: tuple[float, float] = (1.0, 1.0)
     large_scale_jitter: bool = False
     largest_category_share: float = 1.0
@@ -92,8 +93,8 @@ class SceneConfig:
     object_size: tuple[float, float] | None = None
     scenes: int = 2000
     validation_scenes: int = 200
-    split_seed: int = 0
-    workers: int | None = None
+    split_seed: Count = 0
+    workers: Processes | None = None
     on_corrupt: OnCorrupt = "stop"
 
     def __post_init__(self) -> None:
@@ -140,8 +141,6 @@ class SceneConfig:
                 f"scenes.crop_size is {self.crop_size}; pass two numbers from {LEAST_CUT_OUT} up, "
                 "as no cut-out is smaller"
             )
-        if self.base_short_side is not None and self.base_short_side < 1:
-            raise DataError(f"scenes.base_short_side is {self.base_short_side}; pass 1 or more")
         low, high = self.scale_range
         if not 0 < low <= high:
             raise DataError(
@@ -171,8 +170,6 @@ class SceneConfig:
                 raise DataError(
                     f"scenes.{name} is {getattr(self, name)}; pass 1 to {_MOST_SCENES:,}"
                 )
-        if self.workers is not None and self.workers < 0:
-            raise DataError(f"scenes.workers is {self.workers}; pass 0 processes or more")
         check_normalisation("scenes.", self.mean, self.std)
 
 

@@ -25,6 +25,8 @@ _UNKNOWN = -2
 _LABELS = 1 << 16
 _BLOCK = 1 << 22  # pixels
 _BYTE_MODES = frozenset({"L", "LA", "P", "RGB", "RGBA"})
+# Raw modes of grey PNGs whose numbers Pillow stretches to 0..255, and by how much.
+_STRETCHED = {"L;2": 85, "L;4": 17}
 _SCALING = frozenset({"ppm", "ppm_plain"})
 _SKIPPING = (
     "replace it, or pass --on-corrupt skip (scenes.on_corrupt: skip) to leave such photos out"
@@ -49,8 +51,10 @@ def read_mask(path: Path) -> Image.Image:
         DataError: Its format does not keep values, or Pillow would scale them.
     """
     encoded, name = read_image_file(path), show(path)
+    stretched = 1
 
     def check(image: ImageFile) -> None:
+        nonlocal stretched
         if is_lossy(encoded, image):
             raise DataError(
                 f"{name}: a {image.format} mask is compressed with losses, so its numbers are "
@@ -58,6 +62,8 @@ def read_mask(path: Path) -> Image.Image:
             )
         largest = 65535 if image.mode == "I" else 255
         for decoder, _, _, arguments in image.tile:
+            if decoder == "zip" and isinstance(arguments, str):
+                stretched = _STRETCHED.get(arguments, 1)
             if decoder in _SCALING and isinstance(arguments, tuple) and arguments[-1] != largest:
                 raise DataError(f"{name}: its largest value is not {largest}; save it as PNG")
         if image.mode in _BYTE_MODES and ";16" in str(image.tile):
@@ -65,7 +71,8 @@ def read_mask(path: Path) -> Image.Image:
                 f"{name}: a mask with 16 bits per colour has no 8-bit colours; save it as RGB PNG"
             )
 
-    return open_image(encoded, name, "mask", _SKIPPING, check)
+    image: Image.Image = open_image(encoded, name, "mask", _SKIPPING, check)
+    return image if stretched == 1 else image.point([n // stretched for n in range(256)])
 
 
 def read_index_mask(path: Path) -> NDArray[np.int32]:
