@@ -95,7 +95,11 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
 
 
 def check_fits(
-    path: Path, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    name: str,
+    remedy: str = COPY_AGAIN,
 ) -> None:
     """Refuses tensors that a model does not have, lacks, or has in another shape or kind.
 
@@ -104,11 +108,12 @@ def check_fits(
         tensors: What was read.
         own: The state of the model.
         name: What messages call the model.
+        remedy: What helps.
 
     Raises:
         FileError: If they do not fit; names the tensor.
     """
-    check_shapes(path, {n: tuple(t.shape) for n, t in tensors.items()}, own, name)
+    check_shapes(path, {n: tuple(t.shape) for n, t in tensors.items()}, own, name, remedy)
     for key, tensor in tensors.items():
         if tensor.is_complex() or tensor.is_floating_point() != own[key].is_floating_point():
             wanted = "floating-point" if own[key].is_floating_point() else "whole"
@@ -120,12 +125,16 @@ def check_fits(
         else:
             continue
         raise FileError(
-            f"{path}: does not fit {name}: {problem} where {wanted} ones belong; {COPY_AGAIN}"
+            f"{path}: does not fit {name}: {problem} where {wanted} ones belong; {remedy}"
         )
 
 
 def check_shapes(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], own: Mapping[str, Tensor], name: str
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    own: Mapping[str, Tensor],
+    name: str,
+    remedy: str = COPY_AGAIN,
 ) -> None:
     """Refuses names and shapes that are not those of a model's state; as `check_fits`."""
     missing = [key for key in own if key not in shapes]
@@ -140,7 +149,7 @@ def check_shapes(
         problem = f"{key} is {list(shapes[key])} and not {list(own[key].shape)}"
     else:
         return
-    raise FileError(f"{path}: does not fit {name}: {problem}; {COPY_AGAIN}")
+    raise FileError(f"{path}: does not fit {name}: {problem}; {remedy}")
 
 
 def _built(recipe: RecipeFile, folder: Path, weights: Path, dtype: torch.dtype) -> SpikingModel:

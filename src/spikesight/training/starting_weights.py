@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from spikesight.files.tensors import read_tensors
 from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
 from spikesight.models.base import Quantization
-from spikesight.pretrained import RecipeFile, read_recipe
+from spikesight.pretrained import RecipeFile, check_fits, read_recipe
 from spikesight.training.config import ModelConfig
 from spikesight.training.run_folder import resolve_model_folder
 
 _TRUNK = "trunk."
+_WEIGHTS = "model.safetensors"
 
 
 def start_from(model: SpikingModel, source: str | Path) -> list[str]:
@@ -36,7 +37,7 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
         ValueError: If they are damaged or do not fit.
     """
     folder = resolve_model_folder(source)
-    tensors = read_tensors(folder / "model.safetensors")
+    tensors = read_tensors(folder / _WEIGHTS)
     trunk = getattr(model, "trunk", None)
     if isinstance(trunk, StageFeatures):
         nested = {
@@ -108,13 +109,10 @@ def _fill(model: SpikingModel, tensors: dict[str, Tensor], folder: Path) -> list
         for name, tensor in own.items()
         if name in tensors and _other_classes(tensor, tensors[name], model)
     ]
-    try:
-        model.load_state_dict({**tensors, **{name: own[name] for name in fresh}})
-    except RuntimeError as error:
-        raise ValueError(
-            f"model.weights={folder} does not fit the model: {error}; pass the sizes that it was "
-            "trained with"
-        ) from error
+    kept = {**tensors, **{name: own[name] for name in fresh}}
+    remedy = "pass the sizes that it was trained with, or another model.weights"
+    check_fits(folder / _WEIGHTS, kept, own, "the model", remedy)
+    model.load_state_dict(kept)
     return fresh
 
 
@@ -144,4 +142,6 @@ def _fill_trunk(trunk: nn.Module, tensors: dict[str, Tensor], folder: Path) -> N
             f"{'is missing' if missing else 'has another shape'}; pass the run of a model "
             "with the same trunk and sizes"
         )
-    trunk.load_state_dict({name: part[name] for name in wanted})
+    kept = {name: part[name] for name in wanted}
+    check_fits(folder / _WEIGHTS, kept, wanted, "the trunk", "pass another model.weights")
+    trunk.load_state_dict(kept)
