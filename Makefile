@@ -13,7 +13,7 @@ help:
 	@echo "make check    ruff and mypy --strict"
 	@echo "make bench    every measured number of the docs (hours: some are trainings, which want"
 	@echo "              camvid/, events/, cifar10-train.tar here, Debian's dataset-fashion-mnist)"
-	@echo "make nightly  the slow tests"
+	@echo "make nightly  the slow tests, then the fast ones as a processor with AVX2 alone runs them"
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "spikesight needs Python 3.11, 3.12 or 3.13; pass PYTHON=..."; exit 1; }
@@ -48,8 +48,11 @@ bench: $(READY)-bench
 	done; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
+# The second run of the fast tests has one machine act as another, without AVX-512, VNNI and AMX.
 nightly: $(READY)
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto -m nightly
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 \
+		$(RUN)/python -m pytest -n auto
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis spikesight-demo

@@ -410,6 +410,49 @@ def test_ties_of_a_neuron_whose_counts_are_added() -> None:
             assert torch.equal(runtime(x), IntegerExecutor(graph)(x))
 
 
+def _counts_of(gain: float, offset: Tensor, levels: int) -> Tensor:
+    """The thresholds [C, D] of clamp(round(gain * X + offset), 0, D), found by trying."""
+    reached = torch.arange(-100, 101)
+    counts = (reached.double() * gain + offset.double()[:, None]).round().clamp(0, levels)
+    return torch.stack([reached[(counts < level).sum(1)] for level in range(1, levels + 1)], 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "gain", "levels", "rounds"),
+    [("stream", 0.1875, 8, True), ("stream", 0.25, 3, True), ("attention", 0.25, 1, False)],
+)
+def test_gains_and_offsets_behind_something_else_than_a_convolution(
+    source: str, gain: float, levels: int, rounds: bool
+) -> None:
+    """OpenVINO 2026.4 divided the offset by the gain, and read offsets of other channels."""
+    offset = torch.arange(-8, 24) / 8
+    form = Rounding(torch.tensor([gain]), offset)
+    neuron = _neuron(
+        "neuron", source, levels=levels, thresholds=_counts_of(gain, offset, levels), rounding=form
+    )
+    assert agrees(neuron, form)
+    neuron = neuron if rounds else replace(neuron, rounding=None)
+    shift = torch.arange(32) % 4 - 2
+    graph = IntegerGraph(
+        (
+            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            _synapse("stem", "image", torch.randint(-1, 2, (32, 2, 3, 3))),
+            _rounding_ties("first", "stem"),
+            _synapse("stream", "first", torch.randint(-3, 4, (32, 32, 3, 3)), shift=shift),
+            IntegerAttention("attention", ("first", "first", "first"), 2),
+            neuron,
+            _synapse("head", "neuron", torch.randint(-127, 128, (5, 32, 1, 1))),
+            IntegerPool("pool", ("head",)),
+            IntegerOutput("out", ("pool",), 1, 1.0),
+        ),
+        (2, 3),
+    )
+    x = torch.randn(30, 2, 2, 3)
+    for shape in (None, tuple(x.shape)):
+        runtime = OpenVinoRuntime(to_openvino(graph, (2, 3)), 1, shape, fall_back=False)
+        assert torch.equal(runtime(x), IntegerExecutor(graph)(x))
+
+
 def test_openvino_refuses_logits_beyond_float32() -> None:
     graph = _wide_network("soft", Leak("none"))
     wide = graph.by_name["wide"]

@@ -46,6 +46,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
     Interval,
 )
+from spikesight.passes.fixed_point import are_powers_of_two
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 
 __all__ = ["OpenVinoRuntime", "to_openvino"]
@@ -256,21 +257,28 @@ class _Lowering:
     def _neuron(self, node: IntegerNeuron, current: Value) -> Float:
         # The plugin multiplies unsigned by signed bytes.
         ends = (-128, 127) if self._are_keys(node) else (0, 255)
-        if node.rounding is not None:
-            if node.inputs[0] not in self.folded:
+        is_folded = node.inputs[0] in self.folded
+        # OpenVINO 2026.4 adds a constant divided by the gain before it multiplies.
+        if node.rounding is not None and (is_folded or are_powers_of_two(node.rounding.gain)):
+            if not is_folded:
                 gain = self.exact.constant(self._shaped(node.rounding.gain, node))
                 current = self.op.multiply(self._float(node, current), gain)
                 current = self.exact.plus(current, self._shaped(node.rounding.offset, node))
             count = self.op.clamp(current, 0.0, float(node.levels))
-            # Marking signed bytes shifts before it rounds; and OpenVINO 2026.4 leaves the rounding
-            # of a mark out where a convolution takes in the mark, a sum and the sum's mark: a tie
-            # would then round to the even sum.
+            # A mark alone rounds what a convolution gives, unless it is that of signed bytes, which
+            # shifts first, or a sum reads it: where a convolution takes in the mark, a sum and the
+            # sum's mark, OpenVINO 2026.4 rounds the sum alone, and a tie turns the other way.
             is_added = any(isinstance(reader, IntegerAdd) for reader in self._readers(node))
-            return self._quantised(self._rounded(count) if ends[0] or is_added else count, *ends)
-        if potential_of(node, self.reaches) >= EXACT_IN_FLOAT32:
-            current = self.exact.pair(current)
-        counts = self._compare(node, current, self.reaches[node.inputs[0]].pixels)
-        return self._quantised(counts[0] if len(counts) == 1 else self.op.concat(counts, 0), *ends)
+            if is_folded and not ends[0] and not is_added:
+                return self._quantised(count, *ends)
+        else:
+            if potential_of(node, self.reaches) >= EXACT_IN_FLOAT32:
+                current = self.exact.pair(current)
+            counts = self._compare(node, current, self.reaches[node.inputs[0]].pixels)
+            count = counts[0] if len(counts) == 1 else self.op.concat(counts, 0)
+        # Without a rounding between them a mark takes in constants of channels, and OpenVINO 2026.4
+        # then reads those of other channels where the batch is free.
+        return self._quantised(self._rounded(count), *ends)
 
     def _compare(self, node: IntegerNeuron, current: Value, pixels: int) -> list[Float]:
         """Unrolls the time steps of a membrane."""

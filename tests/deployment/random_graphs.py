@@ -1,0 +1,228 @@
+"""Integer networks drawn node by node: shapes, ties and readers that no model has."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerAttention,
+    IntegerGraph,
+    IntegerInput,
+    IntegerMaxPool,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Leak,
+    Rounding,
+)
+from spikesight.passes.ranges import RangeError, prove_ranges
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A count, or a current on the residual stream.
+
+    Attributes:
+        name: The node.
+        channels: Its channels.
+        size: Height and width of its map.
+    """
+
+    name: str
+    channels: int
+    size: tuple[int, int]
+
+
+class _Drawing:
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.steps = self.rng.choice([1, 1, 1, 1, 2])
+        self.nodes: list[IntegerNode] = []
+        self.counts: list[_Value] = []
+        self.currents: list[_Value] = []
+        self.largest = self.rng.choice([1, 3, 7, 31, 127])
+        self.widths = self.rng.sample([1, 3, 4, 8, 12, 16, 32], 2)
+        self.size = (self.rng.randint(1, 8), self.rng.randint(1, 8))
+
+    def run(self) -> IntegerGraph:
+        channels = self.rng.choice([1, 2, 3])
+        image = IntegerInput("image", (), self.steps, channels, 1, 5, -128, 127)
+        self.nodes.append(image)
+        weights = self.rng.choice([3, 63, 127])
+        self.neuron(self.synapse(_Value("image", channels, self.size), largest=weights))
+        for _ in range(self.rng.randint(2, 12)):
+            self.grow()
+        last = self.rng.choice(self.counts)
+        current = self.synapse(last, width=self.rng.choice([1, 5]), kernel=1, stride=1)
+        self.nodes.append(IntegerPool("pool", (current.name,)))
+        self.nodes.append(IntegerOutput("out", ("pool",), self.steps, 1.0))
+        return IntegerGraph(self._read(), self.size)
+
+    def _read(self) -> tuple[IntegerNode, ...]:
+        """Nodes that the output depends on."""
+        needed, kept = {"out"}, []
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                kept.append(node)
+                needed |= set(node.inputs)
+        return tuple(reversed(kept))
+
+    def grow(self) -> None:
+        match self.rng.choice(["synapse"] * 4 + ["add"] * 3 + ["stream"] * 2 + ["pool", "attend"]):
+            case "synapse":
+                self.neuron(self.synapse(self.rng.choice(self.counts)))
+            case "add":
+                first = self.rng.choice(self.counts)
+                second = self.rng.choice(_like(first, self.counts))
+                self.counts.append(self.sum(first, second))
+            case "stream":
+                current = self.synapse(self.rng.choice(self.counts), shifts=True)
+                peers = _like(current, self.currents)
+                if peers and self.rng.random() < 0.8:
+                    current = self.sum(self.rng.choice(peers), current)
+                self.currents.append(current)
+                self.neuron(current)
+            case "pool":
+                # The maximum of sums of counts has no spikes.
+                neurons = [c for c in self.counts if c.name.startswith("neuron")]
+                self.pool(self.rng.choice(neurons))
+            case "attend":
+                first = self.rng.choice(self.counts)
+                peers = _like(first, self.counts)
+                self.attend(first, self.rng.choice(peers), self.rng.choice(peers))
+
+    def sum(self, first: _Value, second: _Value) -> _Value:
+        name = f"add{len(self.nodes)}"
+        self.nodes.append(IntegerAdd(name, (first.name, second.name)))
+        return _Value(name, first.channels, first.size)
+
+    def pool(self, source: _Value) -> None:
+        if min(source.size) < 2:
+            return
+        name = f"max{len(self.nodes)}"
+        kernel, stride, padding = self.rng.choice([(3, 2, 1), (2, 2, 0), (3, 1, 1)])
+        self.nodes.append(IntegerMaxPool(name, (source.name,), kernel, stride, padding))
+        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in source.size)
+        if min(height, width) > 0:
+            self.counts.append(_Value(name, source.channels, (height, width)))
+
+    def attend(self, query: _Value, key: _Value, value: _Value) -> None:
+        heads = self.rng.choice([h for h in (1, 2, 4) if query.channels % h == 0])
+        name = f"attention{len(self.nodes)}"
+        inputs = (query.name, key.name, value.name)
+        self.nodes.append(IntegerAttention(name, inputs, heads))
+        self.neuron(_Value(name, query.channels, query.size), shrink=8)
+
+    def synapse(
+        self,
+        source: _Value,
+        *,
+        width: int | None = None,
+        kernel: int | None = None,
+        stride: int | None = None,
+        largest: int | None = None,
+        shifts: bool = False,
+    ) -> _Value:
+        rng = self.rng
+        kernel = rng.choice([1, 1, 1, 3, 3, 5]) if kernel is None else kernel
+        stride = rng.choice([1, 1, 1, 1, 2]) if stride is None else stride
+        groups = source.channels if width is None and rng.random() < 0.2 else 1
+        width = rng.choice([*self.widths, source.channels]) if width is None else width
+        width = source.channels if groups > 1 else width
+        largest = self.largest if largest is None else largest
+        weight = self.integers(-largest, largest, width, source.channels // groups, kernel, kernel)
+        name = f"synapse{len(self.nodes)}"
+        zeros = torch.zeros(width, dtype=torch.int64)
+        self.nodes.append(
+            IntegerSynapse(
+                name,
+                (source.name,),
+                weight=weight.to(torch.int8),
+                bits=8,
+                stride=stride,
+                padding=kernel // 2,
+                groups=groups,
+                shift=self.integers(-4, 2, width) if shifts else zeros,
+                bias=self.integers(-40, 40, width) if shifts else zeros,
+            )
+        )
+        height, across = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in source.size)
+        return _Value(name, width, (height, across))
+
+    def neuron(self, current: _Value, shrink: int = 0) -> None:
+        """Gains are powers of two or short multiples of them, so that ties abound."""
+        rng = self.rng
+        levels = rng.choice([1, 2, 3, 4, 8])
+        bits = rng.randint(0, 9) + shrink
+        gain = rng.choice([1, 1, 3, 5]) * 2.0**-bits
+        offsets = self.integers(-8, 16, current.channels).double() / 8
+        name = f"neuron{len(self.nodes)}"
+        thresholds = torch.tensor(
+            [
+                [_first(gain, float(offset), level) for level in range(1, levels + 1)]
+                for offset in offsets
+            ]
+        )
+        rounds = self.steps == 1 and rng.random() < 0.9
+        zero = torch.zeros(1, dtype=torch.int64)
+        self.nodes.append(
+            IntegerNeuron(
+                name,
+                (current.name,),
+                steps=self.steps,
+                levels=levels,
+                thresholds=thresholds,
+                step=thresholds[:, :1].abs().flatten() if self.steps > 1 else zero,
+                bias=zero,
+                shift=0,
+                leak=rng.choice([Leak("none"), Leak("all"), Leak("share", 1), Leak("rest", 2)])
+                if self.steps > 1
+                else Leak("none"),
+                reset="soft",
+                per_pixel=False,
+                rounding=Rounding(
+                    torch.tensor([gain], dtype=torch.float32), offsets.to(torch.float32)
+                )
+                if rounds
+                else None,
+            )
+        )
+        self.counts.append(_Value(name, current.channels, current.size))
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high + 1, shape, generator=self.generator)
+
+
+def _like(value: _Value, others: list[_Value]) -> list[_Value]:
+    """Those of the same shape."""
+    shape = (value.channels, value.size)
+    return [other for other in others if (other.channels, other.size) == shape]
+
+
+def _first(gain: float, offset: float, level: int) -> int:
+    """The first integer X at which round(gain * X + offset) reaches a level; ties go to even."""
+    first = math.ceil((level - 0.5 - offset) / gain)
+    return first + (gain * first + offset == level - 0.5 and level % 2)
+
+
+def random_graph(seed: int) -> IntegerGraph | None:
+    """A network drawn by a seed; None if it needs more than 32 bits.
+
+    Args:
+        seed: The seed.
+    """
+    graph = _Drawing(seed).run()
+    try:
+        prove_ranges(graph)
+    except RangeError:
+        return None
+    return graph
