@@ -93,8 +93,10 @@ COMMANDS: dict[str, Command] = {
         (
             "spikesight predict runs/cifar10/best cat.jpg dog.jpg",
             "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
+            "spikesight predict cifar.spk photos/ --output=guesses.csv",
             "spikesight predict runs/digits_events_nano/best recording.es --output=guesses.png",
-            "spikesight predict runs/camvid_small/best street.jpg drive.mp4 --output=overlays",
+            "spikesight predict runs/camvid_small/best street.jpg drive.mp4 --output=overlays "
+            "--table=segments.csv",
         ),
     ),
     "events": Command(
@@ -142,6 +144,7 @@ COMMANDS: dict[str, Command] = {
         (
             "spikesight deploy runs/fashion_mnist_nano/best fashion.spk",
             "spikesight deploy runs/fashion_mnist_nano/best fashion4.spk --weight-bits=4",
+            "spikesight deploy weights/cifar10_tiny cifar.spk --photos=photos",
         ),
         _DATA,
     ),
@@ -182,7 +185,8 @@ COMMANDS: dict[str, Command] = {
         "Writes an authors' checkpoint or a trained run as a small model folder.",
         (
             "spikesight convert runs/cifar10_tiny/best weights/cifar10_tiny --half",
-            "spikesight convert 15M.pth sdt_15m --family=metaspikformer --configuration.steps=4",
+            "spikesight convert 15M.pth sdt_15m --family=metaspikformer --configuration.steps=4 "
+            "--image_size=224 --crop_fraction=0.875 --classes=names.txt",
         ),
     ),
     "models": Command(

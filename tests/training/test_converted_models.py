@@ -50,6 +50,8 @@ def test_a_bare_model_becomes_usable(here: Path, capsys: pytest.CaptureFixture[s
     words = ["--data.path=photos", "--split=all"]
     assert main(["deploy", "out", "net.spk", *words]) == 0
     assert main(["energy", "out", *words]) == 0
+    assert main(["convert", "out", "yaml", "--classes=[no,'1',2020-01-01]"]) == 0
+    assert Card.read(Path("yaml")).preprocessing.classes == ("no", "1", "2020-01-01")
     # Names can be changed later, and nothing else is.
     assert main(["convert", "out", "renamed", "--classes=[a,b,c]", "--half"]) == 0
     renamed = Card.read(Path("renamed")).preprocessing
@@ -68,6 +70,8 @@ def test_a_bare_model_becomes_usable(here: Path, capsys: pytest.CaptureFixture[s
         (["--image_size=32", "--mean=[0.5]", "--std=[0.5]"], "preprocessing.mean has 1 values"),
         (["--image_size=[32,64]"], "pass one number"),
         (["--things=[a]"], "is a classifier"),
+        (["--image_size=0"], "image_size"),
+        (["--image_size=32", "--crop-fraction=2"], "crop_fraction"),
         (["--entry=model"], "pass --family too"),
     ],
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spikesight.data import Preprocessing
 from spikesight.data.loaders import (
@@ -16,6 +16,7 @@ from spikesight.data.loaders import (
 from spikesight.data.segmentation import ClassTable, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.errors import UserError
+from spikesight.files.documents import check
 from spikesight.files.names import show
 from spikesight.files.opening import read_text
 from spikesight.inference import ViewConfig
@@ -24,6 +25,8 @@ from spikesight.models.spike2former.model import Spike2Former
 from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.training.checkpoint import Card
 from spikesight.training.scene_card import SceneCard
+
+StepsT = TypeVar("StepsT")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ def read_classes(given: list[str] | Path) -> tuple[str, ...]:
     Raises:
         UserError: If there is no such file, or a name is empty or there twice.
     """
+    if isinstance(given, Path) and not given.exists() and "," in str(given):
+        # A list whose names YAML would take for other things, such as no and 1.
+        listed = str(given).removeprefix("[").removesuffix("]")
+        given = [name.strip().strip("\"'") for name in listed.split(",")]
     if isinstance(given, Path):
         if not given.exists():
             raise UserError(
@@ -128,7 +135,7 @@ def _classifier(said: Description, card: Card | None, arguments: dict[str, Any])
                 "the model learned from events, which have no mean, std, image_size and "
                 "crop_fraction; pass classes alone"
             )
-        return replace(card, preprocessing=replace(card.preprocessing, **changes))
+        return replace(card, preprocessing=_checked(replace(card.preprocessing, **changes)))
     channels = arguments["in_channels"]
     if "image_size" not in changes:
         raise UserError("image_size is missing; pass --image_size=224, or what the authors used")
@@ -143,8 +150,14 @@ def _classifier(said: Description, card: Card | None, arguments: dict[str, Any])
         "std": IMAGENET_GREY_STD if grey else IMAGENET_STD,
     }
     fields = {"channels": channels, **normal, **changes}
-    preprocessing = Preprocessing(**fields)
+    preprocessing = _checked(Preprocessing(**fields))
     return Card(None, preprocessing, 0, "model", None)
+
+
+def _checked(steps: StepsT) -> StepsT:
+    """The same, its fields within their ranges."""
+    plain = asdict(steps)  # type: ignore[call-overload]
+    return check(plain, type(steps), "")
 
 
 def _segmenter(said: Description, card: SceneCard | None, arguments: dict[str, Any]) -> SceneCard:
@@ -177,8 +190,9 @@ def _segmenter(said: Description, card: SceneCard | None, arguments: dict[str, A
     if card is not None:
         task = card.task if said.things is None else "panoptic"
         assert old is not None
-        return replace(card, task=task, preprocessing=replace(old, table=table, **changes))
+        steps = _checked(replace(old, table=table, **changes))
+        return replace(card, task=task, preprocessing=steps)
     fields = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "evaluation_size": None, **changes}
-    preprocessing = ScenePreprocessing(table=table, **fields)
+    preprocessing = _checked(ScenePreprocessing(table=table, **fields))
     task = "semantic" if said.things is None else "panoptic"
     return SceneCard(task, None, preprocessing, 0, "model", None, ViewConfig())
