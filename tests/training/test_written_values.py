@@ -142,3 +142,12 @@ def test_names_of_digits_are_text(tmp_path: Path) -> None:
     assert load("seed: 0x10\n", tmp_path).seed == 16
     assert load("seed: 1_000\n", tmp_path).seed == 1000
     assert load("seed: '3'\n", tmp_path).seed == 3
+
+
+def test_lists_of_options_are_text_too() -> None:
+    for word in ("--data.class_names=[yes, no]", "--scenes.class-names=[0,1]"):
+        with pytest.raises(ValueError, match=r"class_names\[0\] is .*put it in quotes"):
+            prepare_words([word], TrainOptions)
+    for word in ('--data.class_names=["yes","no"]', "--scenes.crop_size=[32,32]", "--seeds=[0,1]"):
+        assert prepare_words([word], TrainOptions)
+    assert prepare_words(["--model.arguments.widths=[1", "--x.y=[no]"], TrainOptions)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from spikesight.errors import UserError
 from spikesight.files.documents import named
 from spikesight.files.names import show
@@ -56,6 +58,8 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
             read = merge(read, json.loads(value))
         elif name == "--task" and value is not None:
             read["task"] = value
+        elif value is not None and value.startswith("["):
+            _check_list(kind, name, value)
         ready.append(name if value is None else f"{name}={value}")
     used = "scenes" if read.get("task") in ("semantic", "panoptic") else "data"
     (unused,) = _SECTIONS - {used}
@@ -65,6 +69,17 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
         fields = read.get(used) or {}
         check_path_is_read(used, {"path": given["path"], **fields, **given})
     return ready
+
+
+def _check_list(kind: type, name: str, value: str) -> None:
+    """Refuses a list whose words YAML, which options are written in, does not take as text."""
+    try:
+        written: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return  # the parser names it
+    for part in reversed(name.removeprefix("--").replace("-", "_").split(".")):
+        written = {part: written}
+    as_written(kind, written)
 
 
 def _choose(photos: str, options: Options) -> Options:
