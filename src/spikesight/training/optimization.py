@@ -237,11 +237,12 @@ class EmaConfig:
     warmup: bool = True
 
     def __post_init__(self) -> None:
-        check_options(self, "ema.")
-        if not 0.0 <= self.decay < 1.0:
+        # YAML's null reaches a field that has a number as its default.
+        if not isinstance(self.decay, int | float) or not 0.0 <= self.decay < 1.0:
             raise ValueError(
                 f"ema.decay is {self.decay}; pass one in [0, 1), such as 0.999, or 0 for none"
             )
+        check_options(self, "ema.")
 
     def build(self, model: nn.Module) -> ModelEmaV3 | None:
         """The average, starting from a copy of the model; None if it is off."""
