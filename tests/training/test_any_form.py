@@ -133,6 +133,8 @@ def test_a_segmenter_in_every_form(here: Path, capsys: pytest.CaptureFixture[str
     assert "--run=FOLDER" in capsys.readouterr().err
     assert main(["val", "net.spk", "--run=run"]) == 2
     assert "data, gone, are not here; pass --data.path" in capsys.readouterr().err
+    assert main(["predict", "gone.spk", "photos"]) == 2
+    assert "there is no file gone.spk" in capsys.readouterr().err
     for command in (["bench", "run"], ["export", "run", "net.onnx"]):
         assert main(command) == 2
         assert "spikesight deploy run net.spk" in capsys.readouterr().err

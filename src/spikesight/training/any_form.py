@@ -17,6 +17,8 @@ def resolve_model(path: Path) -> Path:
     Raises:
         FileNotFoundError: If there is no model.
     """
+    if path.suffix == ".spk" and not path.exists():
+        raise FileNotFoundError(f"there is no file {show(path)}; correct the path")
     return path if path.is_file() and path.suffix == ".spk" else resolve_model_folder(path)
 
 

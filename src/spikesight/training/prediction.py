@@ -17,6 +17,7 @@ from spikesight.data.decoding import decode, read_image_file
 from spikesight.data.events import draw_frames
 from spikesight.files.names import show, show_path
 from spikesight.files.own_pictures import OWN_MARK
+from spikesight.files.replacing import explained
 from spikesight.options import check_arguments, check_range
 from spikesight.training.any_form import card_of, load_any
 from spikesight.training.checkpoint import Card
@@ -143,7 +144,7 @@ def draw_contact_sheet(
     axes.set(xlim=(0, width * columns), ylim=(height * rows, 0))
     axes.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), explained(path):
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         metadata = {"Software": OWN_MARK} if path.suffix.lower() == ".png" else None
         figure.savefig(path, dpi=100, metadata=metadata)

@@ -35,6 +35,7 @@ from spikesight.data.segmentation.video import (
 from spikesight.errors import UserError
 from spikesight.files.names import check_name, show
 from spikesight.files.own_pictures import OWN_MARK, is_own_picture
+from spikesight.files.replacing import explained
 from spikesight.files.walking import find_files
 from spikesight.files.writing import distinct_stems
 from spikesight.inference import View, class_map, panoptic_truths, photo_scores
@@ -247,4 +248,5 @@ def _segment_video(
 def _save(picture: Image.Image, path: Path) -> None:
     mark = PngInfo()
     mark.add_text("Software", OWN_MARK)
-    picture.save(path, pnginfo=mark)
+    with explained(path):
+        picture.save(path, pnginfo=mark)
