@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from spikesight.errors import UserError
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.options import check_options
 
@@ -43,15 +44,15 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_options(self, "optimizer.")
         if self.lr <= 0:
-            raise ValueError(f"optimizer.lr is {self.lr}; pass a positive number such as 1e-3")
+            raise UserError(f"optimizer.lr is {self.lr}; pass a positive number such as 1e-3")
         if self.weight_decay < 0:
-            raise ValueError(f"optimizer.weight_decay is {self.weight_decay}; pass 0 or more")
+            raise UserError(f"optimizer.weight_decay is {self.weight_decay}; pass 0 or more")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"optimizer.betas is {self.betas}; pass two numbers in [0, 1)")
+            raise UserError(f"optimizer.betas is {self.betas}; pass two numbers in [0, 1)")
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise ValueError(f"optimizer.layer_decay is {self.layer_decay}; pass one in (0, 1]")
+            raise UserError(f"optimizer.layer_decay is {self.layer_decay}; pass one in (0, 1]")
         if self.trunk_lr_scale <= 0:
-            raise ValueError(
+            raise UserError(
                 f"optimizer.trunk_lr_scale is {self.trunk_lr_scale}; pass a factor above 0"
             )
 
@@ -108,7 +109,7 @@ def parameter_groups(
     deepest = 0
     if layer_decay != 1.0:
         if not isinstance(model, SpikingModel):
-            raise ValueError(
+            raise UserError(
                 f"optimizer.layer_decay needs a model that knows its stages and "
                 f"{type(model).__name__} is no SpikingModel; leave optimizer.layer_decay out"
             )
@@ -164,11 +165,11 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         check_options(self, "schedule.")
         if self.power <= 0:
-            raise ValueError(f"schedule.power is {self.power}; pass a number above 0")
+            raise UserError(f"schedule.power is {self.power}; pass a number above 0")
         for name in ("warmup_epochs", "warmup_updates", "warmup_lr", "min_lr"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ValueError(f"schedule.{name} is {value}; pass 0 or more")
+                raise UserError(f"schedule.{name} is {value}; pass 0 or more")
 
     def warmup(self, updates: int, updates_per_epoch: int) -> int:
         """Updates of the warm-up, which fits into the run.
@@ -239,7 +240,7 @@ class EmaConfig:
     def __post_init__(self) -> None:
         # YAML's null reaches a field that has a number as its default.
         if not isinstance(self.decay, int | float) or not 0.0 <= self.decay < 1.0:
-            raise ValueError(
+            raise UserError(
                 f"ema.decay is {self.decay}; pass one in [0, 1), such as 0.999, or 0 for none"
             )
         check_options(self, "ema.")
