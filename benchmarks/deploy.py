@@ -39,6 +39,7 @@ import spikesight as ss
 from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
 from spikesight.graph.integer_vocabulary import IntegerSynapse
 from spikesight.passes.ranges import prove_ranges
+from spikesight.processor import processor_name
 from spikesight.timing import time_alternating
 
 LEVELS = 4
@@ -76,8 +77,8 @@ def main() -> None:
     )
     print(
         f"{options.model}, RepConv {options.rep_conv}, {_multiply_accumulates(networks) / 1e9:.2f} "
-        f"GMAC, batch {options.batch}, {options.size} px, {options.threads} threads, "
-        f"medians of {rounds} alternating rounds"
+        f"GMAC, batch {options.batch}, {options.size} px, {options.threads} threads of "
+        f"{processor_name()}, medians of {rounds} alternating rounds"
     )
     memory = _memories(options) if options.memory else {}
     for name, value in milliseconds.items():
@@ -233,7 +234,7 @@ def _ours(networks: Networks) -> Form:
     runtime = OpenVinoRuntime(model, networks.options.threads, tuple(x.shape))
     if not result.equal or result.silent or not torch.equal(runtime(x), net(x)):
         sys.exit(f"the exported network is not the integer network:\n{result.table()}")
-    print(f"ours == integers: {result.mismatches} mismatches", flush=True)
+    print(f"ours ({runtime.form}) == integers: {result.mismatches} mismatches", flush=True)
     return runtime
 
 
