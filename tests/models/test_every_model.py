@@ -98,7 +98,7 @@ def test_unfit_inputs_say_what_to_do() -> None:
         ss.create_model("metaspikformer_small")
     with pytest.raises(ValueError, match="widht"):
         ss.create_model("metaspikformer_nano", widht=3)
-    with pytest.raises(ValueError, match="rep_conv='folded'; pass 'official' or 'spike_driven'"):
+    with pytest.raises(ValueError, match="rep_conv='folded'; pass one of official, spike_driven"):
         ss.create_model("metaspikformer_nano", rep_conv="folded")
     with pytest.raises(ValueError, match="5 entries"):
         ss.create_model("metaspikformer_nano", widths=(8, 8))
