@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import spikesight as ss
 from spikesight.errors import UserError
@@ -111,3 +112,34 @@ def test_a_batch_changes_rounding_alone() -> None:
     assert torch.allclose(model(x), alone, rtol=0, atol=1e-12)
     network = ss.deploy(model, x)
     assert torch.equal(network(x), torch.cat([network(one) for one in x.split(1)]))
+
+
+def test_pruning_that_is_not_permanent_is_refused(tmp_path: Path) -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=3)
+    convolution = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    prune.l1_unstructured(convolution, "weight", 0.5)  # type: ignore[no-untyped-call]
+    with pytest.raises(UserError, match=r"has no weight and .*permanent"):
+        model.save_pretrained(tmp_path)
+    assert not any(tmp_path.iterdir())
+    prune.remove(convolution, "weight")  # type: ignore[no-untyped-call]
+    model.save_pretrained(tmp_path)
+    assert torch.equal(
+        ss.load(tmp_path).state_dict()["trunk.0.0.conv.conv.weight"],
+        model.state_dict()["trunk.0.0.conv.conv.weight"],
+    )
+
+
+def test_tied_weights_are_saved_each(tmp_path: Path) -> None:
+    model = ss.create_model("metaspikformer_nano", num_classes=3).eval()
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    first, second = next(
+        (a, b)
+        for n, a in enumerate(convolutions)
+        for b in convolutions[n + 1 :]
+        if a.weight.shape == b.weight.shape
+    )
+    second.weight = first.weight
+    model.save_pretrained(tmp_path)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(ss.load(tmp_path).eval()(images), model(images))

@@ -268,3 +268,25 @@ def test_a_class_called_like_the_remainder_has_its_colour() -> None:
     picture = np.asarray(draw_overlay(torch.zeros(3, 64, 64, dtype=torch.uint8), truth, table))
     legend = picture[:, 64 * 4 :].reshape(-1, 3)
     assert (legend == table.colours[0]).all(1).sum() > 20
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_outputs_replace_no_photo_and_no_model(
+    name: str, classifier: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier("cat", "dog")
+    photo(f"p/{name}")
+    photo("p/b.png")
+    before = Path(f"p/{name}").read_bytes()
+    words = ["predict", "run", "p", "--device=cpu"]
+    assert main([*words, f"--output=p/{name}"]) == 2
+    assert f"p/{name}: is to be looked at and would be replaced" in capsys.readouterr().err
+    assert Path(f"p/{name}").read_bytes() == before
+    sheet = Path(name).with_stem("sheet")
+    for _ in range(2):  # the second time its own sheet lies there
+        assert main([*words, f"--output=p/{sheet}"]) == 0
+    card = Path("run/best/config.json").read_text()
+    for option in ("output", "table"):
+        assert main([*words, f"--{option}=run/best/config.json"]) == 2
+        assert "config.json is part of a model or run" in capsys.readouterr().err
+    assert Path("run/best/config.json").read_text() == card

@@ -16,7 +16,7 @@ from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.preprocessing import Preprocessing
 from spikesight.files.names import check_name, show
-from spikesight.files.own_pictures import is_own_picture
+from spikesight.files.own_pictures import MARKED, is_own_picture
 from spikesight.files.walking import find_files
 
 
@@ -40,8 +40,8 @@ class PredictionImages:
         sheet: A picture that is going to be written, which is no input.
 
     Raises:
-        DataError: A path does not exist, a folder holds no image, or all of them are pictures that
-            predict wrote.
+        DataError: A path does not exist, a folder holds no image, all of them are pictures that
+            predict wrote, or the sheet would replace one.
     """
 
     def __init__(
@@ -57,6 +57,12 @@ class PredictionImages:
         found = [file for path in paths for file in find_images(path, preprocessing.suffixes)]
         written = None if sheet is None else sheet.resolve()
         self.own = [file for file in found if file.resolve() == written or is_own_picture(file)]
+        for file in self.own:
+            if file.suffix.lower() in MARKED and not is_own_picture(file):
+                raise DataError(
+                    f"{show(file)}: is to be looked at and would be replaced by the output; pass "
+                    "another output"
+                )
         self.files = [file for file in found if file not in set(self.own)]
         if not self.files:
             raise DataError(f"{paths[0]}: holds only pictures that predict wrote; pass other files")

@@ -12,6 +12,9 @@ from spikesight.errors import UserError
 from spikesight.files.names import show
 
 _LONGEST_STEM = 180  # bytes; file systems allow 255 for a stem with what is added to it
+_MODEL_FILES = frozenset(
+    {"config.json", "run.json", "training.json", "config.yaml", "metrics.csv", "model.safetensors"}
+)
 _FRAME = re.compile(r"(.+)_[0-9]{6,}")
 
 
@@ -28,13 +31,17 @@ def place_for_file(path: Path, option: str, endings: Collection[str] = ()) -> Pa
         The same path.
 
     Raises:
-        UserError: If it is a folder, ends otherwise or cannot be written.
+        UserError: If it is a folder, part of a model or run, ends otherwise or cannot be written.
     """
     example = next(iter(endings), "")
     if os.path.isdir(path):
         within = path / f"{option}{example}"
         raise UserError(
             f"{option} {show(path)} is a folder; pass a file, such as --{option}={show(within)}"
+        )
+    if path.name in _MODEL_FILES and os.path.lexists(path):
+        raise UserError(
+            f"{option} {show(path)} is part of a model or run, which it would replace; pass another"
         )
     if endings and path.suffix.lower() not in endings:
         proposed = ", ".join(list(endings)[:4])

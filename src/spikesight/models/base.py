@@ -196,7 +196,7 @@ class SpikingModel(nn.Module):
         if packed or recipe.get("packed"):
             recipe, tensors = self._packed()
         else:
-            tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+            tensors = _apart(self.state_dict())
         if half:
             tensors = {name: _as_half(tensor) for name, tensor in tensors.items()}
         with explained(folder):
@@ -238,6 +238,19 @@ class SpikingModel(nn.Module):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.constant_(module.weight, norm_gain)
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that each have a memory of their own, as files have them; tied ones are copied."""
+    taken: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        apart[name] = tensor.contiguous()
+        place = apart[name].untyped_storage().data_ptr()
+        if place in taken:
+            apart[name] = tensor.clone(memory_format=torch.contiguous_format)
+        taken.add(place)
+    return apart
 
 
 def _as_half(tensor: Tensor) -> Tensor:

@@ -27,8 +27,9 @@ _APART = ("training", "recipe", "resolved", "momentum")
 def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
     """Refuses a model that would come back as another network.
 
-    Every module is compared with that of a freshly built model: its class and its plain
-    attributes, such as a neuron's dynamics. Of a quantised model the neurons are compared.
+    Every module is compared with that of a freshly built model: its class, its plain attributes,
+    such as a neuron's dynamics, and the shapes of its tensors. Of a quantised model the
+    neurons are compared.
 
     Args:
         model: The model.
@@ -52,7 +53,7 @@ def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
             f"{extra[0]} is no part of {recipe['name']} as its arguments build it, so the saved "
             f"folder would load as another network; {_REMEDY}"
         )
-    for name, (kind, attributes, is_neuron) in wanted.items():
+    for name, (kind, attributes, tensors, is_neuron) in wanted.items():
         if quantized and not is_neuron:
             continue
         module = found.get(name)
@@ -72,11 +73,20 @@ def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
                     f"{recipe['name']} as its arguments build it, so the saved folder would load "
                     f"as another network; {_REMEDY}"
                 )
+        own_tensors = _tensors(module)
+        for tensor in sorted(tensors.keys() | own_tensors.keys()):
+            if tensors.get(tensor) != own_tensors.get(tensor):
+                raise UserError(
+                    f"{name or 'the model'} has {_described(tensor, own_tensors.get(tensor))} and "
+                    f"{recipe['name']} {_described(tensor, tensors.get(tensor))} there, so the "
+                    "saved folder could not be loaded; make pruning and parametrisations permanent "
+                    f"(torch.nn.utils.prune.remove), or {_REMEDY}"
+                )
 
 
 @lru_cache(maxsize=8)
-def _modules_of(described: str) -> dict[str, tuple[str, dict[str, Any], bool]]:
-    """Class, plain attributes and whether it is a neuron, of each module of a recipe's model."""
+def _modules_of(described: str) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]]:
+    """Class, plain attributes, shapes and whether it is a neuron, of a recipe's modules."""
     recipe = json.loads(described)
     try:
         with torch.device("meta"):
@@ -85,7 +95,12 @@ def _modules_of(described: str) -> dict[str, tuple[str, dict[str, Any], bool]]:
         with torch.random.fork_rng(devices=[]):
             model = _build(recipe)
     return {
-        name: (_kind(module), _plain_attributes(module), isinstance(module, Neuron))
+        name: (
+            _kind(module),
+            _plain_attributes(module),
+            _tensors(module),
+            isinstance(module, Neuron),
+        )
         for name, module in model.named_modules()
     }
 
@@ -99,6 +114,20 @@ def _build(recipe: dict[str, Any]) -> nn.Module:
 
 def _kind(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _tensors(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that a module itself saves."""
+    saved = (*module._parameters.items(), *module._buffers.items())
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in saved
+        if tensor is not None and name not in module._non_persistent_buffers_set
+    }
+
+
+def _described(name: str, shape: tuple[int, ...] | None) -> str:
+    return f"no {name}" if shape is None else f"a {name} of shape {list(shape)}"
 
 
 def _plain_attributes(module: nn.Module) -> dict[str, Any]:

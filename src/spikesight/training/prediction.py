@@ -146,8 +146,10 @@ def draw_contact_sheet(
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), explained(path):
         warnings.filterwarnings("ignore", "Glyph .* missing from")
-        metadata = {"Software": OWN_MARK} if path.suffix.lower() == ".png" else None
-        figure.savefig(path, dpi=100, metadata=metadata)
+        ending = path.suffix.lower()
+        metadata = {"Software": OWN_MARK} if ending == ".png" else None
+        options = {"comment": OWN_MARK} if ending in (".jpg", ".jpeg") else None
+        figure.savefig(path, dpi=100, metadata=metadata, pil_kwargs=options)
 
 
 def _draw_cell(axes: Axes, prediction: Prediction, left: float, top: float) -> None:
