@@ -90,4 +90,4 @@ def _resume(damage: Damage, folder: Path) -> Trial:
     return Trial(read, (str(last),), "; ".join(damage.notes))
 
 
-READERS = [("checkpoints", _checkpoint, 40), ("resumed runs", _resume, 8)]
+READERS = [("checkpoints", _checkpoint, 25), ("resumed runs", _resume, 5)]

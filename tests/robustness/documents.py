@@ -297,8 +297,8 @@ def _metrics(damage: Damage, folder: Path) -> Trial:
 
 
 READERS = [
-    ("configurations", _configuration, 40),
-    ("command lines", _words, 14),
+    ("configurations", _configuration, 25),
+    ("command lines", _words, 8),
     ("run.json", _cards, 120),
     ("metrics.csv", _metrics, 20),
 ]

@@ -49,6 +49,9 @@ _KINDS: list[tuple[str, str, str, dict[str, Any]]] = [
     *((kind, "RGB", ".jpg", {}) for kind in ("IM", "MSP", "JPEG2000", "SPIDER", "XBM", "AVIF")),
 ]
 
+Image.init()
+_KINDS = [kind for kind in _KINDS if kind[0] in Image.SAVE]
+
 
 @cache
 def sound_image(kind: int, size: tuple[int, int] = (20, 18)) -> bytes:

@@ -5,16 +5,31 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.robustness.fuzzing import readers
+from tests.robustness.fuzzing import faults, fuzz, readers
 
 READERS = readers()
 _PARTS = 4
 
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux bounds the memory of a process"
+)
+
 
 @pytest.mark.parametrize("name", READERS)
-def test_sound_input_is_read(name: str, tmp_path: Path) -> None:
-    READERS[name].sound(tmp_path).read()
+def test_damaged_inputs(name: str, tmp_path: Path) -> None:
+    reader = READERS[name]
+    assert faults(fuzz(reader, 0, reader.cases(2000), tmp_path)) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", range(_PARTS))
+@pytest.mark.parametrize("name", READERS)
+def test_more_damaged_inputs(name: str, part: int, tmp_path: Path) -> None:
+    reader = READERS[name]
+    count = reader.cases(20_000 // _PARTS)
+    assert faults(fuzz(reader, 1_000_000 + part * count, count, tmp_path)) == []

@@ -161,6 +161,8 @@ def test_16_bit_photo(folder: Path, photo: Path) -> None:
 )
 def test_options_that_no_scene_has(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
+        SceneConfig(format="digit_scenes", **options)
+    with pytest.raises(DataError, match=message):
         SceneConfig(format="cut_outs", path="x", photos="y", **options)
 
 

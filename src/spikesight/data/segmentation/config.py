@@ -25,8 +25,8 @@ SceneFormat = Literal[
     "cut_outs",
 ]
 
-LEAST_CUT_OUT = 8
-"""Longer side of the smallest cut-out in a scene, in pixels."""
+LEAST_OBJECT = 8
+"""Longer side of the smallest object in a composed scene, in pixels."""
 
 _MOST_OBJECTS = 1000
 _MOST_SCENES = 10**9
@@ -136,10 +136,10 @@ class SceneConfig:
                 raise DataError(f"scenes.{name} is {value}; pass two numbers of pixels above 0")
             if value is not None:
                 IMAGE_PIXELS.check(value[0] * value[1], f"scenes.{name} is {value}", DataError)
-        if self.format == "cut_outs" and min(self.crop_size) < LEAST_CUT_OUT:
+        if self.format in ("cut_outs", "digit_scenes") and min(self.crop_size) < LEAST_OBJECT:
             raise DataError(
-                f"scenes.crop_size is {self.crop_size}; pass two numbers from {LEAST_CUT_OUT} up, "
-                "as no cut-out is smaller"
+                f"scenes.crop_size is {self.crop_size}; pass two numbers from {LEAST_OBJECT} up, "
+                "as no object is smaller"
             )
         low, high = self.scale_range
         if not 0 < low <= high:

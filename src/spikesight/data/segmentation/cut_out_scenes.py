@@ -19,7 +19,7 @@ from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.preprocessing import cut_thin
 from spikesight.data.sampling import derive_generator, derive_seed
 from spikesight.data.segmentation.composition import CutOut, compose
-from spikesight.data.segmentation.config import LEAST_CUT_OUT
+from spikesight.data.segmentation.config import LEAST_OBJECT
 from spikesight.data.segmentation.files import list_photos, read_mask, read_photo
 from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
 from spikesight.files.walking import find_files
@@ -86,8 +86,8 @@ class CutOutScenes:
         pasted = []
         for _ in range(int(random.integers(self.objects[0], self.objects[1] + 1))):
             file = self.cut_outs[int(random.integers(len(self.cut_outs)))]
-            longer = max(round(min(height, width) * random.uniform(*self.scale)), LEAST_CUT_OUT)
-            largest = max(round(min(height, width) * self.scale[1]), LEAST_CUT_OUT)
+            longer = max(round(min(height, width) * random.uniform(*self.scale)), LEAST_OBJECT)
+            largest = max(round(min(height, width) * self.scale[1]), LEAST_OBJECT)
             cut_out = _read_cut_out(file, longer, largest, bool(random.integers(2)))
             row = int(random.integers(height - cut_out.alpha.shape[0] + 1))
             column = int(random.integers(width - cut_out.alpha.shape[1] + 1))

@@ -14,6 +14,7 @@ from torch import Tensor
 from spikesight.data.painted_digits import dark_ground, digit_alpha, light_ink, usable_digits
 from spikesight.data.sampling import derive_seed
 from spikesight.data.segmentation.composition import CutOut, compose
+from spikesight.data.segmentation.config import LEAST_OBJECT
 from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
 from spikesight.data.sources import ArraySource
 
@@ -79,7 +80,7 @@ class DigitScenes:
         pasted = []
         for _ in range(int(random.integers(self.digits[0], self.digits[1] + 1))):
             chosen = int(usable[int(random.integers(len(usable)))])
-            side = max(round(shorter * random.uniform(*self.scale)), 8)
+            side = max(round(shorter * random.uniform(*self.scale)), LEAST_OBJECT)
             alpha = digit_alpha(source.images[chosen], side)
             row = int(random.integers(height - side + 1))
             column = int(random.integers(width - side + 1))
