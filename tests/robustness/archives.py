@@ -19,6 +19,7 @@ from spikesight.data.prediction import find_images
 from spikesight.data.preprocessing import to_tensor
 from spikesight.data.segmentation.files import list_photos
 from spikesight.data.sources import EncodedSource
+from spikesight.training.photo_recipes import _look_at
 from spikesight.training.segmentation_prediction import _find
 from tests.robustness.damage import Damage
 from tests.robustness.guard import Trial, UnsoundError
@@ -84,12 +85,15 @@ def _folder(damage: Damage, folder: Path) -> Trial:
         lambda: find_images(root),
         lambda: list(_find(root, folder / "out")),
         lambda: list_photos(root),
+        lambda: _look_at(str(root), {}),
     ]
     use = uses[0] if damage.none else random.choice([uses[0], *uses])
     return Trial(use, (str(root),), "; ".join(damage.notes))
 
 
 def _write(path: Path, content: bytes) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return  # writing to a pipe would wait for who reads it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -18,8 +18,10 @@ from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.inference import ViewConfig
+from spikesight.reports.training_curves import Run
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.checkpoint import Card
+from spikesight.training.description import read_classes
 from spikesight.training.evaluation import Evaluation
 from spikesight.training.run_folder import saved_task
 from spikesight.training.run_log import RunLog
@@ -292,11 +294,30 @@ def _metrics(damage: Damage, folder: Path) -> Trial:
         values = (3, 0.5, 0.1, 1.0, None, 0.1, 0, 1.0, 1.0)
         log.write_epoch(dict(zip(log.columns, values, strict=True)))
         log.close()
+        Run("run", "student", folder).column("val_top1")  # type: ignore[arg-type]
+
+    return Trial(read, (path.name,), "; ".join(damage.notes))
+
+
+def _class_list(damage: Damage, folder: Path) -> Trial:
+    path = folder / "names.txt"
+    lines = [damage.pick(line, TEXTS, "line", 0.1) for line in ("cat", "dog", "bird")]
+    text = "\n".join(lines)
+    if damage.hits(0.4):
+        path.write_bytes(damage.bytes(text.encode("utf-8", "surrogatepass")))
+    else:
+        path.write_bytes(damage.document(text))
+
+    def read() -> None:
+        names = read_classes(path)
+        if len(set(names)) != len(names) or not all(name.strip() for name in names):
+            raise UnsoundError(f"classes {names}")
 
     return Trial(read, (path.name,), "; ".join(damage.notes))
 
 
 READERS = [
+    ("class lists", _class_list, 30),
     ("configurations", _configuration, 25),
     ("command lines", _words, 8),
     ("run.json", _cards, 120),

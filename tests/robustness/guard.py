@@ -165,6 +165,7 @@ def _be_child(
 
 def _run_one(prepare: Callable[[int, Path], Trial], seed: int, place: Path, writer: int) -> Outcome:
     start = time.process_time()
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
     try:
         trial = prepare(seed, place)
     except Exception as error:
