@@ -68,6 +68,8 @@ class Options:
         ("many", [0.0, "x"]),
         ("many", "0.5"),
         ("names", [1]),
+        ("names", {"x": NAN}),
+        ("names", {"x": [1, {"y": INF}]}),
         ("scale", "other"),
         ("scale", NAN),
         ("inner", {"value": 1}),
@@ -87,7 +89,7 @@ def test_values_of_every_kind_are_taken():
         flag=True,
         pair=[0, 1],
         many=(1, 2.5),
-        names={"x": NAN},
+        names={"x": [1.5, None, "nan"]},
         scale="own",
         inner=Inner(3),
     )

@@ -164,7 +164,17 @@ def _wanted_instead(value: Any, hint: Any) -> str | None:
             return "a list"
         wrong = _first(_wanted_instead(item, parts[0]) for item in value)
         return wrong and f"a list whose entries are each {wrong}"
-    return _wanted_plain(value, hint)
+    return _wanted_of_any_kind(value) if hint is Any else _wanted_plain(value, hint)
+
+
+def _wanted_of_any_kind(value: Any) -> str | None:
+    """What to pass instead of a value of any kind, in which numbers are finite all the same."""
+    if isinstance(value, Mapping):
+        return _first(_wanted_of_any_kind(item) for item in value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return _first(_wanted_of_any_kind(item) for item in value)
+    number = isinstance(value, float)
+    return "finite numbers" if number and not math.isfinite(value) else None
 
 
 def _wanted_within(value: Any, bounds: Meta) -> str | None:

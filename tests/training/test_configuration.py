@@ -34,6 +34,8 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("firing_rate.target", 1.0, "firing_rate.target is 1.0"),
     ("model.drop_path_rate", 1.0, "model.drop_path_rate is 1.0"),
     ("model.steps", 0, "model.steps is 0"),
+    ("model.arguments", {"widths": [4, float("inf")]}, "model.arguments is .*finite numbers"),
+    ("segmentation.loss", {"points": float("nan")}, "segmentation.loss is .*finite numbers"),
     ("model.nuron", "lif", "nuron"),
     ("colour", "red", "colour"),
 ]

@@ -301,7 +301,13 @@ class RunState:
         Raises:
             ValueError: If something differs that changes the figures.
         """
-        before = from_mapping(TrainConfig, self.config)
+        try:
+            before = from_mapping(TrainConfig, self.config)
+        except ValueError as error:
+            raise UserError(
+                f"{folder} holds a configuration that cannot be ({error}); start again from "
+                "another checkpoint"
+            ) from error
         asked, started = _flatten(config.to_mapping()), _flatten(before.to_mapping())
         started["precision"] = self.precision
         if config.precision == "auto":
