@@ -41,7 +41,7 @@ class PredictionImages:
 
     Raises:
         DataError: A path does not exist, a folder holds no image, all of them are pictures that
-            predict wrote, or the sheet would replace one.
+            predict wrote, or the sheet would replace one that is named.
     """
 
     def __init__(
@@ -57,8 +57,13 @@ class PredictionImages:
         found = [file for path in paths for file in find_images(path, preprocessing.suffixes)]
         written = None if sheet is None else sheet.resolve()
         self.own = [file for file in found if file.resolve() == written or is_own_picture(file)]
-        for file in self.own:
-            if file.suffix.lower() in MARKED and not is_own_picture(file):
+        for file in map(Path, paths):  # in a folder it is the sheet of an earlier version
+            if (
+                file.resolve() == written
+                and file.is_file()
+                and file.suffix.lower() in MARKED
+                and not is_own_picture(file)
+            ):
                 raise DataError(
                     f"{show(file)}: is to be looked at and would be replaced by the output; pass "
                     "another output"
