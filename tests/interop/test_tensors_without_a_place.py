@@ -128,7 +128,8 @@ def test_shapes_differ_in_ones_only_and_numbers_are_finite() -> None:
     load_tensors(layer, {"weight": torch.ones(3, 2, 1, 1)}, "A map")
     with pytest.raises(UserError, match=r"weight .* shape \(2, 3\)"):
         load_tensors(layer, {"weight": torch.ones(2, 3)}, "A map")
-    with pytest.raises(UserError, match=r"weight .* not finite"):
-        load_tensors(layer, {"weight": torch.full((3, 2), torch.nan)}, "A map")
+    for number in (torch.nan, torch.inf, 1e38):
+        with pytest.raises(UserError, match=r"weight .* not finite"):
+            load_tensors(layer, {"weight": torch.full((3, 2), number)}, "A map")
     with pytest.raises(UserError, match="missing"):
         load_tensors(layer, {}, "A map")

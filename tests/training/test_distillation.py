@@ -223,6 +223,10 @@ def test_teachers_that_do_not_fit(
         build(teacher=VIT, teacher_weights="nothing", attention=True)
     with pytest.raises(ValueError, match=r"does not fit timm:test_resnet"):
         build(teacher="timm:test_resnet", teacher_weights=vit_weights, logits="soft")
+    broken = load_file(vit_weights) | {"norm.bias": torch.full((64,), torch.nan)}
+    save_file(broken, tmp_path / "broken.safetensors")
+    with pytest.raises(ValueError, match=r"broken\.safetensors .*norm\.bias holds NaN"):
+        build(teacher=VIT, teacher_weights=str(tmp_path / "broken.safetensors"), attention=True)
     with pytest.raises(ValueError, match="takes 1 channels but the student 3"):
         Trainer(tiny(distillation={"teacher": twin, "logits": "soft"}, data__channels=3))
 

@@ -41,7 +41,7 @@ def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
             raise FileError(
                 f"{show(path)}: {name} holds {kind} numbers, which no model here has; {COPY_AGAIN}"
             )
-        if finite and not _sound(tensor):
+        if finite and not can_compute(tensor):
             raise FileError(
                 f"{show(path)}: {name} holds NaN, infinity or a number beyond {_LARGEST:.1e}, with "
                 f"which nothing can be computed; {COPY_AGAIN}, such as an earlier checkpoint"
@@ -49,7 +49,8 @@ def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
     return tensors
 
 
-def _sound(tensor: Tensor) -> bool:
+def can_compute(tensor: Tensor) -> bool:
+    """Whether a tensor holds no NaN, infinity or number that is all but infinite."""
     if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
         return True
     low, high = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).aminmax()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.files.tensors import can_compute
 
 _SHOWN = 5
 
@@ -46,10 +47,10 @@ def load_tensors(model: nn.Module, renamed: Mapping[str, Tensor], family: str) -
                 f"{tuple(tensor.shape)} and {tuple(expected[name].shape)} is needed; pass the "
                 "configuration that the checkpoint was trained with"
             )
-        if not tensor.isfinite().all():
+        if not can_compute(tensor):
             raise UserError(
-                f"the state dict's {name} (by our name) is not finite, so every output would be "
-                "NaN; pass a checkpoint of an earlier epoch"
+                f"the state dict's {name} (by our name) is not finite or all but infinite, so "
+                "every output would be NaN; pass a checkpoint of an earlier epoch"
             )
         fitting[name] = tensor.reshape(expected[name].shape)
     model.load_state_dict(fitting)

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from spikesight.attention import AttentionRecorder, AttentionTensors, SpikingAttentionRecorder
 from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.errors import UserError
+from spikesight.files.tensors import can_compute
 from spikesight.interop.timm_attention import TimmAttentionRecorder
 from spikesight.losses import DistillationConfig
 from spikesight.pretrained import load
@@ -238,8 +239,8 @@ def _with_weights(name: str, file: Path) -> Any:
         model: Any = timm.create_model(name, **sizes)
         load_checkpoint(model, str(file), weights_only=True)
         for part, tensor in model.state_dict().items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise ValueError(f"{part} holds NaN or infinity")
+            if not can_compute(tensor):
+                raise ValueError(f"{part} holds NaN, infinity or a number that is all but infinite")
         return model
     except Exception as error:
         raise ValueError(
