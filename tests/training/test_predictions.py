@@ -279,7 +279,7 @@ def test_outputs_replace_no_photo_and_no_model(
     photo("p/b.png")
     before = Path(f"p/{name}").read_bytes()
     words = ["predict", "run", "p", "--device=cpu"]
-    assert main([*words, f"p/{name}", f"--output=p/{name}"]) == 2
+    assert main(["predict", "run", "p", f"p/{name}", f"--output=p/{name}"]) == 2
     assert f"p/{name}: is to be looked at and would be replaced" in capsys.readouterr().err
     assert Path(f"p/{name}").read_bytes() == before
     sheet = Path(name).with_stem("sheet")

@@ -147,9 +147,12 @@ def draw_contact_sheet(
     with warnings.catch_warnings(), explained(path):
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         ending = path.suffix.lower()
-        metadata = {"Software": OWN_MARK} if ending == ".png" else None
-        options = {"comment": OWN_MARK} if ending in (".jpg", ".jpeg") else None
-        figure.savefig(path, dpi=100, metadata=metadata, pil_kwargs=options)
+        marks: dict[str, Any] = {}
+        if ending == ".png":
+            marks = {"metadata": {"Software": OWN_MARK}}
+        elif ending in (".jpg", ".jpeg"):
+            marks = {"pil_kwargs": {"comment": OWN_MARK}}
+        figure.savefig(path, dpi=100, **marks)
 
 
 def _draw_cell(axes: Axes, prediction: Prediction, left: float, top: float) -> None:
