@@ -131,5 +131,7 @@ def test_shapes_differ_in_ones_only_and_numbers_are_finite() -> None:
     for number in (torch.nan, torch.inf, 1e38):
         with pytest.raises(UserError, match=r"weight .* not finite"):
             load_tensors(layer, {"weight": torch.full((3, 2), number)}, "A map")
+    with pytest.raises(UserError, match=r"weight .* not finite"):
+        load_tensors(layer, {"weight": torch.full((3, 2), torch.inf).half()}, "A map")
     with pytest.raises(UserError, match="missing"):
         load_tensors(layer, {}, "A map")

@@ -54,7 +54,8 @@ def can_compute(tensor: Tensor) -> bool:
     if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
         return True
     low, high = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).aminmax()
-    return bool(low >= -_LARGEST) and bool(high <= _LARGEST)  # both false of NaN
+    # As numbers of Python, since a half would turn the limit into infinity; both false of NaN.
+    return float(low) >= -_LARGEST and float(high) <= _LARGEST
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -106,8 +106,8 @@ def _unpickled(path: Path) -> object:
                 f"{show(path)} holds {show(name)}, which could run code when it is read, so it was "
                 "not read; pass a file of the weights alone"
             )
-    stand_ins: list[Any] = [(_stand_in(name), name) for name in others]
     try:
+        stand_ins: list[Any] = [(_stand_in(name), name) for name in others]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content: object = torch.load(path, map_location="cpu", weights_only=True)

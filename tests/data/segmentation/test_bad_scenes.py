@@ -10,6 +10,7 @@ from PIL import Image
 
 from spikesight.data import CorruptImageError, DataError
 from spikesight.data.segmentation import SceneConfig, build_scene_loaders, read_scenes
+from spikesight.data.segmentation.files import read_colour_mask
 from spikesight.data.segmentation.scene import Scene
 
 from . import layouts
@@ -71,6 +72,16 @@ def test_colour_mask_without_explanation(folder: Path, mask: Path) -> None:
     layouts.photo(mask)
     with pytest.raises(DataError, match=r"0\.png: .*label_colors\.txt"):
         first(folder)
+
+
+def test_palette_mask_without_a_palette(tmp_path: Path) -> None:
+    path = layouts.mask(tmp_path / "mask.png", layouts.stripes(0, 1), palette=True)
+    content = path.read_bytes()
+    at = content.index(b"PLTE") - 4
+    length = int.from_bytes(content[at : at + 4], "big")
+    path.write_bytes(content[:at] + content[at + 12 + length :])
+    with pytest.raises(CorruptImageError, match=r"mask\.png: "):
+        read_colour_mask(path)
 
 
 def test_grey_photo(folder: Path, photo: Path) -> None:

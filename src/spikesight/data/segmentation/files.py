@@ -15,7 +15,7 @@ from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from spikesight.data.decoding import IMAGE_SUFFIXES, decode, is_lossy, open_image, read_image_file
-from spikesight.data.errors import DataError
+from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.preprocessing import to_tensor
 from spikesight.data.segmentation.scene import VOID, ClassTable, Scene, semantic_truth
 from spikesight.files.names import show
@@ -111,6 +111,10 @@ def read_colour_mask(path: Path) -> NDArray[np.uint8]:
     if image.mode not in ("1", "L", "P", "RGB", "RGBA"):
         raise DataError(
             f"{path}: a mask of type {image.mode} has no 8-bit colours; save it as RGB PNG"
+        )
+    if image.mode == "P" and image.palette is None:
+        raise CorruptImageError(
+            f"{path}: has no palette, so its colours are unknown; save it as RGB PNG"
         )
     return np.asarray(image.convert("RGB"))
 
