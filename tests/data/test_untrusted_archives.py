@@ -248,3 +248,20 @@ def test_a_head_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a member's head states 8,589,93\d,\d{3} bytes"):
         TarArchive(path)
+
+
+def test_folders_beside_the_parts_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in ("train/a/1.png", "train/b/1.png", "val/a/1.png", "validaton/b/1.png"):
+        put(tmp_path / place)
+    with caplog.at_level("WARNING"):
+        assert set(find_parts(FolderArchive(tmp_path))) == {"train", "validation"}
+    assert "images in validaton are left out" in caplog.text
+
+
+def test_classes_whose_names_are_composed_otherwise_are_one(tmp_path: Path) -> None:
+    for name in ("caf\u00e9", "cafe\u0301"):
+        put(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match=r"folders of classes: the class .* comes twice"):
+        find_parts(FolderArchive(tmp_path))["train"]()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from spikesight.files.names import show, show_path
+from spikesight.errors import FileError
+from spikesight.files.names import check_name, show, show_path
 from spikesight.files.writing import distinct_stems
 
 VIDEOS = frozenset({".mp4"})
@@ -80,3 +81,11 @@ def test_long_and_odd_names_make_names_of_outputs() -> None:
     long, odd = distinct_stems([Path("é" * 120 + ".png"), Path(os.fsdecode(b"a\xe9\nb.png"))])
     assert long == "é" * 90
     assert odd == "a_xe9_nb"
+
+
+def test_names_that_are_no_utf8_say_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileError, match=r"p: the name caf\\xe9 is not UTF-8; rename it"):
+        check_name(os.fsdecode(b"caf\xe9"), "p")
+    monkeypatch.setattr(os, "fsencode", lambda name: name.encode("ascii", "surrogateescape"))
+    with pytest.raises(FileError, match="set the environment variable PYTHONUTF8=1"):
+        check_name("é".encode().decode("ascii", "surrogateescape"), "p")

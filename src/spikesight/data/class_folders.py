@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import PurePosixPath
@@ -9,12 +10,14 @@ from typing import get_args
 
 import torch
 
+from spikesight.data.class_lists import check_class_names
 from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import DataError
 from spikesight.data.part_folders import Part, part_of_folder
 from spikesight.data.sources import Archive, EncodedSource
 from spikesight.files.names import check_name, show
 
+_logger = logging.getLogger(__name__)
 _SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
 
 
@@ -69,6 +72,14 @@ def find_parts(archive: Archive) -> dict[Part, Callable[[], EncodedSource]]:
             )
         if found:
             parts[part] = partial(_read_part, archive, images, f"{root}{found[0]}/")
+    if apart := sorted(depths.keys() - folders.keys()):
+        _logger.warning(
+            "%s: images in %s are left out, since %s is a part of the data and they are in none; "
+            "move them into train/, val/ or test/ if they belong to it",
+            show(archive.path),
+            ", ".join(show(name) for name in apart[:3]) + (", ..." if len(apart) > 3 else ""),
+            f"{show(next(iter(folders)))}/",
+        )
     return parts
 
 
@@ -111,6 +122,7 @@ def _read_part(archive: Archive, images: list[int], prefix: str) -> EncodedSourc
                 f"({_SUFFIXES}){why}; add images or remove the folder"
             )
     classes = sorted(by_class)
+    check_class_names(classes, f"{show(archive.path)}: folders of classes")
     return EncodedSource(
         archive,
         torch.tensor([position for name in classes for position in by_class[name]]),

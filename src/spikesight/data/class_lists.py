@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from spikesight.data.errors import DataError
@@ -9,6 +10,8 @@ from spikesight.data.errors import DataError
 
 def check_class_names(classes: Sequence[str], name: str) -> None:
     """Refuses two classes of one name, which no table could tell apart.
+
+    Names that differ in how Unicode composes a letter alone are one name.
 
     Args:
         classes: Names of the classes.
@@ -19,9 +22,10 @@ def check_class_names(classes: Sequence[str], name: str) -> None:
     """
     seen: set[str] = set()
     for number, entry in enumerate(classes):
-        if entry in seen:
+        composed = unicodedata.normalize("NFC", entry)
+        if composed in seen:
             raise DataError(
                 f"{name}: the class {entry!r} comes twice, the second time as number {number}; "
                 "give each class a name of its own"
             )
-        seen.add(entry)
+        seen.add(composed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 from spikesight.errors import FileError, UserError
@@ -69,9 +70,13 @@ def check_name(name: str, where: str, error: type[UserError] = FileError) -> Non
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        raise error(
-            f"{where}: the name {show(name)} is not UTF-8; rename it, for example with convmv"
-        ) from None
+        problem = "is not UTF-8; rename it, for example with convmv"
+        with suppress(UnicodeError):  # the system's encoding is another one
+            os.fsencode(name).decode("utf-8")
+            problem = (
+                "was not read as the UTF-8 that it is; set the environment variable PYTHONUTF8=1"
+            )
+        raise error(f"{where}: the name {show(name)} {problem}") from None
 
 
 def check_inside(name: str, where: str, error: type[UserError] = FileError) -> None:

@@ -219,3 +219,12 @@ def test_large_masks_are_looked_up_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
     assert np.array_equal(found, np.vectorize(values.get)(packed))
     smallest = min(values)
     assert look_up_colours(rgb, {k: v for k, v in values.items() if k != smallest})[1] == smallest
+
+
+def test_two_photos_of_one_mask_are_refused(tmp_path: Path) -> None:
+    layouts.folder(tmp_path)
+    photo = next((tmp_path / "train" / "images").iterdir())
+    Image.open(photo).save(photo.with_suffix(".webp"), lossless=True)
+    config = SceneConfig(format="folder", path=str(tmp_path), class_names=["a", "b"])
+    with pytest.raises(DataError, match=r"have one mask, .*remove one of the photos"):
+        read_scenes(config, "train")

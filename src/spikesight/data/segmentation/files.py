@@ -282,12 +282,13 @@ def pair(
         mask_ends: What a mask's stem has in place of it; the first one that there is.
 
     Raises:
-        DataError: There is no photo, or a photo has no mask or several.
+        DataError: There is no photo, a photo has no mask or several, or two have one.
     """
     places: dict[Path, list[Path]] = {}
     for mask in list_photos(masks):
         places.setdefault(mask.relative_to(masks).with_suffix(""), []).append(mask)
     pairs: list[tuple[Path, Path]] = []
+    taken: dict[Path, Path] = {}
     missing: list[Path] = []
     for photo in list_photos(photos):
         if not photo.stem.endswith(photo_end):
@@ -300,7 +301,12 @@ def pair(
             missing.append(photo)
         elif len(found) > 1:
             raise DataError(f"{photo}: has several masks, {found[0]} and {found[1]}; remove one")
+        elif found[0] in taken:
+            raise DataError(
+                f"{photo} and {taken[found[0]]} have one mask, {found[0]}; remove one of the photos"
+            )
         else:
+            taken[found[0]] = photo
             pairs.append((photo, found[0]))
     if missing:
         place = missing[0].relative_to(photos).with_suffix("")
