@@ -115,3 +115,7 @@ def test_a_file_and_its_field_are_named(text: str, message: str, tmp_path: Path)
 def test_long_numbers_on_the_command_line_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--seed=" + "9" * 5000]) == 2
     assert "--seed: holds a whole number of more than 64 bits" in capsys.readouterr().err
+    assert main(["train", "--data.mean=" + "[" * 3000]) == 2
+    assert "--data.mean: is nested deeper" in capsys.readouterr().err
+    assert main(["train", "--config={no"]) == 2
+    assert "--config: is no JSON" in capsys.readouterr().err

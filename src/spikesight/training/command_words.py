@@ -55,7 +55,10 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
             if not value.startswith("{"):
                 with named(value):
                     value = json.dumps(as_written(kind, read_yaml(value)), default=str)
-            read = merge(read, json.loads(value))
+            try:
+                read = merge(read, json.loads(value))
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{name}: is no JSON ({error}); pass a YAML file") from error
         elif name == "--task" and value is not None:
             read["task"] = value
         elif value is not None and value.startswith("["):
@@ -77,6 +80,8 @@ def _check_list(kind: type, name: str, value: str) -> None:
         written: Any = yaml.safe_load(value)
     except yaml.YAMLError:
         return  # the parser names it
+    except RecursionError as error:
+        raise UserError(f"{name}: is nested deeper than options are; pass a list") from error
     for part in reversed(name.removeprefix("--").replace("-", "_").split(".")):
         written = {part: written}
     as_written(kind, written)
