@@ -148,7 +148,7 @@ def configuration(name: str, seed: int, options: argparse.Namespace) -> TrainCon
         "output": folder(name),
         "data": {
             "format": options.format,
-            "path": options.data or None,
+            "path": options.data,
             "image_size": options.image_size,
             "channels": options.channels,
             "validation_fraction": 0.05,

@@ -33,3 +33,7 @@ def lack_of_memory(error: BaseException) -> str | None:
 
 class FileError(UserError):
     """A file or folder cannot be read; the message names it and what to do."""
+
+
+class WriteError(FileError, OSError):
+    """A file or folder cannot be written; the message names it and what to do."""

@@ -72,7 +72,7 @@ def read_json(
         kind: What it holds.
         remedy: What helps against a damaged file, for the message.
         limit: The largest file that is read.
-        finite: Whether NaN and infinity are refused.
+        finite: Whether NaN, infinity and characters of number 0 are refused.
         deepest: Most levels of nesting.
         error: What is raised.
 
@@ -206,7 +206,7 @@ def _check_values(value: object, place: str, finite: bool, deepest: int) -> None
             _check_values(item, f"{place}[{index}]", finite, deepest - 1)
     elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise _Fault("holds half of a character", place)
-    elif isinstance(value, str) and "\0" in value:
+    elif isinstance(value, str) and finite and "\0" in value:
         raise _Fault("holds a character of number 0", place)
     elif isinstance(value, float) and finite and not math.isfinite(value):
         raise _Fault(f"is {value}, which is no finite number", place)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from spikesight.errors import FileError
+from spikesight.errors import WriteError
 from spikesight.files.names import show
 
 
@@ -21,13 +21,15 @@ def explained(path: Path) -> Iterator[None]:
         path: The file or folder that is written.
 
     Raises:
-        FileError: If the disk is full, or the file cannot be written for another reason.
+        WriteError: If the disk is full, or the file cannot be written for another reason.
     """
     try:
         yield
+    except WriteError:
+        raise
     except (OSError, SafetensorError) as reason:
         said = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-        raise FileError(
+        raise WriteError(
             f"{show(path)}: cannot be written ({said}); make room on the disk, or pass another "
             "output; what stood there before is kept"
         ) from reason
@@ -43,7 +45,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         path: File; its folder must exist.
 
     Raises:
-        FileError: If it cannot be written.
+        WriteError: If it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
@@ -65,7 +67,7 @@ def write_text(path: Path, text: str) -> None:
         text: The whole content.
 
     Raises:
-        FileError: If it cannot be written.
+        WriteError: If it cannot be written.
     """
     with replaced_file(path) as new:
         new.write_text(text, encoding="utf-8", newline="")
