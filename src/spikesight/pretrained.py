@@ -10,7 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from spikesight.errors import FileError
+from spikesight.errors import FileError, UserError
 from spikesight.files.documents import read_json
 from spikesight.files.tensors import COPY_AGAIN, read_shapes, read_tensors
 from spikesight.models.base import Quantization, SpikingModel
@@ -63,6 +63,8 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
         ValueError: If a file is damaged, or the weights do not fit the model that config.json
             describes.
     """
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise UserError(f"dtype is {dtype!r}; pass a floating-point type such as torch.float32")
     folder = Path(source)
     if not folder.exists() and str(source).count("/") == 1 and not str(source).startswith("."):
         from huggingface_hub import snapshot_download

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from spikesight import timm_entries
 from spikesight.errors import UserError
-from spikesight.files.ranges import Levels, Steps, Width
+from spikesight.files.ranges import Levels, Rate, Steps, Width
 from spikesight.options import check_arguments
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def create_model(
     steps: Steps = 1,
     levels: Levels | None = None,
     neuron: str | None = None,
-    drop_path_rate: float = 0.0,
+    drop_path_rate: Rate = 0.0,
     **arguments: Any,
 ) -> Any:
     """Builds a registered model with fresh weights.
@@ -73,7 +73,7 @@ def create_model(
         levels: Largest count D of a neuron per time step; 4 for integer neurons when omitted.
         neuron: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin) or an authors' preset;
             when omitted, "lif" if levels is 1 and "i_lif" otherwise.
-        drop_path_rate: Stochastic depth of the last block.
+        drop_path_rate: Stochastic depth of the last block, in [0, 1).
         **arguments: features_only, out_indices (as timm) and the family's own sizes.
 
     Returns:
@@ -88,6 +88,8 @@ def create_model(
         raise UserError(f"there is no model {name!r}; registered: {near}")
     given = {key: value for key, value in locals().items() if key != "neuron"}
     check_arguments(create_model, given)
+    if neuron == "":
+        raise UserError("neuron is empty; pass the name of one, or leave it out")
     # timm's way to build a trunk passes num_classes=0 beside features_only.
     if num_classes < (0 if arguments.get("features_only") else 1):
         raise UserError(

@@ -117,11 +117,11 @@ def test_a_batch_changes_rounding_alone() -> None:
 def test_pruning_that_is_not_permanent_is_refused(tmp_path: Path) -> None:
     model = ss.create_model("metaspikformer_nano", num_classes=3)
     convolution = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
-    prune.l1_unstructured(convolution, "weight", 0.5)  # type: ignore[no-untyped-call]
+    prune.l1_unstructured(convolution, "weight", 0.5)
     with pytest.raises(UserError, match=r"has no weight and .*permanent"):
         model.save_pretrained(tmp_path)
     assert not any(tmp_path.iterdir())
-    prune.remove(convolution, "weight")  # type: ignore[no-untyped-call]
+    prune.remove(convolution, "weight")
     model.save_pretrained(tmp_path)
     assert torch.equal(
         ss.load(tmp_path).state_dict()["trunk.0.0.conv.conv.weight"],
@@ -143,3 +143,20 @@ def test_tied_weights_are_saved_each(tmp_path: Path) -> None:
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(ss.load(tmp_path).eval()(images), model(images))
+
+
+def test_arguments_of_other_types_are_named(tmp_path: Path) -> None:
+    model = _nano()
+    model.save_pretrained(tmp_path)
+    for dtype in ("float32", torch.int8):
+        with pytest.raises(UserError, match=r"dtype is .*floating-point type"):
+            ss.load(tmp_path, dtype=dtype)  # type: ignore[arg-type]
+    for bits in ("4", 4.5, True):
+        with pytest.raises(UserError, match=r"bits is"):
+            quantize(model, bits)  # type: ignore[arg-type]
+    for name in ("metaspikformer_nano", "spikformer_nano", "spike2former_nano"):
+        with pytest.raises(UserError, match="neuron is empty"):
+            ss.create_model(name, num_classes=3, neuron="")
+        for rate in (-1, 1, 2.0):
+            with pytest.raises(UserError, match=f"drop_path_rate is {rate}"):
+                ss.create_model(name, num_classes=3, drop_path_rate=rate)

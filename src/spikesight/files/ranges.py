@@ -56,5 +56,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Rate = Annotated[float, Meta(ge=0, lt=1)]
+"""A share that is dropped."""
+
 PositiveShare = Annotated[float, Meta(gt=0, le=1)]
 """A share of something of which there must be some."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse, trace
 from spikesight.graph.counts import reading_counts
+from spikesight.options import check_range, check_value
 from spikesight.passes.fixed_point import GAIN_BITS
 from spikesight.passes.integerisation import GAIN_ROOM, IMAGE_WEIGHT_BITS
 from spikesight.passes.quantization_recipe import QuantizationRecipe as QuantizationRecipe
@@ -70,6 +71,8 @@ def quantize(
             already, or, under "deployable", a neuron's unit is no power of two or a synapse has no
             kernel. The model is then as it was.
     """
+    check_value("bits", bits, int)
+    check_value("image_bits", image_bits, int)
     if not 2 <= bits <= 8:
         raise ValueError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
     if not 2 <= image_bits <= 8:
@@ -196,8 +199,9 @@ def packed_bytes(model: nn.Module, bits: int) -> int:
         bits: Bits of a weight.
 
     Raises:
-        ValueError: If a synapse has no kernel to quantise.
+        ValueError: If `bits` is out of range or a synapse has no kernel to quantise.
     """
+    check_range("bits", bits, least=2, most=8)
     graph = trace(model)
     total = 0
     for node, synapse in _synapses_of(model, graph):
