@@ -52,6 +52,9 @@ def official_state() -> dict[str, Tensor]:
     return state
 
 
+_LARGE = 10**7  # numbers; what is larger is a view of one number
+
+
 def _damaged_state(state: dict[str, Any], damage: Damage) -> Any:
     random = damage.random
     odd: list[Any] = [
@@ -82,16 +85,20 @@ def _damaged_state(state: dict[str, Any], damage: Damage) -> Any:
             state[name] = random.choice(odd)
 
         def number(name: str = name) -> None:
-            if isinstance(state[name], Tensor) and state[name].numel():
+            if isinstance(state[name], Tensor) and 0 < state[name].numel() < _LARGE:
                 changed = state[name].clone().float()
                 changed.view(-1)[0] = random.choice([float("nan"), float("inf"), 1e38])
                 state[name] = changed
 
         def shape(name: str = name) -> None:
-            if isinstance(state[name], Tensor) and state[name].ndim:
+            if (
+                isinstance(state[name], Tensor)
+                and state[name].ndim
+                and state[name].numel() < _LARGE
+            ):
                 state[name] = state[name].repeat(2, *[1] * (state[name].ndim - 1))
 
-        damage.note(name)
+        damage.note(str(name))
         damage.one_of(
             value=value,
             number=number,
@@ -108,7 +115,11 @@ def _damaged_state(state: dict[str, Any], damage: Damage) -> Any:
                 {random.choice([1, None, (1, 2), b"x"]): state[name]}
             ),
             half=lambda: state.update(
-                {n: t.half() if isinstance(t, Tensor) else t for n, t in state.items()}
+                {
+                    n: t.half()
+                    for n, t in state.items()
+                    if isinstance(t, Tensor) and t.numel() < _LARGE
+                }
             ),
             prefix=lambda: [state.update({f"_orig_mod.{n}": state.pop(n)}) for n in list(state)],
         )
