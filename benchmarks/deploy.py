@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 import spikesight as ss
 from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+from spikesight.deployment.openvino_runtime import shared_core
 from spikesight.graph.integer_vocabulary import IntegerSynapse
 from spikesight.passes.ranges import prove_ranges
 from spikesight.processor import processor_name
@@ -193,10 +194,8 @@ def _openvino_model(networks: Networks) -> Any:
 
 
 def _openvino(networks: Networks, name: str, model: Any, precision: str) -> Form:
-    import openvino
-
     networks.file_sizes[name] = _openvino_size(model)
-    compiled = openvino.Core().compile_model(
+    compiled = shared_core().compile_model(
         model,
         "CPU",
         {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -210,3 +212,29 @@ def test_segmenters_have_one_too() -> None:
     test = running._self_test
     assert test is not None
     assert len(set(test.answers)) > 3
+
+
+_SIGNALS = """
+import signal
+from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+from tests.deployment.small_networks import deployed
+
+seen = []
+model = to_openvino(deployed(16), (16, 16))
+runtimes = [OpenVinoRuntime(model, threads=1) for _ in range(3)]
+while runtimes:
+    del runtimes[0]
+blocks = [bytearray(1 << 16) for _ in range(100)]
+signal.signal(signal.SIGTERM, lambda *_: seen.append("handled"))
+signal.raise_signal(signal.SIGTERM)
+print(*seen)
+"""
+
+
+def test_signals_are_handled_after_runtimes_are_gone() -> None:
+    """OpenVINO's plugins put back each other's stacks for signal handlers."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALS], capture_output=True, text=True, cwd=root
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["handled"]), done.stderr

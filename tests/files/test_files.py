@@ -110,11 +110,13 @@ def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither")
-def test_pipes_devices_and_sockets_are_refused_at_once(tmp_path: Path) -> None:
+def test_pipes_devices_and_sockets_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "zero.png").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as end:
-        os.chdir(tmp_path)
+        monkeypatch.chdir(tmp_path)
         end.bind("socket.png")
         (tmp_path / "folder.png").mkdir()
         (tmp_path / "nowhere.png").symlink_to("nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,19 @@ FLOAT32 = "float32"
 _INT8 = "int8"
 _MARK = "FakeQuantize"
 _SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+
+
+@functools.cache
+def shared_core() -> Any:
+    """OpenVINO's core, one for the process.
+
+    Its CPU plugin installs a stack for signal handlers and puts the one before it back when it
+    goes. Two plugins that do not go in reverse order leave one that is freed, and the next signal
+    with a handler, such as the end of a data loader's worker, ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoRuntime(ProvedRuntime):
@@ -48,9 +62,7 @@ class OpenVinoRuntime(ProvedRuntime):
         *,
         fall_back: bool = True,
     ) -> None:
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = shared_core()
         is_file = isinstance(model, str | Path)
         self._source: Any = self._core.read_model(model) if is_file else model
         if shape is not None:
