@@ -36,8 +36,8 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
-from spikesight.deployment.openvino_runtime import shared_core
+from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
+from spikesight.deployment.export.openvino_runtime import shared_core
 from spikesight.graph.integer_vocabulary import IntegerSynapse
 from spikesight.passes.ranges import prove_ranges
 from spikesight.processor import processor_name

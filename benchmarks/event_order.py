@@ -20,10 +20,10 @@ from torch import Tensor
 
 import spikesight as ss
 from spikesight.data import build_evaluation_loader
-from spikesight.passes.text_table import text_table
+from spikesight.reports.text_table import text_table
 from spikesight.training import TrainConfig, train
-from spikesight.training.checkpoint import Card
-from spikesight.training.run_folder import resolve_model_folder
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.folder import resolve_model_folder
 
 CONFIGURATION = Path(__file__).parents[1] / "configs" / "digits_events_nano.yaml"
 RUNS = ["runs/digits_events_nano", "runs/digits_events_nano_twin"]

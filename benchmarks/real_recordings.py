@@ -19,9 +19,9 @@ from typing import Any
 
 import spikesight as ss
 from spikesight.data.events import read_events, save_events
-from spikesight.passes.text_table import text_table
+from spikesight.reports.text_table import text_table
 from spikesight.training import Evaluation, TrainConfig, from_mapping, train
-from spikesight.training.validation import sample_images
+from spikesight.training.tasks.validation import sample_images
 
 RECORDINGS = [Path("events/dvs.es"), Path("events/evt2.raw")]
 _TRAINED = 0.75

@@ -16,8 +16,8 @@ import spikesight as ss
 from paired import Study, parser_of, read
 from spikesight.neurons import Neuron
 from spikesight.training import TrainConfig, train
-from spikesight.training.segmentation_evaluation import SemanticFigures
-from spikesight.training.validation import sample_images
+from spikesight.training.tasks.segmentation.evaluation import SemanticFigures
+from spikesight.training.tasks.validation import sample_images
 
 RECIPE = Path(__file__).parents[1] / "configs" / "camvid_small.yaml"
 _WATCHED = 32  # validation photos on which the firing rate of a neuron is measured

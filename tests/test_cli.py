@@ -7,7 +7,7 @@ import torch
 import yaml
 from PIL import Image
 
-from spikesight.cli import COMMANDS, main
+from spikesight.commands.parser import COMMANDS, main
 from spikesight.processor import processor_name
 from spikesight.training import TrainConfig
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import spikesight as ss
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.deployment.network import Deployed
 from spikesight.training.config import TrainConfig
-from spikesight.training.starting_weights import start_from
+from spikesight.training.runs.starting_weights import start_from
 from tests.deployment.small_networks import deployed
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
@@ -172,7 +172,7 @@ def test_too_little_memory_is_one_line(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("spikesight.cli._run", fail)
+    monkeypatch.setattr("spikesight.commands.parser._run", fail)
     assert main(["models"]) == 1
     assert "too little memory" in capsys.readouterr().err
 
@@ -181,6 +181,6 @@ def test_other_errors_of_the_code_stay_visible(monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: Any) -> None:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr("spikesight.cli._run", fail)
+    monkeypatch.setattr("spikesight.commands.parser._run", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         main(["models"])

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import spikesight
-from spikesight import demo as demo_module
-from spikesight.cli import main
-from spikesight.demo import DemoResult, demo
-from spikesight.demo_scenes import WEIGHTS
+from spikesight.commands.parser import main
+from spikesight.demo import job as demo_module
+from spikesight.demo.job import DemoResult, demo
+from spikesight.demo.scenes import WEIGHTS
 from spikesight.training import TrainConfig
-from spikesight.training.validation import validate
+from spikesight.training.tasks.validation import validate
 from tests.reports.reading import assert_self_contained
 
 NARROW = {"widths": (8, 8, 16, 16, 16)}

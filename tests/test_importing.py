@@ -43,13 +43,13 @@ def imported(code: str) -> set[str]:
 
 def test_the_overview_imports_nothing_of_weight() -> None:
     calls = "main([]), main(['--help']), main(['--version']), main(['nonsense'])"
-    modules = imported(f"from spikesight.cli import main\n{calls}")
+    modules = imported(f"from spikesight.commands.parser import main\n{calls}")
     assert modules.isdisjoint([*TORCH, *HEAVY, "jsonargparse"])
 
 
 def test_the_help_of_a_command_imports_nothing_of_weight() -> None:
     code = (
-        "from spikesight.cli import COMMANDS, main\n"
+        "from spikesight.commands.parser import COMMANDS, main\n"
         "for name in COMMANDS: assert main([name, '--help']) == 0\n"
         "assert main(['train', 'nowhere.yaml']) == 2"
     )
@@ -65,7 +65,7 @@ def test_a_model_needs_torch_alone() -> None:
         "ss.create_model('spike_fpn_nano', num_classes=5)\n"
         "ss.load, ss.unroll, ss.verify, ss.quantize, ss.stream, ss.trace\n"
         "ss.deploy, ss.audit, ss.energy, ss.load_official, ss.losses.SegmentationLoss\n"
-        "from spikesight.cli import main\n"
+        "from spikesight.commands.parser import main\n"
         "assert main(['models', 'spikformer_nano']) == 0"
     )
     modules = imported(code)

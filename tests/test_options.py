@@ -17,9 +17,9 @@ from spikesight.options import check_options, check_range
 from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
-from spikesight.training.prediction import predict
-from spikesight.training.preparation import build_accelerator
-from spikesight.training.segmentation_prediction import segment_files
+from spikesight.training.runs.preparation import build_accelerator
+from spikesight.training.tasks.classification.prediction import predict
+from spikesight.training.tasks.segmentation.prediction import segment_files
 
 NAN, INF = float("nan"), float("inf")
 

@@ -1,5 +1,6 @@
 import spikesight.analysis as analysis
 import spikesight.attention as attention
+import spikesight.costs as costs
 import spikesight.data as data
 import spikesight.deployment as deployment
 import spikesight.errors as errors
@@ -18,11 +19,11 @@ import spikesight.reports as reports
 import spikesight.synapses as synapses
 import spikesight.training as training
 
+from .costs.audit import audit
+from .costs.networks import energy
 from .data.events import Events, event_frames, read_events, save_gif
-from .deployment.audit_report import audit
 from .deployment.deploying import deploy
 from .deployment.network import Deployed
-from .deployment.network_energy import energy
 from .graph import trace
 from .interop import load_official
 from .models import SpikingModel, Stream, stream

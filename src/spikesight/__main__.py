@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from spikesight.cli import main
+from spikesight.commands.parser import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
+
 
 def as_batch(x: Tensor) -> Tensor:
     """Inputs as networks take them: floating point, with an axis for the batch.
@@ -22,7 +24,7 @@ def as_batch(x: Tensor) -> Tensor:
     if x.is_floating_point() or x.ndim not in (4, 5):
         return x
     if x.ndim == 4 and x.dtype == torch.uint8 and x.shape[1] != 2:
-        raise ValueError(
+        raise UserError(
             f"input holds bytes of shape {tuple(x.shape)}; normalise photos "
             "(preprocessing.batch_transform), and give frames of events a batch axis with x[None]"
         )
@@ -55,24 +57,24 @@ def check_input(shape: tuple[int, ...], steps: int, channels: int, stride: int) 
         stride: What height and width must be divisible by.
     """
     if len(shape) not in (4, 5):
-        raise ValueError(
+        raise UserError(
             f"input has shape {shape}; expected [B, C, H, W] or [B, T, C, H, W]: "
             "add the batch dimension with x[None]"
         )
     if len(shape) == 5 and shape[1] != steps:
-        raise ValueError(
+        raise UserError(
             f"input has {shape[1]} time steps but the model has {steps}; "
             f"create the model with steps={shape[1]}"
         )
     given, height, width = shape[-3:]
     if given != channels:
-        raise ValueError(
+        raise UserError(
             f"input has {given} channels but the model takes {channels}; "
             f"create the model with in_channels={given}"
         )
     down, right = -height % stride, -width % stride
     if down or right:
-        raise ValueError(
+        raise UserError(
             f"input of {height}x{width} pixels is not divisible by the stride {stride}; "
             f"pad it with torch.nn.functional.pad(x, (0, {right}, 0, {down})) or resize it"
         )

@@ -36,7 +36,7 @@ def register_model(builder: Builder) -> Builder:
 
     def timm_entry(pretrained: bool = False, **options: Any) -> nn.Module:
         if pretrained:
-            raise ValueError(f"timm holds no weights for {name}; use spikesight.load(folder)")
+            raise UserError(f"timm holds no weights for {name}; use spikesight.load(folder)")
         for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
             options.pop(key, None)
         if "in_chans" in options:

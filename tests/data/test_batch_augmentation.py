@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from spikesight.data import EvaluationTransform, TrainingTransform
-from spikesight.data.augmentation import erase_, resized_crop, shift_and_flip
+from spikesight.data.photos.augmentation import erase_, resized_crop, shift_and_flip
 
 COUNT = 256
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from spikesight.data import CorruptImageError, DataError
-from spikesight.data.decoding import decode
+from spikesight.data.photos.decoding import decode
 
 from .image_files import encode
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from spikesight.data import CorruptImageError, DataConfig, DataError
 from spikesight.data.archives import FolderArchive, TarArchive
-from spikesight.data.class_folders import find_parts
+from spikesight.data.photos.class_folders import find_parts
 from spikesight.data.splits import find_parts as find_parts_of
 from spikesight.files.limits import TAR_KEPT_BYTES, TAR_MEMBERS
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from spikesight.data import DataError
-from spikesight.data.cifar import find_parts
-from spikesight.data.idx import find_parts as find_idx_parts
-from spikesight.data.pickled_arrays import load_arrays
+from spikesight.data.photos.cifar import find_parts
+from spikesight.data.photos.idx import find_parts as find_idx_parts
+from spikesight.data.photos.pickled_arrays import load_arrays
 from spikesight.files.limits import ARRAY_BYTES
 
 PIXELS = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from spikesight.data import CorruptImageError, DataError
-from spikesight.data.decoding import decode, is_lossy, open_image, size_of_webp
+from spikesight.data.photos.decoding import decode, is_lossy, open_image, size_of_webp
+from spikesight.data.photos.preprocessing import Preprocessing, cut_thin, fit
 from spikesight.data.prediction import find_images
-from spikesight.data.preprocessing import Preprocessing, cut_thin, fit
 from spikesight.files.limits import IMAGE_BYTES, IMAGE_PIXELS
 
 from .image_files import encode

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.deployment.exporting import ExportError
-from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx
-from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+from spikesight.deployment.export.exporting import ExportError
+from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
+from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
 from spikesight.passes.integerisation import NotDeployableError
 from spikesight.passes.ranges import RangeError
 from tests.conftest import wake

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import spikesight as ss
-from spikesight.deployment.spk_file import write_spk
+from spikesight.deployment.spk.file import write_spk
 from spikesight.graph.integer_vocabulary import (
     IntegerGraph,
 )

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import spikesight as ss
-from spikesight.deployment.audit_report import Audit, Operations
-from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.costs.audit import Audit, Operations
+from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.graph.integer_vocabulary import IntegerNeuron
 from tests.conftest import wake
 

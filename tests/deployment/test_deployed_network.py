@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.deployment.network import Deployed
 from tests.deployment.small_networks import deployed
 from tests.deployment.test_segmenter_files import network
@@ -60,7 +60,7 @@ def test_exports_of_frames_read_frames(suffix: str, tmp_path: Path) -> None:
 def _run(path: Path, x: torch.Tensor) -> torch.Tensor:
     if path.suffix == ".xml":
         pytest.importorskip("openvino")
-        from spikesight.deployment.openvino_export import OpenVinoRuntime
+        from spikesight.deployment.export.openvino import OpenVinoRuntime
 
         return OpenVinoRuntime(path, threads=1)(x)
     onnxruntime = pytest.importorskip("onnxruntime")

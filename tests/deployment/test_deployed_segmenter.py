@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.attention.deformable_sampling import deformable_sample
 from spikesight.attention.embedding import sine_position
-from spikesight.deployment.sampling import interpolate, resize, weigh
-from spikesight.deployment.segmenter_nodes import position
+from spikesight.deployment.runtime.sampling import interpolate, resize, weigh
+from spikesight.deployment.runtime.segmenter import position
 from spikesight.graph.integer_vocabulary import IntegerPosition, IntegerResize, IntegerSample
 from tests.conftest import wake
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikesight.deployment.exporting import (
+from spikesight.deployment.export.exporting import (
     Counts,
     ExportError,
     export,
     refuse_difference,
 )
-from spikesight.deployment.integer_execution import IntegerExecutor
-from spikesight.deployment.self_test import SelfTest
-from spikesight.deployment.spike_execution import SpikeExecutor
+from spikesight.deployment.export.self_test import SelfTest
+from spikesight.deployment.runtime.integers import IntegerExecutor
+from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -39,8 +39,8 @@ from tests.deployment.small_networks import deployed
 onnx = pytest.importorskip("onnx")
 openvino = pytest.importorskip("openvino")
 
-from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx  # noqa: E402
-from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino  # noqa: E402
+from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx  # noqa: E402
+from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino  # noqa: E402
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "i_lif D=4": {"neuron": "i_lif", "levels": 4},

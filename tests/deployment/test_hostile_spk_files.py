@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.deployment.spk_file import SpkError, read_spk
+from spikesight.deployment.spk.file import SpkError, read_spk
 from spikesight.errors import UserError
-from spikesight.training.scene_card import read_any_card
+from spikesight.training.runs.scene_card import read_any_card
 from tests.deployment.spk_files import (
     Parts,
     difference,

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikesight.deployment.exporting import Counts, ExportError, export, refuse_difference
+from spikesight.deployment.export.exporting import Counts, ExportError, export, refuse_difference
 from spikesight.graph.integer_vocabulary import IntegerNeuron, IntegerSynapse
 from tests.deployment.small_networks import deployed
 
 nir = pytest.importorskip("nir")
 
-from spikesight.deployment.nir_export import from_nir, to_nir  # noqa: E402
+from spikesight.deployment.export.nir import from_nir, to_nir  # noqa: E402
 
 CONVOLUTIONAL = {"depths": (1, 1, 1, 0, 0), "neuron": "i_lif", "levels": 4}
 

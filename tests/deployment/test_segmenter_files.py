@@ -13,7 +13,7 @@ import torch
 
 import spikesight as ss
 from spikesight.deployment.network import Deployed
-from spikesight.deployment.network_check import InvalidNetworkError, check_network
+from spikesight.deployment.spk.check import InvalidNetworkError, check_network
 from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
     IntegerEmbedding,

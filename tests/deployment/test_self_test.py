@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 import spikesight as ss
-from spikesight.deployment.exporting import ExportError, export
-from spikesight.deployment.integer_execution import Counts, IntegerExecutor
-from spikesight.deployment.self_test import SelfTest
+from spikesight.deployment.export.exporting import ExportError, export
+from spikesight.deployment.export.self_test import SelfTest
+from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
 from spikesight.errors import UserError
 from tests.conftest import wake
 from tests.deployment.small_networks import deployed
@@ -24,8 +24,8 @@ from tests.deployment.small_networks import deployed
 onnx = pytest.importorskip("onnx")
 openvino = pytest.importorskip("openvino")
 
-from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx  # noqa: E402
-from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino  # noqa: E402
+from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx  # noqa: E402
+from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino  # noqa: E402
 
 WRITERS: dict[type[Any], Any] = {OnnxRuntime: to_onnx, OpenVinoRuntime: to_openvino}
 FORMS = {OnnxRuntime: ("optimised", "plain"), OpenVinoRuntime: ("int8", "float32")}
@@ -216,7 +216,7 @@ def test_segmenters_have_one_too() -> None:
 
 _SIGNALS = """
 import signal
-from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
+from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
 from tests.deployment.small_networks import deployed
 
 seen = []

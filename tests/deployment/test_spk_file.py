@@ -14,9 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 import spikesight as ss
-from spikesight.deployment.integer_execution import IntegerExecutor
-from spikesight.deployment.spike_execution import SpikeExecutor
-from spikesight.deployment.spk_file import SpkError, read_spk, write_spk
+from spikesight.deployment.runtime.integers import IntegerExecutor
+from spikesight.deployment.runtime.spikes import SpikeExecutor
+from spikesight.deployment.spk.file import SpkError, read_spk, write_spk
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerGraph,

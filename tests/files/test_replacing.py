@@ -9,7 +9,7 @@ import torch
 import spikesight as ss
 from spikesight.errors import FileError
 from spikesight.files.replacing import write_text
-from spikesight.training.storage import replaced_folder, write_state
+from spikesight.training.runs.storage import replaced_folder, write_state
 from tests.training.conftest import TINY
 
 resource = pytest.importorskip("resource")

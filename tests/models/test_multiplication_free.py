@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import spikesight as ss
 from spikesight.attention import DeformableSampling, MaskProduct
-from spikesight.deployment.sampling import interpolate, resize
+from spikesight.deployment.runtime.sampling import interpolate, resize
 from spikesight.graph.integer_vocabulary import IntegerResize, IntegerSample
 from spikesight.losses import SegmentationLoss, Segments
 from spikesight.models.spike2former import MULTIPLICATION_FREE

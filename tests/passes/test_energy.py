@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 
 import spikesight as ss
-from spikesight.deployment.integer_execution import IntegerExecutor
+from spikesight.costs.fan_out import accumulations
+from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.graph import Neuron
 from spikesight.graph.integer_vocabulary import IntegerAdd, IntegerMaxPool, IntegerSynapse
-from spikesight.passes.fan_out import accumulations
 from tests.conftest import wake
 
 

@@ -14,7 +14,7 @@ from spikesight.graph.integer_vocabulary import IntegerSynapse
 from spikesight.passes.quantization import packed_bytes
 from spikesight.synapses import MembraneRectifier, QuantizedSynapse, RepConv, WeightQuantizer
 from spikesight.training.config import ModelConfig, TrainConfig
-from spikesight.training.preparation import build_model
+from spikesight.training.runs.preparation import build_model
 from tests.conftest import wake
 
 IMAGE = (4, 3, 32, 32)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
+from spikesight.costs.models import EnergyReport
 from spikesight.graph import MaskProduct, Resize, Sample, execute_all
 from spikesight.models.spike2former import ABLATIONS
-from spikesight.passes.energy_report import EnergyReport
 from tests.conftest import wake
 
 UNTRACEABLE = ("spiking_mask2former", "masked_attention", "sigmoid_l2")

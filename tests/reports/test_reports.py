@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import spikesight
-from spikesight.passes import EnergyReport, Verification, energy, verify
-from spikesight.passes.energy_report import LayerEnergy
+from spikesight.costs.models import EnergyReport, LayerEnergy, energy
+from spikesight.costs.page import energy_chart, energy_page, energy_text, ratio_text
+from spikesight.demo.verification_part import verification_details, verification_sentence
+from spikesight.passes import Verification, verify
 from spikesight.passes.verification import LayerCheck
-from spikesight.reports import Run, energy_page, training_curves
-from spikesight.reports.energy_page import energy_chart, energy_text, ratio_text
-from spikesight.reports.verification_part import verification_details, verification_sentence
+from spikesight.reports import Run, training_curves
 from tests.reports.reading import Reader, assert_self_contained
 
 SIZES = {"widths": (4, 4, 8, 8, 8), "depths": (0, 1, 0, 1, 0), "heads": 2}

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from spikesight.data.archives import FolderArchive, TarArchive
-from spikesight.data.class_folders import find_parts
-from spikesight.data.decoding import decode
+from spikesight.data.photos.class_folders import find_parts
+from spikesight.data.photos.decoding import decode
+from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.prediction import find_images
-from spikesight.data.preprocessing import to_tensor
 from spikesight.data.segmentation.files import list_photos
 from spikesight.data.sources import EncodedSource
-from spikesight.training.photo_recipes import _look_at
-from spikesight.training.segmentation_prediction import _find
+from spikesight.training.tasks.classification.recipes import _look_at
+from spikesight.training.tasks.segmentation.prediction import _find
 from tests.robustness.damage import Damage
 from tests.robustness.guard import Trial, UnsoundError
 from tests.robustness.image_files import damaged_image, sound_image

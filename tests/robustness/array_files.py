@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.data import cifar, idx
+from spikesight.data.photos import cifar, idx
 from spikesight.data.sources import ArraySource
 from tests.robustness.damage import INTEGERS, Damage
 from tests.robustness.guard import Trial, UnsoundError

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from spikesight.training import TrainConfig, Trainer, from_mapping, train
-from spikesight.training.checkpoint import RunState
+from spikesight.training.runs.checkpoint import RunState
 from tests.robustness.damage import Damage
 from tests.robustness.documents import check_finite
 from tests.robustness.guard import Trial, UnsoundError

@@ -13,19 +13,19 @@ import torch
 import yaml
 
 import spikesight.training.trainer as trainer
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.inference import ViewConfig
 from spikesight.reports.training_curves import Run
 from spikesight.training import TrainConfig, from_mapping
-from spikesight.training.checkpoint import Card
-from spikesight.training.description import read_classes
-from spikesight.training.evaluation import Evaluation
-from spikesight.training.run_folder import saved_task
 from spikesight.training.run_log import RunLog
-from spikesight.training.scene_card import SceneCard
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.description import read_classes
+from spikesight.training.runs.folder import saved_task
+from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.tasks.classification.evaluation import Evaluation
 from tests.robustness.damage import TEXTS, Damage
 from tests.robustness.guard import Trial, UnsoundError
 from tests.training.conftest import TINY

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from spikesight.data.decoding import decode
-from spikesight.data.preprocessing import Preprocessing
+from spikesight.data.photos.decoding import decode
+from spikesight.data.photos.preprocessing import Preprocessing
 from spikesight.data.segmentation.files import (
     read_colour_mask,
     read_index_mask,

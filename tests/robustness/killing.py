@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 
 import spikesight
 from spikesight.training import TrainConfig, from_mapping, train
-from spikesight.training.checkpoint import RunState
-from spikesight.training.storage import recover_folder
+from spikesight.training.runs.checkpoint import RunState
+from spikesight.training.runs.storage import recover_folder
 from tests.training.conftest import TINY
 from tests.training.test_segmentation import SMALL
 

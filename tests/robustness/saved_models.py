@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 import spikesight as ss
-from spikesight.deployment.spk_file import read_spk
+from spikesight.deployment.spk.file import read_spk
 from spikesight.models import MaskedAutoencoder, MaskedImageSizes, SpikingModel
-from spikesight.training.starting_weights import start_from
+from spikesight.training.runs.starting_weights import start_from
 from tests.deployment.spk_files import Parts, encode, least_file, seal, take_apart
 from tests.robustness.damage import Damage
 from tests.robustness.guard import Trial, UnsoundError

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import spikesight as ss
-from spikesight.commands import convert_command
+from spikesight.commands.models import convert_command
 from spikesight.training.teachers import _with_weights
 from tests.robustness.damage import Damage
 from tests.robustness.guard import Trial

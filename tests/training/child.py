@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from spikesight.cli import main
+from spikesight.commands.parser import main
 
 
 def _run(words: Sequence[str], log: Path, environment: dict[str, str]) -> None:

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 
 import spikesight as ss
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.deployment.network import Deployed
-from spikesight.deployment.spk_file import read_spk_card
+from spikesight.deployment.spk.file import read_spk_card
 from spikesight.inference import PanopticRules, ViewConfig
-from spikesight.training.checkpoint import Card
-from spikesight.training.scene_card import SceneCard
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.scene_card import SceneCard
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
 HALVES = (0.5, 0.5, 0.5)

@@ -12,9 +12,9 @@ from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.errors import UserError
 from spikesight.inference import ViewConfig
-from spikesight.training.checkpoint import Card
-from spikesight.training.run_folder import read_card
-from spikesight.training.scene_card import SceneCard
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.folder import read_card
+from spikesight.training.runs.scene_card import SceneCard
 from tests.training.conftest import TINY
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.data import DataConfig
 from spikesight.training import TrainConfig, from_mapping
-from spikesight.training.validation import override
+from spikesight.training.tasks.validation import override
 
 from .conftest import TINY
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 import spikesight as ss
-from spikesight.cli import main
-from spikesight.training.checkpoint import Card
-from spikesight.training.scene_card import SceneCard
+from spikesight.commands.parser import main
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.scene_card import SceneCard
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
 

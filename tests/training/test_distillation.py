@@ -23,7 +23,7 @@ from spikesight.losses import (
     soft_label_loss,
 )
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train
-from spikesight.training.checkpoint import Card
+from spikesight.training.runs.checkpoint import Card
 from spikesight.training.teachers import build_teacher
 
 from .child import start_pair

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import spikesight as ss
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.training import TrainConfig, train
-from spikesight.training.checkpoint import Card
-from spikesight.training.validation import sample_images
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.tasks.validation import sample_images
 
 from ..data.events.files import encode_es, random_events, write
 

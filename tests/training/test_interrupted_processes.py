@@ -10,8 +10,8 @@ import pytest
 
 import spikesight
 from spikesight.training import TrainConfig
-from spikesight.training.checkpoint import RunState
-from spikesight.training.storage import recover_folder
+from spikesight.training.runs.checkpoint import RunState
+from spikesight.training.runs.storage import recover_folder
 
 from .child import start, start_pair
 

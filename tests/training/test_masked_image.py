@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import spikesight
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.models import MaskedAutoencoder, MaskedImageSizes
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, parameter_groups, train
-from spikesight.training.masked_image_evaluation import MaskedImageFigures, visible_patches
-from spikesight.training.validation import validate_masked_images
+from spikesight.training.tasks.masked_image.evaluation import MaskedImageFigures, visible_patches
+from spikesight.training.tasks.validation import validate_masked_images
 
 from .test_resuming_runs import rows, stop_after, tensors
 
@@ -156,7 +156,7 @@ def test_other_ways_to_start(tiny: Build, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_pre_trained_trunk_serves_a_segmenter(tmp_path: Path) -> None:
-    from spikesight.training.starting_weights import start_from
+    from spikesight.training.runs.starting_weights import start_from
 
     trunk = spikesight.create_model("metaspikformer_nano")
     autoencoder = MaskedAutoencoder(trunk, MaskedImageSizes())

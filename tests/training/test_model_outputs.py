@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import spikesight as ss
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.training import TrainConfig, train
 
 Build = Callable[..., TrainConfig]

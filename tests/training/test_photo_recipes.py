@@ -9,10 +9,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from spikesight.cli import main
-from spikesight.training import photo_recipes, scene_recipes
-from spikesight.training.photo_recipes import Recipe, choose_for_classes
-from spikesight.training.scene_recipes import choose_for_masks
+from spikesight.commands.parser import main
+from spikesight.training.tasks.classification import recipes as photo_recipes
+from spikesight.training.tasks.classification.recipes import Recipe, choose_for_classes
+from spikesight.training.tasks.segmentation import recipes as scene_recipes
+from spikesight.training.tasks.segmentation.recipes import choose_for_masks
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from spikesight.training import Card, TrainConfig, Trainer, precision as precisions, train
-from spikesight.training.checkpoint import RunState
-from spikesight.training.preparation import build_accelerator
-from spikesight.training.validation import validate
+from spikesight.training.runs.checkpoint import RunState
+from spikesight.training.runs.preparation import build_accelerator
+from spikesight.training.tasks.validation import validate
 
 Build = Callable[..., TrainConfig]
 CPU = torch.device("cpu")

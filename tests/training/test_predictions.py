@@ -13,16 +13,20 @@ import pytest
 from PIL import Image
 
 import spikesight as ss
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.data.events import save_events
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.inference import PanopticRules, ViewConfig
 from spikesight.reports.overlays import draw_overlay
-from spikesight.training.checkpoint import Card
-from spikesight.training.prediction import Prediction, _thumbnail, draw_contact_sheet
-from spikesight.training.scene_card import SceneCard
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.tasks.classification.prediction import (
+    Prediction,
+    _thumbnail,
+    draw_contact_sheet,
+)
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
 HALVES = (0.5, 0.5, 0.5)

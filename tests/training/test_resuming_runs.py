@@ -21,7 +21,7 @@ from spikesight.training import (
     from_mapping,
     train,
 )
-from spikesight.training.checkpoint import EpochSums, Position, RunState
+from spikesight.training.runs.checkpoint import EpochSums, Position, RunState
 
 Build = Callable[..., TrainConfig]
 CLOCK = {"seconds", "images_per_second"}

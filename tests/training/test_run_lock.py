@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spikesight.errors import UserError
-from spikesight.training.run_lock import LOCK, locked
+from spikesight.training.runs.lock import LOCK, locked
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="asks another process by fork")
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import spikesight.training.seeds as seeds_module
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train, train_seeds
 
 from .conftest import TINY

@@ -18,7 +18,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import spikesight
-from spikesight.cli import main
+from spikesight.commands.parser import main
+from spikesight.commands.training import val_command
 from spikesight.data.segmentation import SceneConfig, read_panoptic_json, read_scenes
 from spikesight.inference import PanopticRules, ViewConfig
 from spikesight.training import (
@@ -31,11 +32,10 @@ from spikesight.training import (
     parameter_groups,
     train,
 )
-from spikesight.training.commands import val_command
-from spikesight.training.scene_card import SceneCard
-from spikesight.training.segmentation_evaluation import PanopticFigures, SemanticFigures
-from spikesight.training.segmentation_prediction import segment_files
-from spikesight.training.validation import sample_images, validate, validate_segmenter
+from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.tasks.segmentation.evaluation import PanopticFigures, SemanticFigures
+from spikesight.training.tasks.segmentation.prediction import segment_files
+from spikesight.training.tasks.validation import sample_images, validate, validate_segmenter
 
 from .child import start_pair
 
@@ -389,7 +389,7 @@ def test_videos_are_turned_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_huge_photo_is_a_result_or_a_clear_error(
     small: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spikesight.training import segmentation_prediction
+    from spikesight.training.tasks.segmentation import prediction as segmentation_prediction
 
     config = small("semantic", epochs=1, limit_batches=1, scenes__evaluation_size=[32, 40])
     run = train(config).folder

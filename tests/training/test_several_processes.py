@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spikesight.training import TrainConfig, train
-from spikesight.training.validation import validate
+from spikesight.training.tasks.validation import validate
 
 from .child import start_pair
 
@@ -58,7 +58,7 @@ def test_torchrun(tiny: Build, tmp_path: Path) -> None:
     result = train(tiny(epochs=1, limit_batches=None, optimizer__lr=0.01))
     alone = validate(result.folder)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    command += ["-m", "spikesight.cli", "val", str(result.folder)]
+    command += ["-m", "spikesight.commands.parser", "val", str(result.folder)]
     output = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     assert f"top-1 {alone.top1:.2f} %  top-5 {alone.top5:.2f} %" in output
     match = re.search(r"on (\d+) images", output)

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 import spikesight
-from spikesight.cli import main
+from spikesight.commands.parser import main
 from spikesight.data import CorruptImageError, DataConfig, DataError, Preprocessing
 from spikesight.data.events.conversion import convert_photos
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.inference import ViewConfig
-from spikesight.training.checkpoint import Card
-from spikesight.training.scene_card import SceneCard
-from spikesight.training.validation import sample_images
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.tasks.validation import sample_images
 
 
 def fill(folder: Path) -> Path:

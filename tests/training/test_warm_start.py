@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import spikesight as ss
-from spikesight.cli import main
+from spikesight.commands.parser import main
+from spikesight.passes.warm_start import change_form, settle_statistics
 from spikesight.synapses import QuantizedSynapse
 from spikesight.training import TrainConfig, train
-from spikesight.training.validation import training_batches, validate
-from spikesight.training.warm_start import change_form, settle_statistics
+from spikesight.training.tasks.validation import training_batches, validate
 from tests.conftest import firing_rates, wake
 
 Build = Callable[..., TrainConfig]

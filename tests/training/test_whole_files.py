@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from spikesight.errors import UserError
-from spikesight.training.storage import (
+from spikesight.training.runs.storage import (
     read_state,
     recover_folder,
     replaced_folder,
@@ -53,7 +53,7 @@ def test_crash_while_replacing_a_folder(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", crashing("replace", Path.replace))
         patch.setattr(
-            "spikesight.training.storage.shutil.rmtree",
+            "spikesight.training.runs.storage.shutil.rmtree",
             crashing("rmtree", __import__("shutil").rmtree),
         )
         with pytest.raises(Crash):

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from spikesight.cli import main
+from spikesight.commands.parser import main
+from spikesight.commands.training import TrainOptions
+from spikesight.commands.words import prepare_words
 from spikesight.data import DataConfig
 from spikesight.data.segmentation import SceneConfig
 from spikesight.training import TrainConfig, from_mapping
-from spikesight.training.command_words import prepare_words
-from spikesight.training.commands import TrainOptions
-from spikesight.training.validation import override
+from spikesight.training.tasks.validation import override
 
 from .conftest import TINY
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spikesight.attention import SpikingAttentionRecorder
+from spikesight.errors import UserError
 from spikesight.models import SpikingModel
 
 
@@ -106,7 +107,7 @@ def score_distribution(
     values = _flat(scores)
     mean, deviation = float(values.mean()), float(values.std(correction=0))
     if deviation == 0:
-        raise ValueError(
+        raise UserError(
             f"all attention scores of {name} are {mean:g}; its queries or keys are silent, "
             "train it first or pass other images"
         )
@@ -145,7 +146,7 @@ def mutual_information(
     """
     shapes = [[tuple(scores.shape) for scores in side] for side in (student, teacher)]
     if shapes[0] != shapes[1]:
-        raise ValueError(
+        raise UserError(
             f"the student's scores have the shapes {shapes[0]} and the teacher's {shapes[1]}; pass "
             "a teacher of the same shape and the same images"
         )
@@ -154,7 +155,7 @@ def mutual_information(
         scores = _flat(side)
         deviation = scores.std(correction=0)
         if deviation == 0:
-            raise ValueError(f"all scores of the {name} are the same; pass other images")
+            raise UserError(f"all scores of the {name} are the same; pass other images")
         places.append(_places((scores - scores.mean()) / deviation, bins, reach))
     counts = torch.bincount(places[0] * bins + places[1], minlength=bins * bins).double()
     joint = (counts / counts.sum()).view(bins, bins)

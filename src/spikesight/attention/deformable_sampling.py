@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
+
 
 class DeformableSampling(nn.Module):
     """Weighted sum of values at K displaced points around every pixel, group by group.
@@ -34,7 +36,7 @@ class DeformableSampling(nn.Module):
     ) -> None:
         super().__init__()
         if offset_bits is not None and not 0 <= offset_bits <= 8:
-            raise ValueError(f"offset_bits={offset_bits}; pass 0 to 8, or None")
+            raise UserError(f"offset_bits={offset_bits}; pass 0 to 8, or None")
         self.groups = groups
         self.side = side
         self.single_precision_grid = single_precision_grid

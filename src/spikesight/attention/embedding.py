@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
+
 
 class LearnedEmbedding(nn.Module):
     """Learned currents that depend on no input: the queries, their positions, a map's level.
@@ -35,7 +37,7 @@ class SinePosition(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % 4:
-            raise ValueError(f"positions need a multiple of 4 channels, not {channels}")
+            raise UserError(f"positions need a multiple of 4 channels, not {channels}")
         self.channels = channels
 
     def forward(self, reference: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from spikesight.attention.product import AttentionProduct
+from spikesight.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class SpikingAttentionRecorder:
     def __init__(self, model: nn.Module, steps: int, *, only_in_training: bool = False) -> None:
         products = [module for module in model.modules() if isinstance(module, AttentionProduct)]
         if not products:
-            raise ValueError(
+            raise UserError(
                 f"{type(model).__name__} has no attention: there is no AttentionProduct in it; "
                 "pass a model with one, such as metaspikformer_nano"
             )

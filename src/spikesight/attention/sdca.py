@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from spikesight.attention.product import AttentionProduct, split_heads
+from spikesight.errors import UserError
 from spikesight.synapses import ConvNorm, RepConv, Synapse
 
 Projection = Literal["linear", "rep_conv"]
@@ -42,7 +43,7 @@ class SpikeDrivenCrossAttention(nn.Module):
     ) -> None:
         super().__init__()
         if channels % heads:
-            raise ValueError(
+            raise UserError(
                 f"heads={heads} does not divide the {channels} channels; pass a divisor"
             )
 

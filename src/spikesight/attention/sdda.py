@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.attention.deformable_sampling import DeformableSampling
 from spikesight.attention.rearranging import Rearrange
+from spikesight.errors import UserError
 from spikesight.synapses import ConvNorm, EnergyEfficientSeparableConv
 
 Spiked = Literal["weights", "query"]
@@ -88,7 +89,7 @@ class SpikeDrivenDeformableAttention(nn.Module):
     ) -> None:
         super().__init__()
         if channels % groups:
-            raise ValueError(
+            raise UserError(
                 f"groups={groups} does not divide the {channels} channels; pass a divisor"
             )
 

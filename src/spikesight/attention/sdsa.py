@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.attention.product import AttentionProduct
 from spikesight.attention.spike_driven_rep_conv import SpikeDrivenRepConv
+from spikesight.errors import UserError
 from spikesight.synapses import RepConv
 
 RepConvForm = Literal["official", "spike_driven"]
@@ -45,7 +46,7 @@ class SpikeDrivenSelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         if channels % heads:
-            raise ValueError(
+            raise UserError(
                 f"heads={heads} does not divide the {channels} channels; pass a divisor"
             )
 

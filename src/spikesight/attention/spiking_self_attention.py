@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from spikesight.attention.product import AttentionProduct
+from spikesight.errors import UserError
 from spikesight.neurons import Neuron
 from spikesight.synapses import ConvNorm, MembraneRectifier, Synapse
 
@@ -116,7 +117,7 @@ class SoftmaxSelfAttention(nn.Module):
 
 def _check_heads(channels: int, heads: int) -> None:
     if channels % heads:
-        raise ValueError(f"heads={heads} does not divide the {channels} channels; pass a divisor")
+        raise UserError(f"heads={heads} does not divide the {channels} channels; pass a divisor")
 
 
 def _projection(channels: int, bias: bool, rectified: bool) -> Synapse:

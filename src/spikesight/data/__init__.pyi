@@ -1,11 +1,11 @@
-from .augmentation import EvaluationTransform, TrainingTransform
 from .batches import BatchLoader
 from .config import DataConfig
 from .errors import CorruptImageError, CorruptRecordingError, DataError
 from .events.preprocessing import EventPreprocessing
 from .loaders import Loaders, build_evaluation_loader, build_loaders
+from .photos.augmentation import EvaluationTransform, TrainingTransform
+from .photos.preprocessing import Preprocessing
 from .prediction import PredictionImages
-from .preprocessing import Preprocessing
 from .sampling import EpochSampler, EvaluationSampler
 
 __all__ = [

@@ -10,8 +10,8 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from spikesight.data.decoding import IMAGE_SUFFIXES, read_image_file
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.photos.decoding import IMAGE_SUFFIXES, read_image_file
 from spikesight.files.limits import (
     IMAGE_BYTES,
     TAR_KEPT_BYTES,

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from spikesight.data.config import OnCorrupt
-from spikesight.data.decoding import decode
 from spikesight.data.errors import CorruptImageError, DataError
-from spikesight.data.preprocessing import Preprocessing, fit, to_tensor
-from spikesight.data.randaugment import ImageAugmentation
+from spikesight.data.photos.decoding import decode
+from spikesight.data.photos.preprocessing import Preprocessing, fit, to_tensor
+from spikesight.data.photos.randaugment import ImageAugmentation
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, derive_generator
 from spikesight.data.sources import ArraySource, EncodedSource
 from spikesight.options import check_range, check_value

@@ -8,7 +8,7 @@ from typing import Literal
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.errors import DataError
 from spikesight.data.events.config import EVENT_FORMATS, PHOTO_FIELDS, EventConfig
-from spikesight.data.normalisation import check_normalisation
+from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.ranges import Count, Margin, Processes, Side
 from spikesight.options import check_options
 

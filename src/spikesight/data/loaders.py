@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from spikesight.data.augmentation import EvaluationTransform, TrainingTransform
 from spikesight.data.batches import (
     BatchDataset,
     BatchLoader,
@@ -30,8 +29,9 @@ from spikesight.data.events.loading import (
 )
 from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.events.sources import EventSource
-from spikesight.data.preprocessing import Preprocessing, fit
-from spikesight.data.randaugment import ImageAugmentation
+from spikesight.data.photos.augmentation import EvaluationTransform, TrainingTransform
+from spikesight.data.photos.preprocessing import Preprocessing, fit
+from spikesight.data.photos.randaugment import ImageAugmentation
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
 from spikesight.data.sources import ArraySource, EncodedSource, Source, relabel
 from spikesight.data.splits import divide_training, find_parts, read_splits

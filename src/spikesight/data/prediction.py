@@ -11,10 +11,10 @@ from torch import Tensor
 
 from spikesight.data.batches import report_skipped
 from spikesight.data.config import OnCorrupt
-from spikesight.data.decoding import IMAGE_SUFFIXES
 from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.events.preprocessing import EventPreprocessing
-from spikesight.data.preprocessing import Preprocessing
+from spikesight.data.photos.decoding import IMAGE_SUFFIXES
+from spikesight.data.photos.preprocessing import Preprocessing
 from spikesight.files.names import check_name, show
 from spikesight.files.own_pictures import MARKED, is_own_picture
 from spikesight.files.walking import find_files

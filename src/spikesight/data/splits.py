@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from spikesight.data import cifar, class_folders, idx
 from spikesight.data.archives import FolderArchive, TarArchive
 from spikesight.data.config import DataConfig
-from spikesight.data.digits import read_digits
 from spikesight.data.errors import DataError
 from spikesight.data.events.layouts import find_event_parts
-from spikesight.data.painted_digits import read_painted_digits
+from spikesight.data.photos import cifar, class_folders, idx
+from spikesight.data.photos.digits import read_digits
+from spikesight.data.photos.painted_digits import read_painted_digits
 from spikesight.data.sources import Parts, Source
 from spikesight.data.stratification import split_stratified
 from spikesight.files.names import check_name

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikesight.deployment import arithmetic
-from spikesight.deployment.integer_execution import Counts, IntegerExecutor
-from spikesight.deployment.spike_execution import SpikeExecutor
+from spikesight.deployment.runtime import arithmetic
+from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
+from spikesight.deployment.runtime.spikes import SpikeExecutor
+from spikesight.errors import UserError
 from spikesight.graph import Graph, Neuron, Node, execute
 from spikesight.graph.integer_vocabulary import IntegerGraph, IntegerNeuron
 from spikesight.passes.batches import require_samples
-from spikesight.passes.text_table import text_table
+from spikesight.reports.text_table import text_table
 
 _TRAINING = "training"
 _RUNTIMES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
@@ -160,7 +161,7 @@ def compare(
     }
     unknown = [form for form in forms if form not in runs]
     if unknown:
-        raise ValueError(f"cannot verify against {unknown[0]!r}; pass any of {', '.join(runs)}")
+        raise UserError(f"cannot verify against {unknown[0]!r}; pass any of {', '.join(runs)}")
     counts, logits = executor.observe(x)
     mismatches: dict[str, dict[str, int]] = {name: {} for name in counts}
     differing_logits: dict[str, int] = {}
@@ -229,7 +230,7 @@ def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> _R
 
 
 def _run_onnx(graph: IntegerGraph, x: Tensor) -> _Run:
-    from spikesight.deployment.onnx_export import OnnxRuntime, to_onnx
+    from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
 
     size = (x.shape[-2], x.shape[-1])
     runtime = OnnxRuntime(to_onnx(graph, size, frames=x.ndim == 5))
@@ -239,8 +240,8 @@ def _run_onnx(graph: IntegerGraph, x: Tensor) -> _Run:
 
 
 def _run_openvino(graph: IntegerGraph, x: Tensor) -> _Run:
-    from spikesight.deployment.openvino_export import OpenVinoRuntime, to_openvino
-    from spikesight.deployment.openvino_runtime import FLOAT32
+    from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
+    from spikesight.deployment.export.openvino_runtime import FLOAT32
 
     size = (x.shape[-2], x.shape[-1])
     runtime = OpenVinoRuntime(to_openvino(graph, size, frames=x.ndim == 5))
@@ -252,7 +253,7 @@ def _run_openvino(graph: IntegerGraph, x: Tensor) -> _Run:
 
 def _run_training(training: Graph | None, x: Tensor) -> _Run:
     if training is None:
-        raise ValueError(
+        raise UserError(
             "a network read from a file does not hold the floating-point network it was made "
             'from; deploy the model again to verify against "training"'
         )

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment.comparison import Comparison, compare
-from spikesight.deployment.integer_execution import IntegerExecutor
-from spikesight.deployment.spike_execution import SpikeExecutor
+from spikesight.deployment.runtime.integers import IntegerExecutor
+from spikesight.deployment.runtime.spikes import SpikeExecutor
+from spikesight.errors import UserError
 from spikesight.graph import Graph
 from spikesight.graph.integer_vocabulary import IntegerGraph
 from spikesight.passes.batches import require_finite
@@ -96,7 +97,7 @@ class Deployed:
             ValueError: If there is no batch, or the network was read from a file.
         """
         if self.training is None:
-            raise ValueError(
+            raise UserError(
                 "a network read from a file does not hold the floating-point network it was made "
                 "from; deploy the model again to calibrate it"
             )
@@ -200,7 +201,7 @@ class Deployed:
         Raises:
             SpkError: If the network is not one that `load` would accept; says why.
         """
-        from spikesight.deployment.spk_file import write_spk
+        from spikesight.deployment.spk.file import write_spk
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_spk(self.graph, path, self.card)
@@ -213,7 +214,7 @@ class Deployed:
             FileNotFoundError: If there is no such file.
             SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
         """
-        from spikesight.deployment.spk_file import read_spk, read_spk_card
+        from spikesight.deployment.spk.file import read_spk, read_spk_card
 
         return Deployed(read_spk(path), card=read_spk_card(path))
 
@@ -234,13 +235,13 @@ class Deployed:
         Raises:
             ValueError: If the suffix is unknown or the runtime could not be exact; says why.
         """
-        from spikesight.deployment.exporting import export
+        from spikesight.deployment.export.exporting import export
 
         return export(self.graph, Path(path), size or self.graph.max_size, frames=frames)
 
     def _check_single(self, instead: str) -> None:
         if len(self.graph.outputs) > 1:
-            raise ValueError(
+            raise UserError(
                 f"the network has {len(self.graph.outputs)} outputs, as segmenters have; use "
                 f"{instead}(x)"
             )
@@ -266,7 +267,7 @@ class Deployed:
         height, width = x.shape[-2:]
         largest = self.graph.max_size
         if height > largest[0] or width > largest[1]:
-            raise ValueError(
+            raise UserError(
                 f"input of {height}x{width} pixels is larger than the {largest[0]}x{largest[1]} "
                 "that the ranges are proved for; deploy with a larger max_size"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spikesight.errors import UserError
 from spikesight.options import check_options
 
 
@@ -25,9 +26,7 @@ class PanopticRules:
         check_options(self, "panoptic.")
         for name in ("object_score", "overlap"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"panoptic.{name} is {getattr(self, name)}; pass a share in [0, 1]"
-                )
+                raise UserError(f"panoptic.{name} is {getattr(self, name)}; pass a share in [0, 1]")
 
 
 @dataclass
@@ -51,9 +50,9 @@ class ViewConfig:
     def __post_init__(self) -> None:
         check_options(self, "view.")
         if not 0 < self.stride_share <= 1:
-            raise ValueError(f"view.stride_share is {self.stride_share}; pass a share in (0, 1]")
+            raise UserError(f"view.stride_share is {self.stride_share}; pass a share in (0, 1]")
         if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"view.scales is {self.scales}; pass factors above 0, such as 1.0")
+            raise UserError(f"view.scales is {self.scales}; pass factors above 0, such as 1.0")
 
     @property
     def single(self) -> bool:

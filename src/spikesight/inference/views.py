@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from spikesight.data.segmentation.scene import Truth
+from spikesight.errors import UserError
 from spikesight.inference.config import ViewConfig as ViewConfig
 from spikesight.inference.panoptic import fuse
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
@@ -151,13 +152,13 @@ def single_view(view: View, images: Tensor) -> Segmentation:
         ValueError: If several views are asked for, or the segmenter has no queries.
     """
     if not view.config.single:
-        raise ValueError(
+        raise UserError(
             "objects and queries come from one view of the whole photo; pass view.mode=whole, "
             "view.scales=[1.0] and view.flip=false"
         )
     output = view.model(padded(images, view.stride))
     if isinstance(output, PixelSegmentation):
-        raise ValueError(
+        raise UserError(
             "objects and queries come from classified masks, but this model gives every pixel a "
             "class; pass task=semantic, or a model.name such as spike2former_nano"
         )

@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Attention as VisionTransformerAttenti
 from torch import Tensor, nn
 
 from spikesight.attention import AttentionTensors
+from spikesight.errors import UserError
 
 
 class TimmAttentionRecorder:
@@ -31,7 +32,7 @@ class TimmAttentionRecorder:
         known = (VisionTransformerAttention, MetaFormerAttention)
         layers = [module for module in model.modules() if isinstance(module, known)]
         if not layers:
-            raise ValueError(
+            raise UserError(
                 f"{name} has no attention that can be read: looked for the modules Attention of "
                 "timm's vision_transformer and metaformer with their linear map qkv; pass a ViT, "
                 "DeiT or CAFormer, or distillation.attention=false"
@@ -80,7 +81,7 @@ class TimmAttentionRecorder:
         height, width = self._image
         rows = max(round((tokens * height / width) ** 0.5), 1)
         if tokens % rows or abs(rows * width - tokens // rows * height) >= max(height, width):
-            raise ValueError(
+            raise UserError(
                 f"{self._name} has {tokens} tokens, which form no grid on an image of "
                 f"{height}x{width} pixels; pass another teacher or distillation.attention=false"
             )

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from spikesight.attention import AttentionTensors
+from spikesight.errors import UserError
 
 _SMALLEST_NORM = 1e-6
 _SMALLEST_SQUARE = 1e-12
@@ -50,7 +51,7 @@ def attention_similarity_loss(
     """
     for name, layers in (("student", student), ("teacher", teacher)):
         if not layers:
-            raise ValueError(
+            raise UserError(
                 f"no attention of the {name} was recorded; run a forward pass in the mode in "
                 "which its recorder listens"
             )
@@ -62,7 +63,7 @@ def attention_similarity_loss(
             for name in ("query", "key", "value"):
                 mine, theirs = _full(getattr(own, name)), _full(getattr(other, name).detach())
                 if len(mine) != len(theirs):
-                    raise ValueError(
+                    raise UserError(
                         f"the student saw {len(mine)} images and the teacher {len(theirs)}; "
                         "pass both the same batch"
                     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spikesight.errors import UserError
 from spikesight.options import check_options
 
 
@@ -23,9 +24,9 @@ class FiringRateConfig:
     def __post_init__(self) -> None:
         check_options(self, "firing_rate.")
         if self.weight < 0:
-            raise ValueError(f"firing_rate.weight is {self.weight}; pass 0 (off) or more")
+            raise UserError(f"firing_rate.weight is {self.weight}; pass 0 (off) or more")
         if not 0.0 <= self.target < 1.0:
-            raise ValueError(f"firing_rate.target is {self.target}; pass a rate in [0, 1)")
+            raise UserError(f"firing_rate.target is {self.target}; pass a rate in [0, 1)")
 
 
 @dataclass
@@ -57,30 +58,30 @@ class DistillationConfig:
     def __post_init__(self) -> None:
         check_options(self, "distillation.")
         if not 0.0 <= self.logits_share <= 1.0:
-            raise ValueError(
+            raise UserError(
                 f"distillation.logits_share is {self.logits_share}; pass a share in [0, 1]"
             )
         if self.temperature <= 0:
-            raise ValueError(
+            raise UserError(
                 f"distillation.temperature is {self.temperature}; pass more than 0, such as 3"
             )
         if self.attention_weight <= 0:
-            raise ValueError(
+            raise UserError(
                 f"distillation.attention_weight is {self.attention_weight}; pass more than 0, or "
                 "distillation.attention=false"
             )
         learning = self.logits != "none" or self.attention
         if learning and self.teacher is None:
-            raise ValueError(
+            raise UserError(
                 "distillation has no teacher; pass distillation.teacher, a folder or timm:NAME"
             )
         if self.teacher is not None and not learning:
-            raise ValueError(
+            raise UserError(
                 f"distillation.teacher is {self.teacher} but nothing is learned from it; pass "
                 "distillation.logits soft or hard, or distillation.attention=true"
             )
         if self.teacher_weights is not None and not (self.teacher or "").startswith("timm:"):
-            raise ValueError(
+            raise UserError(
                 "distillation.teacher_weights belongs to a teacher of timm; pass "
                 "distillation.teacher=timm:NAME"
             )

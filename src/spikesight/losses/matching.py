@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikesight.errors import UserError
+
 MaskLoss = Literal["focal", "cross_entropy"]
 
 ALPHA = 0.25
@@ -63,7 +65,7 @@ def match(
         + costs.dice * dice_costs(mask_logits.sigmoid(), masks)
     )
     if not bool(cost.isfinite().all()):
-        raise ValueError(
+        raise UserError(
             "the logits are not finite, so queries cannot be matched with segments; lower the "
             "learning rate or clip gradients"
         )

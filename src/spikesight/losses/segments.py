@@ -30,12 +30,12 @@ class Segments:
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 1 or self.masks.ndim != 3 or len(self.labels) != len(self.masks):
-            raise ValueError(
+            raise UserError(
                 "Segments takes labels [N] and masks [N, H, W], not "
                 f"{tuple(self.labels.shape)} and {tuple(self.masks.shape)}"
             )
         if self.labels.dtype != torch.int64 or self.masks.dtype != torch.bool:
-            raise ValueError(
+            raise UserError(
                 f"Segments takes int64 labels and bool masks, not {self.labels.dtype} and "
                 f"{self.masks.dtype}; convert with labels.long() and masks.bool()"
             )

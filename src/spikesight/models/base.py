@@ -118,7 +118,7 @@ class DropPath(nn.Module):
     def __init__(self, rate: float, steps: int) -> None:
         super().__init__()
         if not 0.0 <= rate < 1.0:
-            raise ValueError(f"drop_path_rate must lie in [0, 1), not {rate}")
+            raise UserError(f"drop_path_rate must lie in [0, 1), not {rate}")
         self.rate = rate
         self.steps = steps
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.models.base import Presentation, Recipe
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class StageFeatures(nn.Module):
         out_indices = tuple(range(len(maps))) if out_indices is None else tuple(out_indices)
         wanted = [i % len(maps) for i in out_indices if -len(maps) <= i < len(maps)]
         if not wanted or len(wanted) != len(out_indices):
-            raise ValueError(
+            raise UserError(
                 f"out_indices={out_indices}, but the trunk has maps 0 to {len(maps) - 1}; pass "
                 "some of these"
             )

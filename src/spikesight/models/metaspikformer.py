@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
+from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Kernel, Ratio, Stride, Width
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
 from spikesight.models.features import StageFeatures
@@ -74,11 +75,11 @@ class Sizes:
             value = tuple(getattr(self, name))
             object.__setattr__(self, name, value)
             if len(value) != 5:
-                raise ValueError(f"{name} needs 5 entries (stages 1a, 1b, 2, 3, 4), not {value}")
+                raise UserError(f"{name} needs 5 entries (stages 1a, 1b, 2, 3, 4), not {value}")
         check_options(self, says=AS_ARGUMENT)
         for width in self.widths[3:]:
             if width % self.heads:
-                raise ValueError(f"heads={self.heads} must divide the attention width {width}")
+                raise UserError(f"heads={self.heads} must divide the attention width {width}")
 
 
 class SepConv(nn.Module):

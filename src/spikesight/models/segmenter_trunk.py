@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
+from spikesight.errors import UserError
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.variants import take_sizes
@@ -53,7 +54,7 @@ def take_segmenter_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, An
         ValueError: If the maps of the segmenter itself are asked for.
     """
     if options.pop("features_only", False):
-        raise ValueError("a segmenter has no features_only form; build its trunk instead")
+        raise UserError("a segmenter has no features_only form; build its trunk instead")
     return take_sizes(sizes, options)
 
 

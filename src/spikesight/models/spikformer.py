@@ -82,12 +82,12 @@ class Sizes:
                 f"strides={self.strides}; pass 1 or 2 for each of up to 8 stages of the stem"
             )
         if self.width < 1 or self.width % 2 ** (stages - 1):
-            raise ValueError(
+            raise UserError(
                 f"width={self.width} is not divisible by {2 ** (stages - 1)}, as {stages} stages "
                 "that double their channels need"
             )
         if self.heads < 1 or self.width % self.heads:
-            raise ValueError(f"heads={self.heads} must divide the width {self.width}")
+            raise UserError(f"heads={self.heads} must divide the width {self.width}")
 
 
 class FeedForward(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.neurons import Neuron, run_with_state
 from spikesight.presentation import as_batch
 
@@ -66,7 +67,7 @@ class Stream:
         if frames.ndim == 4:
             frames = frames[:, None]
         if frames.ndim != 5 or frames.shape[1] == 0:
-            raise ValueError(
+            raise UserError(
                 f"frames have shape {tuple(frames.shape)}; pass [B, t, C, H, W] with t of 1 or "
                 "more, or one frame [B, C, H, W]"
             )
@@ -101,7 +102,7 @@ class Stream:
             ValueError: Before the first piece, or if the model returns something else.
         """
         if self._sum is None:
-            raise ValueError("there is no average; call the stream on frames of a model of logits")
+            raise UserError("there is no average; call the stream on frames of a model of logits")
         return self._sum / self.steps
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
 from spikesight.options import AS_ARGUMENT, check_options
 
 
@@ -61,36 +62,36 @@ class Dynamics:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}; pass steps=1 for images")
+            raise UserError(f"steps must be at least 1, got {self.steps}; pass steps=1 for images")
         if not 1 <= self.levels <= 255:
-            raise ValueError(
+            raise UserError(
                 f"levels must be 1 to 255, got {self.levels}; pass levels=1 for binary spikes, "
                 "or the neuron 'relu' for analog values"
             )
         for field in ("threshold", "unit"):
             value = getattr(self, field)
             if not 0 < value < float("inf"):
-                raise ValueError(f"{field} must be positive and finite, got {value}")
+                raise UserError(f"{field} must be positive and finite, got {value}")
         if self.offset not in (0.5, 1.0):
-            raise ValueError(
+            raise UserError(
                 f"offset must be 0.5 (rounding neurons) or 1.0 (fires at the threshold), "
                 f"got {self.offset}"
             )
         if not 0 <= self.retain <= 1:
-            raise ValueError(
+            raise UserError(
                 f"retain must be within [0, 1], got {self.retain}; pass 1 - 1/tau, so tau >= 1"
             )
         if self.reset not in ("soft", "hard"):
-            raise ValueError(f"reset must be 'soft' or 'hard', got {self.reset!r}")
+            raise UserError(f"reset must be 'soft' or 'hard', got {self.reset!r}")
         if self.ties not in ("up", "even"):
-            raise ValueError(f"ties must be 'up' or 'even', got {self.ties!r}")
+            raise UserError(f"ties must be 'up' or 'even', got {self.ties!r}")
         if self.ties == "even" and self.offset != 0.5:
-            raise ValueError(
+            raise UserError(
                 f"ties='even' needs offset 0.5, got {self.offset}; pass ties='up' or offset=0.5"
             )
         check_options(self, says=AS_ARGUMENT)
         if self.reset == "hard" and self.levels != 1:
-            raise ValueError(
+            raise UserError(
                 f"reset='hard' needs levels 1, got {self.levels}; pass reset='soft' or levels=1"
             )
 

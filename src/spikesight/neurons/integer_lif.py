@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from spikesight.errors import UserError
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.neurons.neuron import Neuron
 from spikesight.neurons.recurrence import Rule
@@ -43,7 +44,7 @@ class IntegerLIF(Neuron):
         eval_levels: int | None = None,
     ) -> None:
         if mask not in ("closed", "open"):
-            raise ValueError(f"mask must be 'closed' or 'open', got {mask!r}")
+            raise UserError(f"mask must be 'closed' or 'open', got {mask!r}")
         dynamics = Dynamics(
             steps=steps,
             levels=levels,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
 from spikesight.neurons import single_step
 from spikesight.neurons.recurrence import Rule, compute_dtype, run_backward, run_forward
 
@@ -48,7 +49,7 @@ class use_kernels:  # noqa: N801 - used like a function, as torch.set_grad_enabl
     def __init__(self, mode: Mode) -> None:
         global _mode
         if mode not in ("auto", "eager", "compiled"):
-            raise ValueError(f"kernels must be 'auto', 'eager' or 'compiled', got {mode!r}")
+            raise UserError(f"kernels must be 'auto', 'eager' or 'compiled', got {mode!r}")
         self._before = _mode
         _mode = mode
 

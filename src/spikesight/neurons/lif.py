@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.neurons.neuron import Neuron
 from spikesight.neurons.recurrence import Rule
@@ -49,7 +50,7 @@ class LIF(Neuron):
     ) -> None:
         if tau < 1 or (learnable_tau and tau == 1):
             bound = "more than 1 to be learned" if learnable_tau else "at least 1"
-            raise ValueError(f"tau must be {bound}, got {tau}; pass tau=2.0")
+            raise UserError(f"tau must be {bound}, got {tau}; pass tau=2.0")
         dynamics = Dynamics(
             steps=steps,
             levels=1,

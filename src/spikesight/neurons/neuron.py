@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.neurons.firing import fire
 from spikesight.neurons.recurrence import Rule, compute_dtype
@@ -103,11 +104,11 @@ class Neuron(nn.Module):
     def _check(self, current: Tensor, membrane: Tensor | None) -> None:
         steps = self.steps
         if not current.is_floating_point():
-            raise ValueError(
+            raise UserError(
                 f"a neuron takes floating-point currents, got {current.dtype}; call .float() first"
             )
         if steps > 1 and current.shape[0] % steps != 0:
-            raise ValueError(
+            raise UserError(
                 f"the first dimension is time x batch and must divide by steps={steps}, got shape "
                 f"{tuple(current.shape)}; repeat the input over time or build the model with "
                 "another steps"
@@ -115,7 +116,7 @@ class Neuron(nn.Module):
         if membrane is not None:
             expected = (current.shape[0] // steps, *current.shape[1:])
             if tuple(membrane.shape) != expected:
-                raise ValueError(
+                raise UserError(
                     f"membrane must have shape {expected} (no time dimension), got "
                     f"{tuple(membrane.shape)}; pass the state of a call with the same batch size"
                 )

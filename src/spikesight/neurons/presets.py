@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from spikesight.errors import UserError
 from spikesight.neurons.i_lif import ILIF
 from spikesight.neurons.ie_lif import IELIF
 from spikesight.neurons.integer_lif import IntegerLIF
@@ -82,8 +83,8 @@ def create_neuron(name: str, steps: int = 1, levels: int | None = None, **kwargs
         build, preset = _OTHER[name]
         chosen = {}
     else:
-        raise ValueError(f"unknown neuron {name!r}; pass one of {', '.join(list_neurons())}")
+        raise UserError(f"unknown neuron {name!r}; pass one of {', '.join(list_neurons())}")
     try:
         return build(**{"steps": steps, **preset, **chosen, **kwargs})
     except TypeError as error:
-        raise ValueError(f"neuron {name!r} does not take these arguments: {error}") from error
+        raise UserError(f"neuron {name!r} does not take these arguments: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.neurons.neuron import Neuron
 
 
@@ -22,7 +23,7 @@ class ReLU(Neuron):
     def __init__(self, steps: int = 1) -> None:
         nn.Module.__init__(self)
         if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}; pass steps=1 for images")
+            raise UserError(f"steps must be at least 1, got {steps}; pass steps=1 for images")
         self._steps = steps
 
     @property
@@ -64,7 +65,7 @@ class ReLU(Neuron):
             ValueError: If the first dimension does not divide by T, or a membrane is passed.
         """
         if membrane is not None:
-            raise ValueError("an analog neuron has no membrane; pass membrane=None")
+            raise UserError("an analog neuron has no membrane; pass membrane=None")
         self._check(current, None)
         return current.relu()
 
@@ -76,7 +77,7 @@ class ReLU(Neuron):
         Raises:
             ValueError: Always.
         """
-        raise ValueError("an analog neuron has no membrane; call it without state")
+        raise UserError("an analog neuron has no membrane; call it without state")
 
     def extra_repr(self) -> str:
         """Returns the numbers that make this neuron, for print(model)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.neurons.neuron import Neuron
 
 
@@ -37,7 +38,7 @@ def run_with_state(
     }
     if state is not None and state.keys() != neurons.keys():
         odd = sorted(state.keys() ^ neurons.keys())
-        raise ValueError(
+        raise UserError(
             f"the state does not fit this model, first odd entry {odd[0]!r}; pass the state that "
             "run_with_state returned for this model, or None"
         )
@@ -58,7 +59,7 @@ def _carry(
 ) -> Callable[[Tensor], Tensor]:
     def forward(current: Tensor) -> Tensor:
         if name in after:
-            raise ValueError(
+            raise UserError(
                 f"the model calls the neuron {name!r} twice, so its state is ambiguous; give each "
                 "place its own neuron"
             )

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
 from spikesight.neurons.dynamics import Dynamics
 
 
@@ -144,7 +145,7 @@ def find_surrogate(name: str) -> Surrogate:
         ValueError: If there is none of that name.
     """
     if name not in _BUMPS:
-        raise ValueError(f"unknown surrogate {name!r}; pass one of {', '.join(sorted(_BUMPS))}")
+        raise UserError(f"unknown surrogate {name!r}; pass one of {', '.join(sorted(_BUMPS))}")
     return _BUMPS[name]()
 
 
@@ -157,4 +158,4 @@ def surrogate_from(name: str, parameter: float) -> Surrogate:
 
 def _require_positive(field: str, value: float) -> None:
     if not 0 < value < float("inf"):
-        raise ValueError(f"{field} must be positive and finite, got {value}")
+        raise UserError(f"{field} must be positive and finite, got {value}")

@@ -1,4 +1,3 @@
-from .energy_report import EnergyReport, energy
 from .folding import fold
 from .quantization import quantize
 from .quantization_recipe import QuantizationRecipe
@@ -6,11 +5,9 @@ from .unrolling import SpikeNetwork, unroll
 from .verification import Verification, verify
 
 __all__ = [
-    "EnergyReport",
     "QuantizationRecipe",
     "SpikeNetwork",
     "Verification",
-    "energy",
     "fold",
     "quantize",
     "unroll",

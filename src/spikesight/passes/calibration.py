@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
 from spikesight.graph import Graph, Input, Neuron, Node, Pool, Synapse, execute
 from spikesight.passes.batches import inputs_of, require_finite, require_samples
 from spikesight.passes.fixed_point import LEAST_PEAK
@@ -31,7 +32,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.peak < LEAST_PEAK:
-            raise ValueError(
+            raise UserError(
                 f"the largest magnitude of the inputs is {self.peak:g}, which would clip every "
                 "other input; pass normalised inputs such as the network will see"
             )
@@ -83,5 +84,5 @@ def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
         peak = max(peak, peak_of(inputs))
         execute(graph, inputs.cpu().to(dtype), record)
     if not counts:
-        raise ValueError("there is no batch to calibrate on; pass a tensor's chunks or a loader")
+        raise UserError("there is no batch to calibrate on; pass a tensor's chunks or a loader")
     return Calibration(peak, {name: sums[name] / counts[name] for name in sums})

@@ -10,6 +10,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
 from spikesight.graph import (
     Add,
     Affine,
@@ -110,11 +111,11 @@ class IntegerSettings:
 
     def __post_init__(self) -> None:
         if not 2 <= self.weight_bits <= 8:
-            raise ValueError(f"weight_bits is {self.weight_bits}; pass 2 to 8")
+            raise UserError(f"weight_bits is {self.weight_bits}; pass 2 to 8")
         if self.stream_bits is not None and not 1 <= self.stream_bits <= 16:
-            raise ValueError(f"stream_bits is {self.stream_bits}; pass 1 to 16")
+            raise UserError(f"stream_bits is {self.stream_bits}; pass 1 to 16")
         if min(self.max_size) < 1:
-            raise ValueError(f"max_size is {self.max_size}; pass a height and a width in pixels")
+            raise UserError(f"max_size is {self.max_size}; pass a height and a width in pixels")
 
 
 def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration) -> IntegerGraph:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from torch import nn
 
+from spikesight.errors import UserError
 from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse, trace
 from spikesight.graph.counts import reading_counts
 from spikesight.options import check_range, check_value
@@ -74,16 +75,16 @@ def quantize(
     check_value("bits", bits, int)
     check_value("image_bits", image_bits, int)
     if not 2 <= bits <= 8:
-        raise ValueError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
+        raise UserError(f"bits is {bits}; pass 2 to 8 (one bit would leave no positive weight)")
     if not 2 <= image_bits <= 8:
-        raise ValueError(f"image_bits is {image_bits}; pass 2 to 8")
+        raise UserError(f"image_bits is {image_bits}; pass 2 to 8")
     if recipe not in get_args(QuantizationRecipe):
-        raise ValueError(f"recipe is {recipe!r}; pass one of {get_args(QuantizationRecipe)}")
+        raise UserError(f"recipe is {recipe!r}; pass one of {get_args(QuantizationRecipe)}")
     if any(isinstance(module, WeightQuantizer | PackedSynapse) for module in model.modules()):
-        raise ValueError("the model is quantised already; quantise the unquantised one instead")
+        raise UserError("the model is quantised already; quantise the unquantised one instead")
     for name, parameter in chain(model.named_parameters(), model.named_buffers()):
         if not parameter.isfinite().all():
-            raise ValueError(f"{name} is not finite, so it has no scale; load weights that are")
+            raise UserError(f"{name} is not finite, so it has no scale; load weights that are")
     if recipe == "official":
         _quantize_factors(model, bits, 1 if power_of_two else None)
     else:
@@ -159,14 +160,14 @@ def _synapses_of(model: nn.Module, graph: Graph) -> list[tuple[Synapse, SynapseM
             continue
         synapse = modules.get(node.name)
         if synapse is None:
-            raise ValueError(
+            raise UserError(
                 f"{node.name} is no module of the model and has no weights to quantise; "
                 + _remedy(modules, node.name)
             )
         assert isinstance(synapse, SynapseModule)
         first = next(synapse.children())
         if not isinstance(first, nn.Conv2d | nn.Linear) and not _scales_only(synapse):
-            raise ValueError(
+            raise UserError(
                 f"{node.name} starts with a {type(first).__name__} and has no kernel to quantise; "
                 + _remedy(modules, node.name)
             )
@@ -226,7 +227,7 @@ def _scale_bits(graph: Graph, node: Synapse, bits: int) -> int:
     counts = reading_counts(graph).get(node.inputs[0])
     if not graph.lands_on_neurons(node.name):
         if counts is not None and math.frexp(counts.unit)[0] != 0.5:
-            raise ValueError(
+            raise UserError(
                 f"{node.name} reads counts worth {counts.unit:.3g} each, with which no step onto "
                 "the residual stream is a power of two; pass levels of 1, 2, 4 or 8, a neuron "
                 'such as "i_lif", or recipe="official"'

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spikesight.attention.product import split_heads
+from spikesight.errors import UserError
 from spikesight.graph import (
     Add,
     AttentionProduct,
@@ -49,12 +50,12 @@ def unroll(graph: Graph) -> SpikeNetwork:
     """
     for neuron in graph.neurons:
         if neuron.dynamics is None:
-            raise ValueError(
+            raise UserError(
                 f"{neuron.name} is a ReLU and emits no spikes; create the model with a spiking "
                 'neuron such as neuron="i_lif"'
             )
     for name in unordered_maxima(graph):
-        raise ValueError(
+        raise UserError(
             f"{name} takes the maximum of sums of counts, which binary spikes cannot give; pool "
             "a neuron's spikes or the currents before it"
         )

@@ -13,8 +13,8 @@ from spikesight.errors import UserError
 from spikesight.graph import Graph, Neuron, Node, execute, trace
 from spikesight.passes.batches import checked_inputs
 from spikesight.passes.folding import fold
-from spikesight.passes.text_table import text_table
 from spikesight.passes.unrolling import Spikes, unroll
+from spikesight.reports.text_table import text_table
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikesight.analysis import ScoreDistribution, Sensitivity
+from spikesight.errors import UserError
 from spikesight.files.names import show
 
 _SPIKE, _TWIN = "#d55e00", "#0072b2"
@@ -25,7 +26,7 @@ def draw_score_histograms(distributions: Sequence[ScoreDistribution], path: Path
     from matplotlib.figure import Figure
 
     if not distributions:
-        raise ValueError("there are no attention scores to draw; pass at least one distribution")
+        raise UserError("there are no attention scores to draw; pass at least one distribution")
     count = len(distributions)
     figure = Figure(figsize=(3.2 * count, 3.2), layout="constrained")
     axes = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
@@ -60,7 +61,7 @@ def draw_sensitivity(results: Sequence[Sensitivity], path: Path, unit: str = "to
     from matplotlib.figure import Figure
 
     if not results:
-        raise ValueError("there is no sensitivity to draw; pass what module_sensitivity returned")
+        raise UserError("there is no sensitivity to draw; pass what module_sensitivity returned")
     figure = Figure(figsize=(1.4 * len(results) + 1, 3.2), layout="constrained")
     axis = figure.subplots()
     names = [show(result.group) for result in results]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from spikesight.errors import UserError
+
 Tone = Literal["spike", "twin"]
 
 _WIDTH, _HEIGHT = 400, 250
@@ -52,10 +54,10 @@ def bar_chart(
     """
     for tone, values in series:
         if len(values) != len(names):
-            raise ValueError(f"series {tone} has {len(values)} values for {len(names)} names")
+            raise UserError(f"series {tone} has {len(values)} values for {len(names)} names")
         for name, value in zip(names, values, strict=True):
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; pass values of at least 0")
+                raise UserError(f"{name} is {value}; pass values of at least 0")
     largest = max((value for _, values in series for value in values), default=0.0)
     rows = []
     for position, name in enumerate(names):
@@ -85,9 +87,9 @@ def line_chart(
     """
     points = [point for curve in curves for point in curve.points]
     if not points:
-        raise ValueError(f"there is nothing to draw for {title!r}; pass at least one point")
+        raise UserError(f"there is nothing to draw for {title!r}; pass at least one point")
     if not all(math.isfinite(value) for point in points for value in point):
-        raise ValueError(f"a point of {title!r} is not finite; leave it out")
+        raise UserError(f"a point of {title!r} is not finite; leave it out")
     xs, ys = [x for x, _ in points], [y for _, y in points]
     ticks = _ticks(min(ys), max(ys))
     low, high = ticks[0], ticks[-1]

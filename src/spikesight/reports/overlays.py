@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from spikesight.data.segmentation import ClassTable, Truth
+from spikesight.errors import UserError
 from spikesight.files.names import show
 
 _OPACITY = 0.55
@@ -101,7 +102,7 @@ def class_index_image(truth: Truth, classes: ClassTable) -> Image.Image:
         ValueError: If there are more classes than a palette holds.
     """
     if len(classes) > _VOID_INDEX:
-        raise ValueError(f"{len(classes)} classes do not fit into an 8-bit image")
+        raise UserError(f"{len(classes)} classes do not fit into an 8-bit image")
     numbers: NDArray[np.uint8] = (truth.class_map() % 256).byte().numpy()
     image = Image.fromarray(numbers).convert("L")
     # All 256 entries: Pillow stores fewer bits per pixel where the palette is shorter.

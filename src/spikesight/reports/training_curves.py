@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spikesight.errors import UserError
 from spikesight.files.opening import read_text
 from spikesight.reports.charts import Curve, Tone, legend, line_chart
 
@@ -40,11 +41,11 @@ class Run:
             raise FileNotFoundError(f"{self.folder} has no metrics.csv; pass the folder of a run")
         reader = csv.DictReader(read_text(path).split("\n"))
         if name not in (reader.fieldnames or ()):
-            raise ValueError(f"{path} has no column {name}; it has {reader.fieldnames}")
+            raise UserError(f"{path} has no column {name}; it has {reader.fieldnames}")
         try:
             return [(float(row["epoch"]), float(row[name])) for row in reader if row[name]]
         except (TypeError, ValueError, csv.Error) as error:
-            raise ValueError(f"{path} is damaged ({error}); train again") from error
+            raise UserError(f"{path} is damaged ({error}); train again") from error
 
 
 def training_curves(runs: Sequence[Run]) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
+
 _BITS = range(2, 9)
 
 
@@ -37,7 +39,7 @@ def pack(values: Tensor, bits: int) -> Tensor:
     half = 2 ** (bits - 1)
     flat = values.detach().cpu().flatten()
     if flat.numel() and not (-half <= int(flat.min()) and int(flat.max()) < half):
-        raise ValueError(
+        raise UserError(
             f"values from {int(flat.min())} to {int(flat.max())} do not fit into {bits} bits; "
             f"pass values from {-half} to {half - 1}"
         )
@@ -63,7 +65,7 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
     _check(bits)
     expected = packed_length(count, bits)
     if packed.dtype != torch.uint8 or packed.shape != (expected,):
-        raise ValueError(
+        raise UserError(
             f"{count} values of {bits} bits take {expected} bytes; "
             f"found a tensor {list(packed.shape)} of {packed.dtype}"
         )
@@ -76,4 +78,4 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
 
 def _check(bits: int) -> None:
     if bits not in _BITS:
-        raise ValueError(f"bits is {bits}; pass 2 to 8")
+        raise UserError(f"bits is {bits}; pass 2 to 8")

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.synapses.bit_packing import pack, unpack
 from spikesight.synapses.quantized_synapse import FoldedKernel, QuantizedSynapse
 from spikesight.synapses.synapse import Synapse
@@ -102,12 +103,12 @@ def unpacked_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, 
     for name, kernel in _kernels(model).items():
         packed = tensors.get(f"{name}.integers")
         if packed is None:
-            raise ValueError(f"{name}.integers is missing")
+            raise UserError(f"{name}.integers is missing")
         shape = kernel.integers.shape
         try:
             values = unpack(packed, kernel.bits, math.prod(shape))
         except ValueError as error:
-            raise ValueError(f"{name}.integers: {error}") from None
+            raise UserError(f"{name}.integers: {error}") from None
         tensors[f"{name}.integers"] = values.view(shape)
     return tensors
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
+
 
 class BilinearResize(nn.Module):
     """Resizes a map to the size of another, bilinearly, corners not aligned.
@@ -47,7 +49,7 @@ def bilinear_resize(x: Tensor, size: tuple[int, int], *, shifts: bool = False) -
 def check_doubling(name: str, own: tuple[int, ...], size: tuple[int, ...]) -> None:
     """Raises ValueError unless a size is a map's own or twice that."""
     if size not in (own, (2 * own[0], 2 * own[1])):
-        raise ValueError(
+        raise UserError(
             f"{name} is resized from {own} to {size}, but only doubling is a matter of shifts; "
             "take a trunk whose maps double, and inputs that its stride divides"
         )

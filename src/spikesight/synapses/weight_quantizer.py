@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
+
 _LEAST_STEP = 1e-12
 _FINER_STEPS = [2.0 ** (-i / 4) for i in range(-1, 12)]
 
@@ -44,9 +46,9 @@ class WeightQuantizer(nn.Module):
     ) -> None:
         super().__init__()
         if not 2 <= bits <= 8:
-            raise ValueError(f"bits is {bits}; pass 2 to 8")
+            raise UserError(f"bits is {bits}; pass 2 to 8")
         if not weight.isfinite().all():
-            raise ValueError(
+            raise UserError(
                 f"a weight {tuple(weight.shape)} is not finite, so it has no scale; load weights "
                 "that are"
             )

@@ -1,7 +1,5 @@
 from .background import BackgroundRun
-from .checkpoint import Card
 from .config import ModelConfig, TrainConfig, from_mapping
-from .evaluation import Evaluation, evaluate
 from .interruption import TrainingInterrupted
 from .mixing import MixConfig
 from .optimization import (
@@ -10,8 +8,10 @@ from .optimization import (
     ScheduleConfig,
     parameter_groups,
 )
-from .run_folder import resolve_model_folder
+from .runs.checkpoint import Card
+from .runs.folder import resolve_model_folder
 from .seeds import SeedsResult, train_seeds
+from .tasks.classification.evaluation import Evaluation, evaluate
 from .trainer import Trainer, TrainResult, train
 
 __all__ = [

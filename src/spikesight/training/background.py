@@ -32,7 +32,7 @@ class BackgroundRun:
         file.write_text(self.config.dump(), encoding="utf-8")
         self._log = (Path(self._folder.name) / "log").open("w+", encoding="utf-8")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "spikesight.cli", "train", str(file)],
+            [sys.executable, "-m", "spikesight.commands.parser", "train", str(file)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=os.environ | {"OMP_NUM_THREADS": str(self.threads)},

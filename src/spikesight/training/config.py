@@ -74,11 +74,11 @@ class ModelConfig:
         for name in ("steps", "levels", "num_classes"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"model.{name} is {value}; pass 1 or more")
+                raise UserError(f"model.{name} is {value}; pass 1 or more")
         if self.bits is not None and not 2 <= self.bits <= 8:
-            raise ValueError(f"model.bits is {self.bits}; pass 2 to 8, or leave it out")
+            raise UserError(f"model.bits is {self.bits}; pass 2 to 8, or leave it out")
         if not 0.0 <= self.drop_path_rate < 1.0:
-            raise ValueError(f"model.drop_path_rate is {self.drop_path_rate}; pass one in [0, 1)")
+            raise UserError(f"model.drop_path_rate is {self.drop_path_rate}; pass one in [0, 1)")
         if self.weights == "":
             raise UserError("model.weights is empty; pass the folder of a model, or leave it out")
         for name in (*_BUILDING, "in_channels"):
@@ -178,23 +178,23 @@ class TrainConfig:
         if "\0" in self.output or any("\ud800" <= letter <= "\udfff" for letter in self.output):
             raise UserError(f"output {show(self.output)} is no UTF-8 text; pass another name")
         if self.limit_batches is not None and self.limit_batches < self.accumulation:
-            raise ValueError(
+            raise UserError(
                 f"limit_batches is {self.limit_batches}, less than one update of "
                 f"{self.accumulation} batch(es); pass {self.accumulation} or more"
             )
         if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ValueError(f"clip_norm is {self.clip_norm}; pass a positive number or null")
+            raise UserError(f"clip_norm is {self.clip_norm}; pass a positive number or null")
         if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}; pass one in [0, 1)")
+            raise UserError(f"label_smoothing is {self.label_smoothing}; pass one in [0, 1)")
         if self.checkpoint_minutes <= 0:
-            raise ValueError(f"checkpoint_minutes is {self.checkpoint_minutes}; pass more than 0")
+            raise UserError(f"checkpoint_minutes is {self.checkpoint_minutes}; pass more than 0")
         if self.data.holds_events and self.model.steps != self.data.events.frames:
-            raise ValueError(
+            raise UserError(
                 f"model.steps is {self.model.steps} but data.events.frames is "
                 f"{self.data.events.frames}; pass the same number"
             )
         if self.mix.active and self.batch_size % 2:
-            raise ValueError(
+            raise UserError(
                 f"batch_size is {self.batch_size} but mixing pairs images; pass an even batch_size"
             )
         if self.task != "classification":
@@ -204,7 +204,7 @@ class TrainConfig:
                 ("distillation.teacher", self.distillation.teacher is not None),
             ):
                 if used:
-                    raise ValueError(
+                    raise UserError(
                         f"{name} is for classifiers and task is {self.task}; leave {name} out"
                     )
         if self.task == "masked_image":
@@ -218,7 +218,7 @@ class TrainConfig:
             ("data.format or data.events", self.data.holds_events, "pass photos, not events"),
         ):
             if used:
-                raise ValueError(
+                raise UserError(
                     f"{name} does not go with task=masked_image: {remedy}; leave {name} out"
                 )
 
@@ -266,7 +266,7 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
         parsed = parser.parse_object({"value": mapping})
     except Exception as error:
         message = re.sub(r"(?<![\w.])value\.(?=\w)", "", str(error))
-        raise ValueError(f"{kind.__name__}: {message}") from error
+        raise UserError(f"{kind.__name__}: {message}") from error
     built: T = parser.instantiate(parsed)["value"]
     return built
 

@@ -12,11 +12,11 @@ import torch
 from spikesight.errors import UserError
 from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
 from spikesight.training.config import TrainConfig
-from spikesight.training.evaluation import NO_CLASSIFIER
 from spikesight.training.objective import build_segmentation_loss
-from spikesight.training.preparation import build_model
-from spikesight.training.segmentation_evaluation import NO_SEGMENTER
-from spikesight.training.starting_weights import saved_quantization, start_from
+from spikesight.training.runs.preparation import build_model
+from spikesight.training.runs.starting_weights import saved_quantization, start_from
+from spikesight.training.tasks.classification.evaluation import NO_CLASSIFIER
+from spikesight.training.tasks.segmentation.evaluation import NO_SEGMENTER
 from spikesight.training.teachers import check_teacher
 
 _SOME_CLASSES = 2  # where only the data know how many

@@ -8,8 +8,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from spikesight.training.checkpoint import EpochSums
-from spikesight.training.processes import total
+from spikesight.training.runs.checkpoint import EpochSums
+from spikesight.training.runs.processes import total
 
 
 class Meter:

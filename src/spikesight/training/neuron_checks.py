@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from spikesight.losses import spiking_neurons
 from spikesight.neurons import Neuron
-from spikesight.training.processes import total
+from spikesight.training.runs.processes import total
 
 _SHOWN = 8
 

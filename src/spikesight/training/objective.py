@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.data import EventPreprocessing, Preprocessing
+from spikesight.errors import UserError
 from spikesight.losses import FiringRates, build_classification_loss, firing_rate_penalty
 from spikesight.losses.pixels import PixelLoss
 from spikesight.losses.reconstruction import reconstruction_loss
@@ -20,8 +21,8 @@ from spikesight.models.spike2former import Spike2Former
 from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import Distillation
-from spikesight.training.evaluation import check_logits
-from spikesight.training.segmentation_evaluation import check_segmentation
+from spikesight.training.tasks.classification.evaluation import check_logits
+from spikesight.training.tasks.segmentation.evaluation import check_segmentation
 from spikesight.training.teachers import build_teacher
 
 
@@ -207,7 +208,7 @@ def build_segmentation_loss(config: TrainConfig, model: SpikingModel, classes: i
     build: Callable[..., nn.Module] = SegmentationLoss
     if isinstance(model, SpikeFPN):
         if config.task == "panoptic":
-            raise ValueError(
+            raise UserError(
                 "task is panoptic, but the model gives every pixel a class and cannot tell "
                 "objects apart; pass task=semantic, or a model.name such as spike2former_nano"
             )
@@ -218,10 +219,10 @@ def build_segmentation_loss(config: TrainConfig, model: SpikingModel, classes: i
         loss = build(classes, **config.segmentation.loss)
     except TypeError as error:
         known = "SegmentationLoss" if build is not PixelLoss else "PixelLoss, which has none"
-        raise ValueError(f"segmentation.loss: {error}; see {known}") from error
+        raise UserError(f"segmentation.loss: {error}; see {known}") from error
     heads = isinstance(model, Spike2Former) and len(model.pixel_heads) > 0
     if heads and not loss.auxiliary_pixel_loss:
-        raise ValueError(
+        raise UserError(
             "model.arguments.pixel_heads is true, but segmentation.loss.auxiliary_pixel_loss "
             "is 0, so nothing teaches the heads; pass a weight such as 1.0, or leave "
             "pixel_heads out"

@@ -11,9 +11,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from spikesight.errors import FileError
 from spikesight.files.opening import read_text
-from spikesight.training.checkpoint import EpochSums
-from spikesight.training.figures import Figures
-from spikesight.training.storage import write_text
+from spikesight.training.runs.checkpoint import EpochSums
+from spikesight.training.runs.storage import write_text
+from spikesight.training.tasks.figures import Figures
 
 _BEFORE = ("epoch", "train_loss", "lr")
 _AFTER = ("firing_rate", "silent_neurons", "images_per_second", "seconds")

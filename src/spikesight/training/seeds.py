@@ -10,13 +10,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from spikesight.passes.text_table import text_table
-from spikesight.training.checkpoint import RunState
+from spikesight.errors import UserError
+from spikesight.reports.text_table import text_table
 from spikesight.training.config import TrainConfig
-from spikesight.training.figures import Figures
-from spikesight.training.preparation import build_accelerator
-from spikesight.training.run_lock import locked
-from spikesight.training.storage import recover_folder, write_text
+from spikesight.training.runs.checkpoint import RunState
+from spikesight.training.runs.lock import locked
+from spikesight.training.runs.preparation import build_accelerator
+from spikesight.training.runs.storage import recover_folder, write_text
+from spikesight.training.tasks.figures import Figures
 from spikesight.training.trainer import TrainResult, train
 
 SUMMARY = "seeds.json"
@@ -96,7 +97,7 @@ def train_seeds(config: TrainConfig, seeds: int | Sequence[int]) -> SeedsResult:
     """
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not chosen or len(set(chosen)) != len(chosen) or min(chosen) < 0:
-        raise ValueError(f"seeds is {seeds}; pass a number of seeds, or different ones: [0,1,2]")
+        raise UserError(f"seeds is {seeds}; pass a number of seeds, or different ones: [0,1,2]")
     folder = Path(config.output)
     accelerator = build_accelerator(config.precision, config.device)
     processes, writes = accelerator.num_processes, accelerator.is_main_process

@@ -19,8 +19,8 @@ from spikesight.files.tensors import can_compute
 from spikesight.interop.timm_attention import TimmAttentionRecorder
 from spikesight.losses import DistillationConfig
 from spikesight.pretrained import load
-from spikesight.training.checkpoint import Card
-from spikesight.training.run_folder import resolve_model_folder
+from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.folder import resolve_model_folder
 
 _TIMM = "timm:"
 
@@ -138,14 +138,14 @@ def check_teacher(config: DistillationConfig, holds_events: bool) -> None:
         Card.read(resolve_model_folder(config.teacher))
         return
     if holds_events:
-        raise ValueError(
+        raise UserError(
             f"distillation.teacher {config.teacher} takes photos and the data are events; pass "
             "the folder of a run on such data"
         )
     name = config.teacher.removeprefix(_TIMM)
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:10])
-        raise ValueError(
+        raise UserError(
             f"distillation.teacher is {config.teacher} but timm has no model {name!r}"
             + (f"; near: {near}" if near else "; timm.list_models() lists them")
         )
@@ -170,13 +170,13 @@ def _spiking_teacher(
     if isinstance(own, EventPreprocessing) and isinstance(preprocessing, EventPreprocessing):
         _check_same_frames(str(folder), own, preprocessing)
     if own.channels != preprocessing.channels:
-        raise ValueError(
+        raise UserError(
             f"distillation.teacher {folder} takes {own.channels} channels but the student "
             f"{preprocessing.channels}; pass a teacher trained on such images or data.channels"
         )
     if config.logits != "none":
         if own.classes != preprocessing.classes:
-            raise ValueError(
+            raise UserError(
                 f"distillation.teacher {folder} was trained on other classes than the data's, so "
                 "its logits mean something else; pass another teacher or distillation.logits=none"
             )
@@ -211,7 +211,7 @@ def _timm_teacher(
         try:
             model: Any = timm.create_model(name, pretrained=True)
         except Exception as error:
-            raise ValueError(
+            raise UserError(
                 f"the published weights of {teacher} could not be had: {error}; pass a file as "
                 "distillation.teacher_weights, or try again with a network"
             ) from error
@@ -240,17 +240,17 @@ def _with_weights(name: str, file: Path) -> Any:
         load_checkpoint(model, str(file), weights_only=True)
         for part, tensor in model.state_dict().items():
             if not can_compute(tensor):
-                raise ValueError(f"{part} holds NaN, infinity or a number that is all but infinite")
+                raise UserError(f"{part} holds NaN, infinity or a number that is all but infinite")
         return model
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"distillation.teacher_weights {file} does not fit timm:{name}: {error}"
         ) from error
 
 
 def _check_outputs(teacher: str, own: int, outputs: int) -> None:
     if own != outputs:
-        raise ValueError(
+        raise UserError(
             f"distillation.teacher {teacher} has {own} classes but the student {outputs}, so its "
             "logits cannot be learned; pass a teacher with the same classes (for timm: "
             "distillation.teacher_weights) or distillation.logits=none"

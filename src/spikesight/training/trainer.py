@@ -16,15 +16,12 @@ from torch import nn
 
 from spikesight.errors import UserError
 from spikesight.files.tensors import read_tensors
-from spikesight.training.checkpoint import EpochSums, Position, RunState
 from spikesight.training.config import TrainConfig
-from spikesight.training.data_summary import DataSummary
 from spikesight.training.feasibility import (
     check_batch,
     check_feasible,
     explained_normalisations,
 )
-from spikesight.training.figures import Figures
 from spikesight.training.interruption import StopRequest, TrainingInterrupted
 from spikesight.training.meter import Meter
 from spikesight.training.neuron_checks import (
@@ -33,15 +30,18 @@ from spikesight.training.neuron_checks import (
     silence_warning,
 )
 from spikesight.training.precision import Precision, describe_precision
-from spikesight.training.preparation import build_accelerator, build_model, count_batches
-from spikesight.training.processes import is_main_process, largest, share_buffers, total
 from spikesight.training.progress import build_report, format_duration
-from spikesight.training.run_folder import save_model, saved_recipe
-from spikesight.training.run_lock import locked
 from spikesight.training.run_log import RunLog, epoch_row
+from spikesight.training.runs.checkpoint import EpochSums, Position, RunState
+from spikesight.training.runs.data_summary import DataSummary
+from spikesight.training.runs.folder import save_model, saved_recipe
+from spikesight.training.runs.lock import locked
+from spikesight.training.runs.preparation import build_accelerator, build_model, count_batches
+from spikesight.training.runs.processes import is_main_process, largest, share_buffers, total
+from spikesight.training.runs.storage import recover_folder, write_text
 from spikesight.training.seeding import seed_everything
-from spikesight.training.storage import recover_folder, write_text
-from spikesight.training.tasks import build_task
+from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.table import build_task
 
 _PROBE_IMAGES = 64
 
@@ -163,13 +163,13 @@ class Trainer:
         last = last or self.folder / "last"
         self.resuming = self.config.resume and last.exists()
         if last.exists() and not self.config.resume:
-            raise ValueError(
+            raise UserError(
                 f"output {self.folder} holds a run already; pass resume=true to go on with it or "
                 "another output"
             )
         best = self.folder / "best"
         if not self.resuming and best.exists() and saved_recipe(best) is None:
-            raise ValueError(
+            raise UserError(
                 f"output {self.folder} has a best/ that holds something else than a model; pass "
                 "another output, or move it away"
             )

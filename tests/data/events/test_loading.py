@@ -21,12 +21,12 @@ from spikesight.data import (
     build_evaluation_loader,
     build_loaders,
 )
-from spikesight.data.digits import read_digits
 from spikesight.data.events import event_frames, saccade_events, save_events
 from spikesight.data.events.config import EventConfig
 from spikesight.data.events.conversion import convert_photos
 from spikesight.data.events.loading import RecordedFrames
 from spikesight.data.events.sources import SaccadeRecordings
+from spikesight.data.photos.digits import read_digits
 
 from ..image_files import write_classes
 from .files import encode_aedat2, encode_aedat3, encode_es, encode_n_mnist, random_events, write

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from spikesight.data import DataError
-from spikesight.data.digits import read_digits
 from spikesight.data.events import saccade_events
 from spikesight.data.events.saccades import SACCADE_MICROSECONDS
+from spikesight.data.photos.digits import read_digits
 
 from .files import assert_same
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from spikesight.data import DataConfig, DataError
-from spikesight.data.digits import read_digits
+from spikesight.data.photos.digits import read_digits
 from spikesight.data.segmentation import SceneConfig, read_scenes
 from spikesight.data.segmentation.composition import CutOut, compose
 from spikesight.data.segmentation.cut_out_scenes import CutOutScenes

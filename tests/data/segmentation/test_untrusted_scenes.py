@@ -29,7 +29,7 @@ from spikesight.data.segmentation.preprocessing import sample_crop
 from spikesight.data.segmentation.scene import table_of
 from spikesight.data.segmentation.sources import read_scenes
 from spikesight.data.segmentation.video import read_frames
-from spikesight.training.segmentation_prediction import _find
+from spikesight.training.tasks.segmentation.prediction import _find
 
 from . import layouts
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spikesight.data.augmentation import draw
+from spikesight.data.photos.augmentation import draw
 
 DROPPED_TIME = (0.1, 0.9)
 DROPPED_AREA = (0.05, 0.25)

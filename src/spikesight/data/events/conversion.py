@@ -10,13 +10,13 @@ from torch import Tensor
 
 from spikesight.data.batches import report_skipped
 from spikesight.data.config import DataConfig
-from spikesight.data.decoding import decode
 from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.events.saccades import saccade_events
 from spikesight.data.events.sources import EventSource
 from spikesight.data.events.stored import save_events
 from spikesight.data.part_folders import Part
-from spikesight.data.preprocessing import to_tensor
+from spikesight.data.photos.decoding import decode
+from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.sources import ArraySource, EncodedSource
 from spikesight.data.splits import find_parts
 

@@ -22,6 +22,7 @@ from spikesight.data.events.n_mnist import N_MNIST_SENSOR
 from spikesight.data.events.reading import RECORDING_SUFFIXES
 from spikesight.data.events.sources import EventSource, FileRecordings, Stretch, StretchRecordings
 from spikesight.data.part_folders import Part, part_of_folder
+from spikesight.errors import UserError
 from spikesight.files.names import check_inside
 from spikesight.files.opening import read_text
 from spikesight.files.walking import find_files, subfolders
@@ -178,7 +179,7 @@ def _read_labels(path: Path) -> list[tuple[int, int, int]]:
             label = int(row["class"]) - 1
             start, stop = int(row["startTime_usec"]), int(row["endTime_usec"])
             if not 0 <= label < len(_GESTURES) or not 0 <= start < stop < 1 << 53:
-                raise ValueError(f"line {number} has no possible class, start and end")
+                raise UserError(f"line {number} has no possible class, start and end")
             rows.append((label, start, stop))
     except DataError:
         raise

@@ -10,14 +10,14 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from spikesight.data.decoding import IMAGE_SUFFIXES, decode, read_image_file
 from spikesight.data.errors import CorruptRecordingError, DataError
 from spikesight.data.events.augmentation import EventEvaluationTransform
 from spikesight.data.events.frames import Slicing, event_frames
 from spikesight.data.events.reading import RECORDING_SUFFIXES, read_events
 from spikesight.data.events.recording import SKIPPING, Events
 from spikesight.data.events.saccades import saccade_events
-from spikesight.data.preprocessing import to_tensor
+from spikesight.data.photos.decoding import IMAGE_SUFFIXES, decode, read_image_file
+from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.files.documents import check
 from spikesight.files.ranges import Positive, SensorSide, Side, Steps
 

@@ -17,7 +17,7 @@ from torch.nn.functional import grid_sample
 
 from spikesight.data.errors import DataError
 from spikesight.data.events.recording import Events
-from spikesight.data.preprocessing import fit
+from spikesight.data.photos.preprocessing import fit
 
 SACCADE_MICROSECONDS = 100_000
 _STEPS = 24

@@ -18,6 +18,7 @@ from spikesight.data.events.recording import (
     build_events,
     corrupt,
 )
+from spikesight.errors import UserError
 from spikesight.files.limits import RECORDING_BYTES
 from spikesight.files.names import show
 from spikesight.files.opening import read_at_most
@@ -92,15 +93,15 @@ def _read_array(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(version)
         if read_head is None:
-            raise ValueError(f"{member} is of version {version}")
+            raise UserError(f"{member} is of version {version}")
         shape, fortran, kind = read_head(stream)
         if kind.kind not in "biuf":
-            raise ValueError(f"{member} holds {kind} and no numbers")
+            raise UserError(f"{member} holds {kind} and no numbers")
         size = math.prod(shape) * kind.itemsize
         if min(shape, default=0) < 0 or size > entry.file_size:
-            raise ValueError(f"{member} states {shape} numbers, more than it holds")
+            raise UserError(f"{member} states {shape} numbers, more than it holds")
         numbers = read_at_most(stream, size + 1)
     if len(numbers) != size:
-        raise ValueError(f"{member} states {shape} numbers, and holds another number of them")
+        raise UserError(f"{member} states {shape} numbers, and holds another number of them")
     flat = np.frombuffer(bytearray(numbers), kind)
     return flat.reshape(shape, order="F" if fortran else "C")

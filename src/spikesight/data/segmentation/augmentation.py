@@ -11,8 +11,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from spikesight.data.preprocessing import cut_thin
-from spikesight.data.randaugment import seeded
+from spikesight.data.photos.preprocessing import cut_thin
+from spikesight.data.photos.randaugment import seeded
 from spikesight.data.sampling import derive_seed
 from spikesight.data.segmentation.scene import VOID, Scene, Truth
 from spikesight.label_maps import resize_labels

@@ -9,7 +9,7 @@ from typing import Literal
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import DataError
-from spikesight.data.normalisation import check_normalisation
+from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.limits import IMAGE_PIXELS
 from spikesight.files.ranges import Count, Processes, ShortSide
 from spikesight.options import check_options

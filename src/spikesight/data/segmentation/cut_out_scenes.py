@@ -14,9 +14,9 @@ from torchvision.transforms.v2.functional import center_crop, resize
 
 from spikesight.data.batches import report_skipped
 from spikesight.data.config import OnCorrupt
-from spikesight.data.decoding import read_head, read_image_file
 from spikesight.data.errors import CorruptImageError, DataError
-from spikesight.data.preprocessing import cut_thin
+from spikesight.data.photos.decoding import read_head, read_image_file
+from spikesight.data.photos.preprocessing import cut_thin
 from spikesight.data.sampling import derive_generator, derive_seed
 from spikesight.data.segmentation.composition import CutOut, compose
 from spikesight.data.segmentation.config import LEAST_OBJECT

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikesight.data.painted_digits import dark_ground, digit_alpha, light_ink, usable_digits
+from spikesight.data.photos.painted_digits import dark_ground, digit_alpha, light_ink, usable_digits
 from spikesight.data.sampling import derive_seed
 from spikesight.data.segmentation.composition import CutOut, compose
 from spikesight.data.segmentation.config import LEAST_OBJECT

@@ -14,9 +14,15 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from spikesight.data.decoding import IMAGE_SUFFIXES, decode, is_lossy, open_image, read_image_file
 from spikesight.data.errors import CorruptImageError, DataError
-from spikesight.data.preprocessing import to_tensor
+from spikesight.data.photos.decoding import (
+    IMAGE_SUFFIXES,
+    decode,
+    is_lossy,
+    open_image,
+    read_image_file,
+)
+from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.segmentation.scene import VOID, ClassTable, Scene, semantic_truth
 from spikesight.files.names import show
 from spikesight.files.walking import find_files

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from spikesight.data.augmentation import EvaluationTransform
 from spikesight.data.errors import DataError
-from spikesight.data.normalisation import check_normalisation
-from spikesight.data.preprocessing import cut_thin
+from spikesight.data.photos.augmentation import EvaluationTransform
+from spikesight.data.photos.normalisation import check_normalisation
+from spikesight.data.photos.preprocessing import cut_thin
 from spikesight.data.segmentation.scene import ClassTable
 from spikesight.files.documents import check
 from spikesight.files.ranges import Pixels, Positive, Side

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.models.base import Presentation, Recipe, SpikingModel
 from spikesight.models.features import StagedModel, StageFeatures
 from spikesight.models.masked_image.decoder import PatchDecoder
@@ -57,7 +58,7 @@ def _check_visible(visible: Tensor) -> None:
     shown = visible.flatten(1).sum(1)
     fewest, most = int(shown.min()), int(shown.max())
     if fewest != most or not 0 < most < visible[0].numel():
-        raise ValueError(
+        raise UserError(
             f"visible shows {fewest} to {most} of {visible[0].numel()} patches; pass equally many "
             "of each image, neither none nor all"
         )
@@ -84,7 +85,7 @@ class MaskedAutoencoder(SpikingModel):
         name = model.recipe["name"]
         trunk = getattr(model, "trunk", None)
         if not isinstance(trunk, nn.Sequential) or isinstance(trunk, StageFeatures):
-            raise ValueError(
+            raise UserError(
                 f"{name} is no classifier with a trunk, so it cannot be pre-trained on masked "
                 "images; pass model.name of its trunk, such as metaspikformer_nano"
             )
@@ -94,7 +95,7 @@ class MaskedAutoencoder(SpikingModel):
         self.resolved = model.resolved
         self.patch = sizes.patch or model.stride
         if self.patch % model.stride:
-            raise ValueError(
+            raise UserError(
                 f"masked_image.patch is {self.patch}; pass a multiple of the stride of {name}, "
                 f"{model.stride}"
             )
@@ -129,13 +130,13 @@ class MaskedAutoencoder(SpikingModel):
         """
         self.presentation.check(tuple(images.shape))
         if images.ndim != 4:
-            raise ValueError("masked-image pre-training takes photos [B, C, H, W], not sequences")
+            raise UserError("masked-image pre-training takes photos [B, C, H, W], not sequences")
         rows, columns = self.grid(images)
         if visible is None:
             hidden = self.sizes.hidden(rows * columns)
             visible = draw_visible(len(images), (rows, columns), hidden, device=images.device)
         elif visible.shape != (len(images), rows, columns):
-            raise ValueError(
+            raise UserError(
                 f"visible has shape {tuple(visible.shape)}; pass one of "
                 f"{(len(images), rows, columns)}"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spikesight.errors import UserError
 from spikesight.files.ranges import Layers, Side, Width
 from spikesight.options import check_options
 
@@ -29,9 +30,9 @@ class MaskedImageSizes:
     def __post_init__(self) -> None:
         check_options(self, "masked_image.")
         if not 0.0 < self.ratio < 1.0:
-            raise ValueError(f"masked_image.ratio is {self.ratio}; pass one in (0, 1)")
+            raise UserError(f"masked_image.ratio is {self.ratio}; pass one in (0, 1)")
         if self.width % 4 or self.width % self.heads:
-            raise ValueError(
+            raise UserError(
                 f"masked_image.width is {self.width}; pass one divisible by 4 and by "
                 f"masked_image.heads={self.heads}"
             )
@@ -47,7 +48,7 @@ class MaskedImageSizes:
         """
         count = round(self.ratio * patches)
         if not 0 < count < patches:
-            raise ValueError(
+            raise UserError(
                 f"masked_image.ratio={self.ratio} hides {count} of {patches} patch(es); pass "
                 "larger images, smaller patches (a trunk of smaller stride) or another ratio"
             )

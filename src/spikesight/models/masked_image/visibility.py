@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.attention import AttentionProduct, SoftmaxProduct
+from spikesight.errors import UserError
 from spikesight.models.base import DropPath
 from spikesight.neurons import Neuron
 from spikesight.synapses import BorderNorm, LayerScale
@@ -143,7 +144,7 @@ def _hooks(
     if isinstance(module, AttentionProduct | SoftmaxProduct):
         return _attend_visible(module, positions)
     if not isinstance(module, _KNOWN) and not any(True for _ in module.children()):
-        raise ValueError(
+        raise UserError(
             f"masked-image pre-training knows no visible part of {name or 'the trunk'}, a "
             f"{type(module).__name__}; pass a trunk of convolutions, normalisations, neurons and "
             "attention products, not quantised"

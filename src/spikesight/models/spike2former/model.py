@@ -15,6 +15,7 @@ from spikesight.attention import (
     SinePosition,
     SpikeDrivenDeformableAttention,
 )
+from spikesight.errors import UserError
 from spikesight.models.base import Readout, SpikingModel
 from spikesight.models.neuron_choice import (
     NeuronBuilder,
@@ -232,7 +233,7 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
     free = MULTIPLICATION_FREE if options.pop("multiplication_free", False) else {}
     ablation = options.pop("ablation", "baseline")
     if ablation not in ABLATIONS:
-        raise ValueError(f"no ablation {ablation!r}; pass one of {', '.join(ABLATIONS)}")
+        raise UserError(f"no ablation {ablation!r}; pass one of {', '.join(ABLATIONS)}")
     changed = take_segmenter_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     if official:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice
 from spikesight.models.spike2former.sizes import Normalisation
 
@@ -86,7 +87,7 @@ def choose_neurons(
         return HeadNeurons(choice, choice, choice)
     name = _NEURON[normalisation]
     if neuron not in (None, name):
-        raise ValueError(
+        raise UserError(
             f"normalisation={normalisation!r} and neuron={neuron!r} contradict each other; "
             "leave one of them out"
         )

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from spikesight.attention.sdca import Projection
 from spikesight.attention.sdda import Spiked
+from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Kernel, Layers, Width
 from spikesight.options import AS_ARGUMENT, check_options
 
@@ -135,9 +136,9 @@ class Sizes:
         check_options(self, says=AS_ARGUMENT)
         for name in ("heads", "groups"):
             if self.width % getattr(self, name):
-                raise ValueError(f"{name}={getattr(self, name)} must divide width={self.width}")
+                raise UserError(f"{name}={getattr(self, name)} must divide width={self.width}")
         if self.width % 4:
-            raise ValueError(f"width={self.width} must be a multiple of 4 for the positions")
+            raise UserError(f"width={self.width} must be a multiple of 4 for the positions")
 
 
 OFFICIAL: dict[str, Any] = {

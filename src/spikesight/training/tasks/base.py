@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from spikesight.data import BatchLoader
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
-from spikesight.training.figures import Figures
 from spikesight.training.objective import Objective
-from spikesight.training.run_folder import CardLike
+from spikesight.training.runs.folder import CardLike
+from spikesight.training.tasks.figures import Figures
 
 
 @dataclass(frozen=True)

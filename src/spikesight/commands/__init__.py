@@ -1,0 +1,1 @@
+"""The command line: the parser, the table of commands, one file for each group of them."""

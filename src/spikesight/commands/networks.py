@@ -1,0 +1,237 @@
+"""The command line's view of deployed networks: call, then print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from spikesight.data.config import Split
+from spikesight.errors import UserError
+from spikesight.files.names import show
+from spikesight.files.writing import place_for_file
+from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.reports.text_table import text_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spikesight.deployment.network import Deployed
+    from spikesight.training.runs.checkpoint import Card
+
+
+def deploy_command(
+    folder: Path,
+    output: Path,
+    data: dict[str, Any] | None = None,
+    split: Split = "validation",
+    images: int = 256,
+    weight_bits: int = 8,
+    max_size: tuple[int, int] | None = None,
+    accuracy: bool = True,
+    photos: Path | None = None,
+) -> None:
+    """Makes the integer network of a trained model, proves it and writes it as a .spk file.
+
+    Where the training data are not here, photos calibrate it as well; without any, the range of
+    pixels does, at a slightly lower accuracy.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/.
+        output: The .spk file to write; its folder is made if it does not exist.
+        data: Fields of the data configuration that differ from training: --data.path=… and so on.
+        split: Images to calibrate and measure on; labels are not used in calibration.
+        images: Number of images to calibrate on.
+        weight_bits: Bits of a weight, 2 to 8.
+        max_size: Largest height and width of an input; those of the training images if omitted.
+        accuracy: Whether to measure both networks on the whole split, if it is here; classifiers
+            only.
+        photos: A photo or recording, or a folder of them, to calibrate on instead; without labels.
+    """
+    from dataclasses import replace
+
+    from spikesight.deployment.deploying import deploy
+    from spikesight.pretrained import load
+    from spikesight.training.runs.checkpoint import Card
+    from spikesight.training.runs.folder import resolve_model_folder
+    from spikesight.training.runs.scene_card import read_any_card
+    from spikesight.training.tasks.calibration_inputs import calibration_inputs
+    from spikesight.training.tasks.validation import data_is_here
+
+    place_for_file(output, "output", (".spk",))
+    folder = resolve_model_folder(folder)
+    model = load(folder)
+    x, real = calibration_inputs(folder, data, images, split, photos)
+    card = read_any_card(folder)
+    net = deploy(model, x, max_size, x.split(64) if real else None, weight_bits)
+    net.card = replace(card, data=None, metrics=None).text()
+    result = net.verify(x[:16], against=("spikes", "training"))
+    print(result.table())
+    if not result.equal:
+        raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
+    if not real:
+        print(
+            "the training data are not here, so the range of pixels calibrates the network; "
+            "--photos=FOLDER with any photos like them does it better"
+        )
+    elif accuracy and isinstance(card, Card) and (data or data_is_here(card)):
+        print(_accuracies(card, data, split, {"trained": model.eval(), "deployed": net}))
+    net.save(output)
+    print(f"{output.stat().st_size:,} bytes in {show(output)}")
+
+
+def verify_deployed(net: Deployed, x: Tensor, against: str) -> None:
+    """Prints how the forms of a deployed network compare, and fails where they differ.
+
+    Args:
+        net: The network.
+        x: Normalised inputs.
+        against: Forms, separated by commas.
+    """
+    result = net.verify(x, against=[form.strip() for form in against.split(",") if form.strip()])
+    print(result.table())
+    if not result.equal:
+        raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
+
+
+def audit_command(
+    model: Path,
+    run: Path | None = None,
+    data: dict[str, Any] | None = None,
+    split: Split = "validation",
+    images: int = 64,
+    photos: Path | None = None,
+) -> None:
+    """Classes every operation of a deployed network and says whether it is spike-driven.
+
+    Args:
+        model: A .spk file, or the folder of a run, which is deployed for the audit.
+        run: Folder of the run whose images are used; the model's own if omitted.
+        data: Fields of the data configuration that differ from training: --data.path=… and so on.
+        split: Which images to average over.
+        images: Number of images.
+        photos: A photo or recording, or a folder of them, to take instead; without labels.
+    """
+    from spikesight.costs.audit import audit
+
+    net, x = network_and_images(model, run, data, split, images, photos)
+    print(audit(net, x.split(64)).table())
+
+
+def export_command(
+    model: Path, output: Path, size: tuple[int, int] | None = None, frames: bool = False
+) -> None:
+    """Writes a deployed network for another runtime and proves it equal there.
+
+    Args:
+        model: A .spk file.
+        output: A file ending in .onnx, .xml (OpenVINO) or .nir.
+        size: Height and width of the inputs; the network's largest size if omitted.
+        frames: Whether the file takes frames, such as those of events, instead of still images.
+    """
+    from spikesight.deployment.export.exporting import EXPORT_ENDINGS
+
+    place_for_file(output, "output", EXPORT_ENDINGS)
+    path = _read_network(model).export(output, size, frames=frames)
+    print(f"{path.stat().st_size:,} bytes in {show(path)}")
+
+
+def bench_command(
+    model: Path, batch: int = 1, rounds: int = 15, threads: int | None = None
+) -> None:
+    """Times a deployed network in every form that is installed, alternating, on random images.
+
+    Each form's logits are compared with the integers' first; a form that differs is not timed.
+
+    Args:
+        model: A .spk file.
+        batch: Images per call.
+        rounds: Calls of each form.
+        threads: Threads to use; all cores if omitted.
+    """
+    import torch
+
+    from spikesight.deployment.export.exact_forms import exact_forms
+    from spikesight.processor import processor_name
+    from spikesight.timing import time_alternating
+
+    if batch < 1 or rounds < 1:
+        raise UserError(f"batch is {batch} and rounds is {rounds}; pass 1 or more")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    net = _read_network(model)
+    x = torch.randn(batch, net.graph.input.channels, *net.graph.max_size)
+    forms = {name: partial(form, x) for name, form in exact_forms(net, x, threads).items()}
+    times = time_alternating(forms, rounds)
+    slowest = max(times.values())
+    rows = [(name, f"{ms:.2f}", f"{slowest / ms:.1f}") for name, ms in times.items()]
+    print(text_table(("form", "ms", "times faster than the slowest"), rows))
+    print(
+        f"batch {batch}, medians of {rounds} alternating rounds, {torch.get_num_threads()} threads "
+        f"of {processor_name()}; every form equals the integers in all logits"
+    )
+
+
+def _read_network(model: Path) -> Deployed:
+    from spikesight.deployment.network import Deployed
+
+    if model.is_dir():
+        raise UserError(
+            f"{show(model)} is a folder; deploy the model first: spikesight deploy {show(model)} "
+            "net.spk"
+        )
+    return Deployed.load(model)
+
+
+def network_and_images(
+    model: Path,
+    run: Path | None,
+    data: dict[str, Any] | None,
+    split: Split,
+    images: int,
+    photos: Path | None = None,
+) -> tuple[Deployed, Tensor]:
+    """A deployed network and normalised images for it.
+
+    Args:
+        model: A .spk file, or the folder of a run.
+        run: Folder of the run whose images are used; `model` if omitted.
+        data: Fields of the data configuration that differ from training.
+        split: Which images.
+        images: Number of images.
+        photos: A photo or recording, or a folder of them, to take instead.
+    """
+    from spikesight.deployment.deploying import deploy
+    from spikesight.deployment.network import Deployed
+    from spikesight.pretrained import load
+    from spikesight.training.runs.any_form import resolve_model
+    from spikesight.training.tasks.validation import sample_images
+
+    place = resolve_model(model)
+    net = Deployed.load(place) if place.is_file() else None
+    x = sample_images(run or place, data, images, split, photos)
+    return net or deploy(load(place), x), x
+
+
+def _accuracies(
+    card: Card,
+    data: dict[str, Any] | None,
+    split: Split,
+    networks: dict[str, Callable[[Tensor], Tensor]],
+) -> str:
+    import torch
+
+    from spikesight.data import build_evaluation_loader
+    from spikesight.training.tasks.validation import data_of
+
+    loader = build_evaluation_loader(data_of(card, data), 128, card.preprocessing, split)
+    right, total = dict.fromkeys(networks, 0), 0
+    with torch.inference_mode():
+        for images, labels in loader:
+            x = card.preprocessing.batch_transform(images)
+            total += len(labels)
+            for name, network in networks.items():
+                right[name] += int((network(x).argmax(1) == labels).sum())
+    parts = [f"{name} {100 * count / total:.2f} %" for name, count in right.items()]
+    return f"top-1 on {total:,} {split} images: {', '.join(parts)}"

@@ -1,0 +1,130 @@
+"""The words behind `spikesight train`: files or photos in front, and one name for a path."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spikesight.errors import UserError
+from spikesight.files.documents import named
+from spikesight.files.names import show
+from spikesight.training.config import check_path_is_read, merge, read_yaml
+from spikesight.training.written_values import as_written
+
+_SECTIONS = {"data", "scenes"}
+_CONFIG = "--config"
+_HELP = {"-h", "--help"}
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+Options = list[tuple[str, str | None]]
+
+
+def prepare_words(words: list[str], kind: type) -> list[str]:
+    """Reads the YAML files in front and lets --data.… and --scenes.… mean what the task reads.
+
+    A folder or tar file of photos in front is looked at, and a recipe chosen for it.
+
+    Args:
+        words: The command line; files first, whose fields later words override.
+        kind: The dataclass of the options.
+
+    Returns:
+        Options alone; each file became one with the file's fields.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file or the photos cannot be used.
+    """
+    front, options = _split(words)
+    photos = [file for file in front if os.path.isdir(file) or file.lower().endswith(_ARCHIVES)]
+    if photos and len(front) > 1:
+        raise UserError(f"{' and '.join(front)}: pass one folder of photos, or YAML files")
+    if any(name in _HELP for name, _ in options):
+        return ["--help"]
+    if photos:
+        options = [*_choose(photos[0], options), *options]
+    else:
+        options = [*((_CONFIG, file) for file in front), *options]
+    read: dict[str, Any] = {}
+    ready: list[str] = []
+    for name, value in options:
+        if name == _CONFIG and value is not None:
+            if not value.startswith("{"):
+                with named(value):
+                    value = json.dumps(as_written(kind, read_yaml(value)), default=str)
+            try:
+                read = merge(read, json.loads(value))
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{name}: is no JSON ({error}); pass a YAML file") from error
+        elif name == "--task" and value is not None:
+            read["task"] = value
+        elif value is not None and value.startswith("["):
+            _check_list(kind, name, value)
+        ready.append(name if value is None else f"{name}={value}")
+    used = "scenes" if read.get("task") in ("semantic", "panoptic") else "data"
+    (unused,) = _SECTIONS - {used}
+    ready = [_renamed(word, f"--{unused}.", f"--{used}.") for word in ready]
+    given = dict(word.removeprefix(f"--{used}.").split("=", 1) for word in ready if "=" in word)
+    if "path" in given:
+        fields = read.get(used) or {}
+        check_path_is_read(used, {"path": given["path"], **fields, **given})
+    return ready
+
+
+def _check_list(kind: type, name: str, value: str) -> None:
+    """Refuses a list whose words YAML, which options are written in, does not take as text."""
+    try:
+        written: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return  # the parser names it
+    except RecursionError as error:
+        raise UserError(f"{name}: is nested deeper than options are; pass a list") from error
+    for part in reversed(name.removeprefix("--").replace("-", "_").split(".")):
+        written = {part: written}
+    as_written(kind, written)
+
+
+def _choose(photos: str, options: Options) -> Options:
+    """Options of the recipe for photos; those of a run that goes on if it is resumed."""
+    from spikesight.training.tasks.classification.recipes import choose_for_classes, holds_masks
+    from spikesight.training.tasks.segmentation.recipes import choose_for_masks
+
+    asked = {name.removeprefix("--").replace("-", "_"): value or "true" for name, value in options}
+    segments = asked.get("task", "") in ("semantic", "panoptic") or (
+        "task" not in asked and holds_masks(photos)
+    )
+    if asked.get("resume", "false").lower() not in ("false", "no"):
+        name = Path(photos).resolve().name.partition(".")[0] or "photos"
+        before = Path(asked.get("output", str(Path("runs", name))), "config.yaml")
+        if before.is_file():
+            return [(_CONFIG, str(before)), ("--data.path", photos)]
+    recipe = (choose_for_masks if segments else choose_for_classes)(photos, asked)
+    if os.environ.get("RANK", "0") == "0":
+        for line in recipe.lines:
+            print(line, flush=True)
+    return [(_CONFIG, json.dumps(recipe.fields)), (recipe.path, photos)]
+
+
+def _renamed(word: str, before: str, after: str) -> str:
+    return after + word.removeprefix(before) if word.startswith(before) else word
+
+
+def _split(words: list[str]) -> tuple[list[str], Options]:
+    """Files in front, and names and values of the options."""
+    count = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+    front, left = words[:count], words[count:]
+    for file in front:
+        if not os.path.exists(file):
+            raise FileNotFoundError(
+                f"there is no configuration file {show(file)} and no folder of photos"
+            )
+    options: Options = []
+    while left:
+        name, equals, value = left.pop(0).partition("=")
+        if not equals and left and not left[0].startswith("--"):
+            equals, value = "=", left.pop(0)
+        options.append((name, value if equals else None))
+    return front, options

@@ -1,0 +1,65 @@
+"""Attention's energy beside that of softmax attention, as the papers compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from spikesight.costs.prices import (
+    ACCUMULATE_PJ,
+    MULTIPLY_ACCUMULATE_PJ,
+    MULTIPLY_PJ,
+)
+
+
+@dataclass(frozen=True)
+class AttentionEnergy:
+    """The products of one attention layer, per sample (QSD-Transformer table 7).
+
+    The table's formulas did not survive in the text that we have; these are a reconstruction from
+    its rows (function, scale, softmax). Its linear projections are synapses of the energy report.
+
+    Attributes:
+        queries: Pixels N that attend.
+        keys: Pixels that they attend to; as many as the queries in self-attention.
+        channels: Channels C of all heads together.
+        heads: Number of heads h.
+        accumulates: Additions over all T x D steps: each spike of K and of Q adds C / h integers.
+    """
+
+    queries: int
+    keys: int
+    channels: int
+    heads: int
+    accumulates: float
+
+    @property
+    def picojoules(self) -> float:
+        """Energy of the spike-driven products, E_AC T (R_Q + R_K) N C^2 / h, R being mean counts.
+
+        The factor of the product lies in thresholds and costs nothing.
+        """
+        return ACCUMULATE_PJ * self.accumulates
+
+    @property
+    def softmax_picojoules(self) -> float:
+        """Energy of softmax attention of the same size: E_MAC 2 N^2 C, scale, softmax."""
+        pairs = self.queries * self.keys
+        scores = self.heads * pairs
+        products = MULTIPLY_ACCUMULATE_PJ * 2 * pairs * self.channels
+        return products + MULTIPLY_PJ * scores + MULTIPLY_ACCUMULATE_PJ * 2 * scores
+
+
+def attention_energy(
+    query: torch.Size, key: torch.Size, heads: int, accumulates: float
+) -> AttentionEnergy:
+    """The energy of a layer by the shapes [N, C, H, W] of its queries and keys.
+
+    Args:
+        query: Shape of the queries.
+        key: Shape of the keys.
+        heads: Number of heads.
+        accumulates: Additions per sample over all T x D steps.
+    """
+    return AttentionEnergy(query[2:].numel(), key[2:].numel(), query[1], heads, accumulates)

@@ -1,0 +1,142 @@
+"""Energy of a deployed network, and of any network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.costs.attention import attention_energy
+from spikesight.costs.audit import AuditMeter, LayerAudit, observe_batches
+from spikesight.costs.models import EnergyReport, LayerEnergy, energy as model_energy
+from spikesight.deployment.network import Deployed
+from spikesight.graph.integer_vocabulary import (
+    IntegerAttention,
+    IntegerGraph,
+    IntegerMaskProduct,
+    IntegerNode,
+    IntegerResize,
+    IntegerSample,
+    IntegerSynapse,
+)
+
+
+def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
+    """Counts synaptic operations on real inputs.
+
+    Of a deployed network the counts are those of its integers; its ANN twin is the same network,
+    dense, since the unfolded factors that training had are gone.
+
+    Args:
+        network: A spiking model, an ANN twin (every operation then multiplies) or a deployed
+            network.
+        data: Normalised inputs [B, C, H, W] (frames [B, T, C, H, W]), or batches of them or of
+            (inputs, labels), such as a loader.
+
+    Returns:
+        Energy per sample.
+
+    Raises:
+        ValueError: If there is no input or the model cannot be traced.
+    """
+    if isinstance(network, Deployed):
+        return _deployed_energy(network, data)
+    return model_energy(network, data)
+
+
+@torch.no_grad()
+def _deployed_energy(net: Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
+    auditing = AuditMeter(net.graph)
+    meter = _Meter(net.graph, auditing.levels)
+    audited = auditing.report(observe_batches(net, data, auditing.observe, meter.observe))
+    layers = [
+        meter.layer(layer, audited.samples)
+        for layer in audited.layers
+        if layer.operations.accumulates or layer.operations.multiplies or layer.name in meter.macs
+    ]
+    return EnergyReport(tuple(layers), audited.samples, meter.firing_rates())
+
+
+class _Meter:
+    """What the audit does not say: mean counts, and operations if the network were dense."""
+
+    def __init__(self, graph: IntegerGraph, levels: dict[str, int]) -> None:
+        self.graph = graph
+        self._levels = levels
+        self.macs: dict[str, float] = {}
+        self._spikes: dict[str, float] = {}
+        self._elements: dict[str, int] = {}
+        self._shapes: dict[str, torch.Size] = {}
+
+    def observe(self, node: IntegerNode, output: Tensor) -> None:
+        """Takes part in the execution."""
+        name = node.name
+        if name in self._levels:
+            total = float(output.sum(dtype=torch.float64))
+            self._spikes[name] = self._spikes.get(name, 0.0) + total
+            self._elements[name] = self._elements.get(name, 0) + output.numel()
+            self._shapes[name] = output.shape
+        if isinstance(node, IntegerSynapse):
+            macs = float(output.numel() * node.weight[0].numel())
+            self.macs[name] = self.macs.get(name, 0.0) + macs
+        elif isinstance(node, IntegerAttention):
+            query, key = (self._shapes[source] for source in node.inputs[:2])
+            macs = float((query.numel() + key.numel()) * (query[1] // node.heads))
+            self.macs[name] = self.macs.get(name, 0.0) + macs
+        elif (macs_per_value := self._macs_per_value(node)) is not None:
+            self.macs[name] = self.macs.get(name, 0.0) + output.numel() * macs_per_value
+
+    def _macs_per_value(self, node: IntegerNode) -> float | None:
+        """What one number of a map costs a dense network, beside synapses and attention.
+
+        Four per interpolated number, one per weighted sample, one per channel of a mask's pixel.
+        """
+        match node:
+            case IntegerResize():
+                return 4.0
+            case IntegerSample(side=side):
+                return 5.0 * side**2
+            case IntegerMaskProduct(inputs=(embedding, _)):
+                return float(self._shapes[embedding][1])
+        return None
+
+    def firing_rates(self) -> dict[str, float]:
+        """Mean spike of every neuron in [0, 1]."""
+        return {
+            neuron.name: self._spikes[neuron.name] / self._elements[neuron.name] / neuron.levels
+            for neuron in self.graph.neurons
+        }
+
+    def layer(self, audited: LayerAudit, samples: int) -> LayerEnergy:
+        """One layer of the report."""
+        name, operations = audited.name, audited.operations
+        node = self.graph.by_name[name]
+        source = node.inputs[0]
+        mean, rate = None, None
+        if source in self._levels:
+            mean = self._spikes[source] / self._elements[source]
+            rate = mean / self._levels[source]
+        per_sample = self.macs.get(name, 0.0) / samples
+        dense = per_sample / self.graph.input.steps
+        synapse = isinstance(node, IntegerSynapse)
+        attention = None
+        if isinstance(node, IntegerAttention):
+            query, key = (self._shapes[key] for key in node.inputs[:2])
+            attention = attention_energy(query, key, node.heads, operations.accumulates)
+        # Interpolation adds in place of multiplications; biases and shortcuts are left out.
+        interpolates = isinstance(node, IntegerResize | IntegerSample)
+        accumulates = operations.accumulates + operations.additions * interpolates
+        return LayerEnergy(
+            name=name,
+            kind="attention product" if attention is not None else audited.kind,
+            macs=dense,
+            firing_rate=rate,
+            mean_count=mean,
+            accumulates=accumulates,
+            multiplies=operations.multiplies,
+            paper_accumulates=accumulates if mean is None or not synapse else mean * per_sample,
+            twin_macs=dense,
+            weight_bits=node.bits if isinstance(node, IntegerSynapse) else None,
+            attention=attention,
+        )

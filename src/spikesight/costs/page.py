@@ -1,0 +1,168 @@
+"""What a network costs, layer by layer, as a page and as parts of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from spikesight.costs.models import LOW_BIT_NOTE, EnergyReport
+from spikesight.costs.prices import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
+from spikesight.reports.charts import bar_chart, legend
+from spikesight.reports.page import Card, bullets, cards, folded, page, percent, section, table
+
+_UNITS = ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
+_FINER = 10.0  # so that small layers beside large ones are not 0.0
+
+
+def energy_page(report: EnergyReport) -> str:
+    """A self-contained page about the energy and the firing of one network.
+
+    Args:
+        report: As `spikesight.energy` returns it.
+
+    Returns:
+        The HTML document.
+    """
+    times, less = ratio_text(report).split()
+    headline = [
+        Card(energy_text(report.picojoules), "per sample", f"mean of {report.samples:,}", "spike"),
+        Card(energy_text(report.twin_picojoules), "ANN twin", "the same layers, dense", "twin"),
+        Card(times, f"{less} than the ANN twin"),
+    ]
+    parts = [section("Energy per layer", energy_chart(report), energy_details(report))]
+    if report.firing_rates:
+        rate = mean_firing_rate(report)
+        headline.append(Card(percent(rate), "mean firing rate", "of all spikes that could be"))
+        parts.append(section("Firing rate per layer", firing_chart(report)))
+    parts.append(section("What these figures mean", bullets(energy_notes(report))))
+    lead = "Synaptic operations, counted spike by spike and turned into energy."
+    return page("Energy report", lead, cards(headline), *parts)
+
+
+def energy_text(picojoules: float) -> str:
+    """An energy in the unit in which it reads best."""
+    factor, unit = _unit(picojoules)
+    return f"{picojoules / factor:,.1f} {unit}"
+
+
+def ratio_text(report: EnergyReport) -> str:
+    """How many times less (or more) energy than the ANN twin's."""
+    if report.picojoules <= report.twin_picojoules:
+        return f"{report.twin_picojoules / report.picojoules:.1f}x less"
+    return f"{report.picojoules / report.twin_picojoules:.1f}x more"
+
+
+def mean_firing_rate(report: EnergyReport) -> float:
+    """Mean of the neuron layers' firing rates; 0 for an ANN."""
+    rates = report.firing_rates.values()
+    return sum(rates) / len(rates) if rates else 0.0
+
+
+def energy_chart(report: EnergyReport) -> str:
+    """Energy of every layer beside that of the twin's."""
+    spiking = [layer.picojoules for layer in report.layers]
+    twin = [layer.twin_picojoules for layer in report.layers]
+    return legend([("spike", "this network"), ("twin", "its ANN twin")]) + bar_chart(
+        [layer.name for layer in report.layers],
+        [("spike", spiking), ("twin", twin)],
+        _in_common_unit(max([*spiking, *twin])),
+    )
+
+
+def firing_chart(report: EnergyReport) -> str:
+    """Firing rate of every neuron layer."""
+    return bar_chart(
+        list(report.firing_rates), [("spike", list(report.firing_rates.values()))], percent
+    )
+
+
+def energy_details(report: EnergyReport) -> str:
+    """All figures as a table that opens when it is clicked."""
+    layers = report.layers
+    show = _in_common_unit(max(layer.twin_picojoules for layer in layers))
+    rows = [
+        (
+            layer.name,
+            layer.kind,
+            f"{layer.macs:,.0f}",
+            "" if layer.firing_rate is None else percent(layer.firing_rate),
+            f"{layer.accumulates:,.0f}",
+            f"{layer.multiplies:,.0f}",
+            show(layer.picojoules),
+            show(layer.twin_picojoules),
+        )
+        for layer in layers
+    ]
+    header = (
+        "layer",
+        "kind",
+        "operations if dense",
+        "input firing rate",
+        "additions by spikes",
+        "multiplications",
+        "energy",
+        "ANN twin",
+    )
+    total = (
+        "total",
+        "",
+        f"{sum(layer.macs for layer in layers):,.0f}",
+        "",
+        f"{sum(layer.accumulates for layer in layers):,.0f}",
+        f"{sum(layer.multiplies for layer in layers):,.0f}",
+        show(report.picojoules),
+        show(report.twin_picojoules),
+    )
+    return folded("The figures of every layer", table(header, rows, total))
+
+
+def energy_notes(report: EnergyReport) -> list[str]:
+    """What is counted and what is not, in sentences."""
+    notes = [
+        f"Counted: {MULTIPLY_ACCUMULATE_PJ} pJ for every multiplication with a weight and "
+        f"{ACCUMULATE_PJ} pJ for every addition that a spike causes (synaptic operation), the "
+        "attention products included. These prices are those of 32-bit floating point on a 45 nm "
+        "chip (Horowitz 2014).",
+        "Not counted: memory, the update of membrane potentials, and the additions of shortcuts. "
+        "On a real chip memory often costs the most. So this is an estimate from counts, not a "
+        "measurement.",
+        "The twin is counted dense: zeros that its ReLUs make earn it nothing. With 8-bit numbers "
+        "both networks would cost less.",
+    ]
+    if any(layer.twin_macs < layer.macs for layer in report.layers):
+        notes.append(
+            "Where spikes need several factors folded into one kernel (RepConv), the twin keeps "
+            "the factors, which is cheaper for it."
+        )
+    few = report.low_bit_picojoules
+    if few is not None:
+        notes.append(f"With {LOW_BIT_NOTE}: {energy_text(few)}.")
+    multiplying = [layer.name for layer in report.layers if layer.multiplies > 0]
+    if report.firing_rates and multiplying:
+        share = (
+            sum(MULTIPLY_ACCUMULATE_PJ * layer.multiplies for layer in report.layers)
+            / report.picojoules
+        )
+        notes.append(
+            f"Not spike-driven: {', '.join(multiplying)}. There real values are multiplied, as the "
+            f"image itself is no spikes. That is {percent(share)} of this network's energy."
+        )
+    if report.firing_rates:
+        notes.append(
+            "By the papers' formula (firing rate times dense operations, borders ignored) the sum "
+            f"is {energy_text(report.paper_picojoules)}."
+        )
+    return notes
+
+
+def _unit(picojoules: float) -> tuple[float, str]:
+    return next((unit for unit in _UNITS if picojoules >= unit[0]), _UNITS[-1])
+
+
+def _in_common_unit(largest: float) -> Callable[[float], str]:
+    factor, unit = _unit(largest / _FINER)
+
+    def show(picojoules: float) -> str:
+        value = picojoules / factor
+        return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+
+    return show

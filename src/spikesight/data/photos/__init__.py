@@ -1,0 +1,1 @@
+"""Photos: readers, decoding, preprocessing, augmentation."""

@@ -1,0 +1,112 @@
+"""The demo's second act: a segmenter that comes with the package finds digits in scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import spikesight
+from spikesight.costs.models import energy
+from spikesight.data.segmentation import (
+    VOID,
+    ClassTable,
+    Scene,
+    Truth,
+    build_scene_evaluation_loader,
+    read_scenes,
+    semantic_truth,
+)
+from spikesight.demo.scenes_part import SceneOverlay, ScenePictures, SceneResult
+from spikesight.inference import class_map, panoptic_truths, photo_scores
+from spikesight.models import SpikingModel
+from spikesight.registry import create_model
+from spikesight.reports.overlays import draw_overlay
+from spikesight.training.runs.preparation import build_accelerator
+from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.tasks.segmentation.evaluation import (
+    build_view,
+    evaluate_panoptic,
+    evaluate_semantic,
+)
+from spikesight.training.tasks.validation import scenes_of
+
+WEIGHTS = Path(str(files("spikesight"))) / "demo" / "shipped" / "digit_scenes"
+"""Folder of the segmenter: `configs/digit_scenes_panoptic.yaml` at 4 bits, packed."""
+SCENES = 40
+_SHOWN = 4
+
+
+def segment_scenes(folder: Path = WEIGHTS, scenes: int = SCENES) -> SceneResult:
+    """Shows a segmenter scenes of digits, and proves that its integers are its spikes.
+
+    Args:
+        folder: A quantised panoptic segmenter trained on composed scenes of digits.
+        scenes: Number of validation scenes to measure it on; the first four are proved and drawn.
+
+    Returns:
+        The figures and pictures.
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+    """
+    card = SceneCard.read(folder)
+    model = spikesight.load(folder)
+    config = scenes_of(card, {"validation_scenes": scenes, "workers": 0})
+    accelerator = build_accelerator(device="cpu")
+
+    objects, classes = (
+        build_scene_evaluation_loader(config, 8, card.preprocessing, panoptic)
+        for panoptic in (True, False)
+    )
+    told_apart = evaluate_panoptic(model, objects, card.preprocessing, accelerator, card.view)
+    per_pixel = evaluate_semantic(model, classes, card.preprocessing, accelerator, card.view)
+    source = read_scenes(config, "val")
+    shown = [source.read(index) for index in range(min(_SHOWN, scenes))]
+    images = card.preprocessing.batch_transform(torch.stack([scene.image for scene in shown]))
+    integers = spikesight.deploy(model, images)
+    fresh = create_model(model.recipe["name"], **model.recipe["arguments"])
+    return SceneResult(
+        scenes=scenes,
+        miou=per_pixel.miou,
+        panoptic_quality=told_apart.pq,
+        parameters=sum(parameter.numel() for parameter in fresh.parameters()),
+        bits=model.recipe["quantization"]["bits"],
+        size=(folder / "model.safetensors").stat().st_size,
+        comparison=integers.verify(images, against=("spikes",)),
+        multiplying=spikesight.audit(integers, images[:1]).offenders,
+        energy=energy(model, images),
+        pictures=_draw(model, card, images, shown),
+    )
+
+
+@torch.no_grad()
+def _draw(
+    model: SpikingModel, card: SceneCard, images: Tensor, scenes: Sequence[Scene]
+) -> list[ScenePictures]:
+    view = build_view(model, card.preprocessing, card.view)
+    table = card.preprocessing.table
+    sizes = [(scene.image.shape[1], scene.image.shape[2]) for scene in scenes]
+    objects = panoptic_truths(view, images, sizes, table.things)
+    scores = photo_scores(view, images)
+    pictures = []
+    for scene, apart, score, size in zip(scenes, objects, scores, sizes, strict=True):
+        classes = semantic_truth(class_map(score, size).int(), len(table))
+        drawn = (_overlay(scene.image, truth, table) for truth in (scene.truth, classes, apart))
+        pictures.append(ScenePictures(scene.image, *drawn))
+    return pictures
+
+
+def _overlay(image: Tensor, truth: Truth, table: ClassTable) -> SceneOverlay:
+    """The things of a scene in colour, and their names; the ground stays as it is."""
+    is_thing = torch.isin(truth.class_map(), torch.tensor(table.things))
+    things = truth.with_map(truth.segment_map.masked_fill(~is_thing, VOID))
+    picture = draw_overlay(image, things, table, legend="none")
+    present = (int(n) for n in things.segment_map.unique() if n != VOID)
+    names = sorted(table.names[int(truth.segment_classes[n])] for n in present)
+    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    return SceneOverlay(pixels, ", ".join(names) or "nothing")

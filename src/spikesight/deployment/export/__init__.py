@@ -1,0 +1,1 @@
+"""Exports: what exactness asks, ONNX, OpenVINO, NIR and their runtimes."""

@@ -1,0 +1,60 @@
+"""The forms in which a deployed network runs on this machine, compared before anyone times them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from spikesight.deployment.export.exporting import ExportError
+from spikesight.deployment.export.proved_runtime import ProvedRuntime
+from spikesight.deployment.network import Deployed
+from spikesight.deployment.runtime.arithmetic import joined
+
+
+def exact_forms(
+    net: Deployed, x: Tensor, threads: int | None
+) -> dict[str, Callable[[Tensor], object]]:
+    """Forms of a network by name, after a look at their logits.
+
+    Args:
+        net: The network.
+        x: Normalised inputs of its largest size.
+        threads: Threads of a runtime's call; its own choice if None.
+
+    Raises:
+        ArithmeticError: If spikes or a runtime give other logits than the integers.
+    """
+    size = net.graph.max_size
+    expected = joined(net.outputs(x))
+    forms: dict[str, Callable[[Tensor], object]] = {
+        "spikes": net.spike_outputs,
+        "integers": net.outputs,
+    }
+    if not torch.equal(joined(net.spike_outputs(x)), expected):
+        raise ArithmeticError("spikes give other logits than the integers; run verify")
+
+    def run_onnx() -> ProvedRuntime:
+        from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
+
+        return OnnxRuntime(to_onnx(net.graph, size), threads)
+
+    def run_openvino() -> ProvedRuntime:
+        from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
+
+        return OpenVinoRuntime(to_openvino(net.graph, size), threads, tuple(x.shape))
+
+    for name, build in (("onnxruntime", run_onnx), ("OpenVINO", run_openvino)):
+        try:
+            runtime = build()
+        except ImportError:
+            print(f"{name.lower()} is not installed: pip install spikesight[deploy]")
+        except ExportError as error:
+            print(f"without {name}: {error}")
+        else:
+            if not torch.equal(runtime(x), expected):
+                raise ArithmeticError(f"{name} gives other logits than the integers; run verify")
+            form = f"{runtime.form}, the exact fallback" if runtime.fell_back else runtime.form
+            forms[f"integers, {name} ({form})"] = runtime
+    return forms

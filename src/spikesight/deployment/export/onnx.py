@@ -1,0 +1,405 @@
+"""The integer network as an ONNX model of standard operators.
+
+Every number that the model computes is an integer, or an integer times a power of two, that its
+type holds without rounding: float32 where the ranges stay below 2^24, float64 elsewhere. No
+runtime can therefore get another result, whatever the order in which it adds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_never
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from spikesight.deployment.export.exporting import (
+    folded_neurons,
+    prove_at,
+    split_of,
+)
+from spikesight.deployment.export.onnx_runtime import LOGITS, OnnxRuntime
+from spikesight.deployment.export.onnx_segmenter import lower_segmenter_node
+from spikesight.deployment.export.self_test import KEY, SelfTest
+from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
+    IntegerAttention,
+    IntegerEmbedding,
+    IntegerGraph,
+    IntegerInput,
+    IntegerMaskProduct,
+    IntegerMaxPool,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
+    IntegerSynapse,
+)
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["OnnxRuntime", "to_onnx"]
+
+OPSET = 18
+_LOGICAL = ("GreaterOrEqual", "Equal", "And")
+_IR_VERSION = 9
+_Array = npt.NDArray[np.generic]
+
+
+def to_onnx(
+    graph: IntegerGraph, size: tuple[int, int], *, observe: bool = False, frames: bool = False
+) -> onnx.ModelProto:
+    """Writes a network in ONNX's standard operators.
+
+    The model reads "image", float32 [batch, C, H, W] of normalised values (or frames
+    [batch, T, C, H, W]), and returns "logits", int32 [batch, K] (a class for every pixel:
+    [batch, K, h, w]); of classified masks "class_logits" [batch, Q, K + 1] and "mask_logits"
+    [batch, Q, h, w]. The batch is free. It carries a self-test, which `OnnxRuntime` runs, unless it
+    is to be observed.
+
+    Args:
+        graph: The network.
+        size: Height and width of the inputs.
+        observe: Return the counts of every neuron too, time-major float32 [T*batch, ...], under
+            the neurons' names.
+        frames: Read one frame per time step instead of one image for all.
+
+    Returns:
+        The model.
+
+    Raises:
+        ExportError: If no operator is exact; names the layer and the reason.
+        ValueError: If the network does not take this size.
+    """
+    return Lowering(graph, size, frames).run(observe=observe)
+
+
+class Lowering:
+    """Writes a network; values are names of tensors, and types say where float32 does not suffice.
+
+    Attributes:
+        onnx: The package.
+        reaches: The reach of every node at the exported size.
+        types: Types of the tensors by name.
+    """
+
+    def __init__(self, graph: IntegerGraph, size: tuple[int, int], frames: bool) -> None:
+        import onnx
+
+        self.onnx = onnx
+        self.graph = graph
+        self.frames = frames
+        self.size = size
+        self.reaches = prove_at(graph, size)
+        self.folded = folded_neurons(graph)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self.initialisers: list[onnx.TensorProto] = []
+        self.layer = ""
+        self.types: dict[str, type[np.generic]] = {"image": np.float32}
+        self.values: dict[str, str] = {}
+
+    def run(self, *, observe: bool) -> onnx.ModelProto:
+        """Writes all nodes; see `to_onnx`."""
+        helper, types = self.onnx.helper, self.onnx.TensorProto
+        for node in self.graph.nodes:
+            self.layer = node.name
+            inputs = [self.values[name] for name in node.inputs] or ["image"]
+            self.values[node.name] = self._lower(node, inputs)
+        shape = ["batch", self.graph.input.channels, *self.size]
+        if self.frames:
+            shape.insert(1, self.graph.input.steps)
+        outputs = []
+        for node in self.graph.outputs:
+            name = LOGITS
+            if len(self.graph.outputs) > 1:
+                name = "class_logits" if node.of_queries else "mask_logits"
+            rank = 3 if node.of_queries else self._rank(self.graph.by_name[node.inputs[0]])
+            free = ["batch", *[None] * (rank - 1)]
+            outputs.append(helper.make_tensor_value_info(name, types.INT32, free))
+            self.nodes.append(helper.make_node("Identity", [self.values[node.name]], [name]))
+        if observe:
+            for neuron in self.graph.neurons:
+                rank = 1 + 1 + len(self.reaches[neuron.name].size)
+                counts = self.values[neuron.name]
+                self.nodes.append(helper.make_node("Identity", [counts], [neuron.name]))
+                outputs.append(
+                    helper.make_tensor_value_info(neuron.name, types.FLOAT, [None] * rank)
+                )
+        model: onnx.ModelProto = helper.make_model(
+            helper.make_graph(
+                self.nodes,
+                "spikesight",
+                [helper.make_tensor_value_info("image", types.FLOAT, shape)],
+                outputs,
+                self.initialisers,
+            ),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="spikesight",
+        )
+        scales = {"scale": repr(scale_at(self.graph, self.size))}
+        if len(self.graph.outputs) > 1:
+            scales = {
+                f"{o.name}.scale": repr(node.scale)
+                for o, node in zip(outputs, self.graph.outputs, strict=False)
+            }
+        carried = {}
+        if not observe:
+            carried[KEY] = SelfTest.of(self.graph, self.size, frames=self.frames).text()
+        helper.set_model_props(model, scales | carried)
+        self.onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _lower(self, node: IntegerNode, inputs: list[str]) -> str:
+        reaches = [self.reaches[name].interval for name in (node.name, *node.inputs)]
+        wide = any(reach.magnitude >= EXACT_IN_FLOAT32 for reach in reaches)
+        match node:
+            case IntegerInput():
+                return self._input(node, inputs[0])
+            case IntegerSynapse():
+                return self._synapse(node, inputs[0], wide=wide)
+            case IntegerNeuron():
+                return self._neuron(node, inputs[0])
+            case IntegerAdd():
+                return self.op("Add", *(self.cast(x, wide=wide) for x in inputs))
+            case IntegerAttention():
+                return self._attention(node, [self.cast(x, wide=wide) for x in inputs])
+            case IntegerPool():
+                axes = self.constant(np.array([2, 3]))
+                return self.op("ReduceSum", self.cast(inputs[0], wide=wide), axes, keepdims=0)
+            case IntegerMaxPool(kernel=kernel, stride=stride, padding=padding):
+                return self.op(
+                    "MaxPool",
+                    self.cast(inputs[0], wide=wide),
+                    kernel_shape=[kernel] * 2,
+                    strides=[stride] * 2,
+                    pads=[padding] * 4,
+                )
+            case IntegerOutput():
+                return self._output(node, self.cast(inputs[0], wide=wide))
+            case (
+                IntegerEmbedding()
+                | IntegerPosition()
+                | IntegerResize()
+                | IntegerSample()
+                | IntegerMaskProduct()
+            ):
+                return lower_segmenter_node(self, node, inputs, wide=wide)
+        assert_never(node)
+
+    def _output(self, node: IntegerOutput, total: str) -> str:
+        channels, size = self._channels(node.inputs[0]), self.reaches[node.inputs[0]].size
+        if node.steps > 1:
+            shape = self.constant(np.array([node.steps, -1, channels, *size]))
+            by_step = self.op("Reshape", total, shape)
+            total = self.op("ReduceSum", by_step, self.constant(np.array([0])), keepdims=0)
+        if node.of_queries:
+            total = self.op("Reshape", total, self.constant(np.array([0, channels, size[1]])))
+            total = self.op("Transpose", total, perm=[0, 2, 1])
+        return self.op("Cast", total, to=self.onnx.TensorProto.INT32)
+
+    def _input(self, node: IntegerInput, image: str) -> str:
+        if self.frames:
+            image = self.op("Transpose", image, perm=[1, 0, 2, 3, 4])
+            image = self.op(
+                "Reshape", image, self.constant(np.array([-1, node.channels, *self.size]))
+            )
+        x = self.op("Round", self.op("Mul", image, self.number(2.0**node.shift)))
+        x = self.op("Clip", x, self.number(node.low), self.number(node.high))
+        return x if self.frames or node.steps == 1 else self.op("Concat", *[x] * node.steps, axis=0)
+
+    def _synapse(self, node: IntegerSynapse, source: str, *, wide: bool) -> str:
+        neuron = self.folded.get(node.name)
+        if neuron is not None and neuron.rounding is not None:
+            return self._accumulate(node, source, neuron.rounding.gain, neuron.rounding.offset)
+        scale = torch.exp2(node.shift.double())
+        offset = node.bias.double() * torch.exp2(node.shift.double().clamp(max=0))
+        bits = split_of(node, self.reaches[node.inputs[0]].interval)
+        if bits or wide:
+            total = self._accumulate_wide(node, source, bits)
+            total = self._affine(total, scale, offset, self._rank(node))
+        else:
+            total = self._accumulate(node, source, scale, offset)
+        return self.op("Floor", total) if bool((node.shift < 0).any()) else total
+
+    def _accumulate(self, node: IntegerSynapse, x: str, scale: Tensor, offset: Tensor) -> str:
+        """Scale and offset enter kernel and bias; float32 holds their products."""
+        weight = self.cast(self.constant(node.weight.to(torch.int8).numpy()), wide=False)
+        if bool((scale != 1).any()):
+            shape = (-1, *[1] * (node.weight.ndim - 1))
+            weight = self.op("Mul", weight, self.constant(_float32(scale.reshape(shape))))
+        inputs = [self.cast(x, wide=False), weight]
+        if bool(offset.any()):
+            inputs.append(self.constant(_float32(offset.expand(len(node.weight)))))
+        if node.is_linear:
+            return self.op("Gemm", *inputs, transB=1)
+        sides = list(node.weight.shape[2:])
+        return self.op(
+            "Conv",
+            *inputs,
+            kernel_shape=sides,
+            strides=[node.stride] * 2,
+            pads=[node.padding] * 4,
+            group=node.groups,
+        )
+
+    def _accumulate_wide(self, node: IntegerSynapse, source: str, bits: int) -> str:
+        one, none = torch.ones(1), torch.zeros(1)
+        if not bits:
+            return self.cast(self._accumulate(node, source, one, none), wide=True)
+        share = self.op("Mul", source, self.number(2.0**-bits, like=source))
+        quotient = self.op("Floor", share)
+        scaled = self.op("Mul", quotient, self.number(2.0**bits, like=source))
+        remainder = self.op("Sub", source, scaled)
+        high, low = (
+            self.cast(self._accumulate(node, part, one, none), wide=True)
+            for part in (quotient, remainder)
+        )
+        return self.op("Add", self.op("Mul", high, self.number(2.0**bits, like=high)), low)
+
+    def _neuron(self, node: IntegerNeuron, current: str) -> str:
+        if node.rounding is not None:
+            if node.inputs[0] not in self.folded:
+                current = self.cast(current, wide=False)
+                form, rank = node.rounding, self._rank(node)
+                current = self._affine(current, form.gain, form.offset, rank)
+            rounded = self.op("Round", current)
+            return self.op("Clip", rounded, self.number(0.0), self.number(node.levels))
+        wide = potential_of(node, self.reaches) >= EXACT_IN_FLOAT32
+        pixels = self.reaches[node.inputs[0]].pixels
+        return self._compare(node, self.cast(current, wide=wide), pixels)
+
+    def _compare(self, node: IntegerNeuron, current: str, pixels: int) -> str:
+        """Unrolls the time steps of a membrane."""
+        rank = self._rank(node)
+        steps = [current]
+        if node.steps > 1:
+            steps = self._split(current, node.steps)
+        counts: list[str] = []
+        membrane: str | None = None
+        for position, x in enumerate(steps):
+            potential = self._affine(x, torch.tensor([2.0**node.shift]), node.bias * pixels, rank)
+            if membrane is not None:
+                potential = self.op("Add", self._leak(node, membrane), potential)
+            reached = [
+                self.op(
+                    "GreaterOrEqual",
+                    potential,
+                    self._channelwise(node.thresholds[:, level] * pixels, potential, rank),
+                )
+                for level in range(node.levels)
+            ]
+            count = self.cast(reached[0], wide=False)
+            for level in reached[1:]:
+                count = self.op("Add", count, self.cast(level, wide=False))
+            counts.append(count)
+            if node.leak.kind != "none" and position + 1 < node.steps:
+                membrane = self._reset(node, potential, reached[0], count, pixels)
+        return counts[0] if len(counts) == 1 else self.op("Concat", *counts, axis=0)
+
+    def _reset(
+        self, node: IntegerNeuron, potential: str, fired: str, count: str, pixels: int
+    ) -> str:
+        if node.reset == "hard":
+            return self.op("Where", fired, self.number(0.0, like=potential), potential)
+        count = self.cast(count, wide=self.types[potential] is np.float64)
+        step = self._channelwise(node.step * pixels, potential, self._rank(node))
+        return self.op("Sub", potential, self.op("Mul", count, step))
+
+    def _leak(self, node: IntegerNeuron, membrane: str) -> str:
+        if node.leak.kind == "all":
+            return membrane
+        share = self.number(2.0**-node.leak.shift, like=membrane)
+        shifted = self.op("Floor", self.op("Mul", membrane, share))
+        return shifted if node.leak.kind == "share" else self.op("Sub", membrane, shifted)
+
+    def _attention(self, node: IntegerAttention, inputs: list[str]) -> str:
+        reach = self.reaches[node.inputs[0]]
+        channels = reach.interval.low.numel()
+        by_head = self.constant(np.array([0, node.heads, channels // node.heads, -1]))
+        query, key, value = (self.op("Reshape", x, by_head) for x in inputs)
+        transposed = self.op("Transpose", key, perm=[0, 1, 3, 2])
+        context = self.op("MatMul", value, transposed)
+        shape = self.constant(np.array([0, channels, *reach.size]))
+        return self.op("Reshape", self.op("MatMul", context, query), shape)
+
+    def _affine(self, x: str, scale: Tensor, offset: Tensor, rank: int) -> str:
+        if bool((scale != 1).any()):
+            x = self.op("Mul", x, self._channelwise(scale, x, rank))
+        if bool(offset.any()):
+            x = self.op("Add", x, self._channelwise(offset, x, rank))
+        return x
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Writes an operator; returns its output."""
+        name = f"{self.layer}/{kind}_{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name, **attributes))
+        like = self.types[inputs[1 if kind == "Where" else 0]]
+        self.types[name] = np.bool_ if kind in _LOGICAL else like
+        return name
+
+    def typed(self, kind: str, result: type[np.generic], *inputs: str, **attributes: Any) -> str:
+        """Writes an operator whose output has another type than its first input."""
+        name = self.op(kind, *inputs, **attributes)
+        self.types[name] = result
+        return name
+
+    def _split(self, x: str, parts: int) -> list[str]:
+        names = [f"{self.layer}/step{part}" for part in range(parts)]
+        node = self.onnx.helper.make_node(
+            "Split", [x], names, f"{self.layer}/Split", axis=0, num_outputs=parts
+        )
+        self.nodes.append(node)
+        self.types.update(dict.fromkeys(names, self.types[x]))
+        return names
+
+    def cast(self, x: str, *, wide: bool) -> str:
+        """A tensor as float64 where wide, else as float32."""
+        kind = np.float64 if wide else np.float32
+        if self.types[x] is kind:
+            return x
+        types = self.onnx.TensorProto
+        name = self.op("Cast", x, to=types.DOUBLE if wide else types.FLOAT)
+        self.types[name] = kind
+        return name
+
+    def constant(self, values: _Array) -> str:
+        """A constant; equal ones are written once."""
+        key = (str(values.dtype), values.shape, values.tobytes())
+        if key not in self.constants:
+            name = f"constant_{len(self.constants)}"
+            self.constants[key] = name
+            self.types[name] = values.dtype.type
+            self.initialisers.append(self.onnx.numpy_helper.from_array(values, name))
+        return self.constants[key]
+
+    def integers(self, *values: int) -> str:
+        """A constant of int64."""
+        return self.constant(np.array(values))
+
+    def number(self, value: float, like: str = "image") -> str:
+        """A scalar constant in the type of a tensor."""
+        return self.constant(np.array(value, self.types[like]))
+
+    def _channelwise(self, values: Tensor, like: str, rank: int) -> str:
+        """Values [C] or [1], shaped for tensors [N, C, ...] of a rank and in a tensor's type."""
+        shaped: _Array = values.reshape(-1, *[1] * (rank - 2)).numpy()
+        return self.constant(shaped.astype(self.types[like]))
+
+    def _rank(self, node: IntegerNode) -> int:
+        return 2 + len(self.reaches[node.name].size)
+
+    def _channels(self, name: str) -> int:
+        return self.reaches[name].interval.low.numel()
+
+
+def _float32(values: Tensor) -> _Array:
+    array: _Array = values.to(torch.float32).contiguous().numpy()
+    return array

@@ -1,0 +1,81 @@
+"""Runs an exported network with onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from spikesight.deployment.export.proved_runtime import ProvedRuntime, as_image
+from spikesight.deployment.export.self_test import KEY
+from spikesight.deployment.runtime.arithmetic import joined
+from spikesight.deployment.runtime.integers import Counts
+
+if TYPE_CHECKING:
+    import onnx
+
+LOGITS = "logits"
+_OUTPUTS = (LOGITS, "class_logits", "mask_logits")
+_OPTIMISED, _PLAIN = "optimised", "plain"
+
+
+class OnnxRuntime(ProvedRuntime):
+    """Runs an exported network on the CPU with onnxruntime.
+
+    The model's self-test comes first. Where onnxruntime's optimised form of the model fails it, the
+    model runs operator by operator, and `form` and a warning say so.
+
+    Args:
+        model: The model or its file.
+        threads: Threads of one call; onnxruntime's choice if omitted.
+        fall_back: Whether another form than the optimised one may run.
+
+    Raises:
+        ExportError: If no form is exact on this machine.
+        UserError: If the file's self-test is damaged.
+    """
+
+    RUNTIME = "onnxruntime"
+
+    def __init__(
+        self,
+        model: onnx.ModelProto | str | Path,
+        threads: int | None = None,
+        *,
+        fall_back: bool = True,
+    ) -> None:
+        super().__init__(model, threads, forms=(_OPTIMISED, _PLAIN), fall_back=fall_back)
+        self._model = model
+        self._start(1)
+
+    def _described(self) -> tuple[str | None, tuple[int, ...]]:
+        written = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        _, *sides = self._session.get_inputs()[0].shape
+        return written, tuple(sides)
+
+    def _compile(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+            options.inter_op_num_threads = 1
+        if self.form == _PLAIN:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        model = self._model
+        source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
+        self._session: Any = onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"]
+        )
+        self._names: list[str] = [output.name for output in self._session.get_outputs()]
+
+    def _compute(self, x: Tensor) -> tuple[Counts, Tensor]:
+        arrays = self._session.run(self._names, {"image": as_image(x)})
+        outputs = {
+            name: torch.from_numpy(array) for name, array in zip(self._names, arrays, strict=True)
+        }
+        logits = tuple(outputs.pop(name) for name in _OUTPUTS if name in outputs)
+        return outputs, joined(logits)

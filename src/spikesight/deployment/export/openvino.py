@@ -1,0 +1,425 @@
+"""The integer network as an OpenVINO model, which its CPU plugin runs in int8.
+
+Float32 is the only type in which the plugin is exact as written: it computes many int32 operations
+in float32 and knows no float64. So every number is an integer, or an integer times a power of two,
+below 2^24; where the ranges exceed that, two float32 digits hold it. Whoever loads the file must
+compile it with ``INFERENCE_PRECISION_HINT=f32``: bfloat16 would round.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, assert_never
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikesight.deployment.export.exporting import (
+    ExportError,
+    folded_neurons,
+    prove_at,
+    refuse_segmenter,
+    split_of,
+)
+from spikesight.deployment.export.openvino_arithmetic import (
+    DIGIT,
+    Arithmetic,
+    Float,
+    Pair,
+    Value,
+    integers,
+)
+from spikesight.deployment.export.openvino_runtime import INFO, LOGITS, OpenVinoRuntime
+from spikesight.deployment.export.self_test import KEY, SelfTest
+from spikesight.graph.integer_vocabulary import (
+    SEGMENTER_NODES,
+    IntegerAdd,
+    IntegerAttention,
+    IntegerGraph,
+    IntegerInput,
+    IntegerMaxPool,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerOutput,
+    IntegerPool,
+    IntegerSynapse,
+    Interval,
+)
+from spikesight.passes.fixed_point import are_powers_of_two
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
+
+__all__ = ["OpenVinoRuntime", "to_openvino"]
+
+_ONE, _ZERO = torch.ones(1), torch.zeros(1)
+
+
+def to_openvino(
+    graph: IntegerGraph,
+    size: tuple[int, int],
+    *,
+    observe: bool = False,
+    frames: bool = False,
+    fast: bool = True,
+) -> Any:
+    """Writes a network as an `openvino.Model`.
+
+    The model reads "image", float32 [batch, C, H, W] of normalised values (or frames
+    [batch, T, C, H, W]), and returns "logits", int32 [batch, K]. The batch is free. It carries a
+    self-test, which `OpenVinoRuntime` runs, unless it is to be observed.
+
+    Args:
+        graph: The network.
+        size: Height and width of the inputs.
+        observe: Return the counts of every neuron too, time-major float32 [T*batch, ...], under
+            the neurons' names.
+        frames: Read one frame per time step instead of one image for all.
+        fast: Quantise counts and weights where the plugin has int8 kernels. Without it all
+            products are float32, which every device computes alike.
+
+    Returns:
+        The model.
+
+    Raises:
+        ExportError: If no form is exact; names the layer and the reason.
+        ValueError: If the network does not take this size.
+    """
+    return _Lowering(graph, size, frames=frames, fast=fast).run(observe=observe)
+
+
+class _Lowering:
+    def __init__(
+        self, graph: IntegerGraph, size: tuple[int, int], *, frames: bool, fast: bool
+    ) -> None:
+        self.exact = Arithmetic()
+        self.op = self.exact.op
+        self.graph = graph
+        self.size = size
+        self.frames = frames
+        self.fast = fast
+        refuse_segmenter(
+            graph,
+            "OpenVINO's CPU plugin",
+            "computes in float32 alone, and interpolation in pairs of its digits is not written",
+        )
+        self.reaches = prove_at(graph, size)
+        self.folded = folded_neurons(graph)
+        self.values: dict[str, Value] = {}
+
+    def run(self, *, observe: bool) -> Any:
+        import openvino
+
+        steps = [self.graph.input.steps] if self.frames else []
+        shape = [-1, *steps, self.graph.input.channels, *self.size]
+        image = self.op.parameter(shape, np.float32, name="image")
+        image.output(0).set_names({"image"})
+        for node in self.graph.nodes:
+            value = self._lower(node, [self.values[name] for name in node.inputs] or [image])
+            reach = self.reaches[node.name].interval
+            if isinstance(value, Pair) and _largest(reach) < EXACT_IN_FLOAT32:
+                value = self.exact.number(value)
+            if not isinstance(value, Pair):
+                value.set_friendly_name(node.name)
+            self.values[node.name] = value
+        sources = {LOGITS: self.graph.output.name}
+        if observe:
+            sources |= {neuron.name: neuron.name for neuron in self.graph.neurons}
+        results = []
+        for name, source in sources.items():
+            results.append(self.op.result(self.values[source]))
+            results[-1].output(0).set_names({name})
+        model = openvino.Model(results, [image], "spikesight")
+        model.set_rt_info(repr(scale_at(self.graph, self.size)), [INFO, "scale"])
+        if not observe:
+            test = SelfTest.of(self.graph, self.size, frames=self.frames)
+            model.set_rt_info(test.text(), [INFO, KEY])
+        return model
+
+    def _lower(self, node: IntegerNode, inputs: list[Value]) -> Value:
+        match node:
+            case IntegerInput():
+                return self._input(node, inputs[0])
+            case IntegerSynapse():
+                return self._synapse(node, inputs[0])
+            case IntegerNeuron():
+                return self._neuron(node, inputs[0])
+            case IntegerAdd():
+                first = self.exact.pair(inputs[0]) if self._exceeds(node) else inputs[0]
+                total = self.exact.sum(first, inputs[1])
+                return self._quantised(total, 0, 255) if self._peak(node.name) else total
+            case IntegerAttention():
+                return self._attention(node, inputs)
+            case IntegerPool():
+                return self._pool(node, inputs[0])
+            case IntegerMaxPool():
+                return self._max_pool(node, inputs[0])
+            case IntegerOutput():
+                return self._output(node, inputs[0])
+        assert not isinstance(node, SEGMENTER_NODES)
+        assert_never(node)
+
+    def _input(self, node: IntegerInput, image: Float) -> Float:
+        if self.frames:
+            image = self.op.transpose(image, integers(1, 0, 2, 3, 4))
+            image = self.op.reshape(image, integers(-1, node.channels, *self.size), False)
+        x = self.exact.shifted_left(image, torch.tensor(node.shift))
+        x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
+        readers = self._readers(node)
+        if all(isinstance(reader, IntegerSynapse) and self._is_int8(reader) for reader in readers):
+            x = self._quantised(x, node.low, node.high)
+        return x if self.frames or node.steps == 1 else self.op.concat([x] * node.steps, 0)
+
+    def _synapse(self, node: IntegerSynapse, source: Value) -> Value:
+        neuron = self.folded.get(node.name)
+        if neuron is not None and neuron.rounding is not None:
+            return self._accumulate(node, source, neuron.rounding.gain, neuron.rounding.offset)
+        bits = split_of(node, self.reaches[node.inputs[0]].interval)
+        left, right = node.shift.long().clamp(min=0), (-node.shift.long()).clamp(min=0)
+        if not bits and not self._exceeds(node):
+            scale, offset = torch.exp2(node.shift.double()), node.bias * torch.exp2(-right.double())
+            if self._rounds_like_floor(node, right):
+                # Of a whole multiple of 2^-right; convolutions take a rounding in, but no floor.
+                offset = offset - 0.5 + torch.exp2(-right.double() - 1)
+                return self._rounded(self._accumulate(node, source, scale, offset))
+            total = self._accumulate(node, source, scale, offset)
+            return self.op.floor(total) if bool(right.any()) else total
+        total = self._accumulate_in_parts(node, self._float(node, source), torch.tensor(bits))
+        left, right, bias = (self._shaped(values, node) for values in (left, right, node.bias))
+        total = self.exact.plus(self.exact.shifted_left(total, left), bias.long())
+        return self.exact.shifted_right(total, right)
+
+    def _accumulate_in_parts(self, node: IntegerSynapse, source: Float, bits: Tensor) -> Value:
+        if not bool(bits):
+            return self.exact.pair(self._accumulate(node, source))
+        quotient = self.exact.shifted_right(source, bits)
+        remainder = self.exact.difference(source, self.exact.shifted_left(quotient, bits))
+        high = self.exact.pair(self._accumulate(node, quotient, short=False))
+        low = self._accumulate(node, remainder, short=False)
+        return self.exact.sum(self.exact.shifted_left(high, bits), low)
+
+    def _accumulate(
+        self,
+        node: IntegerSynapse,
+        source: Value,
+        scale: Tensor = _ONE,
+        offset: Tensor = _ZERO,
+        *,
+        short: bool = True,
+    ) -> Float:
+        """Scale and offset enter kernel and bias; float32 holds their products.
+
+        Args:
+            node: The synapse.
+            source: Its input.
+            scale: Of each output channel.
+            offset: Of each output channel.
+            short: Whether the input is the node's own and not a part of it.
+        """
+        weight, x = node.weight, self._float(node, source)
+        scale = scale.double().expand(len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
+        if node.groups > 1:
+            weight, scale = (v.unflatten(0, (node.groups, -1)) for v in (weight, scale))
+        if short and self._is_int8(node):
+            short_weight = self.op.constant(weight.to(torch.int8).contiguous().numpy())
+            kernel = self.op.multiply(
+                self.op.convert(short_weight, "f32"), self.exact.constant(scale)
+            )
+        else:
+            kernel = self.exact.constant(weight.double() * scale)
+        if node.is_linear:
+            total = self._linear(x, kernel)
+        else:
+            convolve = self.op.convolution if node.groups == 1 else self.op.group_convolution
+            pads = [node.padding] * 2
+            total = convolve(x, kernel, [node.stride] * 2, pads, pads, [1, 1])
+        if bool(offset.any()):
+            return self.exact.plus(total, self._shaped(offset, node))
+        # OpenVINO 2026.4 lets an int8 convolution swallow a multiplication after it even where
+        # others read the convolution too. An operator between them forbids that.
+        return total if node.name in self.folded else self._rounded(total)
+
+    def _linear(self, x: Float, kernel: Float) -> Float:
+        """As a convolution of one pixel, whose int8 kernel is the faster one."""
+        sides = integers(2, 3)
+        pixel = self.op.unsqueeze(x, sides)
+        total = self.op.convolution(
+            pixel, self.op.unsqueeze(kernel, sides), [1, 1], [0, 0], [0, 0], [1, 1]
+        )
+        return self.op.squeeze(total, sides)
+
+    def _rounds_like_floor(self, node: IntegerSynapse, right: Tensor) -> bool:
+        magnitude = self.reaches[node.name].interval.magnitude
+        return bool(right.any()) and 2 * magnitude + (2 << int(right.max())) < EXACT_IN_FLOAT32
+
+    def _rounded(self, x: Float) -> Float:
+        return self.op.round(x, "half_to_even")
+
+    def _neuron(self, node: IntegerNeuron, current: Value) -> Float:
+        # The plugin multiplies unsigned by signed bytes.
+        ends = (-128, 127) if self._are_keys(node) else (0, 255)
+        is_folded = node.inputs[0] in self.folded
+        # OpenVINO 2026.4 adds a constant divided by the gain before it multiplies.
+        if node.rounding is not None and (is_folded or are_powers_of_two(node.rounding.gain)):
+            if not is_folded:
+                gain = self.exact.constant(self._shaped(node.rounding.gain, node))
+                current = self.op.multiply(self._float(node, current), gain)
+                current = self.exact.plus(current, self._shaped(node.rounding.offset, node))
+            count = self.op.clamp(current, 0.0, float(node.levels))
+            # A mark alone rounds what a convolution gives, unless it is that of signed bytes, which
+            # shifts first, or a sum reads it: where a convolution takes in the mark, a sum and the
+            # sum's mark, OpenVINO 2026.4 rounds the sum alone, and a tie turns the other way.
+            is_added = any(isinstance(reader, IntegerAdd) for reader in self._readers(node))
+            if is_folded and not ends[0] and not is_added:
+                return self._quantised(count, *ends)
+        else:
+            if potential_of(node, self.reaches) >= EXACT_IN_FLOAT32:
+                current = self.exact.pair(current)
+            counts = self._compare(node, current, self.reaches[node.inputs[0]].pixels)
+            count = counts[0] if len(counts) == 1 else self.op.concat(counts, 0)
+        # Without a rounding between them a mark takes in constants of channels, and OpenVINO 2026.4
+        # then reads those of other channels where the batch is free.
+        return self._quantised(self._rounded(count), *ends)
+
+    def _compare(self, node: IntegerNeuron, current: Value, pixels: int) -> list[Float]:
+        """Unrolls the time steps of a membrane."""
+        shift = torch.tensor(node.shift)
+        bias = self._shaped(node.bias * pixels, node)
+        counts: list[Float] = []
+        membrane: Value | None = None
+        for x in self.exact.split(current, node.steps) if node.steps > 1 else [current]:
+            potential = self.exact.plus(self.exact.shifted_left(x, shift), bias)
+            if membrane is not None:
+                potential = self.exact.sum(membrane, potential)
+            thresholds = [
+                self._shaped(node.thresholds[:, level] * pixels, node)
+                for level in range(node.levels)
+            ]
+            reached = [self.exact.reached(potential, threshold) for threshold in thresholds]
+            counts.append(functools.reduce(self.op.add, reached))
+            membrane = self._left(node, potential, counts[-1], pixels)
+        return counts
+
+    def _left(
+        self, node: IntegerNeuron, potential: Value, count: Float, pixels: int
+    ) -> Value | None:
+        """What reset and leak leave for the next time step."""
+        if node.leak.kind == "none":
+            return None
+        if node.reset == "hard":
+            silent = self.op.subtract(self.exact.constant(1.0), self.op.clamp(count, 0.0, 1.0))
+            membrane = self.exact.masked(potential, silent)
+        else:
+            step = self._shaped(node.step * pixels, node)
+            membrane = self.exact.minus(potential, count, step)
+        if node.leak.kind == "all":
+            return membrane
+        shifted = self.exact.shifted_right(membrane, torch.tensor(node.leak.shift))
+        return shifted if node.leak.kind == "share" else self.exact.difference(membrane, shifted)
+
+    def _attention(self, node: IntegerAttention, inputs: list[Value]) -> Value:
+        source = self.reaches[node.inputs[0]]
+        channels, heads = source.interval.low.numel(), node.heads
+        shape = integers(0, heads, channels // heads, source.size[0] * source.size[1])
+        query, key, value = (self.op.reshape(x, shape, True) for x in inputs)
+        context: Value = self.op.matmul(value, key, False, True)
+        maps = integers(0, channels, *source.size)
+
+        def attend(part: Float) -> Float:
+            return self.op.reshape(self.op.matmul(part, query, False, False), maps, True)
+
+        if not self._exceeds(node):
+            return attend(context)
+        highest = [int(self.reaches[name].interval.high.max()) for name in node.inputs]
+        reach = highest[1] * highest[2] * source.size[0] * source.size[1]
+        bits = reach.bit_length() // 2
+        largest = highest[0] * channels // heads * (reach >> bits)
+        if max(reach, largest) >= EXACT_IN_FLOAT32:
+            raise self._too_wide(node, self.reaches[node.name].interval.bits)
+        split = torch.tensor(bits)
+        quotient = self.exact.shifted_right(context, split)
+        remainder = self.exact.difference(context, self.exact.shifted_left(quotient, split))
+        high = self.exact.shifted_left(self.exact.pair(attend(quotient)), split)
+        return self.exact.sum(high, attend(remainder))
+
+    def _pool(self, node: IntegerPool, source: Value) -> Value:
+        reach = self.reaches[node.name]
+        pooled = self.exact.pair(source) if self._exceeds(node) else source
+        if isinstance(pooled, Pair) and reach.pixels > DIGIT:
+            raise self._too_wide(node, reach.interval.bits)
+        return self.exact.pooled(pooled)
+
+    def _max_pool(self, node: IntegerMaxPool, source: Value) -> Float:
+        from openvino import opset1
+
+        window, sides = [node.kernel] * 2, [node.padding] * 2
+        x = self._float(node, source)
+        return opset1.max_pool(x, [node.stride] * 2, sides, sides, window, "floor")
+
+    def _output(self, node: IntegerOutput, source: Value) -> Float:
+        if self._exceeds(node):
+            raise self._too_wide(node, self.reaches[node.name].interval.bits)
+        total = self._float(node, source)
+        if node.steps > 1:
+            total = functools.reduce(self.op.add, self.exact.split(total, node.steps))
+        return self.op.convert(total, "i32")
+
+    def _quantised(self, x: Float, low: int, high: int) -> Float:
+        """Marks integers of 8 bits; x is clamped already, and halves round to even."""
+        if not self.fast:
+            return self.op.round(x, "half_to_even")
+        ends = [self.exact.constant(float(end)) for end in (low, high)]
+        return self.op.fake_quantize(x, *ends, *ends, 256)
+
+    def _is_int8(self, node: IntegerSynapse) -> bool:
+        """Whether the plugin may multiply in int8.
+
+        Without VNNI it adds pairs of products in 16 bits, which counts and weights must not fill.
+        """
+        source = self.graph.by_name[node.inputs[0]]
+        if isinstance(source, IntegerInput):
+            # A signed input is read as an unsigned one.
+            peak = source.high - source.low
+        else:
+            peak = self._peak(source.name)
+        return self.fast and peak > 0 and 2 * peak * int(node.weight.long().abs().max()) < 2**15
+
+    def _are_keys(self, node: IntegerNeuron) -> bool:
+        """Whether only attention reads a neuron, as keys that it may multiply in int8."""
+        return node.levels < 128 and all(
+            isinstance(reader, IntegerAttention)
+            and [i for i, name in enumerate(reader.inputs) if name == node.name] == [1]
+            # Two would read a product to be split: as with convolutions, that is not exact.
+            and not self._exceeds(reader)
+            and 0 < 2 * node.levels * self._peak(reader.inputs[2]) < 2**15
+            for reader in self._readers(node)
+        )
+
+    def _readers(self, node: IntegerNode) -> list[IntegerNode]:
+        return [reader for reader in self.graph.nodes if node.name in reader.inputs]
+
+    def _peak(self, name: str) -> int:
+        """The largest count of a value that has 8 bits; 0 if it is no count or has more."""
+        largest = self.reaches[name].interval.magnitude
+        return largest if name in self.graph.counts and largest <= 255 else 0
+
+    def _exceeds(self, node: IntegerNode) -> bool:
+        return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32
+
+    def _float(self, node: IntegerNode, value: Value) -> Float:
+        if isinstance(value, Pair):
+            raise self._too_wide(node, self.reaches[node.inputs[0]].interval.bits)
+        return value
+
+    def _too_wide(self, node: IntegerNode, bits: int) -> ExportError:
+        return ExportError(
+            f"{node.name} needs {bits} bits, more than OpenVINO's float32 holds; export to .onnx, "
+            "or a smaller size"
+        )
+
+    def _shaped(self, values: Tensor, node: IntegerNode) -> Tensor:
+        """Values [C] or [1], shaped for the output of a node."""
+        return values.reshape(-1, *[1] * len(self.reaches[node.name].size))
+
+
+def _largest(reach: Interval) -> int:
+    return int(torch.maximum(reach.low.abs(), reach.high.abs()).max())

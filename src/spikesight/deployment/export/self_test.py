@@ -1,0 +1,157 @@
+"""What an exported network carries so that any machine can test it: inputs, and their answers.
+
+A runtime fuses operators as the processor, its threads and the batch ask for. What it computes is
+therefore compared where it runs, with inputs that a rule of integers makes and digests of the
+logits that the integer network gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from spikesight.deployment.runtime.arithmetic import joined
+from spikesight.deployment.runtime.integers import IntegerExecutor
+from spikesight.errors import UserError
+from spikesight.graph.integer_vocabulary import IntegerGraph
+
+KEY = "self_test"
+_FEWEST, _MOST = 6, 32
+_VALUES = 2**16
+_QUARTERS = 4
+_Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Inputs of one size and the digests of their logits.
+
+    The inputs are noise over the image's whole range with ties between its integers, images that
+    saturate at either end, extremes pixel by pixel and in patches, and noise around zero.
+
+    Attributes:
+        shape: Of one input, (C, H, W) or (T, C, H, W).
+        low: The image's smallest integer.
+        high: The image's largest integer.
+        shift: Bits after the image's binary point.
+        answers: Digests of the integer logits, one for each input.
+    """
+
+    shape: tuple[int, ...]
+    low: int
+    high: int
+    shift: int
+    answers: tuple[str, ...]
+
+    @staticmethod
+    def of(graph: IntegerGraph, size: tuple[int, int], *, frames: bool = False) -> SelfTest:
+        """Runs the integer network on the inputs.
+
+        Args:
+            graph: The network.
+            size: Height and width of the inputs.
+            frames: Whether inputs are frames.
+        """
+        image = graph.input
+        shape = (*([image.steps] if frames else []), image.channels, *size)
+        count = min(max(_VALUES // int(np.prod(shape)), _FEWEST), _MOST)
+        blank = SelfTest(shape, image.low, image.high, image.shift, ("",) * count)
+        executor = IntegerExecutor(graph)
+        inputs = blank.inputs().split(max(1, 4 * _VALUES // int(np.prod(shape))))
+        answers = [digest for x in inputs for digest in _digests(joined(executor.run(x)))]
+        return SelfTest(shape, image.low, image.high, image.shift, tuple(answers))
+
+    @staticmethod
+    def read(text: str, shape: tuple[int, ...], name: str) -> SelfTest:
+        """Reads what `text` wrote.
+
+        Args:
+            text: The self-test.
+            shape: Shape of one input of the model.
+            name: The model's, for messages.
+
+        Raises:
+            UserError: If it is damaged or is that of another model.
+        """
+        try:
+            fields = json.loads(text)
+            test = SelfTest(
+                shape=tuple(map(int, fields["shape"])),
+                low=int(fields["low"]),
+                high=int(fields["high"]),
+                shift=int(fields["shift"]),
+                answers=tuple(map(str, fields["answers"])),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UserError(f"the self-test in {name} is damaged; export it again") from error
+        sound = -(2**15) <= test.low < test.high < 2**15 and abs(test.shift) <= 64
+        if test.shape != shape or not 1 <= len(test.answers) <= _MOST or not sound:
+            raise UserError(f"the self-test in {name} is that of another network; export it again")
+        return test
+
+    def text(self) -> str:
+        """The self-test as JSON."""
+        return json.dumps(asdict(self))
+
+    def inputs(self) -> Tensor:
+        """The inputs [N, *shape], float32; the same on every machine."""
+        quarters = np.stack([self._quarters(index) for index in range(len(self.answers))])
+        return torch.from_numpy(quarters / _QUARTERS * 2.0**-self.shift).to(torch.float32)
+
+    def count_differing(self, run: Callable[[Tensor], Tensor], batch: int) -> int:
+        """Inputs whose logits differ.
+
+        Args:
+            run: Gives integer logits of inputs.
+            batch: Inputs of one call.
+        """
+        inputs, count = self.inputs(), len(self.answers)
+        differing: set[int] = set()
+        for start in range(0, count, batch):
+            chosen = [index % count for index in range(start, start + batch)]
+            digests = _digests(run(inputs[chosen]))
+            pairs = zip(chosen, digests, strict=True)
+            differing |= {index for index, digest in pairs if digest != self.answers[index]}
+        return len(differing)
+
+    def _quarters(self, index: int) -> _Integers:
+        """One input in quarters of the image's unit, a little beyond its range."""
+        low, high = _QUARTERS * (self.low - 1), _QUARTERS * (self.high + 1)
+        noise = _noise(self.shape, index)
+        match index % 6:
+            case 0:
+                return low + noise % (high - low + 1)
+            case 1:
+                return np.full(self.shape, high)
+            case 2:
+                return np.where(noise % 2 == 1, low, high)
+            case 3:
+                patches = np.repeat(np.repeat(noise[..., ::4, ::4], 4, -1), 4, -2)
+                patches = patches[..., : self.shape[-2], : self.shape[-1]]
+                return np.where(patches % 2 == 1, low, high)
+            case 4:
+                return noise % (8 * _QUARTERS + 1) - 4 * _QUARTERS
+            case _ if index == 5:
+                return np.full(self.shape, low)
+            case _:
+                return (low + noise % (high - low + 1)) // 4
+
+
+def _noise(shape: tuple[int, ...], seed: int) -> _Integers:
+    """Integers from 0 to 2^31 - 1 by a hash of their places."""
+    x = np.arange(int(np.prod(shape)), dtype=np.uint64) + np.uint64((seed + 1) << 40)
+    for multiplier in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
+        x = (x ^ (x >> np.uint64(29))) * np.uint64(multiplier)
+    return (x >> np.uint64(33)).astype(np.int64).reshape(shape)
+
+
+def _digests(logits: Tensor) -> list[str]:
+    rows = logits.flatten(1).cpu().to(torch.int32).numpy().astype("<i4")
+    return [hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in rows]

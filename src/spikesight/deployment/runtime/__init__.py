@@ -1,0 +1,1 @@
+"""The integer network in PyTorch: as integers, and as binary spikes."""

@@ -1,0 +1,76 @@
+"""The nodes of integer networks that only segmenters have, on tensors that hold integers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spikesight.attention.embedding import sine_position
+from spikesight.attention.mask_product import mask_product
+from spikesight.deployment.runtime import sampling
+from spikesight.graph.integer_vocabulary import (
+    IntegerEmbedding,
+    IntegerMaskProduct,
+    IntegerPosition,
+    IntegerResize,
+    IntegerSample,
+)
+
+SegmenterNode = (
+    IntegerEmbedding | IntegerPosition | IntegerResize | IntegerSample | IntegerMaskProduct
+)
+Spikes = list[Tensor]
+
+
+def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Tensor:
+    """Runs a node on counts, or on counts as a list of their spikes, which are expanded.
+
+    Args:
+        node: The node.
+        inputs: Values of what it reads, [N, C, H, W]; float64, but for mask products proved to
+            stay below 2^24.
+
+    Returns:
+        [N, C', H', W'].
+    """
+    first = inputs[0]
+    assert not isinstance(first, list) or isinstance(node, IntegerMaskProduct)
+    match node:
+        case IntegerMaskProduct(inhibitory=inhibitory):
+            spikes = first if isinstance(first, list) else [first]
+            # Where the features are spikes too, every sub-step of one meets every one of the other.
+            features = inputs[1] if isinstance(inputs[1], list) else [inputs[1]]
+            return torch.stack(
+                [mask_product(s.to(f), f, inhibitory) for s in spikes for f in features]
+            ).sum(0)
+        case IntegerSample():
+            interpolated = sampling.interpolate(node, _tensor(first), _tensor(inputs[1]))
+            weight = inputs[2]
+            spikes = weight if isinstance(weight, list) else [weight]
+            return torch.stack(
+                [sampling.weigh(interpolated, s.to(interpolated)) for s in spikes]
+            ).sum(0)
+        case IntegerResize():
+            return sampling.resize(node, _tensor(first), tuple(_tensor(inputs[1]).shape[-2:]))
+        case IntegerEmbedding(value=value):
+            like = _tensor(first)
+            return value.to(like).expand(like.shape[0], -1, -1, -1)
+        case IntegerPosition():
+            like = _tensor(first)
+            return position(node, like.shape[-2], like.shape[-1]).to(like)
+
+
+def position(node: IntegerPosition, height: int, width: int) -> Tensor:
+    """The integers [1, C, H, W] of a map's rows and columns, computed in float64.
+
+    Where float32 ends near a tie, the math library would choose the integer.
+    """
+    wide = torch.float64
+    like = torch.zeros((), dtype=wide)
+    exact = sine_position(node.channels, height, width, like, precision=wide)
+    return (exact * 2.0**node.shift).round()
+
+
+def _tensor(value: Tensor | Spikes) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value

@@ -1,0 +1,1 @@
+"""The .spk file."""

@@ -1,0 +1,116 @@
+"""What a run is made of, from its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+
+from spikesight.errors import UserError
+from spikesight.models import MaskedAutoencoder, SpikingModel
+from spikesight.options import check_arguments
+from spikesight.passes import quantize
+from spikesight.passes.quantization import quantize_like
+from spikesight.pretrained import read_recipe
+from spikesight.registry import create_model
+from spikesight.training.config import TrainConfig
+from spikesight.training.precision import Precision, choose_precision, warn_if_emulated
+from spikesight.training.runs.starting_weights import saved_quantization, start_from
+
+
+def build_accelerator(
+    precision: Precision = "no",
+    device: Literal["auto", "cpu"] = "auto",
+    accumulation: int = 1,
+) -> Accelerator:
+    """The processes, device and precision of a run, as the launcher and the machine give them.
+
+    Args:
+        precision: Autocast type; "auto" is bf16 where the device computes it, else float32.
+        device: "cpu" leaves GPUs alone.
+        accumulation: Batches per update.
+
+    Raises:
+        ValueError: If the device cannot compute in this precision.
+    """
+    check_arguments(build_accelerator, locals())
+    # accelerate keeps one state per process; without this, a second run in it could not have
+    # another device or precision.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    # Sums need float64, which Apple's GPUs do not have.
+    cpu = device == "cpu" or not (torch.cuda.is_available() or torch.xpu.is_available())
+    if cpu and precision == "fp16":
+        raise UserError("precision is fp16, which needs a GPU; pass precision=auto or precision=no")
+    kind = "cpu" if cpu else "cuda" if torch.cuda.is_available() else "xpu"
+    chosen = choose_precision(precision, torch.device(kind))
+    warn_if_emulated(chosen, torch.device(kind))
+    return Accelerator(cpu=cpu, mixed_precision=chosen, gradient_accumulation_steps=accumulation)
+
+
+def build_model(
+    config: TrainConfig, classes: int, channels: int, *, resumed: Path | None = None
+) -> tuple[SpikingModel, list[str]]:
+    """The model before its first update.
+
+    Args:
+        config: The run.
+        classes: Classes of the data.
+        channels: Channels of its images.
+        resumed: Saved model of a run that goes on: it says how weights are quantised, and its
+            weights, not model.weights, are to be filled in by the caller.
+
+    Returns:
+        The model, and what model.weights left fresh, as sentences.
+
+    Raises:
+        ValueError: If the model has fewer classes than the data, or does not fit model.weights.
+    """
+    wanted = config.model
+    if wanted.num_classes is not None and wanted.num_classes < classes:
+        raise UserError(
+            f"model.num_classes is {wanted.num_classes} but the data has {classes} classes; "
+            "leave model.num_classes out"
+        )
+    if config.task in ("semantic", "panoptic") and wanted.num_classes not in (None, classes):
+        raise UserError(
+            f"model.num_classes is {wanted.num_classes} but the scenes have {classes} classes, and "
+            "a pixel of another class could only be wrong; leave model.num_classes out"
+        )
+    model: SpikingModel = create_model(
+        wanted.name,
+        num_classes=wanted.num_classes or classes,
+        in_channels=channels,
+        steps=wanted.steps,
+        levels=wanted.levels,
+        neuron=wanted.neuron,
+        drop_path_rate=wanted.drop_path_rate,
+        **wanted.arguments,
+    )
+    if config.task == "masked_image":
+        model = MaskedAutoencoder(model, config.masked_image)
+    source = wanted.weights if resumed is None else None
+    if resumed is not None:
+        saved = read_recipe(resumed).quantization
+    else:
+        saved = None if source is None else saved_quantization(wanted)
+    if saved is not None:
+        quantize_like(model, saved)
+    fresh = [] if source is None else start_from(model, source)
+    if wanted.bits is not None and saved is None:
+        quantize(model, wanted.bits, wanted.recipe, wanted.power_of_two)
+    return model, fresh
+
+
+def count_batches(config: TrainConfig, available: int) -> int:
+    """Batches of an epoch: as many as make whole updates.
+
+    Args:
+        config: The run.
+        available: Batches that the loader has; at least those of one update.
+    """
+    batches = available if config.limit_batches is None else min(available, config.limit_batches)
+    return batches - batches % config.accumulation

@@ -1,0 +1,153 @@
+"""Accuracy, loss and firing of a model on a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from spikesight.errors import UserError
+from spikesight.training.neuron_checks import FiringWatch
+from spikesight.training.runs.processes import total
+from spikesight.training.tasks.figures import Figures
+
+BatchTransform = Callable[[Tensor, torch.Generator | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation(Figures):
+    """What a classifier does on a set of images.
+
+    Attributes:
+        top1: Share of images whose first guess is right, in percent.
+        top5: Share of images with the right class among the first five guesses, in percent.
+        loss: Mean cross entropy, in nats.
+        images: Number of images.
+        firing_rate: Mean over the spiking neuron layers of their firing rate; None if the model
+            has none (the ANN twin).
+        silent_neurons: Names of the neuron layers that never fired.
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
+    top1: float
+    top5: float
+    loss: float
+    images: int
+    firing_rate: float | None
+    silent_neurons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "silent_neurons", tuple(self.silent_neurons))
+
+    def better_than(self, other: Evaluation | None) -> bool:
+        """Whether top-1 is higher, or equal at a lower loss."""
+        return other is None or (self.top1, -self.loss) > (other.top1, -other.loss)
+
+    def headline(self) -> str:
+        """Top-1."""
+        return f"top-1 {self.top1:.2f} %"
+
+    def summary(self) -> str:
+        """Top-1, top-5, loss and firing."""
+        figures = f"{self.headline()}  top-5 {self.top5:.2f} %  loss {self.loss:.4f}"
+        return figures + self.firing()
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    transform: BatchTransform,
+    accelerator: Accelerator,
+    *,
+    channels_last: bool = False,
+    limit_batches: int | None = None,
+) -> Evaluation:
+    """Measures a model; with several processes each one measures its share of the images.
+
+    Only whole numbers and sums over images travel between the processes, so accuracies are those
+    of a single process exactly.
+
+    Args:
+        model: Takes images [B, C, H, W] (or [B, T, C, H, W]), returns logits [B, K].
+        loader: Yields (images, labels [B]); over all processes each image once.
+        transform: Turns a raw batch into the model's input, on the accelerator's device.
+        accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
+        channels_last: Whether images are handed over in the channels-last memory format.
+        limit_batches: Stop after so many batches per process.
+
+    Raises:
+        ValueError: If there is not a single image, or a label is not below K.
+    """
+    was_training = model.training
+    model.eval()
+    device = accelerator.device
+    correct1 = correct5 = images_seen = 0
+    loss_sum = 0.0
+    with FiringWatch(model) as watch:
+        for images, labels in islice(loader, limit_batches):
+            inputs = transform(images.to(device, non_blocking=True), None)
+            if channels_last and inputs.ndim == 4:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            labels = labels.to(device, non_blocking=True)
+            logits = model(inputs)
+            check_logits(logits)
+            logits = logits.float()
+            if not bool(logits.isfinite().all()):
+                raise UserError(
+                    "the model's logits are not finite, so it has no figures; start from an "
+                    "earlier checkpoint with a lower learning rate, or pass precision=no"
+                )
+            _check_labels(labels, logits.shape[1])
+            ranking = logits.topk(min(5, logits.shape[1]), dim=1).indices
+            hits = ranking == labels[:, None]
+            correct1 += int(hits[:, 0].sum())
+            correct5 += int(hits.any(1).sum())
+            loss_sum += float(cross_entropy(logits, labels, reduction="none").double().sum())
+            images_seen += len(labels)
+            watch.note(len(labels))
+    model.train(was_training)
+    sums = total(accelerator, [correct1, correct5, images_seen, loss_sum])
+    total1, total5, count, total_loss = sums
+    if count == 0:
+        raise UserError("there is no image to evaluate; check data and limit_batches")
+    firing_rate, silent = watch.result(accelerator)
+    return Evaluation(
+        top1=100 * total1 / count,
+        top5=100 * total5 / count,
+        loss=total_loss / count,
+        images=int(count),
+        firing_rate=firing_rate,
+        silent_neurons=silent,
+    )
+
+
+NO_CLASSIFIER = (
+    "the model is no classifier: it returns a segmentation; pass task=semantic or task=panoptic, "
+    "or another model.name"
+)
+
+
+def check_logits(output: object) -> None:
+    """Refuses a model that does not classify."""
+    if not isinstance(output, Tensor):
+        raise UserError(NO_CLASSIFIER)
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    if int(labels.min()) < 0:
+        raise UserError(
+            f"label {int(labels.min())} is no class; number classes from 0, and leave out what has "
+            "none"
+        )
+    if int(labels.max()) >= classes:
+        raise UserError(
+            f"label {int(labels.max())} does not fit a model with {classes} classes; "
+            "pass data with the classes the model was trained on, or model.num_classes"
+        )

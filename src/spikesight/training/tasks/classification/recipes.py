@@ -1,0 +1,266 @@
+"""A recipe for a folder or tar file of photos: what `spikesight train photos/` chooses."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from itertools import chain
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from spikesight.data.config import DataConfig
+from spikesight.data.errors import DataError
+from spikesight.data.photos.decoding import read_head
+from spikesight.data.sampling import EvaluationSampler
+from spikesight.data.sources import EncodedSource
+from spikesight.data.splits import find_parts
+from spikesight.errors import UserError
+from spikesight.files.names import show
+from spikesight.pretrained import read_recipe
+from spikesight.registry import create_model
+from spikesight.training.progress import format_duration
+from spikesight.training.runs.folder import resolve_model_folder
+from spikesight.training.training_speed import training_images_per_second
+
+_MODEL, _LEVELS = "metaspikformer_tiny", 16
+_SHIPPED = Path("weights", "cifar10_tiny")
+_SIZES = (32, 48, 64, 96)  # the weights to start from saw 32 pixels
+_LOOKED_AT = 64  # photos
+_SEEN = 12_000  # photos in a run, epochs counted
+_EPOCHS = (4, 60)
+_BATCHES = (8, 128)
+_SECONDS = 6 * 60.0
+_IN_MEMORY = 1 << 30  # bytes
+_VALIDATION_COST = 0.4  # of a training pass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was chosen for photos.
+
+    Attributes:
+        fields: Fields of the configuration, without the path of the photos.
+        path: Option that names the photos.
+        lines: What was chosen and why, for the user.
+    """
+
+    fields: dict[str, Any]
+    path: str
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """What was seen of a folder of classes."""
+
+    format: str
+    classes: int
+    training: int
+    validation: int
+    validation_fraction: float
+    side: float
+
+
+def choose_for_classes(path: str, asked: Mapping[str, str]) -> Recipe:
+    """Chooses a recipe for photos in one folder per class.
+
+    Args:
+        path: Folder or tar file.
+        asked: Options of the user by name, such as "model.name", whose values stand.
+
+    Raises:
+        DataError: If there are no such photos, or they are all of one class.
+        ValueError: If the weights to start from cannot be used.
+    """
+    photos = _look_at(path, asked)
+    model, start = _choose_model(asked)
+    usual = _within(round(_SEEN / photos.training), *_EPOCHS)
+    epochs = number_of(asked, "epochs", usual)
+    batch = number_of(
+        asked,
+        "batch_size",
+        _within(2 ** math.floor(math.log2(max(photos.training / 6, 1))), *_BATCHES),
+    )
+    built = create_model(
+        num_classes=photos.classes,
+        in_channels=3,
+        **{name: model[name] for name in ("name", "steps", "levels", "neuron") if name in model},
+        **model.get("arguments", {}),
+    )
+    first = -(-_SIZES[0] // built.stride) * built.stride
+    speed = training_images_per_second(built, (first, first), batch, asked.get("device", "auto"))
+    every = max(1, epochs // 10)
+    per_epoch = photos.training + photos.validation * _VALIDATION_COST / every
+    usable = [size for size in _SIZES if size % built.stride == 0] or [first]
+    large = next((size for size in usable if size >= photos.side), usable[-1])
+    fast = [
+        s for s in usable if s <= large and usual * per_epoch * (s / first) ** 2 <= _SECONDS * speed
+    ]
+    size = number_of(asked, "data.image_size", max(fast, default=usable[0]))
+    fields: dict[str, Any] = {
+        "model": model,
+        "output": str(Path("runs", Path(path).resolve().name.partition(".")[0] or "photos")),
+        "data": {
+            "format": photos.format,
+            "image_size": size,
+            "channels": 3,
+            "validation_fraction": photos.validation_fraction,
+            "horizontal_flip": True,
+            "random_resized_crop": 0.5,
+            "in_memory": (photos.training + photos.validation) * 3 * size**2 <= _IN_MEMORY,
+        },
+        "optimizer": {"name": "adamw", "lr": round(2e-3 * math.sqrt(batch / 128), 5)},
+        "schedule": {"warmup_epochs": round(epochs / 10, 1)},
+        "ema": {"decay": 0.99},
+        "epochs": epochs,
+        "batch_size": batch,
+        "label_smoothing": 0.1,
+        "precision": "auto",
+        "channels_last": True,
+        "validate_every": every,
+    }
+    if asked.get("task") == "masked_image":
+        del fields["label_smoothing"]
+    share = min(1.0, number_of(asked, "limit_batches", 1 << 40) * batch / photos.training)
+    seconds = epochs * per_epoch * share * (size / first) ** 2 / speed
+    lines = [
+        f"{show(path)}: {photos.training + photos.validation} photos of {photos.classes} classes, "
+        f"{photos.validation} of them for validation; the shorter side has {photos.side:g} pixels "
+        "or so",
+        f"chosen: {model['name']}, {start}; {size} x {size} pixels, {epochs} epoch(s) of batches "
+        f"of {batch}; about {format_duration(seconds)} here (--epochs, --data.image_size)",
+        all_of_it(asked.get("output", fields["output"])),
+    ]
+    return Recipe(fields, "--data.path", lines)
+
+
+def _look_at(path: str, asked: Mapping[str, str]) -> _Photos:
+    kind = asked.get("data.format", "folder" if os.path.isdir(path) else "tar")
+    parts = find_parts(DataConfig(format=kind, path=path))  # type: ignore[arg-type]
+    if "train" not in parts:
+        raise DataError(
+            f"{show(path)}: holds {' and '.join(parts)} photos but none for training; add them"
+        )
+    source = parts["train"]()
+    assert isinstance(source, EncodedSource)
+    counts = torch.bincount(source.labels, minlength=len(source.classes))
+    if len(counts) < 2:
+        raise DataError(
+            f"{show(path)}: holds one class only ({show(source.classes[0])}), so there is nothing "
+            "to tell apart; add a folder of photos for each other class"
+        )
+    several = [int(count) for count in counts if count > 1]
+    kept = parts.get("validation") or parts.get("test")
+    if kept is None:
+        # A class of two or more photos keeps one for validation.
+        fraction = max(0.2, round(0.51 / min(several, default=2), 3))
+        if "data.validation_fraction" in asked:
+            fraction = float(asked["data.validation_fraction"])
+        elif not several:
+            raise DataError(
+                f"{show(path)}: each class has one photo only, none is left for validation; add "
+                "photos, or folders train/ and val/ with the classes in each"
+            )
+        validation = sum(round(fraction * int(count)) for count in counts)
+        training = len(source.labels) - validation
+    else:
+        fraction, validation, training = 0.0, len(kept().labels), len(source.labels)
+    sides = []
+    for position in EvaluationSampler(len(source.labels)).positions[:_LOOKED_AT]:
+        member = int(source.positions[position])
+        name = source.archive.describe(member)
+        sides.append(min(read_head(source.archive.read(member), name).size))
+    return _Photos(kind, len(counts), max(training, 1), validation, fraction, median(sides))
+
+
+def _choose_model(asked: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    """Fields of the model, and what it starts from in words."""
+    weights = asked.get("model.weights", asked.get("from"))
+    if weights is None:
+        own = {"name", "levels", "steps", "neuron", "arguments"}
+        if any(word.startswith("model.") and word.split(".")[1] in own for word in asked):
+            name = asked.get("model.name", _MODEL)
+            return {"name": name}, "from scratch"
+        shipped = _find_shipped()
+        if shipped is None:
+            return {"name": _MODEL, "levels": _LEVELS}, "from scratch, as no weights are here"
+        weights = str(shipped)
+    recipe = read_recipe(resolve_model_folder(weights))
+    arguments = dict(recipe.arguments)
+    model = {name: arguments.pop(name, None) for name in ("steps", "levels", "neuron")}
+    with torch.device("meta"):
+        plain = create_model(recipe.name, **model).recipe["arguments"]
+    model |= {"name": recipe.name, "weights": weights}
+    changed = {
+        name: value
+        for name, value in arguments.items()
+        if name not in ("num_classes", "in_channels", "drop_path_rate")
+        and (name not in plain or _comparable(plain[name]) != _comparable(value))
+    }
+    if changed:
+        model["arguments"] = changed
+    if recipe.quantization is not None:
+        model |= dict(recipe.quantization)
+    return model, f"starting from {show(weights)}"
+
+
+def _find_shipped() -> Path | None:
+    """The weights that come with the project, in this folder or in its checkout."""
+    checkout = Path(str(resources.files("spikesight"))).parents[1]
+    for folder in (_SHIPPED, checkout / _SHIPPED):
+        if (folder / "model.safetensors").is_file():
+            return folder
+    return None
+
+
+def _comparable(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def number_of(asked: Mapping[str, str], name: str, chosen: int) -> int:
+    """A whole number that the user asked for, or what was chosen.
+
+    Args:
+        asked: Options of the user by name.
+        name: The option.
+        chosen: What is taken without it.
+
+    Raises:
+        UserError: If it is none above 0.
+    """
+    if name not in asked:
+        return chosen
+    try:
+        number = int(asked[name])
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UserError(f"{name} is {asked[name]}; pass a whole number, 1 or more")
+    return number
+
+
+def all_of_it(output: object) -> str:
+    """Where the whole recipe is, for the user."""
+    return (
+        f"all of it will be in {show(str(output))}/config.yaml, with which the run can be repeated"
+    )
+
+
+def _within(number: int, least: int, most: int) -> int:
+    return max(least, min(number, most))
+
+
+def holds_masks(path: str) -> bool:
+    """Whether a folder holds photos and masks: images/ and labels/ side by side, maybe in parts.
+
+    Args:
+        path: A folder.
+    """
+    places = chain([Path(path)], (Path(path, part) for part in ("train", "val")))
+    return any((place / "images").is_dir() and (place / "labels").is_dir() for place in places)

@@ -1,0 +1,1 @@
+"""Guessing hidden patches: pre-training without labels."""

@@ -1,0 +1,126 @@
+"""How well hidden patches are guessed on a set of images."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from spikesight.errors import UserError
+from spikesight.losses.reconstruction import reconstruction_loss
+from spikesight.models.masked_image import MaskedAutoencoder, draw_visible
+from spikesight.training.neuron_checks import FiringWatch
+from spikesight.training.runs.processes import total
+from spikesight.training.tasks.classification.evaluation import BatchTransform
+from spikesight.training.tasks.figures import Figures
+
+
+@dataclass(frozen=True)
+class MaskedImageFigures(Figures):
+    """What a masked autoencoder does on a set of images.
+
+    Attributes:
+        loss: Mean squared error of hidden patches, each normalised; 1 is the error of the mean.
+        images: Number of images.
+        firing_rate: Mean over the spiking neuron layers of their firing rate at visible positions;
+            None if the model has none (the ANN twin).
+        silent_neurons: Names of the neuron layers that never fired.
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("loss",)
+    loss: float
+    images: int
+    firing_rate: float | None
+    silent_neurons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "silent_neurons", tuple(self.silent_neurons))
+
+    def better_than(self, other: MaskedImageFigures | None) -> bool:
+        """Whether the loss is lower."""
+        return other is None or self.loss < other.loss
+
+    def headline(self) -> str:
+        """The loss."""
+        return f"reconstruction loss {self.loss:.4f}"
+
+    def summary(self) -> str:
+        """The loss and firing."""
+        return self.headline() + self.firing()
+
+
+def visible_patches(model: MaskedAutoencoder, images: Tensor) -> Tensor:
+    """Masks for evaluation: what is hidden of an image is a function of its pixels.
+
+    So it does not depend on batch-mates or processes, and is the same after every epoch.
+
+    Args:
+        model: Says grid and ratio.
+        images: uint8 [B, C, H, W] as they come from the loader.
+
+    Returns:
+        Boolean [B, h, w].
+    """
+    rows, columns = model.grid(images)
+    hidden = model.sizes.hidden(rows * columns)
+    masks = []
+    for image in images.cpu():
+        seed = zlib.crc32(image.contiguous().numpy().tobytes())
+        generator = torch.Generator().manual_seed(seed)
+        masks.append(draw_visible(1, (rows, columns), hidden, generator=generator))
+    return torch.cat(masks).to(images.device)
+
+
+@torch.no_grad()
+def evaluate_masked_images(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    transform: BatchTransform,
+    accelerator: Accelerator,
+    *,
+    limit_batches: int | None = None,
+) -> MaskedImageFigures:
+    """Measures a masked autoencoder; with several processes each measures its share of the images.
+
+    Args:
+        model: A `MaskedAutoencoder`.
+        loader: Yields (images, labels); over all processes each image once.
+        transform: Turns a raw batch into the model's input, on the accelerator's device.
+        accelerator: Device and processes.
+        limit_batches: Stop after so many batches per process.
+
+    Raises:
+        ValueError: If there is not a single image.
+    """
+    assert isinstance(model, MaskedAutoencoder)
+    was_training = model.training
+    model.eval()
+    loss_sum, seen, share = 0.0, 0, 1.0
+    with FiringWatch(model) as watch:
+        for images, _ in islice(loader, limit_batches):
+            images = images.to(accelerator.device, non_blocking=True)
+            visible = visible_patches(model, images)
+            inputs = transform(images, None)
+            output = model(inputs, visible)
+            loss = reconstruction_loss(output.patches, output.visible, inputs, model.patch)
+            loss_sum += float(loss.double().sum())
+            seen += len(images)
+            share = float(visible[0].float().mean())
+            watch.note(len(images))
+    model.train(was_training)
+    total_loss, count = total(accelerator, [loss_sum, seen])
+    if count == 0:
+        raise UserError("there is no image to evaluate; check data and limit_batches")
+    rate, silent = watch.result(accelerator)
+    return MaskedImageFigures(
+        loss=total_loss / count,
+        images=int(count),
+        firing_rate=None if rate is None else rate / share,
+        silent_neurons=silent,
+    )

@@ -1,0 +1,1 @@
+"""Segments: a class for every pixel, or objects told apart."""

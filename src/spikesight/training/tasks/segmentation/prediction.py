@@ -1,0 +1,252 @@
+"""What a trained segmenter sees in photos and videos, as pictures and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from spikesight.data.batches import report_skipped
+from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.photos.decoding import IMAGE_SUFFIXES
+from spikesight.data.photos.preprocessing import to_tensor
+from spikesight.data.segmentation import (
+    ClassTable,
+    PanopticWriter,
+    Truth,
+    read_photo,
+    semantic_truth,
+)
+from spikesight.data.segmentation.video import (
+    VIDEO_SUFFIXES,
+    VideoWriter,
+    frame_rate,
+    is_own_video,
+    read_frames,
+)
+from spikesight.errors import UserError
+from spikesight.files.names import check_name, show
+from spikesight.files.own_pictures import OWN_MARK, is_own_picture
+from spikesight.files.replacing import explained
+from spikesight.files.walking import find_files
+from spikesight.files.writing import distinct_stems
+from spikesight.inference import View, class_map, panoptic_truths, photo_scores
+from spikesight.options import check_arguments, check_range
+from spikesight.reports.overlays import class_index_image, draw_overlay
+from spikesight.training.runs.any_form import card_of, load_any
+from spikesight.training.runs.preparation import build_accelerator
+from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.tasks.prediction_tables import SegmentRow, segment_rows, write_segments
+from spikesight.training.tasks.segmentation.evaluation import build_view
+
+_LARGEST_PHOTO = 2**25  # pixels that are shown to the model at once
+
+
+@dataclass(frozen=True)
+class SegmentedFile:
+    """What was written for a photo or video.
+
+    Attributes:
+        file: The photo or video.
+        overlay: Picture or video of its segments, if pictures were asked for.
+        classes: Class-index PNG, or the folder of a video's, likewise.
+        frames: Number of frames; 1 for a photo.
+    """
+
+    file: Path
+    overlay: Path | None
+    classes: Path | None
+    frames: int
+
+
+@dataclass(frozen=True)
+class _Segmenter:
+    """A model and its card, ready to look at photos."""
+
+    view: View
+    card: SceneCard
+    device: torch.device
+
+    @property
+    def table(self) -> ClassTable:
+        return self.card.preprocessing.table
+
+    @torch.no_grad()
+    def __call__(self, photo: Tensor, name: str) -> Truth:
+        """Segments of a photo, uint8 [3, H, W], at its own size."""
+        shown = self.card.preprocessing.fit(photo)
+        if shown.shape[1] * shown.shape[2] > _LARGEST_PHOTO:
+            raise DataError(
+                f"{name}: {shown.shape[2]}x{shown.shape[1]} pixels are too many to look at; resize "
+                "the photo, or train with scenes.evaluation_size"
+            )
+        transform = self.card.preprocessing.batch_transform
+        images = transform(shown[None].to(self.device))
+        size = (photo.shape[1], photo.shape[2])
+        try:
+            if self.card.task == "semantic":
+                classes = class_map(photo_scores(self.view, images)[0], size)
+                return semantic_truth(classes.cpu().int(), len(self.table))
+            (truth,) = panoptic_truths(self.view, images, [size], self.table.things)
+        except UserError as error:
+            raise DataError(f"{name}: {error}") from error
+        return truth
+
+
+def segment_files(
+    folder: Path,
+    files: list[Path],
+    output: Path | None,
+    view: dict[str, Any] | None = None,
+    every: int = 1,
+    device: Literal["auto", "cpu"] = "auto",
+    on_corrupt: Literal["stop", "skip"] = "stop",
+    table: Path | None = None,
+    run: Path | None = None,
+) -> list[SegmentedFile]:
+    """Segments photos and videos and writes what it sees.
+
+    For each photo NAME_overlay.png and NAME_classes.png (class numbers as a palette image, 255 is
+    void); for each video NAME_overlay.mp4 and a folder NAME_classes. Panoptic segmenters also
+    write panoptic/NAME.png, of a video NAME_000001.png and so on, and panoptic.json in COCO's
+    format. Of files of one name all but the first get a number behind it.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
+        files: Photos, videos, and folders that are searched for them.
+        output: Folder to write to; what is in it is not searched. None writes no pictures.
+        view: Fields of the view that differ from training.
+        every: Of a video take every so-manieth frame.
+        device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
+        on_corrupt: Whether an unreadable file ends the call or is left out.
+        table: Also write one row per segment to this file, .csv or .json.
+        run: Folder of the run whose card says how inputs are prepared and what the classes are
+            called; the model's own if omitted.
+
+    Returns:
+        What was written, in the order of the files.
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+        ValueError: If a file cannot be read.
+    """
+    check_arguments(segment_files, {"device": device, "on_corrupt": on_corrupt})
+    check_range("every", every, least=1)
+    card = SceneCard.read(card_of(folder, run))
+    accelerator = build_accelerator(device=device)
+    found = [file for path in files for file in _find(path, output)]
+    model = load_any(folder).to(accelerator.device)
+    looking = build_view(model, card.preprocessing, card.seen(view or {}))
+    segmenter = _Segmenter(looking, card, accelerator.device)
+    panoptic = None
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        panoptic = PanopticWriter(output, segmenter.table) if card.task == "panoptic" else None
+    written: list[SegmentedFile] = []
+    skipped: dict[str, str] = {}
+    rows: list[SegmentRow] = []
+    for file, stem in zip(found, distinct_stems(found, VIDEO_SUFFIXES), strict=True):
+        place = None if output is None else output / stem
+        try:
+            if file.suffix.lower() in VIDEO_SUFFIXES:
+                result, seen = _segment_video(segmenter, file, place, every, panoptic)
+            else:
+                result, seen = _segment_photo(segmenter, file, place, panoptic)
+        except CorruptImageError as error:
+            if on_corrupt == "stop":
+                raise
+            skipped[str(file)] = str(error)
+            continue
+        written.append(result)
+        rows += seen
+    if skipped:
+        report_skipped(skipped)
+    if panoptic is not None:
+        panoptic.finish()
+    if table is not None:
+        write_segments(rows, table)
+    return written
+
+
+def _find(path: Path, output: Path | None) -> Iterator[Path]:
+    check_name(str(path), "what to look at", DataError)
+    if not path.is_dir():
+        if not os.path.lexists(path):
+            raise DataError(
+                f"{show(path)}: no such file or folder; pass photos, videos or folders of them"
+            )
+        yield path
+        return
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    below = find_files(path, known, without=output, error=DataError)
+    files = [file for file in below if not _is_own(file)]
+    if not files:
+        raise DataError(
+            f"{show(path)}: holds no photo and no video (pictures that predict wrote do not "
+            "count); pass another folder"
+        )
+    yield from files
+
+
+def _is_own(path: Path) -> bool:
+    return is_own_video(path) if path.suffix.lower() in VIDEO_SUFFIXES else is_own_picture(path)
+
+
+def _segment_photo(
+    segmenter: _Segmenter, file: Path, place: Path | None, panoptic: PanopticWriter | None
+) -> tuple[SegmentedFile, list[SegmentRow]]:
+    photo = read_photo(file)
+    truth = segmenter(photo, str(file))
+    rows = segment_rows(file, None, truth, segmenter.table, segmenter.card.task == "panoptic")
+    if place is None:
+        return SegmentedFile(file, None, None, 1), rows
+    overlay, classes = Path(f"{place}_overlay.png"), Path(f"{place}_classes.png")
+    _save(draw_overlay(photo, truth, segmenter.table), overlay)
+    _save(class_index_image(truth, segmenter.table), classes)
+    if panoptic is not None:
+        panoptic.add(place.name + file.suffix, truth)
+    return SegmentedFile(file, overlay, classes, 1), rows
+
+
+def _segment_video(
+    segmenter: _Segmenter,
+    file: Path,
+    place: Path | None,
+    every: int,
+    panoptic: PanopticWriter | None,
+) -> tuple[SegmentedFile, list[SegmentRow]]:
+    rate = frame_rate(file) / every
+    overlay = classes = None
+    rows: list[SegmentRow] = []
+    number = 0
+    with ExitStack() as open_files:
+        if place is not None:
+            overlay, classes = Path(f"{place}_overlay.mp4"), Path(f"{place}_classes")
+            classes.mkdir(exist_ok=True)
+            writer = open_files.enter_context(VideoWriter(overlay, rate))
+        for number, frame in enumerate(read_frames(file, every), start=1):
+            truth = segmenter(frame, f"{file}, frame {number}")
+            told_apart = segmenter.card.task == "panoptic"
+            rows += segment_rows(file, number, truth, segmenter.table, told_apart)
+            if place is None or classes is None:
+                continue
+            writer.write(to_tensor(draw_overlay(frame, truth, segmenter.table, legend="steady")))
+            _save(class_index_image(truth, segmenter.table), classes / f"{number:06}.png")
+            if panoptic is not None:
+                panoptic.add(f"{place.name}_{number:06}.png", truth)
+    return SegmentedFile(file, overlay, classes, number), rows
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    mark = PngInfo()
+    mark.add_text("Software", OWN_MARK)
+    with explained(path):
+        picture.save(path, pnginfo=mark)
