@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +179,39 @@ def test_too_little_memory_is_one_line(
     assert "too little memory" in capsys.readouterr().err
 
 
-def test_other_errors_of_the_code_stay_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("zip() argument 2 is shorter than argument 1"),
+        RuntimeError("shapes do not fit"),
+        TypeError("unsupported operand"),
+        KeyError("weight"),
+        AssertionError("unknown node"),
+        ZeroDivisionError("division by zero"),
+        ImportError("cannot import name"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_faults_of_the_code_are_shown_whole_and_ask_to_be_reported(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
-        raise RuntimeError("shapes do not fit")
+        raise error
 
     monkeypatch.setattr("spikesight.commands.parser._run", fail)
-    with pytest.raises(RuntimeError, match="shapes"):
+    with pytest.raises(type(error)) as raised:
         main(["models"])
+    lines = "".join(traceback.format_exception(raised.value)).splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert f"spikesight {ss.__version__}, in `spikesight models`" in lines[-1]
+    assert "please report it" in lines[-1]
+
+
+def test_faults_end_the_process_with_a_traceback() -> None:
+    words = "from spikesight.commands import parser; parser.COMMANDS = {'models': None}; "
+    run = subprocess.run(
+        [sys.executable, "-c", words + "parser.main(['models'])"], capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert "AttributeError" in run.stderr
+    assert "please report it" in run.stderr.splitlines()[-1]

@@ -8,9 +8,21 @@ _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calcul
 class UserError(ValueError):
     """What was asked cannot be done; the message names the file or field and the remedy.
 
-    The command line prints it as one line. Every other exception than this, `OSError` and
-    `ImportError` is a fault of spikesight.
+    The command line prints it as one line. Every other exception than this and `OSError` is a
+    fault of spikesight, which is shown whole and asks to be reported.
     """
+
+
+class MissingPackageError(UserError, ImportError):
+    """An optional package is not installed; the message names it and the extra that brings it."""
+
+
+class ResultError(UserError, ArithmeticError):
+    """What was asked was carried out and came out wrong, such as logits that differ."""
+
+
+class DivergenceError(ResultError, FloatingPointError):
+    """Training left the finite numbers; the message says what to change."""
 
 
 def lack_of_memory(error: BaseException) -> str | None:

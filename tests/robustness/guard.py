@@ -15,8 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from spikesight.errors import UserError
+
 # What a user's input may lead to; everything else ends in a traceback.
-ALLOWED = (ValueError, OSError, ImportError, ArithmeticError)
+ALLOWED = (UserError, OSError)
 CPU_SECONDS = 10.0
 WALL_SECONDS = 60.0
 MOST_BYTES = 2 * 2**30

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spikesight.data.config import Split
-from spikesight.errors import UserError
+from spikesight.errors import ResultError, UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file, place_for_folder
 from spikesight.lazy_names import TYPE_CHECKING
@@ -60,7 +60,7 @@ def verify_command(
     result = verify(load(resolve_model_folder(model)), x, dtype=getattr(torch, precision))
     print(result.table())
     if not result.equal:
-        raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
+        raise ResultError(f"{result.mismatches} elements differ; the table says where")
 
 
 def energy_command(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spikesight.data.config import Split
-from spikesight.errors import UserError
+from spikesight.errors import ResultError, UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file
 from spikesight.lazy_names import TYPE_CHECKING
@@ -69,7 +69,7 @@ def deploy_command(
     result = net.verify(x[:16], against=("spikes", "training"))
     print(result.table())
     if not result.equal:
-        raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
+        raise ResultError(f"{result.mismatches} elements differ; the table says where")
     if not real:
         print(
             "the training data are not here, so the range of pixels calibrates the network; "
@@ -92,7 +92,7 @@ def verify_deployed(net: Deployed, x: Tensor, against: str) -> None:
     result = net.verify(x, against=[form.strip() for form in against.split(",") if form.strip()])
     print(result.table())
     if not result.equal:
-        raise ArithmeticError(f"{result.mismatches} elements differ; the table says where")
+        raise ResultError(f"{result.mismatches} elements differ; the table says where")
 
 
 def audit_command(

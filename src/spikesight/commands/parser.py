@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spikesight.commands.table import COMMANDS
-from spikesight.errors import UserError, lack_of_memory
+from spikesight.errors import ResultError, UserError, lack_of_memory
 
 _BOOLEANS = ("true", "false", "yes", "no")
 _LONGEST_ERROR = 800
@@ -52,21 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + int(getattr(stop, "signal_number", 2))
     except SystemExit as stop:
         return int(stop.code or 0)
-    except (ValueError, OSError, ImportError, ArithmeticError) as error:
+    except (UserError, OSError) as error:
         if debug:
             raise
-        return _fail(str(error), 1 if isinstance(error, ArithmeticError) else 2)
-    except (MemoryError, RuntimeError) as error:
+        return _fail(str(error), 1 if isinstance(error, ResultError) else 2)
+    except Exception as error:
         lack = lack_of_memory(error)
-        if debug or lack is None:
-            raise
-        return _fail(lack, 1)
+        if lack is None:
+            _ask_for_report(error, words[0])
+        elif not debug:
+            return _fail(lack, 1)
+        raise
     finally:
         _leave_processes()
     return 0
 
 
 def _run(name: str, words: list[str]) -> None:
+    import argparse
+
     import jsonargparse
 
     from spikesight.files.documents import named
@@ -105,19 +109,19 @@ def _run(name: str, words: list[str]) -> None:
         if re.search(r"\d{4301}", word):  # Python refuses to read more digits, without a name
             option = word.partition("=")[0][:80]
             raise UserError(f"{option}: holds a whole number of more than 64 bits; pass another")
-    try:
-        parsed = parser.parse_args([_carried(word) for word in words])
-        parsed = parser.instantiate(_delivered(parsed))
-    except Exception as error:
-        with named(*files):
+    with named(*files):
+        try:
+            parsed = parser.parse_args([_carried(word) for word in words])
+        except Exception as error:  # whatever its readers of YAML and JSON run into
             raise UserError(str(error)) from error
-    values = {key: value for key, value in parsed.as_dict().items() if key != "config"}
-    if configuration is not None:
-        with named(*files):
-            built = configuration(**values)
-        function(built)
-    else:
-        function(**values)
+        try:
+            parsed = parser.instantiate(_delivered(parsed))
+        except argparse.ArgumentError as error:
+            raise UserError(str(error)) from error
+        values = {key: value for key, value in parsed.as_dict().items() if key != "config"}
+        if configuration is not None:
+            values = {next(iter(hints)): configuration(**values)}
+    function(**values)
 
 
 def _carried(word: str) -> str:
@@ -210,6 +214,15 @@ def _print_overview() -> None:
     for name, command in COMMANDS.items():
         print(f"  {name:<{width}}  {command.summary}")
     print("\n`spikesight COMMAND --help` says more. --debug shows where an error arose.")
+
+
+def _ask_for_report(error: Exception, command: str) -> None:
+    """Ends a traceback with what to do about it."""
+    version = importlib.import_module("spikesight").__version__
+    error.add_note(
+        f"This is a fault of spikesight {version}, in `spikesight {command}`, and none of yours: "
+        "please report it among the project's issues, with the command and the lines above."
+    )
 
 
 def _fail(message: str, code: int) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from spikesight.deployment.comparison import Comparison, compare
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
-from spikesight.errors import UserError
+from spikesight.errors import MissingPackageError, UserError
 from spikesight.graph import Graph
 from spikesight.graph.integer_vocabulary import IntegerGraph
 from spikesight.passes.batches import require_finite
@@ -179,7 +179,7 @@ class Deployed:
             The differences.
 
         Raises:
-            ImportError: If the package of a form is not installed.
+            MissingPackageError: If the package of a form is not installed.
             ValueError: If a form is unknown or not at hand, or the network does not take the input.
         """
         x = self._taken(x)
@@ -187,7 +187,7 @@ class Deployed:
         try:
             return compare(self.graph, training, self._executor, x, against)
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 f"comparing with {', '.join(against)} needs the package {error.name}; "
                 "pip install spikesight[deploy]"
             ) from error

@@ -137,11 +137,11 @@ def named(*paths: str | Path) -> Iterator[None]:
         *paths: Where the fields come from.
 
     Raises:
-        UserError: Where the block raises ValueError.
+        UserError: Where the block raises one.
     """
     try:
         yield
-    except ValueError as error:
+    except UserError as error:
         names = [show(path) for path in paths]
         if not names or any(name in str(error) for name in names):
             raise
@@ -156,7 +156,7 @@ def _guarded(work: Callable[[], T], name: str, remedy: str, error: type[UserErro
     except _Fault as fault:
         problem, place, cause = str(fault), fault.place, fault
     except msgspec.ValidationError as fault:
-        if isinstance(fault.__cause__, ValueError):
+        if isinstance(fault.__cause__, UserError):
             # A dataclass refused its fields; its message names them and the remedy.
             raise error(": ".join(filter(None, (name, str(fault.__cause__))))) from fault
         problem, place = _translated(str(fault))

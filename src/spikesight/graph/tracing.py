@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikesight import attention, neurons, synapses
+from spikesight.errors import UserError
 from spikesight.graph.vocabulary import (
     Add,
     Affine,
@@ -58,7 +59,7 @@ _RESULTS = (Segmentation, PixelSegmentation)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
-class UntraceableError(ValueError):
+class UntraceableError(UserError):
     """A model holds something that the vocabulary cannot say."""
 
 

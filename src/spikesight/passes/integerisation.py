@@ -90,7 +90,7 @@ _IMAGE_HIGH = 127
 IMAGE_WEIGHT_BITS = 7
 
 
-class NotDeployableError(ValueError):
+class NotDeployableError(UserError):
     """A network holds something that has no integer form."""
 
 

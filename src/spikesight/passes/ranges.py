@@ -9,6 +9,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from spikesight.errors import UserError
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -32,7 +33,7 @@ ACCUMULATOR_BITS = 32
 EXACT_IN_FLOAT32 = 2**24
 
 
-class RangeError(ValueError):
+class RangeError(UserError):
     """A value of a network does not fit into the accumulator."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from spikesight.errors import UserError
+from spikesight.errors import DivergenceError, UserError
 from spikesight.files.tensors import read_tensors
 from spikesight.training.config import TrainConfig
 from spikesight.training.feasibility import (
@@ -72,7 +72,7 @@ def train(config: TrainConfig) -> TrainResult:
 
     Raises:
         ValueError: If the configuration cannot be carried out.
-        FloatingPointError: If the loss becomes infinite or not a number.
+        DivergenceError: If the loss becomes infinite or not a number.
         TrainingInterrupted: If a signal ended the run, after writing last/.
     """
     with locked(Path(config.output)) if is_main_process() else nullcontext():
@@ -229,7 +229,7 @@ class Trainer:
             The figures of the best and the last model.
 
         Raises:
-            FloatingPointError: If the loss becomes infinite or not a number.
+            DivergenceError: If the loss becomes infinite or not a number.
             TrainingInterrupted: If a signal ended the run, after writing last/.
         """
         config = self.config
@@ -354,7 +354,7 @@ class Trainer:
     def _check_loss(self) -> None:
         (loss,) = total(self.accelerator, [self.meter.loss_sum])
         if not math.isfinite(loss):
-            raise FloatingPointError(
+            raise DivergenceError(
                 f"the loss became {loss} at or shortly before step {self.position.update} "
                 f"(epoch {self.position.epoch + 1}), learning rate {self._lr():.2e}, precision "
                 f"{self.accelerator.mixed_precision}; pass a smaller optimizer.lr, a smaller "

@@ -11,6 +11,7 @@ from spikesight.deployment.export.exporting import ExportError
 from spikesight.deployment.export.proved_runtime import ProvedRuntime
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.runtime.arithmetic import joined
+from spikesight.errors import ResultError
 
 
 def exact_forms(
@@ -24,7 +25,7 @@ def exact_forms(
         threads: Threads of a runtime's call; its own choice if None.
 
     Raises:
-        ArithmeticError: If spikes or a runtime give other logits than the integers.
+        ResultError: If spikes or a runtime give other logits than the integers.
     """
     size = net.graph.max_size
     expected = joined(net.outputs(x))
@@ -33,7 +34,7 @@ def exact_forms(
         "integers": net.outputs,
     }
     if not torch.equal(joined(net.spike_outputs(x)), expected):
-        raise ArithmeticError("spikes give other logits than the integers; run verify")
+        raise ResultError("spikes give other logits than the integers; run verify")
 
     def run_onnx() -> ProvedRuntime:
         from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
@@ -54,7 +55,7 @@ def exact_forms(
             print(f"without {name}: {error}")
         else:
             if not torch.equal(runtime(x), expected):
-                raise ArithmeticError(f"{name} gives other logits than the integers; run verify")
+                raise ResultError(f"{name} gives other logits than the integers; run verify")
             form = f"{runtime.form}, the exact fallback" if runtime.fell_back else runtime.form
             forms[f"integers, {name} ({form})"] = runtime
     return forms

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
-from spikesight.errors import UserError
+from spikesight.errors import MissingPackageError, UserError
 from spikesight.graph.integer_vocabulary import (
     IntegerGraph,
     IntegerNeuron,
@@ -36,7 +36,7 @@ EXPORT_ENDINGS = tuple(_PACKAGES)
 _THREADS = (None, 1)
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """A network has no exact form in another runtime; says which layer and why."""
 
 
@@ -58,7 +58,7 @@ def export(graph: IntegerGraph, path: Path, size: tuple[int, int], *, frames: bo
 
     Raises:
         ExportError: If the runtime cannot be exact; names the layer and the reason.
-        ImportError: If the runtime's packages are not installed.
+        MissingPackageError: If the runtime's packages are not installed.
         ValueError: If the suffix is unknown or the size does not fit the network.
     """
     suffix = path.suffix
@@ -70,7 +70,7 @@ def export(graph: IntegerGraph, path: Path, size: tuple[int, int], *, frames: bo
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 f"exporting to {suffix} needs the package {package}; pip install spikesight[deploy]"
             ) from error
     write = {".onnx": _write_onnx, ".xml": _write_openvino, ".nir": _write_nir}[suffix]

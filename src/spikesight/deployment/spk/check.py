@@ -9,6 +9,7 @@ from typing import assert_never
 import torch
 
 from spikesight.deployment.runtime.segmenter import SegmenterNode
+from spikesight.errors import UserError
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -36,7 +37,7 @@ _MOST_SUB_STEPS = 2**16
 _MOST_COMPARISONS = 2**22
 
 
-class InvalidNetworkError(ValueError):
+class InvalidNetworkError(UserError):
     """Nodes are no network."""
 
 
