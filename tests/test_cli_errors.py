@@ -110,7 +110,6 @@ def test_missing_runtimes_name_the_extra(
     net = Deployed(deployed(28, neuron="i_lif", levels=4))
     net.save(tmp_path / "net.spk")
     monkeypatch.setitem(sys.modules, runtime, None)
-    monkeypatch.delitem(sys.modules, f"spikesight.deployment.{runtime}_export", raising=False)
     output = tmp_path / ("net.onnx" if runtime == "onnx" else "net.xml")
     line = error_of(["export", str(tmp_path / "net.spk"), str(output)], capsys)
     assert "pip install spikesight[deploy]" in line

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.deployment.export.exporting import ExportError
+from spikesight.deployment.export.exactness import ExportError
 from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
 from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
 from spikesight.passes.integerisation import NotDeployableError

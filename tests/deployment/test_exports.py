@@ -11,14 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.exporting import (
-    Counts,
-    ExportError,
-    export,
-    refuse_difference,
-)
+from spikesight.deployment.export.exactness import ExportError, refuse_difference
+from spikesight.deployment.export.exporting import export
 from spikesight.deployment.export.self_test import SelfTest
-from spikesight.deployment.runtime.integers import IntegerExecutor
+from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
@@ -503,8 +499,8 @@ def test_export_writes_nothing_that_differs(
     assert neuron.rounding is not None
     form = replace(neuron.rounding, offset=neuron.rounding.offset + 2.0**-6)
     nodes = tuple(replace(n, rounding=form) if n is neuron else n for n in graph.nodes)
-    for target in ("onnx_export.to_onnx", "openvino_export.to_openvino"):
-        module, function = (f"spikesight.deployment.{target}").rsplit(".", 1)
+    for target in ("onnx.to_onnx", "openvino.to_openvino"):
+        module, function = (f"spikesight.deployment.export.{target}").rsplit(".", 1)
         original = getattr(sys.modules[module], function)
 
         def wrong(_: IntegerGraph, *args: Any, original: Any = original, **options: Any) -> Any:

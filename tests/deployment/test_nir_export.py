@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikesight.deployment.export.exporting import Counts, ExportError, export, refuse_difference
+from spikesight.deployment.export.exactness import ExportError, refuse_difference
+from spikesight.deployment.export.exporting import export
+from spikesight.deployment.runtime.integers import Counts
 from spikesight.graph.integer_vocabulary import IntegerNeuron, IntegerSynapse
 from tests.deployment.small_networks import deployed
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 import spikesight as ss
-from spikesight.deployment.export.exporting import ExportError, export
+from spikesight.deployment.export.exactness import ExportError
+from spikesight.deployment.export.exporting import export
 from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
 from spikesight.errors import UserError

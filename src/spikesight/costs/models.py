@@ -17,6 +17,7 @@ from spikesight.costs.attention import AttentionEnergy, attention_energy
 from spikesight.costs.fan_out import accumulations
 from spikesight.costs.prices import (
     ACCUMULATE_PJ,
+    LOW_BIT_NOTE,
     MULTIPLY_ACCUMULATE_PJ,
     low_bit_share,
 )
@@ -39,11 +40,6 @@ from spikesight.graph.counts import Counts, reading_counts
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.folding import fold
 from spikesight.reports.text_table import si_number, text_table
-
-LOW_BIT_NOTE = (
-    "additions of 4-, 3- and 2-bit weights at 1/8, 1/16 and 1/32 of the price (QSD-Transformer "
-    "eq. 30; shares reconstructed)"
-)
 
 SHIFTABLE_OFFSET_BITS = 2
 """Up to so many bits of an offset, shifts and additions interpolate."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from spikesight.costs.models import LOW_BIT_NOTE, EnergyReport
-from spikesight.costs.prices import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
+from spikesight.costs.prices import ACCUMULATE_PJ, LOW_BIT_NOTE, MULTIPLY_ACCUMULATE_PJ
 from spikesight.reports.charts import bar_chart, legend
 from spikesight.reports.page import Card, bullets, cards, folded, page, percent, section, table
+
+if TYPE_CHECKING:
+    from spikesight.costs.models import EnergyReport
 
 _UNITS = ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
 _FINER = 10.0  # so that small layers beside large ones are not 0.0

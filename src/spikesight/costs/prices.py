@@ -9,6 +9,10 @@ ACCUMULATE_PJ = 0.9
 # QSD-Transformer's eq. 30 counts 2-, 3- and 4-bit operations as shares of a floating-point one, as
 # the binary networks that it cites do; the shares themselves are reconstructed.
 LOW_BIT_SHARE = {2: 1 / 32, 3: 1 / 16, 4: 1 / 8}
+LOW_BIT_NOTE = (
+    "additions of 4-, 3- and 2-bit weights at 1/8, 1/16 and 1/32 of the price (QSD-Transformer "
+    "eq. 30; shares reconstructed)"
+)
 
 
 def low_bit_share(bits: int | None) -> float:

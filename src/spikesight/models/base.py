@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.files.replacing import explained, replaced_file, write_text
+from spikesight.models.rebuilding import check_rebuilds
 from spikesight.presentation import as_batch, check_input, present
+from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import packed_tensors
 
@@ -159,6 +161,12 @@ class SpikingModel(nn.Module):
         """Names of parameters that weight decay spares, whatever their dimensions."""
         return set()
 
+    @classmethod
+    def rebuild(cls, recipe: Mapping[str, Any]) -> SpikingModel:
+        """Builds the model of a recipe with fresh weights, its quantisation aside."""
+        model: SpikingModel = create_model(recipe["name"], **recipe["arguments"])
+        return model
+
     def save_pretrained(
         self, folder: str | Path, *, half: bool = False, packed: bool = False
     ) -> None:
@@ -178,8 +186,6 @@ class SpikingModel(nn.Module):
                 "deployable", `half` of a quantised one, or the model is not the one that its
                 recipe builds (its neurons were swapped, say), so that another would be loaded.
         """
-        from spikesight.models.rebuilding import check_rebuilds
-
         folder = Path(folder)
         recipe = getattr(self, "recipe", None)
         if recipe is None:
@@ -187,7 +193,7 @@ class SpikingModel(nn.Module):
                 f"{type(self).__name__} does not know how it was built; register a builder with "
                 "spikesight.register_model and build it with spikesight.create_model"
             )
-        check_rebuilds(self, recipe)
+        check_rebuilds(self, recipe, type(self).rebuild)
         if half and "quantization" in recipe:
             raise UserError(
                 "half=True would round the weights and steps of a quantised model to other "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,11 +11,10 @@ import torch
 from torch import nn
 
 from spikesight.errors import UserError
-from spikesight.models.base import Recipe, SpikingModel
-from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
 from spikesight.neurons import Neuron
 from spikesight.neurons.recurrence import Rule
-from spikesight.registry import create_model
+
+Rebuild = Callable[[dict[str, Any]], nn.Module]
 
 _REMEDY = (
     "write the change into a model of your own (spikesight.register_model) and build it with "
@@ -24,7 +24,7 @@ _APART = ("training", "recipe", "resolved", "momentum")
 """What does not change an output in evaluation mode."""
 
 
-def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
+def check_rebuilds(model: nn.Module, recipe: Mapping[str, Any], rebuild: Rebuild) -> None:
     """Refuses a model that would come back as another network.
 
     Every module is compared with that of a freshly built model: its class, its plain attributes,
@@ -34,13 +34,14 @@ def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
     Args:
         model: The model.
         recipe: What is written beside its weights.
+        rebuild: Builds the model of a recipe, its quantisation aside.
 
     Raises:
         UserError: If a module differs; names it.
     """
     described = {key: recipe.get(key) for key in ("name", "arguments", "masked_image")}
     try:
-        wanted = _modules_of(json.dumps(described, sort_keys=True))
+        wanted = _modules_of(json.dumps(described, sort_keys=True), rebuild)
     except TypeError as error:
         raise UserError(
             f"the model's arguments cannot be written into config.json ({error}); pass plain "
@@ -85,15 +86,17 @@ def check_rebuilds(model: nn.Module, recipe: Recipe) -> None:
 
 
 @lru_cache(maxsize=8)
-def _modules_of(described: str) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]]:
+def _modules_of(
+    described: str, rebuild: Rebuild
+) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]]:
     """Class, plain attributes, shapes and whether it is a neuron, of a recipe's modules."""
     recipe = json.loads(described)
     try:
         with torch.device("meta"):
-            model = _build(recipe)
+            model = rebuild(recipe)
     except (NotImplementedError, RuntimeError):  # a model of the user's that computes with weights
         with torch.random.fork_rng(devices=[]):
-            model = _build(recipe)
+            model = rebuild(recipe)
     return {
         name: (
             _kind(module),
@@ -103,13 +106,6 @@ def _modules_of(described: str) -> dict[str, tuple[str, dict[str, Any], dict[str
         )
         for name, module in model.named_modules()
     }
-
-
-def _build(recipe: dict[str, Any]) -> nn.Module:
-    model: SpikingModel = create_model(recipe["name"], **recipe["arguments"])
-    if recipe["masked_image"] is not None:
-        return MaskedAutoencoder(model, MaskedImageSizes(**recipe["masked_image"]))
-    return model
 
 
 def _kind(module: nn.Module) -> str:

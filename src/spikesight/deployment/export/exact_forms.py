@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.exporting import ExportError
+from spikesight.deployment.export.exactness import ExportError
 from spikesight.deployment.export.proved_runtime import ProvedRuntime
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.runtime.arithmetic import joined

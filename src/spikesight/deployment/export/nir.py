@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.exporting import ExportError, prove_at, refuse_segmenter
+from spikesight.deployment.export.exactness import ExportError, prove_at, refuse_segmenter
 from spikesight.errors import UserError
 from spikesight.graph.integer_vocabulary import (
     SEGMENTER_NODES,

@@ -14,13 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.exporting import (
+from spikesight.deployment.export.exactness import (
     folded_neurons,
     prove_at,
     split_of,
 )
-from spikesight.deployment.export.onnx_runtime import LOGITS, OnnxRuntime
+from spikesight.deployment.export.onnx_runtime import OnnxRuntime
 from spikesight.deployment.export.onnx_segmenter import lower_segmenter_node
+from spikesight.deployment.export.proved_runtime import LOGITS
 from spikesight.deployment.export.self_test import KEY, SelfTest
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.proved_runtime import ProvedRuntime, as_image
+from spikesight.deployment.export.proved_runtime import LOGITS, ProvedRuntime, as_image
 from spikesight.deployment.export.self_test import KEY
 from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.integers import Counts
@@ -16,7 +16,6 @@ from spikesight.deployment.runtime.integers import Counts
 if TYPE_CHECKING:
     import onnx
 
-LOGITS = "logits"
 _OUTPUTS = (LOGITS, "class_logits", "mask_logits")
 _OPTIMISED, _PLAIN = "optimised", "plain"
 
@@ -24,17 +23,8 @@ _OPTIMISED, _PLAIN = "optimised", "plain"
 class OnnxRuntime(ProvedRuntime):
     """Runs an exported network on the CPU with onnxruntime.
 
-    The model's self-test comes first. Where onnxruntime's optimised form of the model fails it, the
-    model runs operator by operator, and `form` and a warning say so.
-
-    Args:
-        model: The model or its file.
-        threads: Threads of one call; onnxruntime's choice if omitted.
-        fall_back: Whether another form than the optimised one may run.
-
-    Raises:
-        ExportError: If no form is exact on this machine.
-        UserError: If the file's self-test is damaged.
+    Where onnxruntime's optimised form of the model is not exact, the model runs operator by
+    operator. Arguments and errors are those of `ProvedRuntime`.
     """
 
     RUNTIME = "onnxruntime"

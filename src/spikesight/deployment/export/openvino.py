@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.exporting import (
+from spikesight.deployment.export.exactness import (
     ExportError,
     folded_neurons,
     prove_at,
@@ -30,7 +30,8 @@ from spikesight.deployment.export.openvino_arithmetic import (
     Value,
     integers,
 )
-from spikesight.deployment.export.openvino_runtime import INFO, LOGITS, OpenVinoRuntime
+from spikesight.deployment.export.openvino_runtime import INFO, OpenVinoRuntime
+from spikesight.deployment.export.proved_runtime import LOGITS
 from spikesight.deployment.export.self_test import KEY, SelfTest
 from spikesight.graph.integer_vocabulary import (
     SEGMENTER_NODES,

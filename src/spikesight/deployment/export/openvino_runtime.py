@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.proved_runtime import ProvedRuntime, as_image
+from spikesight.deployment.export.proved_runtime import LOGITS, ProvedRuntime, as_image
 from spikesight.deployment.export.self_test import KEY
 from spikesight.deployment.runtime.integers import Counts
 
-LOGITS = "logits"
 INFO = "spikesight"
 FLOAT32 = "float32"
 _INT8 = "int8"
@@ -38,18 +37,11 @@ def shared_core() -> Any:
 class OpenVinoRuntime(ProvedRuntime):
     """Runs an exported network on the CPU with OpenVINO.
 
-    The model's self-test comes first. Where the plugin's int8 kernels fail it, the model runs in
-    float32, and `form` and a warning say so.
+    Where the plugin's int8 kernels are not exact, the model runs in float32. Arguments and errors
+    are those of `ProvedRuntime`, with one more:
 
     Args:
-        model: The model or its .xml file.
-        threads: Threads of one call; OpenVINO's choice if omitted.
         shape: The only shape of inputs to be taken, which makes calls faster; any batch if omitted.
-        fall_back: Whether another form than the model's own may run.
-
-    Raises:
-        ExportError: If no form is exact on this machine.
-        UserError: If the file's self-test is damaged.
     """
 
     RUNTIME = "OpenVINO"

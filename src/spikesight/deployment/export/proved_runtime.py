@@ -12,10 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.exporting import ExportError
+from spikesight.deployment.export.exactness import ExportError
 from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import Counts
 from spikesight.processor import processor_name
+
+LOGITS = "logits"
+"""Name of the output of a model of one output."""
 
 Image = npt.NDArray[np.float32]
 
@@ -25,10 +28,20 @@ class ProvedRuntime(ABC):
 
     A form that fails the self-test is replaced by the next one, and a warning says so.
 
+    Args:
+        model: The model or its file.
+        threads: Threads of one call; the runtime's choice if omitted.
+        forms: The model's own form and what may run instead.
+        fall_back: Whether another form than the model's own may run.
+
     Attributes:
         RUNTIME: Name of the runtime.
         form: What runs now.
         fell_back: Whether that is another form than the model's own.
+
+    Raises:
+        ExportError: If no form is exact on this machine.
+        UserError: If the file's self-test is damaged.
     """
 
     RUNTIME: ClassVar[str]

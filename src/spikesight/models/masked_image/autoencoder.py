@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +152,11 @@ class MaskedAutoencoder(SpikingModel):
             maps = maps.unflatten(0, (self.steps, -1)).mean(0)
         joined = nn.functional.pixel_unshuffle(maps, self._tokens_per_side)
         return joined.permute(0, 2, 3, 1)
+
+    @classmethod
+    def rebuild(cls, recipe: Mapping[str, Any]) -> MaskedAutoencoder:
+        """Builds the model of a recipe with fresh weights."""
+        return cls(super().rebuild(recipe), MaskedImageSizes(**recipe["masked_image"]))
 
     def stages(self) -> list[nn.Module]:
         """The trunk's stages, then the decoder."""

@@ -1,0 +1,145 @@
+"""What an exact export asks of a network, whatever the format: ranges, splits, equal counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
+from spikesight.errors import UserError
+from spikesight.graph.integer_vocabulary import (
+    IntegerGraph,
+    IntegerNeuron,
+    IntegerNode,
+    IntegerSynapse,
+    Interval,
+)
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, Reach, accumulator, prove_ranges
+
+
+class ExportError(UserError):
+    """A network has no exact form in another runtime; says which layer and why."""
+
+
+def prove_at(graph: IntegerGraph, size: tuple[int, int]) -> dict[str, Reach]:
+    """Bounds every value of a network for inputs of one size.
+
+    Args:
+        graph: The network.
+        size: Height and width of the inputs.
+
+    Returns:
+        As `prove_ranges` does.
+
+    Raises:
+        ValueError: If the network does not take this size.
+    """
+    stride, largest = graph.input.stride, graph.max_size
+    if min(size) < 1 or size[0] % stride or size[1] % stride:
+        raise UserError(
+            f"size {size[0]}x{size[1]} is not divisible by the network's stride {stride}; "
+            "export a multiple of it"
+        )
+    if size[0] > largest[0] or size[1] > largest[1]:
+        raise UserError(
+            f"size {size[0]}x{size[1]} is larger than the {largest[0]}x{largest[1]} that the "
+            "ranges are proved for; deploy with a larger max_size"
+        )
+    return prove_ranges(replace(graph, max_size=size))
+
+
+def refuse_segmenter(graph: IntegerGraph, runtime: str, reason: str) -> None:
+    """Raises ExportError for a network with nodes of segmenters; names the first one.
+
+    Args:
+        graph: The network.
+        runtime: Name of what it was to be written for.
+        reason: Why that has no exact form of it.
+    """
+    if (node := graph.segmenter_node) is not None:
+        raise ExportError(
+            f"{node.name} is a segmenter's: {runtime} {reason}; export to .onnx, or run the "
+            "deployed network in PyTorch"
+        )
+
+
+def split_of(node: IntegerSynapse, source: Interval) -> int:
+    """Bits at which to split a synapse's input so that float32 accumulates each part exactly.
+
+    Args:
+        node: The synapse.
+        source: What its input can reach.
+
+    Returns:
+        0 if the input need not be split; s if both its quotient and its remainder by 2^s can be
+        accumulated.
+
+    Raises:
+        ExportError: If no split suffices.
+    """
+    if accumulator(node, source).magnitude < EXACT_IN_FLOAT32:
+        return 0
+    bits = source.magnitude.bit_length() // 2
+    remainder = Interval(
+        torch.zeros_like(source.low), torch.full_like(source.high, 2**bits - 1), 2**bits - 1
+    )
+    low, high = source.low >> bits, source.high >> bits
+    quotient = Interval(low, high, (source.magnitude >> bits) + 1)
+    for part in (quotient, remainder):
+        reach = accumulator(node, part)
+        if reach.magnitude >= EXACT_IN_FLOAT32:
+            raise ExportError(
+                f"{node.name} accumulates {reach.bits} bits from each half of its input, more "
+                "than float32 holds; deploy with fewer weight_bits"
+            )
+    return bits
+
+
+def folded_neurons(graph: IntegerGraph) -> dict[str, IntegerNeuron]:
+    """Neurons whose gain and offset can enter the synapse before them, by that synapse's name."""
+    readers: dict[str, list[IntegerNode]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    folded: dict[str, IntegerNeuron] = {}
+    for name, nodes in readers.items():
+        synapse, (reader, *others) = graph.by_name[name], nodes
+        if (
+            isinstance(synapse, IntegerSynapse)
+            and not bool(synapse.shift.any())
+            and not bool(synapse.bias.any())
+            and isinstance(reader, IntegerNeuron)
+            and reader.rounding is not None
+            and not others
+        ):
+            folded[name] = reader
+    return folded
+
+
+def refuse_difference(
+    graph: IntegerGraph, x: Tensor, runtime: str, counts: Counts, logits: Tensor
+) -> None:
+    """Raises ExportError at the first layer in which a runtime differs from the integer network.
+
+    Args:
+        graph: The network.
+        x: What the runtime read.
+        runtime: Its name.
+        counts: The runtime's counts [T*B, ...] per neuron; those missing are not compared.
+        logits: The runtime's logits [B, K].
+    """
+    expected, expected_logits = IntegerExecutor(graph).observe(x)
+    for name, own in expected.items():
+        differing = int((counts[name].to(own) != own).sum()) if name in counts else 0
+        if differing:
+            raise ExportError(
+                f"{runtime} computes {differing} of {own.numel()} counts of {name} differently; "
+                "the export is not exact on this machine and was not written"
+            )
+    if not torch.equal(logits.to(expected_logits), expected_logits):
+        raise ExportError(
+            f"{runtime} computes other logits at {graph.output.name}; the export is not exact on "
+            "this machine and was not written"
+        )
