@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Builder = Callable[..., "nn.Module"]
 _builders: dict[str, Builder] = {}
+_families: dict[str, Builder] = {}
 
 
 def register_model(builder: Builder) -> Builder:
@@ -51,6 +52,21 @@ def register_model(builder: Builder) -> Builder:
     return builder
 
 
+def register_family(builder: Builder) -> Builder:
+    """Registers a function that builds a model of any sizes under its family's name.
+
+    `create_model` and saved folders know the name; lists and timm do not show it.
+
+    Args:
+        builder: As `register_model` takes it.
+
+    Returns:
+        The builder itself.
+    """
+    _families[builder.__name__] = builder
+    return builder
+
+
 def create_model(
     name: str,
     *,
@@ -65,7 +81,7 @@ def create_model(
     """Builds a registered model with fresh weights.
 
     Args:
-        name: One of `list_models()`.
+        name: One of `list_models()`, or a family with its sizes as further arguments.
         num_classes: Classes K, at least 1; for pooled features build with features_only=True and
             average the last map.
         in_channels: Channels of the input.
@@ -82,7 +98,7 @@ def create_model(
     Raises:
         UserError: If the name or an argument is unknown or out of range.
     """
-    builders = _all_builders()
+    builders = _all_builders() | _families
     if name not in builders:
         near = ", ".join(list_models(f"*{name.split('_')[0]}*") or list_models())
         raise UserError(f"there is no model {name!r}; registered: {near}")

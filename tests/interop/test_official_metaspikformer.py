@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import spikesight as ss
-from spikesight.interop.metaspikformer import OfficialBlock
+from spikesight.interop.official_layouts import OfficialBlock
 from tests.conftest import firing_rates
 
 CASES = [

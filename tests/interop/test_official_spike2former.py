@@ -12,9 +12,12 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.attention.deformable_sampling import deformable_sample
 from spikesight.attention.embedding import sine_position
-from spikesight.interop import spike2former as interop
+from spikesight.interop.blocks import Settings
+from spikesight.interop.filling import rename
+from spikesight.interop.spike2former import as_embeddings, build_spike2former
 from spikesight.losses import SegmentationLoss, Segments
 from spikesight.losses.segmentation import resized
+from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spike2former import Segmentation
 from tests.conftest import firing_rates
 
@@ -59,8 +62,18 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).detach().abs().max() / theirs.abs().max().clamp_min(1e-300))
 
 
-def renamed(oracle: Oracle, tensors: dict[str, Tensor], **options: Any) -> dict[str, Tensor]:
-    return interop.rename_official(oracle.group("sd::"), tensors, **options)
+def renamed(
+    oracle: Oracle,
+    tensors: dict[str, Tensor],
+    num_heads: int = 8,
+    groups: int | None = None,
+    stride: int | None = None,
+) -> dict[str, Tensor]:
+    """Gradients, say, by the names that they have in our part."""
+    choice = NeuronChoice.resolve("spike2former", 1, None)
+    settings = Settings(choice, num_heads, stride=stride, groups=groups)
+    _, names = build_spike2former(oracle.group("sd::"), settings, (2, 2, 2, 2, 1))
+    return rename(as_embeddings(tensors), names)
 
 
 @pytest.mark.parametrize("case", MODULES)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
+from spikesight.interop.filling import rename
+from spikesight.interop.spikformer import released_names
 from tests.conftest import firing_rates
 from tests.interop.test_official_metaspikformer import relative_error
 
@@ -119,9 +121,8 @@ def test_training_matches_the_authors(oracle: Oracle) -> None:
 
 def _pairs(oracle: Oracle, ours: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
     """Our tensors by the authors' names."""
-    from spikesight.interop.spikformer import _rename_released
-
-    names = _rename_released({name: torch.tensor(i) for i, name in enumerate(oracle.state)})
+    numbers = {name: torch.tensor(i) for i, name in enumerate(oracle.state)}
+    names = rename(numbers, released_names(numbers))
     theirs = list(oracle.state)
     return [(theirs[int(names[name])], tensor) for name, tensor in ours.items()]
 

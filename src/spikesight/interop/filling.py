@@ -2,15 +2,73 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.files.tensors import can_compute
+from spikesight.registry import create_model, list_models
+
+StateDict = Mapping[str, Tensor]
+Names = Mapping[str, str]
+"""Starts of official names to ours, whole words between dots."""
 
 _SHOWN = 5
+
+
+def within(official: str, ours: str, names: Names) -> dict[str, str]:
+    """The names of a part where the whole model has it."""
+    return {f"{official}.{theirs}": f"{ours}.{name}" for theirs, name in names.items()}
+
+
+def rename(tensors: StateDict, names: Names) -> dict[str, Tensor]:
+    """Renames tensors, each by the longest known start of its name; others keep theirs."""
+
+    def renamed(name: str) -> str:
+        start, rest = name, ""
+        while start and start not in names:
+            start, dot, last = start.rpartition(".")
+            rest = f"{dot}{last}{rest}"
+        return names[start] + rest if start else name
+
+    return {renamed(name): tensor for name, tensor in tensors.items()}
+
+
+def block_indices(tensors: StateDict, group: str) -> list[int]:
+    """Which numbers follow a group's name."""
+    found = {int(m[1]) for n in tensors if (m := re.match(rf"{re.escape(group)}\.(\d+)\.", n))}
+    return sorted(found)
+
+
+def part_of(tensors: StateDict, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start so, without that start."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def without_wrapper(tensors: StateDict) -> dict[str, Tensor]:
+    """The tensors without what DataParallel puts before their names."""
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def variant_of(family: str, sizes: Mapping[str, Any], told: Iterable[str]) -> str:
+    """The name of the registered variant that has these sizes; the family's if none has.
+
+    Args:
+        family: Its name; variants are called FAMILY_...
+        sizes: Sizes by name.
+        told: Which of them a state dict tells.
+    """
+    wanted = {name: sizes[name] for name in told}
+    for name in list_models(f"{family}_*"):
+        with torch.device("meta"):
+            has = create_model(name).resolved
+        if wanted.items() <= has.items():
+            return name
+    return family
 
 
 def load_tensors(model: nn.Module, renamed: Mapping[str, Tensor], family: str) -> None:

@@ -40,18 +40,29 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names) or "spike2former"
             (BICLab/Spike2Former).
         state_dict: The official parameters and buffers by their official names.
-        **configuration: metaspikformer: num_heads=8, steps=4, neuron="lif", levels=None,
-            attention_scale=0.125, strides=(2, 2, 2, 2, 1), stride of a lone down-sampling.
-            qsd: the same with steps=1, neuron="qsd_classification", attention_scale=0.25, and
-            bits=4, stride also that of a lone convolution.
-            spikformer: num_heads, steps=4, neuron="lif", levels=None, attention_scale=0.125,
-            strides; defaults are those of the released form.
-            spike2former: num_heads=8, groups=None (one per 8 channels), levels=8, official=True,
-            steps=1, neuron="spike2former", order="cross_first", strides, stride, module (see
-            `interop.spike2former`).
+        **configuration: For all families num_heads=8, neuron ("lif"; "qsd_classification" and
+            "spike2former" in those families), levels (largest count D of integer neurons) and
+            steps (time steps T).
+            metaspikformer: steps=4; attention_scale=0.125, or "head_dim" for head_dim^-0.5;
+            strides=(2, 2, 2, 2, 1) of the five stages; stride of a lone down-sampling, by default
+            2 for the 7x7 stem, else 1.
+            qsd: the same with steps=1, attention_scale=0.25, and bits=4 of a weight; stride also
+            that of a lone convolution.
+            spikformer: num_heads, by default one per 64 channels, in the CIFAR form and
+            SpikingJelly's per 32, in the CIFAR10-DVS form per 16; steps=4, there 16;
+            attention_scale=0.125, there 0.25; strides of the stem's four stages, 2 each, in the
+            CIFAR form (1, 1, 2, 2).
+            spike2former: groups of the deformable attention, by default one per 8 channels;
+            levels=8; steps=1, for the authors' code does not iterate time; official=True, whether
+            the slips of their code are reproduced (without them a checkpoint still loads, for
+            fine-tuning); order="cross_first" of the decoder's attentions, "self_first" in their
+            panoptic code; strides and stride as above; module="trunk_mlp" or "encoder_mlp" where
+            the layout of the input does not tell these two lone MLPs apart.
 
     Returns:
-        The model (or block) in evaluation mode, in the state dict's floating-point type.
+        The model (or block) in evaluation mode, in the state dict's floating-point type. A lone
+        block takes the authors' layout: [T, B, C, H, W] in trunks and the pixel decoder,
+        [T, B, H, W, C] in Spike2Former's encoder, [T, B, Q, C] for queries.
 
     Raises:
         UserError: If the family or a keyword is unknown, the state dict is not of it, or a tensor

@@ -6,7 +6,16 @@ from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.files.ranges import Levels, Steps, Stride, Width
-from spikesight.interop.metaspikformer import StateDict, build_metaspikformer, fill
+from spikesight.interop.blocks import Settings
+from spikesight.interop.filling import (
+    Names,
+    StateDict,
+    load_tensors,
+    rename,
+    without_wrapper,
+)
+from spikesight.interop.metaspikformer import Strides, build_metaspikformer
+from spikesight.interop.official_layouts import OfficialBlock, channels_first
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.passes.quantization import quantize
 from spikesight.synapses import Synapse
@@ -26,7 +35,7 @@ def load_qsd(
     neuron: str = "qsd_classification",
     levels: Levels | None = None,
     attention_scale: float = 0.25,
-    strides: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1),
+    strides: Strides = (2, 2, 2, 2, 1),
     stride: Stride | None = None,
 ) -> nn.Module:
     """Builds the quantised model, or the block, that an official state dict belongs to.
@@ -34,25 +43,8 @@ def load_qsd(
     The authors' weights carry activation quantisers that are never called; they are left out.
     Scales that the authors' code has not yet started (their first training forward does so) start
     from the weights.
-
-    Args:
-        state_dict: Official names to tensors.
-        bits: Bits of a weight, which no tensor tells.
-        num_heads: Attention heads.
-        steps: Time steps T.
-        neuron: Neuron of all layers.
-        levels: Largest count D of integer neurons.
-        attention_scale: Factor of the attention product.
-        strides: Down-sampling of the five stages.
-        stride: Stride of a lone down-sampling block or convolution.
-
-    Returns:
-        The model in evaluation mode. A lone block takes official inputs [T, B, C, H, W].
-
-    Raises:
-        ValueError: If the state dict is not QSD-Transformer's, or `bits` is out of range.
     """
-    state = {f".{name.removeprefix('module.')}": tensor for name, tensor in state_dict.items()}
+    state = {f".{name}": tensor for name, tensor in without_wrapper(state_dict).items()}
     started = {
         name.removesuffix(_STARTED): bool(tensor.any())
         for name, tensor in state.items()
@@ -66,18 +58,20 @@ def load_qsd(
         and not name.endswith(f".{_STARTED}")
         and not (name.endswith(_SCALE) and name.removesuffix("alpha") in fresh)
     }
+    choice = NeuronChoice.resolve(neuron, steps, levels)
+    settings = Settings(choice, num_heads, attention_scale, stride)
     if set(live) <= {"weight", "bias", "alpha"}:
-        model, renamed = _lone_synapse(live, state.get(".act.alpha"), stride or 1)
+        synapse = _lone_synapse(live, state.get(".act.alpha"), stride or 1)
+        model: nn.Module = OfficialBlock(synapse, channels_first)
+        names: Names = {name: f"0.{name}" for name in live}
     else:
-        choice = NeuronChoice.resolve(neuron, steps, levels)
-        model, renamed = build_metaspikformer(
-            live, choice, num_heads, attention_scale, strides, stride
-        )
-    scales = {name: tensor for name, tensor in renamed.items() if name.endswith(_SCALE)}
-    plain = {name: tensor for name, tensor in renamed.items() if name not in scales}
-    loaded = fill(model, plain)
-    quantize(model, bits, "official")
-    own = model.state_dict()
+        model, names = build_metaspikformer(live, settings, strides)
+    renamed = rename(live, names)
+    scales = {name: renamed.pop(name) for name in list(renamed) if name.endswith(_SCALE)}
+    part = getattr(model, "part", model)
+    load_tensors(part, renamed, "QSD-Transformer")
+    quantize(part, bits, "official")
+    own = part.state_dict()
     for name, tensor in scales.items():
         scale = own.get(f"{name.removesuffix(_SCALE)}.quantizer.scale")
         if scale is None or scale.numel() != tensor.numel() or not tensor.isfinite().all():
@@ -86,27 +80,17 @@ def load_qsd(
                 "pass the checkpoint of such a model"
             )
         scale.copy_(tensor.reshape(scale.shape))
-    return loaded
+    return model.eval()
 
 
-def _lone_synapse(
-    state: dict[str, Tensor], inputs: Tensor | None, stride: int
-) -> tuple[nn.Module, dict[str, Tensor]]:
+def _lone_synapse(state: StateDict, inputs: Tensor | None, stride: int) -> Synapse:
     """One convolution or linear map. Its dead quantiser, one entry per input, tells the groups."""
-    weight = state["weight"]
-    has_bias = "bias" in state
-    module: nn.Module
+    weight, has_bias = state["weight"], "bias" in state
     if weight.ndim == 2:
-        module = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias)
-    else:
-        channels = weight.shape[1] if inputs is None else len(inputs)
-        module = nn.Conv2d(
-            channels,
-            len(weight),
-            weight.shape[-1],
-            stride,
-            weight.shape[-1] // 2,
-            groups=channels // weight.shape[1],
-            bias=has_bias,
-        )
-    return Synapse(module), {f"0.{name}": tensor for name, tensor in state.items()}
+        return Synapse(nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias))
+    side = weight.shape[-1]
+    channels = weight.shape[1] if inputs is None else len(inputs)
+    groups = channels // weight.shape[1]
+    return Synapse(
+        nn.Conv2d(channels, len(weight), side, stride, side // 2, groups=groups, bias=has_bias)
+    )

@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.files.ranges import Levels, Steps, Width
-from spikesight.interop.filling import load_tensors
-from spikesight.models.neuron_choice import NeuronChoice
-from spikesight.models.spikformer import Sizes, Spikformer
-from spikesight.models.stems import PoolOf
+from spikesight.interop.block_names import PROJECTIONS, conv_norms
+from spikesight.interop.filling import (
+    StateDict,
+    block_indices,
+    load_tensors,
+    rename,
+    variant_of,
+    within,
+    without_wrapper,
+)
+from spikesight.models.spikformer import Sizes
+from spikesight.registry import create_model
 
-StateDict = Mapping[str, Tensor]
-
-_RELEASED = [
-    (r"patch_embed\.rpe_conv\.", "trunk.{position}.conv.conv."),
-    (r"patch_embed\.rpe_bn\.", "trunk.{position}.conv.norm."),
-    (r"patch_embed\.proj_conv(\d?)\.", "trunk.{stage}.conv.conv."),
-    (r"patch_embed\.proj_bn(\d?)\.", "trunk.{stage}.conv.norm."),
-    (r"block\.(\d+)\.norm([12])\.", "trunk.{block}.unread_norm{last}."),
-    *(
-        (
-            rf"block\.(\d+)\.attn\.{short}_(?:conv|linear)\.",
-            f"trunk.{{block}}.attention.{ours}.conv.",
-        )
-        for short, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("proj", "project"))
-    ),
-    *(
-        (rf"block\.(\d+)\.attn\.{short}_bn\.", f"trunk.{{block}}.attention.{ours}.norm.")
-        for short, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("proj", "project"))
-    ),
-    *(
-        (rf"block\.(\d+)\.mlp\.{theirs}_{part}\.", f"trunk.{{block}}.mlp.{ours}.{place}.")
-        for theirs, ours in (("fc1", "expand"), ("fc2", "project"))
-        for part, place in (("(?:conv|linear)", "conv"), ("bn", "norm"))
-    ),
-    (r"pos_embed$", "unread_position"),
-    (r"norm\.", "unread_norm."),
-    (r"head\.", "head.linear."),
-]
-_PLACES = {"0": "conv", "1": "norm"}
 _STAGES = 4
-
+_TOLD = ("width", "depth", "heads", "strides", "stem", "mlp_ratio", "qkv_bias", "bias")
+_MAPS = {
+    **{f"attn.{short}": f"attention.{name}" for short, name in PROJECTIONS},
+    "mlp.fc1": "mlp.expand",
+    "mlp.fc2": "mlp.project",
+}
+_PLACES = {"conv": "conv", "linear": "conv", "bn": "norm"}
+_RELEASED_BLOCK = {
+    "norm1": "unread_norm1",
+    "norm2": "unread_norm2",
+    **{f"{t}_{p}": f"{o}.{c}" for t, o in _MAPS.items() for p, c in _PLACES.items()},
+}
 # What a state dict does not tell, by the form of the released code: channels per head, factor of
 # the attention product, time steps and down-sampling.
 _FORMS = {
@@ -64,66 +51,48 @@ def load_spikformer(
     levels: Levels | None = None,
     attention_scale: float | None = None,
     strides: tuple[int, ...] | None = None,
-) -> Spikformer:
+) -> nn.Module:
     """Builds the Spikformer that a state dict of the authors or of SpikingJelly belongs to.
 
     The form (ImageNet, CIFAR, CIFAR10-DVS or SpikingJelly's) is read off the names and shapes.
     LayerNorms and the position embedding, which the released modules never read, come along
     frozen, so that every tensor has its place. SpikingJelly's module returns logits for every time
     step; this model returns their mean.
-
-    Args:
-        state_dict: Official names to tensors.
-        num_heads: Attention heads; by default 64 channels per head, in the CIFAR form and
-            SpikingJelly's 32, in the CIFAR10-DVS form 16.
-        steps: Time steps T; by default 4, in the CIFAR10-DVS form 16.
-        neuron: Neuron of all layers.
-        levels: Largest count D of integer neurons.
-        attention_scale: Factor of the attention product; by default 0.125, in the CIFAR10-DVS
-            form 0.25.
-        strides: Down-sampling of the stem's four stages; by default 2 each, in the CIFAR form
-            (1, 1, 2, 2).
-
-    Returns:
-        The model in evaluation mode.
-
-    Raises:
-        ValueError: If the state dict is not Spikformer's.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    state = without_wrapper(state_dict)
     form = _form(state)
     head_dim, scale, usual_steps, usual_strides = _FORMS[form]
     jelly = form == "spikingjelly"
-    renamed = _rename_spikingjelly(state) if jelly else _rename_released(state)
+    if jelly:
+        state = _in_thirds(state)
+    renamed = rename(state, _spikingjelly_names(state) if jelly else released_names(state))
     width, in_channels = _width_and_input(renamed)
     first = f"trunk.{_STAGES + 1}."
-    pool_of: PoolOf = "currents" if jelly else "spikes"
     position = state.get("pos_embed")
-    sizes = Sizes(
-        width=width,
-        depth=len({name.split(".")[1] for name in renamed if ".mlp." in name}),
-        heads=num_heads or max(width // head_dim, 1),
-        strides=strides or usual_strides,
-        mlp_ratio=renamed[f"{first}mlp.expand.conv.weight"].shape[0] // width,
-        attention_scale=scale if attention_scale is None else attention_scale,
-        qkv_bias=f"{first}attention.query.conv.bias" in renamed,
-        bias=f"{first}mlp.expand.conv.bias" in renamed,
-        pool_of=pool_of,
-        layer_norms=f"{first}unread_norm1.weight" in renamed,
-        position_tokens=0 if position is None else position.shape[1],
+    sizes = vars(
+        Sizes(
+            width=width,
+            depth=len({name.split(".")[1] for name in renamed if ".mlp." in name}),
+            heads=num_heads or max(width // head_dim, 1),
+            strides=strides or usual_strides,
+            mlp_ratio=renamed[f"{first}mlp.expand.conv.weight"].shape[0] // width,
+            attention_scale=scale if attention_scale is None else attention_scale,
+            qkv_bias=f"{first}attention.query.conv.bias" in renamed,
+            bias=f"{first}mlp.expand.conv.bias" in renamed,
+            pool_of="currents" if jelly else "spikes",
+            layer_norms=f"{first}unread_norm1.weight" in renamed,
+            position_tokens=0 if position is None else position.shape[1],
+        )
     )
-    classes = renamed["head.linear.weight"].shape[0]
-    choice = NeuronChoice.resolve(neuron, steps or usual_steps, levels)
-    model = Spikformer(sizes, choice, num_classes=classes, in_channels=in_channels)
-    model.recipe = {
-        "name": "spikformer_8_512",
-        "arguments": {
-            **model.resolved,
-            "num_classes": classes,
-            "in_channels": in_channels,
-            "steps": choice.steps,
-        },
-    }
+    model: nn.Module = create_model(
+        variant_of("spikformer", sizes, _TOLD),
+        num_classes=renamed["head.linear.weight"].shape[0],
+        in_channels=in_channels,
+        steps=steps or usual_steps,
+        levels=levels,
+        neuron=neuron,
+        **sizes,
+    )
     load_tensors(model, renamed, "Spikformer")
     return model.eval()
 
@@ -143,7 +112,7 @@ def _form(state: StateDict) -> str:
     )
 
 
-def _width_and_input(renamed: Mapping[str, Tensor]) -> tuple[int, int]:
+def _width_and_input(renamed: StateDict) -> tuple[int, int]:
     for index in (0, _STAGES - 1):
         if f"trunk.{index}.conv.conv.weight" not in renamed:
             raise UserError(
@@ -156,49 +125,34 @@ def _width_and_input(renamed: Mapping[str, Tensor]) -> tuple[int, int]:
     return width, renamed["trunk.0.conv.conv.weight"].shape[1]
 
 
-def _rename_released(state: StateDict) -> dict[str, Tensor]:
-    renamed = {}
-    for name, tensor in state.items():
-        ours = name
-        for pattern, replacement in _RELEASED:
-            if match := re.match(pattern, name):
-                groups = match.groups() or ("",)
-                number = int(groups[0] or 0)
-                prefix = replacement.format(
-                    position=_STAGES,
-                    stage=number,
-                    block=_STAGES + 1 + number,
-                    last=groups[-1],
-                )
-                ours = prefix + name[match.end() :]
-                break
-        renamed[ours] = tensor
-    return renamed
+def released_names(state: StateDict) -> dict[str, str]:
+    """How the tensors of the authors' code are called here."""
+    names = {"pos_embed": "unread_position", "norm": "unread_norm", "head": "head.linear"}
+    for position, stage in enumerate(("proj_{}", "proj_{}1", "proj_{}2", "proj_{}3", "rpe_{}")):
+        for place in ("conv", "bn"):
+            ours = f"trunk.{position}.conv.{_PLACES[place]}"
+            names[f"patch_embed.{stage.format(place)}"] = ours
+    for i in block_indices(state, "block"):
+        names |= within(f"block.{i}", f"trunk.{_STAGES + 1 + i}", _RELEASED_BLOCK)
+    return names
 
 
-def _rename_spikingjelly(state: StateDict) -> dict[str, Tensor]:
-    renamed: dict[str, Tensor] = {}
+def _spikingjelly_names(state: StateDict) -> dict[str, str]:
+    """How the tensors of SpikingJelly's code are called here, its joint map as three."""
+    stem = [*(f"stages.{i}" for i in range(_STAGES)), "positional_encoding"]
+    parts = {f"patch_embed.{s}.conv_bn.block": f"trunk.{i}.conv" for i, s in enumerate(stem)}
+    for i in block_indices(state, "blocks"):
+        parts |= within(f"blocks.{i}", f"trunk.{_STAGES + 1 + i}", _MAPS)
+    return {"head": "head.linear", **conv_norms(parts)}
+
+
+def _in_thirds(state: StateDict) -> dict[str, Tensor]:
+    """SpikingJelly's tensors by shorter names, its joint map of query, key and value as three."""
+    apart: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        parts = name.split(".")
-        match parts:
-            case ["patch_embed", "stages", stage, "conv_bn", "block", place, leaf]:
-                renamed[f"trunk.{stage}.conv.{_PLACES.get(place, place)}.{leaf}"] = tensor
-            case ["patch_embed", "positional_encoding", "conv_bn", "block", place, leaf]:
-                renamed[f"trunk.{_STAGES}.conv.{_PLACES.get(place, place)}.{leaf}"] = tensor
-            case ["blocks", block, "attn", "qkv_conv_bn", place, leaf]:
-                thirds = [tensor] * 3 if tensor.ndim == 0 else list(tensor.chunk(3))
-                for ours, third in zip(("query", "key", "value"), thirds, strict=True):
-                    prefix = f"trunk.{_STAGES + 1 + int(block)}.attention.{ours}"
-                    renamed[f"{prefix}.{_PLACES.get(place, place)}.{leaf}"] = third
-            case ["blocks", block, "attn", "proj_conv_bn", place, leaf]:
-                prefix = f"trunk.{_STAGES + 1 + int(block)}.attention.project"
-                renamed[f"{prefix}.{_PLACES.get(place, place)}.{leaf}"] = tensor
-            case ["blocks", block, "mlp", "fc1" | "fc2" as layer, place, leaf]:
-                ours = "expand" if layer == "fc1" else "project"
-                prefix = f"trunk.{_STAGES + 1 + int(block)}.mlp.{ours}"
-                renamed[f"{prefix}.{_PLACES.get(place, place)}.{leaf}"] = tensor
-            case ["head", leaf]:
-                renamed[f"head.linear.{leaf}"] = tensor
-            case _:
-                renamed[name] = tensor
-    return renamed
+        name = name.replace(".attn.proj_conv_bn.", ".attn.proj.")
+        joint = ".attn.qkv_conv_bn." in name
+        thirds = list(tensor.chunk(3)) if joint and tensor.ndim else [tensor] * 3
+        for short, third in zip("qkv" if joint else [""], thirds, strict=False):
+            apart[name.replace("qkv_conv_bn", short)] = third
+    return apart

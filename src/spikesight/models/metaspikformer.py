@@ -16,7 +16,7 @@ from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice, mean_attention_scale
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
-from spikesight.registry import register_model
+from spikesight.registry import register_family, register_model
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
 
 SeparableForm = Literal["official", "spike_driven"]
@@ -294,6 +294,12 @@ def _linear_rates(last: float, count: int) -> list[float]:
 
 def _build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
     return build_classifier(MetaSpikFormer, sizes, options)
+
+
+@register_family
+def metaspikformer(**options: Any) -> nn.Module:
+    """Of the sizes that are passed, else SDT-V2 15M's."""
+    return _build(Sizes(widths=(32, 64, 128, 256, 360)), **options)
 
 
 @register_model

@@ -22,7 +22,7 @@ from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.stems import PoolOf, Stem, build_stem
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
-from spikesight.registry import register_model
+from spikesight.registry import register_family, register_model
 from spikesight.synapses import ConvNorm, Linear
 
 
@@ -240,6 +240,12 @@ def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
 def build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
     """A Spikformer from its sizes and what `create_model` takes."""
     return build_classifier(Spikformer, sizes, options)
+
+
+@register_family
+def spikformer(**options: Any) -> nn.Module:
+    """Of the sizes that are passed, else Spikformer-8-512's."""
+    return build(Sizes(512, 8, 8), **options)
 
 
 @register_model

@@ -39,7 +39,7 @@ from spikesight.models.spike2former.sizes import (
     OFFICIAL,
     Sizes,
 )
-from spikesight.registry import register_model
+from spikesight.registry import register_family, register_model
 from spikesight.synapses import Synapse
 from spikesight.synapses.resizing import bilinear_resize
 
@@ -244,6 +244,12 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
         neuron = neuron or "spike2former"
     neurons = choose_neurons(sizes.normalisation, neuron, options.pop("steps", 1), levels)
     return Spike2Former(sizes, neurons, **options)
+
+
+@register_family
+def spike2former(**options: Any) -> nn.Module:
+    """Of the sizes that are passed, else those of the paper."""
+    return _build(Sizes(), **options)
 
 
 @register_model
