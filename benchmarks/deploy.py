@@ -23,7 +23,6 @@ import argparse
 import functools
 import gc
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -256,7 +255,7 @@ def _multiply_accumulates(networks: Networks) -> int:
     graph = networks.deployed.graph
     reaches = prove_ranges(graph)
     return sum(
-        node.weight.numel() * math.prod(reaches[node.name].size)
+        node.weight.numel() * reaches[node.name].shape.pixels
         for node in graph.nodes
         if isinstance(node, IntegerSynapse)
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,19 @@ from spikesight.costs.prices import (
 )
 from spikesight.errors import UserError
 from spikesight.graph import (
-    Affine,
+    Add,
     AttentionProduct,
+    Embedding,
     Graph,
     Input,
     MaskProduct,
+    MaxPool,
+    Neuron,
     Node,
+    Output,
     Pool,
+    Position,
+    Rearrange,
     Resize,
     Sample,
     Synapse,
@@ -37,6 +43,7 @@ from spikesight.graph import (
     trace,
 )
 from spikesight.graph.counts import Counts, reading_counts
+from spikesight.graph.operations import Operation, Shape
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.folding import fold
 from spikesight.reports.text_table import si_number, text_table
@@ -230,8 +237,10 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
     for batch in inputs_of(data):
         graph.input.check(tuple(batch.shape))
         inputs = batch.to(parameter.device, parameter.dtype)
+        size = (batch.shape[-2], batch.shape[-1])
         if not twin_macs:
-            twin_macs = _dense_macs(unfolded, inputs[:1])
+            twin_macs = _dense_macs(unfolded, size)
+        meter.shapes = graph.shapes(size)
         execute(graph, inputs, meter.observe)
         meter.samples += inputs.shape[0]
     if meter.samples == 0:
@@ -239,67 +248,43 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
     return meter.report(twin_macs)
 
 
-def _dense_macs(graph: Graph, sample: Tensor) -> dict[str, list[float]]:
+def _dense_macs(graph: Graph, size: tuple[int, int]) -> dict[str, list[float]]:
     """MACs of every factor of every layer for one sample and one time step."""
-    macs: dict[str, list[float]] = {}
-    steps = graph.input.steps
+    shapes = graph.shapes(size)
+    return {node.name: _macs(node, [shapes[name] for name in node.inputs]) for node in graph.nodes}
 
-    def observe(node: Node, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        if isinstance(node, Synapse):
-            shapes = _output_shapes(node, inputs[0])
-            pairs = zip(node.factors, shapes, strict=True)
-            macs[node.name] = [
-                0.0 if factor.is_diagonal else _factor_macs(factor, shape) / steps
-                for factor, shape in pairs
+
+def _macs(node: Node, inputs: list[Shape]) -> list[float]:
+    """MACs of every factor of a node for one sample and one time step.
+
+    Four per interpolated value; one per weighted sample and per channel of a mask's pixel.
+    """
+    match node:
+        case Synapse(factors=factors):
+            pairs = zip(factors, node.factor_shapes(inputs[0]), strict=True)
+            return [
+                0.0 if factor.is_diagonal else float(given.elements * factor.weight[0].numel())
+                for factor, given in pairs
             ]
-        elif isinstance(node, AttentionProduct):
-            macs[node.name] = [_attention_macs(node, *inputs[:2]) / steps]
-        elif isinstance(node, Sample | Resize | MaskProduct):
-            macs[node.name] = [count / steps for count in _product_macs(node, inputs)]
-
-    execute(graph, sample, observe)
-    return macs
-
-
-def _output_shapes(node: Synapse, x: Tensor) -> list[tuple[int, ...]]:
-    shapes = []
-    shape = tuple(x.shape)
-    for factor in node.factors:
-        shape = (shape[0], factor.out_channels, *(_extent(factor, s) for s in shape[2:]))
-        shapes.append(shape)
-    return shapes
-
-
-def _extent(factor: Affine, size: int) -> int:
-    return (size + 2 * factor.padding - factor.weight.shape[-1]) // factor.stride + 1
+        case AttentionProduct(heads=heads):
+            query, key, _ = inputs
+            return [float((query.elements + key.elements) * (query.channels // heads))]
+        case MaskProduct():
+            embedding, features = inputs
+            return [float(embedding.pixels * features.elements)]
+        case Resize():
+            return [4.0 * inputs[0].channels * inputs[1].pixels]
+        case Sample(side=side):
+            samples = float(inputs[0].elements * side**2)
+            return [4.0 * samples, samples]
+        case Input() | Neuron() | Add() | Pool() | MaxPool() | Embedding() | Position():
+            return []
+        case Rearrange() | Output():
+            return []
+    assert_never(node)
 
 
-def _factor_macs(factor: Affine, output_shape: tuple[int, ...]) -> float:
-    outputs = 1
-    for size in output_shape:
-        outputs *= size
-    return float(outputs * factor.weight[0].numel())
-
-
-def _attention_macs(node: AttentionProduct, query: Tensor, key: Tensor) -> float:
-    return float((query.numel() + key.numel()) * (query.shape[1] // node.heads))
-
-
-def _product_macs(
-    node: Sample | Resize | MaskProduct, inputs: tuple[Tensor, ...]
-) -> tuple[float, ...]:
-    """Four per interpolated value; one per weighted sample and per channel of a mask's pixel."""
-    if isinstance(node, MaskProduct):
-        embedding, features = inputs
-        return (float(embedding.shape[-1] * features.numel()),)
-    values = inputs[0]
-    if isinstance(node, Resize):
-        return (4.0 * values.shape[:2].numel() * inputs[1].shape[-2:].numel(),)
-    samples = float(values.numel() * node.side**2)
-    return (4.0 * samples, samples)
-
-
-_KINDS: dict[type[Node], tuple[str, ...]] = {
+_KINDS: dict[type[Operation], tuple[str, ...]] = {
     AttentionProduct: ("attention product",),
     MaskProduct: ("mask product",),
     Resize: ("upsampling",),
@@ -314,7 +299,7 @@ class _Meter:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.counts = reading_counts(graph)
-        self.pixels: dict[str, int] = {}
+        self.shapes: dict[str, Shape] = {}
         self.samples = 0
         self.spikes: dict[str, float] = {}
         self.elements: dict[str, float] = {}
@@ -328,31 +313,30 @@ class _Meter:
             counts = output / counted.unit
             _add(self.spikes, node.name, float(counts.sum(dtype=torch.float64)))
             _add(self.elements, node.name, float(counts.numel()))
-        if isinstance(node, Pool):
-            self.pixels[node.name] = inputs[0].shape[-1] * inputs[0].shape[-2]
-        elif isinstance(node, Synapse):
-            for index, shape in enumerate(_output_shapes(node, inputs[0])):
-                factor = node.factors[index]
-                if not factor.is_diagonal:
-                    _add(self.macs, (node.name, index), _factor_macs(factor, shape))
-            if node.factors[0].is_diagonal:
-                return
-            if (neuron := self._spiking(node.inputs[0])) is not None:
+        samples = output.shape[0]
+        shapes = [self.shapes[name] for name in node.inputs]
+        macs = [samples * count for count in _macs(node, shapes)]
+        for index, count in enumerate(macs):
+            if not (isinstance(node, Synapse) and node.factors[index].is_diagonal):
+                _add(self.macs, (node.name, index), count)
+        if isinstance(node, Synapse):
+            neuron, first = self._spiking(node.inputs[0]), node.factors[0]
+            if neuron is not None and not first.is_diagonal:
                 # A mean over pixels is linear: every spike at every pixel adds its weights.
-                counts = inputs[0] / neuron.unit * self.pixels.get(node.inputs[0], 1)
-                first = node.factors[0]
+                source = self.graph.by_name[node.inputs[0]]
+                pooled = isinstance(source, Pool)
+                pixels = self.shapes[source.inputs[0]].pixels if pooled else 1
+                counts = inputs[0] / neuron.unit * pixels
                 reached = accumulations(
                     counts, first.weight, first.stride, first.padding, first.groups
                 )
                 _add(self.accumulates, (node.name, 0), reached)
         elif isinstance(node, AttentionProduct):
-            _add(self.macs, (node.name, 0), _attention_macs(node, *inputs[:2]))
             self.attention[node.name] = (inputs[0].shape, inputs[1].shape)
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
         elif isinstance(node, Sample | Resize | MaskProduct):
-            for index, count in enumerate(_product_macs(node, inputs)):
-                _add(self.macs, (node.name, index), count)
+            for index, count in enumerate(macs):
                 if (additions := _shifted_additions(node, index)) is not None:
                     _add(self.accumulates, (node.name, index), additions * count)
                     continue

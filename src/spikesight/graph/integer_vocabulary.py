@@ -12,36 +12,44 @@ from typing import Literal
 
 from torch import Tensor
 
-from spikesight.graph.vocabulary import Node
+from spikesight.graph.operations import (
+    AnyAdd,
+    AnyAttention,
+    AnyEmbedding,
+    AnyInput,
+    AnyMaskProduct,
+    AnyMaxPool,
+    AnyPool,
+    AnyPosition,
+    AnyResize,
+    AnySample,
+    Elementwise,
+    Operation,
+    Shape,
+)
 
 INTEGER_VOCABULARY_VERSION = 1
 
 
 @dataclass(frozen=True)
-class IntegerInput(Node):
+class IntegerInput(AnyInput):
     """The normalised image or frames, as integers: clamp(round(x * 2^shift), low, high).
 
     x is float32; half rounds to even. What follows is presented at every time step.
 
     Attributes:
-        steps: Time steps T.
-        channels: Channels of the input.
-        stride: What height and width must be divisible by.
         shift: Bits after the binary point.
         low: Smallest integer.
         high: Largest integer.
     """
 
-    steps: int
-    channels: int
-    stride: int
     shift: int
     low: int
     high: int
 
 
 @dataclass(frozen=True)
-class IntegerSynapse(Node):
+class IntegerSynapse(Operation):
     """Accumulates weights: ((sum of weight * x) << left) + bias) >> right, floor.
 
     One step per time step: bias and shift come once after the sum over the kernel and, in a spike
@@ -70,6 +78,11 @@ class IntegerSynapse(Node):
     def is_linear(self) -> bool:
         """Whether the synapse is a matrix and not a convolution."""
         return self.weight.ndim == 2
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (source,) = inputs
+        return self.weigh(source, self.weight, self.stride, self.padding, self.groups)
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,7 @@ class Rounding:
 
 
 @dataclass(frozen=True)
-class IntegerNeuron(Node):
+class IntegerNeuron(Elementwise):
     """Compares the membrane with thresholds.
 
     Per time step, with current X and membrane V (0 at rest)::
@@ -140,113 +153,91 @@ class IntegerNeuron(Node):
 
 
 @dataclass(frozen=True)
-class IntegerAdd(Node):
+class IntegerAdd(AnyAdd):
     """Sum of two currents on the same grid, or of two counts: the spikes of both."""
 
 
 @dataclass(frozen=True)
-class IntegerAttention(Node):
+class IntegerAttention(AnyAttention):
     """Q (K^T V) per head, inputs in the order query, key, value; its factor lies in thresholds.
 
     Attributes:
-        heads: Number of heads.
         mean: Whether the sum over the keys stands for a mean; the neuron that reads it then counts
             the keys' pixels.
     """
 
-    heads: int
     mean: bool = False
 
 
 @dataclass(frozen=True)
-class IntegerPool(Node):
+class IntegerPool(AnyPool):
     """Sum over the pixels: [N, C, H, W] to [N, C]."""
 
 
 @dataclass(frozen=True)
-class IntegerMaxPool(Node):
+class IntegerMaxPool(AnyMaxPool):
     """Maximum over a window of pixels; the border does not take part.
 
     Over counts of a neuron it is the maximum of their spikes in each sub-step.
-
-    Attributes:
-        kernel: Side of the window in pixels.
-        stride: Step of the window in pixels.
-        padding: Border in pixels, at most half the kernel.
     """
-
-    kernel: int
-    stride: int
-    padding: int
 
 
 @dataclass(frozen=True)
-class IntegerEmbedding(Node):
-    """Learned currents, once per sample of the node that it reads.
-
-    Attributes:
-        value: [1, C, 1, Q], int64.
-    """
-
-    value: Tensor
+class IntegerEmbedding(AnyEmbedding):
+    """Learned currents, once per sample of the node that it reads."""
 
 
 @dataclass(frozen=True)
-class IntegerPosition(Node):
+class IntegerPosition(AnyPosition):
     """round(p * 2^shift) of the sines and cosines p of rows and columns, half to even.
 
     In float64, whose errors are too small to turn one of these integers.
 
     Attributes:
-        channels: Channels C.
         shift: Bits after the binary point.
     """
 
-    channels: int
     shift: int
 
 
 @dataclass(frozen=True)
-class IntegerResize(Node):
+class IntegerResize(AnyResize):
     """A map at twice its size, or as it is where the other map read has the same size.
 
     (9a + 3b + 3c + d + 8) >> 4 of the nearest pixel, its neighbours and the diagonal one.
     """
 
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        source, like = inputs
+        doubled = source.size == like.size or tuple(2 * s for s in source.size) == like.size
+        self.require(doubled, f"it resizes {source.size} to {like.size}")
+        return super().infer_shape(*inputs)
+
 
 @dataclass(frozen=True)
-class IntegerSample(Node):
+class IntegerSample(AnySample):
     """Sum over points of counts times values between pixels, inputs value, offset, weight.
 
     Positions are rounded to 2^-position_bits pixels, half up. An interpolated value is
     (sum of weight * pixel) / 4^position_bits, rounded half up.
 
     Attributes:
-        groups: Groups of channels with positions of their own.
-        side: Side of the kernel of sampled points.
         offset_shift: Bits after the binary point of an offset in pixels.
         position_bits: Bits after the binary point of a position in pixels.
     """
 
-    groups: int
-    side: int
     offset_shift: int
     position_bits: int
 
 
 @dataclass(frozen=True)
-class IntegerMaskProduct(Node):
-    """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order.
-
-    Attributes:
-        inhibitory: So many of the last channels are subtracted.
-    """
-
-    inhibitory: int = 0
+class IntegerMaskProduct(AnyMaskProduct):
+    """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order."""
 
 
 @dataclass(frozen=True)
-class IntegerOutput(Node):
+class IntegerOutput(Elementwise):
     """Sum of an output over time.
 
     Attributes:

@@ -11,6 +11,22 @@ import torch
 from torch import Tensor
 
 from spikesight.attention.rearranging import Rearrangement
+from spikesight.graph.operations import (
+    AnyAdd,
+    AnyAttention,
+    AnyEmbedding,
+    AnyInput,
+    AnyMaskProduct,
+    AnyMaxPool,
+    AnyPool,
+    AnyPosition,
+    AnyResize,
+    AnySample,
+    Elementwise,
+    Operation,
+    Shape,
+    infer_shapes,
+)
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.presentation import check_input
 
@@ -91,31 +107,8 @@ class Affine:
 
 
 @dataclass(frozen=True)
-class Node:
-    """One operation.
-
-    Attributes:
-        name: Unique name: the module's path in the model where there is one.
-        inputs: Names of the nodes that it reads.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Input(Node):
-    """The image or event frames, presented at every time step.
-
-    Attributes:
-        steps: Time steps T.
-        channels: Channels of the input.
-        stride: What height and width must be divisible by.
-    """
-
-    steps: int
-    channels: int
-    stride: int
+class Input(AnyInput):
+    """The image or event frames, presented at every time step."""
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError when the network cannot take an input of this shape."""
@@ -123,7 +116,7 @@ class Input(Node):
 
 
 @dataclass(frozen=True)
-class Synapse(Node):
+class Synapse(Operation):
     """Spikes to current: the product of its affine factors, applied first to last.
 
     Attributes:
@@ -132,9 +125,21 @@ class Synapse(Node):
 
     factors: tuple[Affine, ...]
 
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        return self.factor_shapes(*inputs)[-1]
+
+    def factor_shapes(self, source: Shape) -> list[Shape]:
+        """The shape of what each factor gives; errors as of `infer_shape`."""
+        shapes = [source]
+        for factor in self.factors:
+            form = (factor.weight, factor.stride, factor.padding, factor.groups)
+            shapes.append(self.weigh(shapes[-1], *form))
+        return shapes[1:]
+
 
 @dataclass(frozen=True)
-class Neuron(Node):
+class Neuron(Elementwise):
     """Current to spikes.
 
     Attributes:
@@ -145,47 +150,35 @@ class Neuron(Node):
 
 
 @dataclass(frozen=True)
-class Add(Node):
+class Add(AnyAdd):
     """Sum of two currents: a membrane shortcut."""
 
 
 @dataclass(frozen=True)
-class AttentionProduct(Node):
+class AttentionProduct(AnyAttention):
     """Q (K^T V) * scale per head, inputs in the order query, key, value.
 
     Attributes:
-        heads: Number of heads.
         scale: Factor of the result.
         mean: Whether the sum over the keys is a mean.
     """
 
-    heads: int
     scale: float
     mean: bool = False
 
 
 @dataclass(frozen=True)
-class Pool(Node):
+class Pool(AnyPool):
     """Mean over the pixels: [N, C, H, W] to [N, C]."""
 
 
 @dataclass(frozen=True)
-class MaxPool(Node):
-    """Maximum over a window of pixels; the border does not take part.
-
-    Attributes:
-        kernel: Side of the window in pixels.
-        stride: Step of the window in pixels.
-        padding: Border in pixels.
-    """
-
-    kernel: int
-    stride: int
-    padding: int
+class MaxPool(AnyMaxPool):
+    """Maximum over a window of pixels; the border does not take part."""
 
 
 @dataclass(frozen=True)
-class Resize(Node):
+class Resize(AnyResize):
     """Bilinear interpolation, corners not aligned, inputs in the order map, map of the new size.
 
     Attributes:
@@ -196,61 +189,43 @@ class Resize(Node):
 
 
 @dataclass(frozen=True)
-class Sample(Node):
+class Sample(AnySample):
     """Deformable sampling, inputs in the order value, offset, weight.
 
     Attributes:
-        groups: Groups of channels with positions of their own.
-        side: Side of the kernel of sampled points.
         scale: Factor of the result.
         single_precision_grid: Whether pixel positions are float32 fractions, as the authors'.
         offset_bits: Bits after the binary point of an offset in pixels; None for real-valued ones.
     """
 
-    groups: int
-    side: int
     scale: float = 1.0
     single_precision_grid: bool = False
     offset_bits: int | None = None
 
 
 @dataclass(frozen=True)
-class MaskProduct(Node):
+class MaskProduct(AnyMaskProduct):
     """Masks [N, Q, H, W] of embeddings [N, C, 1, Q] and features [N, C, H, W], in this order.
 
     Attributes:
         scale: Factor of the result.
-        inhibitory: So many of the last channels are subtracted.
     """
 
     scale: float = 1.0
-    inhibitory: int = 0
 
 
 @dataclass(frozen=True)
-class Embedding(Node):
-    """Learned currents, once per sample of the node that it reads.
-
-    Attributes:
-        value: [1, C, 1, Q].
-    """
-
-    value: Tensor
+class Embedding(AnyEmbedding):
+    """Learned currents, once per sample of the node that it reads."""
 
 
 @dataclass(frozen=True)
-class Position(Node):
-    """Sines and cosines of rows and columns, for the size of the map that it reads.
-
-    Attributes:
-        channels: Channels C.
-    """
-
-    channels: int
+class Position(AnyPosition):
+    """Sines and cosines of rows and columns, for the size of the map that it reads."""
 
 
 @dataclass(frozen=True)
-class Rearrange(Node):
+class Rearrange(Operation):
     """A permutation of each sample's elements.
 
     Attributes:
@@ -259,9 +234,18 @@ class Rearrange(Node):
 
     kind: Rearrangement
 
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (source,) = inputs
+        self.require(source.size != (), "it reads no map")
+        if self.kind != "swap_channels_and_width":
+            return source
+        height, width = source.size
+        return replace(source, channels=width, size=(height, source.channels))
+
 
 @dataclass(frozen=True)
-class Output(Node):
+class Output(Elementwise):
     """One of the network's outputs, averaged over time.
 
     Attributes:
@@ -271,6 +255,25 @@ class Output(Node):
 
     steps: int
     of_queries: bool = False
+
+
+Node = (
+    Input
+    | Synapse
+    | Neuron
+    | Add
+    | AttentionProduct
+    | Pool
+    | MaxPool
+    | Resize
+    | Sample
+    | MaskProduct
+    | Embedding
+    | Position
+    | Rearrange
+    | Output
+)
+"""Every node type: what dispatches on them ends in `assert_never`, so that mypy names it."""
 
 
 @dataclass(frozen=True)
@@ -321,6 +324,10 @@ class Graph:
     def neurons(self) -> list[Neuron]:
         """All neurons, first to last."""
         return [node for node in self.nodes if isinstance(node, Neuron)]
+
+    def shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
+        """The shapes of all values for inputs of one size, as `infer_shapes` returns them."""
+        return infer_shapes(self.nodes, self.input.channels, size)
 
     def lands_on_neurons(self, name: str) -> bool:
         """Whether neurons alone read a value, if only after a maximum over pixels."""

@@ -402,7 +402,7 @@ class _Integeriser:
         pools = isinstance(reader, Pool) and not others
         if not pools or not isinstance(self.graph.consumers[reader.name][0], Output):
             return 1
-        height, width = self.reaches[source].size
+        height, width = self.reaches[source].shape.size
         return height * width * self.graph.input.steps
 
     def _synapse(

@@ -28,6 +28,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
     Interval,
 )
+from spikesight.graph.operations import Shape
 
 ACCUMULATOR_BITS = 32
 EXACT_IN_FLOAT32 = 2**24
@@ -43,12 +44,12 @@ class Reach:
 
     Attributes:
         interval: The integers that it can reach.
-        size: Height and width of its map at the largest input, () without a map.
+        shape: Its shape at the largest input.
         pixels: Pixels that it is the sum of.
     """
 
     interval: Interval
-    size: tuple[int, ...]
+    shape: Shape
     pixels: int = 1
 
 
@@ -103,70 +104,66 @@ def _require_bits(name: str, magnitude: int, max_size: tuple[int, int]) -> None:
 
 def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) -> dict[str, Reach]:
     """The reach of one node's output and membrane from those of its inputs."""
+    if isinstance(node, IntegerInput):
+        shape = node.infer_shape(Shape(node.channels, max_size))
+    else:
+        shape = node.infer_shape(*(reach.shape for reach in inputs))
+    pixels = 1
     match node:
-        case IntegerInput(channels=channels, low=low, high=high):
-            return {node.name: Reach(_constant(low, high, channels), max_size)}
+        case IntegerInput(low=low, high=high):
+            interval = _constant(low, high, shape)
         case IntegerSynapse():
-            return {node.name: _synapse(node, inputs[0])}
+            interval = _synapse(node, inputs[0].interval)
         case IntegerNeuron():
-            return _neuron(node, inputs[0])
+            interval = _constant(0, node.levels, shape)
         case IntegerAdd():
             first, second = (reach.interval for reach in inputs)
-            total = _interval(first.low + second.low, first.high + second.high)
-            return {node.name: Reach(total, inputs[0].size)}
+            interval = _interval(first.low + second.low, first.high + second.high)
         case IntegerAttention(heads=heads):
             query, key, value = (int(reach.interval.high.max()) for reach in inputs)
-            channels = inputs[0].interval.high.numel()
-            tokens = _pixels(inputs[1])
-            bound = query * key * value * tokens * (channels // heads)
+            tokens = inputs[1].shape.pixels
+            bound = query * key * value * tokens * (shape.channels // heads)
             _require_bits(node.name, bound, max_size)
-            reached = _constant(0, bound, channels)
+            interval = _constant(0, bound, shape)
             pixels = tokens if node.mean else 1
-            return {node.name: Reach(reached, inputs[0].size, pixels)}
         case IntegerPool():
-            pixels = _pixels(inputs[0])
-            interval = inputs[0].interval
-            _require_bits(node.name, interval.magnitude * pixels, max_size)
+            pixels = inputs[0].shape.pixels
+            source = inputs[0].interval
+            _require_bits(node.name, source.magnitude * pixels, max_size)
             # A smaller input sums fewer pixels, so zero is always within.
-            lowest = (interval.low * pixels).clamp(max=0)
-            highest = (interval.high * pixels).clamp(min=0)
-            return {node.name: Reach(_interval(lowest, highest), (), pixels)}
-        case IntegerMaxPool(kernel=kernel, stride=stride, padding=padding):
-            size = tuple((s + 2 * padding - kernel) // stride + 1 for s in inputs[0].size)
-            return {node.name: Reach(inputs[0].interval, size)}
-        case IntegerOutput(steps=steps):
+            lowest = (source.low * pixels).clamp(max=0)
+            highest = (source.high * pixels).clamp(min=0)
+            interval = _interval(lowest, highest)
+        case IntegerMaxPool():
             interval = inputs[0].interval
-            return {node.name: Reach(_interval(interval.low * steps, interval.high * steps), ())}
+        case IntegerOutput(steps=steps):
+            source = inputs[0].interval
+            interval = _interval(source.low * steps, source.high * steps)
         case IntegerEmbedding(value=value):
-            size = (value.shape[2], value.shape[3])
             flat = value.flatten(2)[0]
-            return {node.name: Reach(_interval(flat.amin(1), flat.amax(1)), size)}
-        case IntegerPosition(channels=channels, shift=shift):
-            return {
-                node.name: Reach(_constant(-(1 << shift), 1 << shift, channels), inputs[0].size)
-            }
+            interval = _interval(flat.amin(1), flat.amax(1))
+        case IntegerPosition(shift=shift):
+            interval = _constant(-(1 << shift), 1 << shift, shape)
         case IntegerResize():
             interval = inputs[0].interval
             # The sum before it is rounded has sixteenths.
             _require_bits(node.name, 16 * interval.magnitude + 8, max_size)
-            return {node.name: Reach(interval, inputs[1].size)}
         case IntegerSample(side=side, position_bits=bits):
-            return {node.name: _sample(node.name, inputs, side**2, bits, max_size)}
+            sampled, _, weights = (reach.interval for reach in inputs)
+            most = (sampled.magnitude << (2 * bits)) + (1 << (2 * bits))
+            _require_bits(node.name, most, max_size)
+            reached = _size(sampled) * side**2 * int(weights.high.max())
+            interval = _interval(-reached, reached)
         case IntegerMaskProduct():
             embedding, features = (reach.interval for reach in inputs)
             bound = int((embedding.high * _size(features)).sum())
-            queries = inputs[0].size[1]
-            return {node.name: Reach(_constant(-bound, bound, queries), inputs[1].size)}
-    assert_never(node)
-
-
-def _sample(
-    name: str, inputs: list[Reach], points: int, bits: int, max_size: tuple[int, int]
-) -> Reach:
-    value, _, weight = (reach.interval for reach in inputs)
-    _require_bits(name, (value.magnitude << (2 * bits)) + (1 << (2 * bits)), max_size)
-    bound = _size(value) * points * int(weight.high.max())
-    return Reach(_interval(-bound, bound), inputs[0].size)
+            interval = _constant(-bound, bound, shape)
+        case _:
+            assert_never(node)
+    reaches = {node.name: Reach(interval, shape, pixels)}
+    if isinstance(node, IntegerNeuron) and node.steps > 1:
+        reaches[f"{node.name}.membrane"] = _membrane(node, inputs[0])
+    return reaches
 
 
 def _size(interval: Interval) -> Tensor:
@@ -228,40 +225,29 @@ def potential_of(node: IntegerNeuron, reaches: Mapping[str, Reach]) -> int:
     return max(potential, int(node.thresholds.abs().max()) * source.pixels)
 
 
-def _synapse(node: IntegerSynapse, source: Reach) -> Reach:
-    total = accumulator(node, source.interval)
+def _synapse(node: IntegerSynapse, source: Interval) -> Interval:
+    total = accumulator(node, source)
     left, right = node.shift.long().clamp(min=0), (-node.shift.long()).clamp(min=0)
     bias = node.bias.long()
     low, high = (total.low << left) + bias, (total.high << left) + bias
     magnitude = max(
         (total.magnitude << int(left.max())) + int(bias.abs().max()), _magnitude(low, high)
     )
-    kernel = 1 if node.is_linear else node.weight.shape[-1]
-    size = tuple((s + 2 * node.padding - kernel) // node.stride + 1 for s in source.size)
-    return Reach(Interval(low >> right, high >> right, magnitude), size)
+    return Interval(low >> right, high >> right, magnitude)
 
 
-def _neuron(node: IntegerNeuron, source: Reach) -> dict[str, Reach]:
-    channels = source.interval.low.numel()
-    reaches = {node.name: Reach(_constant(0, node.levels, channels), source.size)}
-    if node.steps > 1:
-        bias = node.bias * source.pixels
-        low = (source.interval.low << node.shift) + bias
-        high = (source.interval.high << node.shift) + bias
-        # What a step adds, and what a leak or reset can leave, is within the sum over the steps.
-        step = int(node.step.abs().max()) * node.levels * source.pixels
-        bound = node.steps * (_magnitude(low, high) + step)
-        reaches[f"{node.name}.membrane"] = Reach(_constant(-bound, bound, channels), source.size)
-    return reaches
+def _membrane(node: IntegerNeuron, source: Reach) -> Reach:
+    bias = node.bias * source.pixels
+    low = (source.interval.low << node.shift) + bias
+    high = (source.interval.high << node.shift) + bias
+    # What a step adds, and what a leak or reset can leave, is within the sum over the steps.
+    step = int(node.step.abs().max()) * node.levels * source.pixels
+    bound = node.steps * (_magnitude(low, high) + step)
+    return Reach(_constant(-bound, bound, source.shape), source.shape)
 
 
-def _pixels(reach: Reach) -> int:
-    height, width = reach.size
-    return height * width
-
-
-def _constant(low: int, high: int, channels: int) -> Interval:
-    return _interval(torch.full((channels,), low), torch.full((channels,), high))
+def _constant(low: int, high: int, shape: Shape) -> Interval:
+    return _interval(torch.full((shape.channels,), low), torch.full((shape.channels,), high))
 
 
 def _interval(low: Tensor, high: Tensor) -> Interval:

@@ -143,7 +143,7 @@ class _Writer:
             case IntegerAttention() | IntegerMaxPool():
                 raise AssertionError(f"{node.name} should have been refused")
             case IntegerPool():
-                kernel = np.array(self.reaches[node.inputs[0]].size)
+                kernel = np.array(self.reaches[node.inputs[0]].shape.size)
                 self._add(node, facts, self.nir.SumPool2d(kernel, kernel, np.array([0, 0])))
                 flat = self.nir.Flatten(np.array([*shape, 1, 1]), 0, -1)
                 self._append(node, flat)
@@ -174,7 +174,7 @@ class _Writer:
         if node.is_linear:
             return self.nir.Affine(weight, bias)
         # NIR 1.0 takes a grouped convolution's input to have the channels of one group.
-        dense, size = _dense(weight, node.groups), self.reaches[node.inputs[0]].size
+        dense, size = _dense(weight, node.groups), self.reaches[node.inputs[0]].shape.size
         return self.nir.Conv2d(size, dense, node.stride, node.padding, 1, 1, bias)
 
     def _neuron(self, node: IntegerNeuron, facts: _Facts) -> None:
@@ -226,7 +226,7 @@ class _Writer:
 
     def _shape(self, name: str) -> tuple[int, ...]:
         reach = self.reaches[name]
-        return (reach.interval.low.numel(), *reach.size)
+        return (reach.interval.low.numel(), *reach.shape.size)
 
 
 def _dense(weight: _Array, groups: int) -> _Array:

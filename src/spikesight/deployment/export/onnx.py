@@ -127,7 +127,7 @@ class Lowering:
             self.nodes.append(helper.make_node("Identity", [self.values[node.name]], [name]))
         if observe:
             for neuron in self.graph.neurons:
-                rank = 1 + 1 + len(self.reaches[neuron.name].size)
+                rank = 1 + 1 + len(self.reaches[neuron.name].shape.size)
                 counts = self.values[neuron.name]
                 self.nodes.append(helper.make_node("Identity", [counts], [neuron.name]))
                 outputs.append(
@@ -196,7 +196,7 @@ class Lowering:
         assert_never(node)
 
     def _output(self, node: IntegerOutput, total: str) -> str:
-        channels, size = self._channels(node.inputs[0]), self.reaches[node.inputs[0]].size
+        channels, size = self._channels(node.inputs[0]), self.reaches[node.inputs[0]].shape.size
         if node.steps > 1:
             shape = self.constant(np.array([node.steps, -1, channels, *size]))
             by_step = self.op("Reshape", total, shape)
@@ -328,7 +328,7 @@ class Lowering:
         query, key, value = (self.op("Reshape", x, by_head) for x in inputs)
         transposed = self.op("Transpose", key, perm=[0, 1, 3, 2])
         context = self.op("MatMul", value, transposed)
-        shape = self.constant(np.array([0, channels, *reach.size]))
+        shape = self.constant(np.array([0, channels, *reach.shape.size]))
         return self.op("Reshape", self.op("MatMul", context, query), shape)
 
     def _affine(self, x: str, scale: Tensor, offset: Tensor, rank: int) -> str:
@@ -395,7 +395,7 @@ class Lowering:
         return self.constant(shaped.astype(self.types[like]))
 
     def _rank(self, node: IntegerNode) -> int:
-        return 2 + len(self.reaches[node.name].size)
+        return 2 + len(self.reaches[node.name].shape.size)
 
     def _channels(self, name: str) -> int:
         return self.reaches[name].interval.low.numel()

@@ -42,7 +42,7 @@ def lower_segmenter_node(
         case IntegerEmbedding(value=value):
             return _for_each_sample(lowering, value.double().numpy(), inputs[0], wide=wide)
         case IntegerPosition():
-            height, width = lowering.reaches[node.name].size
+            height, width = lowering.reaches[node.name].shape.size
             values = position(node, height, width).numpy()
             return _for_each_sample(lowering, values, inputs[0], wide=wide)
         case IntegerResize():
@@ -68,11 +68,11 @@ def _for_each_sample(
 
 
 def _resize(lowering: Lowering, node: IntegerResize, x: str) -> str:
-    source, size = lowering.reaches[node.inputs[0]], lowering.reaches[node.name].size
-    if source.size == size:
+    source, size = lowering.reaches[node.inputs[0]], lowering.reaches[node.name].shape.size
+    if source.shape.size == size:
         return x
     x = lowering.cast(x, wide=16 * source.interval.magnitude + 8 >= EXACT_IN_FLOAT32)
-    (height, width), channels = source.size, source.interval.low.numel()
+    (height, width), channels = source.shape.size, source.interval.low.numel()
     x = _four_times_doubled(lowering, x, 3, width, (channels, height, 2 * width))
     x = _four_times_doubled(lowering, x, 2, height, (channels, 2 * height, 2 * width))
     x = lowering.op("Add", x, lowering.number(8.0, like=x))
@@ -103,7 +103,7 @@ def _sample(lowering: Lowering, node: IntegerSample, inputs: list[str], *, wide:
     value_reach, offset_reach, _ = (lowering.reaches[name] for name in node.inputs)
     groups, points, bits = node.groups, node.side**2, node.position_bits
     channels = value_reach.interval.low.numel() // groups
-    height, width = value_reach.size
+    height, width = value_reach.shape.size
     largest = max(
         (value_reach.interval.magnitude + 1) << (2 * bits),
         offset_reach.interval.magnitude << 1,
@@ -170,11 +170,11 @@ def _mask_product(
     embedding, features = (lowering.cast(x, wide=wide) for x in inputs)
     queries, reach = lowering.reaches[node.inputs[0]], lowering.reaches[node.inputs[1]]
     channels = reach.interval.low.numel()
-    rows = op("Reshape", embedding, ints(0, channels, queries.size[1]))
+    rows = op("Reshape", embedding, ints(0, channels, queries.shape.size[1]))
     if node.inhibitory:
         signs = np.ones((1, channels, 1), lowering.types[rows])
         signs[:, channels - node.inhibitory :] = -1
         rows = op("Mul", rows, lowering.constant(signs))
-    pixels = op("Reshape", features, ints(0, channels, reach.size[0] * reach.size[1]))
+    pixels = op("Reshape", features, ints(0, channels, reach.shape.pixels))
     masks = op("MatMul", op("Transpose", rows, perm=[0, 2, 1]), pixels)
-    return op("Reshape", masks, ints(0, queries.size[1], *reach.size))
+    return op("Reshape", masks, ints(0, queries.shape.size[1], *reach.shape.size))

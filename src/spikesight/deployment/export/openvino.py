@@ -320,10 +320,10 @@ class _Lowering:
     def _attention(self, node: IntegerAttention, inputs: list[Value]) -> Value:
         source = self.reaches[node.inputs[0]]
         channels, heads = source.interval.low.numel(), node.heads
-        shape = integers(0, heads, channels // heads, source.size[0] * source.size[1])
+        shape = integers(0, heads, channels // heads, source.shape.pixels)
         query, key, value = (self.op.reshape(x, shape, True) for x in inputs)
         context: Value = self.op.matmul(value, key, False, True)
-        maps = integers(0, channels, *source.size)
+        maps = integers(0, channels, *source.shape.size)
 
         def attend(part: Float) -> Float:
             return self.op.reshape(self.op.matmul(part, query, False, False), maps, True)
@@ -331,7 +331,7 @@ class _Lowering:
         if not self._exceeds(node):
             return attend(context)
         highest = [int(self.reaches[name].interval.high.max()) for name in node.inputs]
-        reach = highest[1] * highest[2] * source.size[0] * source.size[1]
+        reach = highest[1] * highest[2] * source.shape.pixels
         bits = reach.bit_length() // 2
         largest = highest[0] * channels // heads * (reach >> bits)
         if max(reach, largest) >= EXACT_IN_FLOAT32:
@@ -419,7 +419,7 @@ class _Lowering:
 
     def _shaped(self, values: Tensor, node: IntegerNode) -> Tensor:
         """Values [C] or [1], shaped for the output of a node."""
-        return values.reshape(-1, *[1] * len(self.reaches[node.name].size))
+        return values.reshape(-1, *[1] * len(self.reaches[node.name].shape.size))
 
 
 def _largest(reach: Interval) -> int:

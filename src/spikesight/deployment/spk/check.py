@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 import torch
 
-from spikesight.deployment.runtime.segmenter import SegmenterNode
 from spikesight.errors import UserError
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
@@ -28,6 +27,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerSynapse,
     Rounding,
 )
+from spikesight.graph.operations import Shape, ShapeError
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, RangeError, prove_ranges
 from spikesight.passes.thresholds import agrees
 
@@ -39,21 +39,6 @@ _MOST_COMPARISONS = 2**22
 
 class InvalidNetworkError(UserError):
     """Nodes are no network."""
-
-
-@dataclass(frozen=True)
-class _Flow:
-    """A value between nodes.
-
-    Attributes:
-        channels: Its channels.
-        size: Height and width at the largest input, or ().
-        fixed: Whether the size is the same for every input, as that of queries.
-    """
-
-    channels: int
-    size: tuple[int, ...]
-    fixed: bool = False
 
 
 def check_network(graph: IntegerGraph) -> None:
@@ -74,18 +59,19 @@ def check_network(graph: IntegerGraph) -> None:
     if not isinstance(graph.nodes[-1], IntegerOutput):
         raise InvalidNetworkError("there is no IntegerOutput, last of the nodes")
     ends = {node.name for node in graph.nodes if isinstance(node, IntegerOutput)}
+    shapes: dict[str, Shape] = {}
     for node in graph.nodes:
         _require(node, not ends.intersection(node.inputs), "it reads an output")
-    steps = graph.input.steps
-    flows: dict[str, _Flow] = {}
-    for node in graph.nodes:
-        flow = _flow(node, [flows[name] for name in node.inputs], graph, steps)
-        if flow.size and (min(flow.size) < 1 or math.prod(flow.size) > _MOST_PIXELS):
-            raise InvalidNetworkError(
-                f"{node.name!r} gives a map of {flow.size} pixels at {graph.max_size}"
-            )
-        flows[node.name] = flow
-    if sum(flow.channels for flow in flows.values()) > _MOST_CHANNELS_OF_ALL_NODES:
+        inputs = [shapes[name] for name in node.inputs]
+        try:
+            shape = node.infer_shape(*inputs or [Shape(graph.input.channels, graph.max_size)])
+        except ShapeError as error:
+            raise InvalidNetworkError(str(error)) from None
+        _check_fields(node, inputs, graph)
+        fits = shape.pixels <= _MOST_PIXELS
+        _require(node, fits, f"it gives a map of {shape.size} pixels at {graph.max_size}")
+        shapes[node.name] = shape
+    if sum(shape.channels for shape in shapes.values()) > _MOST_CHANNELS_OF_ALL_NODES:
         raise InvalidNetworkError("the nodes have more channels than any network")
     try:
         reaches = prove_ranges(graph)
@@ -101,102 +87,41 @@ def check_network(graph: IntegerGraph) -> None:
             _check_rounding(neuron, neuron.rounding, magnitude)
 
 
-def _flow(node: IntegerNode, inputs: list[_Flow], graph: IntegerGraph, steps: int) -> _Flow:
+def _check_fields(node: IntegerNode, inputs: list[Shape], graph: IntegerGraph) -> None:
+    """What a node asks beside shapes that fit."""
     match node:
         case IntegerInput():
             _require(node, node.low <= node.high, "low is above high")
-            return _Flow(node.channels, graph.max_size)
         case IntegerSynapse():
-            outputs, inputs_of_group, *kernel = node.weight.shape
-            _require(node, inputs[0].channels % node.groups == 0, "groups do not divide its inputs")
-            _require(node, outputs % node.groups == 0, "groups do not divide its outputs")
-            expected = inputs[0].channels // node.groups
-            fits = inputs_of_group == expected
-            _require(node, fits, f"weight has {inputs_of_group} inputs of {expected}")
+            outputs = node.weight.shape[0]
             _require(node, len(node.shift) == outputs, "shift is not one per channel")
             _require(node, len(node.bias) == outputs, "bias is not one per channel")
-            fits = len(kernel) == len(inputs[0].size)
-            _require(node, fits, "a map needs a kernel and a vector a matrix")
-            if node.is_linear:
-                plain = (node.stride, node.padding, node.groups) == (1, 0, 1)
-                _require(node, plain, "a matrix has stride 1, padding 0 and groups 1")
-            extents = [
-                side + 2 * node.padding - k for side, k in zip(inputs[0].size, kernel, strict=True)
-            ]
-            size = tuple(extent // node.stride + 1 for extent in extents)
-            return _Flow(outputs, size, inputs[0].fixed)
+            plain = not node.is_linear or (node.stride, node.padding, node.groups) == (1, 0, 1)
+            _require(node, plain, "a matrix has stride 1, padding 0 and groups 1")
         case IntegerNeuron():
-            _check_neuron(node, inputs[0].channels, graph, steps)
-            return inputs[0]
-        case IntegerAdd():
-            # One embedding may be added to every pixel.
-            once = _Flow(inputs[0].channels, (1, 1), fixed=True)
-            everywhere = inputs[1] == once and inputs[0].size != ()
-            same = inputs[0] == inputs[1]
-            _require(node, same or everywhere, f"its inputs are {inputs[0]} and {inputs[1]}")
-            return inputs[0]
+            _check_neuron(node, inputs[0].channels, graph)
         case IntegerAttention():
             counts = all(isinstance(graph.by_name[name], IntegerNeuron) for name in node.inputs)
             _require(node, counts, "it reads something else than neurons")
-            same = inputs[1] == inputs[2] and inputs[0].channels == inputs[1].channels
-            _require(node, same, f"its inputs are {inputs}")
-            _require(node, () not in (inputs[0].size, inputs[1].size), "it reads no map")
-            _require(node, inputs[0].channels % node.heads == 0, "heads do not divide the channels")
-            return inputs[0]
-        case IntegerPool():
-            _require(node, inputs[0].size != (), "it reads no map")
-            return _Flow(inputs[0].channels, ())
         case IntegerMaxPool():
-            _require(node, inputs[0].size != (), "it reads no map")
-            _require(node, 2 * node.padding <= node.kernel, "its padding exceeds half its kernel")
             summed = isinstance(graph.by_name[node.inputs[0]], IntegerAdd)
             expanded = summed and node.inputs[0] in graph.counts
             _require(node, not expanded, "no spikes are the maximum of sums of counts")
-            extents = [side + 2 * node.padding - node.kernel for side in inputs[0].size]
-            return _Flow(inputs[0].channels, tuple(e // node.stride + 1 for e in extents))
         case IntegerOutput():
-            _require(node, node.steps == steps, "steps are not those of the input")
+            _require(node, node.steps == graph.input.steps, "steps are not those of the input")
             _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")
-            return inputs[0]
-    return _segmenter_flow(node, inputs, graph)
-
-
-def _segmenter_flow(node: SegmenterNode, inputs: list[_Flow], graph: IntegerGraph) -> _Flow:
-    match node:
-        case IntegerEmbedding(value=value):
-            samples, channels, rows, queries = value.shape
-            _require(node, (samples, rows) == (1, 1), f"its value is {list(value.shape)}")
-            return _Flow(channels, (1, queries), fixed=True)
-        case IntegerPosition(channels=channels):
-            _require(node, channels % 4 == 0, "four do not divide the channels")
-            _require(node, inputs[0].size != (), "it reads no map")
-            return replace(inputs[0], channels=channels)
-        case IntegerResize():
-            own, size = inputs[0].size, inputs[1].size
-            doubled = own == size or tuple(2 * side for side in own) == size
-            _require(node, own != () and doubled, f"it resizes {own} to {size}")
-            return replace(inputs[1], channels=inputs[0].channels)
-        case IntegerSample(groups=groups, side=side):
-            sampled, offset, weight = inputs
-            _require(node, sampled.size != (), "it reads no map")
-            same = len({(flow.size, flow.fixed) for flow in inputs}) == 1
-            points = groups * side**2
-            same &= (offset.channels, weight.channels) == (2 * points, points)
-            _require(node, same, f"its inputs are {inputs}")
-            _require(node, sampled.channels % groups == 0, "groups do not divide the channels")
-            fits = sampled.channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
+        case IntegerSample(side=side):
+            fits = inputs[0].channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
             _require(node, fits, "it samples more values than any network")
             _require_counts(node, node.inputs[2], graph)
-            return sampled
-        case IntegerMaskProduct(inhibitory=inhibitory):
-            embedding, features = inputs
-            _require(node, embedding.fixed and embedding.size[:1] == (1,), "it reads no queries")
-            same = embedding.channels == features.channels and features.size != ()
-            _require(node, same, f"its inputs are {inputs}")
-            _require(node, inhibitory <= features.channels, "more channels inhibit than there are")
+        case IntegerMaskProduct():
             _require_counts(node, node.inputs[0], graph)
-            return replace(features, channels=embedding.size[1])
-    assert_never(node)
+        case IntegerAdd() | IntegerPool() | IntegerEmbedding() | IntegerPosition():
+            pass
+        case IntegerResize():
+            pass
+        case _:
+            assert_never(node)
 
 
 def _require_counts(node: IntegerNode, source: str, graph: IntegerGraph) -> None:
@@ -204,8 +129,8 @@ def _require_counts(node: IntegerNode, source: str, graph: IntegerGraph) -> None
     _require(node, spikes, f"{source!r} is no neuron")
 
 
-def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph, steps: int) -> None:
-    _require(node, node.steps == steps, "steps are not those of the input")
+def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph) -> None:
+    _require(node, node.steps == graph.input.steps, "steps are not those of the input")
     rows, levels = node.thresholds.shape
     _require(node, levels == node.levels, f"{levels} thresholds for {node.levels} levels")
     for field, count in (("thresholds", rows), ("step", len(node.step)), ("bias", len(node.bias))):

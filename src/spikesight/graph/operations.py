@@ -1,0 +1,310 @@
+"""What the nodes of both vocabularies have in common: what they read and the shape they give."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from spikesight.errors import UserError
+
+
+class ShapeError(UserError):
+    """The inputs of a node do not fit together; the message names the node."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a value, per sample and time step.
+
+    Attributes:
+        channels: Its channels.
+        size: Height and width of a map, or () of a vector.
+        fixed: Whether the size is the same for every image, as that of queries [C, 1, Q].
+    """
+
+    channels: int
+    size: tuple[int, ...] = ()
+    fixed: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a map; 1 of a vector."""
+        return math.prod(self.size)
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it is."""
+        return self.channels * self.pixels
+
+
+def infer_shapes(
+    nodes: Iterable[Operation], channels: int, size: tuple[int, int]
+) -> dict[str, Shape]:
+    """The shapes of all values of a network for images [channels, *size].
+
+    Args:
+        nodes: The nodes, each after those that it reads.
+        channels: Channels of the image.
+        size: Height and width of the image.
+
+    Returns:
+        The shapes by the nodes' names.
+
+    Raises:
+        ShapeError: If nodes do not fit together.
+    """
+    shapes: dict[str, Shape] = {}
+    for node in nodes:
+        inputs = [shapes[name] for name in node.inputs] or [Shape(channels, size)]
+        shapes[node.name] = node.infer_shape(*inputs)
+    return shapes
+
+
+@dataclass(frozen=True)
+class Operation(ABC):
+    """One operation.
+
+    Attributes:
+        name: Unique name: the module's path in the model where there is one.
+        inputs: Names of the nodes that it reads.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+
+    @abstractmethod
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """The shape of what it gives.
+
+        Args:
+            inputs: The shapes of what it reads, in its order; of an input node, the image's.
+
+        Raises:
+            ShapeError: If it cannot read such values.
+        """
+
+    def require(self, holds: bool, problem: str) -> None:
+        """Raises ShapeError with the node's name and the problem unless something holds."""
+        if not holds:
+            raise ShapeError(f"{self.name!r}: {problem}")
+
+    def slide(
+        self, size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: int
+    ) -> tuple[int, ...]:
+        """The size of the map that a kernel or window gives on one of another size."""
+        sides = zip(size, kernel, strict=True)
+        given = tuple((side + 2 * padding - k) // stride + 1 for side, k in sides)
+        self.require(min(given, default=1) >= 1, f"it gives a map of {given} pixels")
+        return given
+
+    def weigh(
+        self, source: Shape, weight: Tensor, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> Shape:
+        """The shape of a value's product with a kernel or matrix [C_out, C_in / groups, ...]."""
+        outputs, inputs_of_group, *kernel = weight.shape
+        self.require(source.channels % groups == 0, "groups do not divide its inputs")
+        self.require(outputs % groups == 0, "groups do not divide its outputs")
+        expected = source.channels // groups
+        fits = inputs_of_group == expected
+        self.require(fits, f"weight has {inputs_of_group} inputs of {expected}")
+        fits = len(kernel) == len(source.size)
+        self.require(fits, "a map needs a kernel and a vector a matrix")
+        size = self.slide(source.size, tuple(kernel), stride, padding)
+        return Shape(outputs, size, source.fixed)
+
+
+@dataclass(frozen=True)
+class Elementwise(Operation):
+    """An operation that gives a value of the shape of the only one that it reads."""
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (source,) = inputs
+        return source
+
+
+@dataclass(frozen=True)
+class AnyInput(Operation):
+    """The image or event frames, presented at every time step.
+
+    Attributes:
+        steps: Time steps T.
+        channels: Channels of the input.
+        stride: What height and width must be divisible by.
+    """
+
+    steps: int
+    channels: int
+    stride: int
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (image,) = inputs
+        fits = image.channels == self.channels
+        self.require(fits, f"an image of {image.channels} channels, not {self.channels}")
+        return image
+
+
+@dataclass(frozen=True)
+class AnyAdd(Operation):
+    """Sum of two values; one embedding may be added to every pixel."""
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        first, second = inputs
+        if first == second:
+            return first
+        for value, other in ((first, second), (second, first)):
+            if value.size and other == Shape(value.channels, (1, 1), fixed=True):
+                return value
+        self.require(False, f"its inputs are {first} and {second}")
+        raise AssertionError
+
+
+@dataclass(frozen=True)
+class AnyAttention(Operation):
+    """Q (K^T V) per head, inputs in the order query, key, value.
+
+    Attributes:
+        heads: Number of heads.
+    """
+
+    heads: int
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        query, key, value = inputs
+        same = key == value and query.channels == key.channels
+        self.require(same, f"its inputs are {list(inputs)}")
+        self.require(() not in (query.size, key.size), "it reads no map")
+        self.require(query.channels % self.heads == 0, "heads do not divide the channels")
+        return query
+
+
+@dataclass(frozen=True)
+class AnyPool(Operation):
+    """Over all pixels: [N, C, H, W] to [N, C]."""
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (source,) = inputs
+        self.require(source.size != (), "it reads no map")
+        return Shape(source.channels)
+
+
+@dataclass(frozen=True)
+class AnyMaxPool(Operation):
+    """Maximum over a window of pixels; the border does not take part.
+
+    Attributes:
+        kernel: Side of the window in pixels.
+        stride: Step of the window in pixels.
+        padding: Border in pixels, at most half the kernel.
+    """
+
+    kernel: int
+    stride: int
+    padding: int
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (source,) = inputs
+        self.require(source.size != (), "it reads no map")
+        self.require(2 * self.padding <= self.kernel, "its padding exceeds half its kernel")
+        size = self.slide(source.size, (self.kernel, self.kernel), self.stride, self.padding)
+        return replace(source, size=size)
+
+
+@dataclass(frozen=True)
+class AnyEmbedding(Operation):
+    """Learned currents, once per sample of the node that it reads.
+
+    Attributes:
+        value: [1, C, 1, Q]; whole numbers in an integer network.
+    """
+
+    value: Tensor
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        samples, channels, rows, queries = self.value.shape
+        self.require((samples, rows) == (1, 1), f"its value is {list(self.value.shape)}")
+        return Shape(channels, (1, queries), fixed=True)
+
+
+@dataclass(frozen=True)
+class AnyPosition(Operation):
+    """Sines and cosines of rows and columns, for the size of the map that it reads.
+
+    Attributes:
+        channels: Channels C.
+    """
+
+    channels: int
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (source,) = inputs
+        self.require(self.channels % 4 == 0, "four do not divide the channels")
+        self.require(source.size != (), "it reads no map")
+        return replace(source, channels=self.channels)
+
+
+@dataclass(frozen=True)
+class AnyResize(Operation):
+    """Interpolation, inputs in the order map, map of the new size."""
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        source, like = inputs
+        self.require(() not in (source.size, like.size), "it reads no map")
+        return replace(like, channels=source.channels)
+
+
+@dataclass(frozen=True)
+class AnySample(Operation):
+    """Deformable sampling, inputs in the order value, offset, weight.
+
+    Attributes:
+        groups: Groups of channels with positions of their own.
+        side: Side of the kernel of sampled points.
+    """
+
+    groups: int
+    side: int
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        value, offset, weight = inputs
+        self.require(value.size != (), "it reads no map")
+        points = self.groups * self.side**2
+        same = len({(shape.size, shape.fixed) for shape in inputs}) == 1
+        same &= (offset.channels, weight.channels) == (2 * points, points)
+        self.require(same, f"its inputs are {list(inputs)}")
+        self.require(value.channels % self.groups == 0, "groups do not divide the channels")
+        return value
+
+
+@dataclass(frozen=True)
+class AnyMaskProduct(Operation):
+    """Masks [N, Q, H, W] of embeddings [N, C, 1, Q] and features [N, C, H, W], in this order.
+
+    Attributes:
+        inhibitory: So many of the last channels are subtracted.
+    """
+
+    inhibitory: int = 0
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        embedding, features = inputs
+        self.require(embedding.fixed and embedding.size[:1] == (1,), "it reads no queries")
+        same = embedding.channels == features.channels and features.size != ()
+        self.require(same, f"its inputs are {list(inputs)}")
+        fits = self.inhibitory <= features.channels
+        self.require(fits, "more channels inhibit than there are")
+        return replace(features, channels=embedding.size[1])
