@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.costs.models import EnergyReport
+from spikesight.costs.report import EnergyReport
 from spikesight.graph import MaskProduct, Resize, Sample, execute_all
 from spikesight.models.spike2former import ABLATIONS
 from tests.conftest import wake

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import spikesight
-from spikesight.costs.models import EnergyReport, LayerEnergy, energy
+from spikesight.costs.models import energy
 from spikesight.costs.page import energy_chart, energy_page, energy_text, ratio_text
+from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.demo.verification_part import verification_details, verification_sentence
 from spikesight.passes import Verification, verify
 from spikesight.passes.verification import LayerCheck

@@ -10,8 +10,13 @@ from torch import Tensor
 
 from spikesight.attention.mask_product import mask_product
 from spikesight.costs.fan_out import accumulations
-from spikesight.costs.models import SHIFTABLE_OFFSET_BITS
-from spikesight.costs.prices import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
+from spikesight.costs.prices import (
+    ACCUMULATE_PJ,
+    INTEGER_ADD_PJ,
+    INTEGER_MULTIPLY_ACCUMULATE_PJ,
+    MULTIPLY_ACCUMULATE_PJ,
+    SHIFTABLE_OFFSET_BITS,
+)
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.runtime.integers import IntegerExecutor, Observer
 from spikesight.errors import UserError
@@ -35,9 +40,6 @@ from spikesight.graph.integer_vocabulary import (
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.ranges import prove_ranges
 from spikesight.reports.text_table import si_number, text_table
-
-INTEGER_ADD_PJ = 0.1
-INTEGER_MULTIPLY_ACCUMULATE_PJ = 0.3
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,6 @@ class Operations:
     def integer_picojoules(self) -> float:
         """Energy in 45 nm integer arithmetic (Horowitz 2014).
 
-        0.1 pJ per 32-bit addition, shift or comparison; 0.2 pJ more for an 8-bit multiplication.
         Memory is not counted.
         """
         simple = self.accumulates + self.additions + self.comparisons
@@ -75,7 +76,7 @@ class Operations:
 
     @property
     def paper_picojoules(self) -> float:
-        """Energy as the papers count it: 0.9 pJ per accumulate, 4.6 per multiply, the rest free."""
+        """Energy as the papers count it; all but accumulates and multiplies is free."""
         return ACCUMULATE_PJ * self.accumulates + MULTIPLY_ACCUMULATE_PJ * self.multiplies
 
 
@@ -137,10 +138,12 @@ class Audit:
         return (
             text_table(header, rows)
             + f"\nper sample, mean of {self.samples}. Spike-driven: {verdict}"
-            + f"\n{self.total.integer_picojoules / 1e3:,.1f} nJ in 45 nm integers (0.1 pJ per "
-            + "addition, shift or comparison, 0.3 pJ per 8-bit multiply-accumulate); "
-            + f"{self.total.paper_picojoules / 1e3:,.1f} nJ as the papers count (0.9 pJ per "
-            + "accumulate, 4.6 pJ per multiply, the rest free). Memory not counted"
+            + f"\n{self.total.integer_picojoules / 1e3:,.1f} nJ in 45 nm integers "
+            + f"({INTEGER_ADD_PJ} pJ per addition, shift or comparison, "
+            + f"{INTEGER_MULTIPLY_ACCUMULATE_PJ} pJ per 8-bit multiply-accumulate); "
+            + f"{self.total.paper_picojoules / 1e3:,.1f} nJ as the papers count "
+            + f"({ACCUMULATE_PJ} pJ per accumulate, {MULTIPLY_ACCUMULATE_PJ} pJ per "
+            + "multiply, the rest free). Memory not counted"
         )
 
 

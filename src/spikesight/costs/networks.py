@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from spikesight.costs.attention import attention_energy
 from spikesight.costs.audit import AuditMeter, LayerAudit, observe_batches
-from spikesight.costs.models import EnergyReport, LayerEnergy, energy as model_energy
+from spikesight.costs.models import energy as model_energy
+from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAttention,

@@ -10,7 +10,7 @@ from spikesight.reports.charts import bar_chart, legend
 from spikesight.reports.page import Card, bullets, cards, folded, page, percent, section, table
 
 if TYPE_CHECKING:
-    from spikesight.costs.models import EnergyReport
+    from spikesight.costs.report import EnergyReport
 
 _UNITS = ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
 _FINER = 10.0  # so that small layers beside large ones are not 0.0

@@ -22,8 +22,10 @@ from rich.table import Table
 from torch import Tensor
 
 import spikesight
-from spikesight.costs.models import EnergyReport, energy
+from spikesight.costs.models import energy
 from spikesight.costs.page import energy_text, mean_firing_rate, ratio_text
+from spikesight.costs.prices import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
+from spikesight.costs.report import EnergyReport
 from spikesight.data import DataConfig, build_evaluation_loader
 from spikesight.data.photos.digits import read_digits
 from spikesight.demo.deployment_part import (
@@ -163,7 +165,8 @@ def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0
     _say(
         console,
         "5/8  What does it cost?",
-        "A spike adds a weight (0.9 pJ). An ANN multiplies as well (4.6 pJ).",
+        f"A spike adds a weight ({ACCUMULATE_PJ} pJ). An ANN multiplies as well "
+        f"({MULTIPLY_ACCUMULATE_PJ} pJ).",
     )
     console.print(_energy_table(report))
     console.print(

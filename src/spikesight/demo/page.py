@@ -8,7 +8,6 @@ from html import escape
 
 from torch import Tensor
 
-from spikesight.costs.models import EnergyReport
 from spikesight.costs.page import (
     energy_chart,
     energy_details,
@@ -18,6 +17,7 @@ from spikesight.costs.page import (
     mean_firing_rate,
     ratio_text,
 )
+from spikesight.costs.report import EnergyReport
 from spikesight.demo.deployment_part import (
     Deployment,
     LowBit,

@@ -8,8 +8,8 @@ from html import escape
 
 from torch import Tensor
 
-from spikesight.costs.models import EnergyReport
 from spikesight.costs.page import energy_text, mean_firing_rate, ratio_text
+from spikesight.costs.report import EnergyReport
 from spikesight.deployment.comparison import Comparison
 from spikesight.reports.page import bullets, paragraph, percent, section
 from spikesight.reports.pictures import picture
