@@ -12,6 +12,7 @@ from torch import Tensor
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaxPool,
@@ -19,6 +20,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerSpikeSum,
     IntegerSynapse,
     Leak,
     Rounding,
@@ -61,7 +63,7 @@ class _Drawing:
         self.neuron(self.synapse(_Value("image", channels, self.size), largest=weights))
         for _ in range(self.rng.randint(2, 12)):
             self.grow()
-        last = self.rng.choice(self.counts)
+        last = self.rng.choice(self.counts[-3:])
         current = self.synapse(last, width=self.rng.choice([1, 5]), kernel=1, stride=1)
         self.nodes.append(IntegerPool("pool", (current.name,)))
         self.nodes.append(IntegerOutput("out", ("pool",), self.steps, 1.0))
@@ -77,9 +79,19 @@ class _Drawing:
         return tuple(reversed(kept))
 
     def grow(self) -> None:
-        match self.rng.choice(["synapse"] * 4 + ["add"] * 3 + ["stream"] * 2 + ["pool", "attend"]):
+        kinds = ["synapse"] * 4 + ["add"] * 3 + ["stream"] * 2 + ["gate"] * 2
+        match self.rng.choice([*kinds, "pool", "attend", "sum", "maximum"]):
             case "synapse":
                 self.neuron(self.synapse(self.rng.choice(self.counts)))
+            case "gate":
+                self.gate(self.rng.choice(self._neurons()), self._neurons())
+            case "sum":
+                self.spike_sum(self.rng.choice(self.counts))
+            case "maximum":
+                current = self.synapse(self.rng.choice(self.counts), shifts=True)
+                if (highest := self.maximum(current)) is not None:
+                    self.currents.append(highest)
+                    self.neuron(highest)
             case "add":
                 first = self.rng.choice(self.counts)
                 second = self.rng.choice(_like(first, self.counts))
@@ -92,9 +104,8 @@ class _Drawing:
                 self.currents.append(current)
                 self.neuron(current)
             case "pool":
-                # The maximum of sums of counts has no spikes.
-                neurons = [c for c in self.counts if c.name.startswith("neuron")]
-                self.pool(self.rng.choice(neurons))
+                if (highest := self.maximum(self.rng.choice(self._neurons()))) is not None:
+                    self.counts.append(highest)
             case "attend":
                 first = self.rng.choice(self.counts)
                 peers = _like(first, self.counts)
@@ -105,15 +116,43 @@ class _Drawing:
         self.nodes.append(IntegerAdd(name, (first.name, second.name)))
         return _Value(name, first.channels, first.size)
 
-    def pool(self, source: _Value) -> None:
+    def _neurons(self) -> list[_Value]:
+        """Counts of few levels, whose maxima have spikes; those of sums and products have none."""
+        return [value for value in self.counts if value.name.startswith("neuron")]
+
+    def gate(self, source: _Value, gates: list[_Value]) -> None:
+        """By one of the same size or of one pixel, for as many channels each, if there is one."""
+        fitting = [
+            gate
+            for gate in gates
+            if source.channels % gate.channels == 0 and gate.size in (source.size, (1, 1))
+        ]
+        if fitting:
+            name = f"gate{len(self.nodes)}"
+            self.nodes.append(IntegerGate(name, (source.name, self.rng.choice(fitting).name)))
+            self.counts.append(_Value(name, source.channels, source.size))
+
+    def spike_sum(self, source: _Value) -> None:
+        """Over tokens, or over the channels of heads; a neuron reads it, and gates a map."""
+        name = f"sum{len(self.nodes)}"
+        if self.rng.random() < 0.5:
+            self.nodes.append(IntegerSpikeSum(name, (source.name,), "tokens"))
+            total = _Value(name, source.channels, (1, 1))
+        else:
+            heads = self.rng.choice([h for h in (1, 2, 4) if source.channels % h == 0])
+            self.nodes.append(IntegerSpikeSum(name, (source.name,), "channels", heads))
+            total = _Value(name, heads, source.size)
+        self.neuron(total)
+        self.gate(source, self.counts[-1:])
+
+    def maximum(self, source: _Value) -> _Value | None:
         if min(source.size) < 2:
-            return
+            return None
         name = f"max{len(self.nodes)}"
         kernel, stride, padding = self.rng.choice([(3, 2, 1), (2, 2, 0), (3, 1, 1)])
         self.nodes.append(IntegerMaxPool(name, (source.name,), kernel, stride, padding))
         height, width = ((side + 2 * padding - kernel) // stride + 1 for side in source.size)
-        if min(height, width) > 0:
-            self.counts.append(_Value(name, source.channels, (height, width)))
+        return _Value(name, source.channels, (height, width)) if min(height, width) > 0 else None
 
     def attend(self, query: _Value, key: _Value, value: _Value) -> None:
         heads = self.rng.choice([h for h in (1, 2, 4) if query.channels % h == 0])

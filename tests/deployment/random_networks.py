@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
 from spikesight.passes.integerisation import NotDeployableError
 from spikesight.passes.ranges import RangeError
 from tests.conftest import wake
+from tests.deployment.gated_networks import GatedNetwork
 
 _NEURONS = ("i_lif", "i_lif", "lif", "ni_lif", "ie_lif", "qsd_classification", "spike2former")
 _SIZES: dict[str, dict[str, list[Any]]] = {
@@ -37,6 +39,7 @@ _SIZES: dict[str, dict[str, list[Any]]] = {
     "spikformer_v2_nano": {"attention_scale": [0.125, None]},
     "spike_fpn_nano": {},
     "spike2former_nano": {},
+    "gated": {"form": ["mask", "token", "channel"], "channels": [4, 8, 12], "heads": [1, 2, 4]},
 }
 
 
@@ -95,7 +98,8 @@ def _differing(expected: Tensor, logits: Tensor) -> int:
 def drawn(seed: int) -> Mapping[str, Any]:
     """Options of `case`, drawn at random."""
     rng = random.Random(seed)
-    name = rng.choice(["metaspikformer_nano"] * 3 + ["spikformer_nano"] * 4 + list(_SIZES)[2:])
+    families = ["metaspikformer_nano"] * 3 + ["spikformer_nano"] * 4 + list(_SIZES)[2:]
+    name = rng.choice([*families, "gated", "gated"])
     neuron = rng.choice(_NEURONS)
     return {
         "name": name,
@@ -157,8 +161,10 @@ def case(
         seed: Of weights and inputs.
     """
     torch.manual_seed(seed)
-    model = ss.create_model(
-        name,
+    build: Callable[..., ss.SpikingModel] = partial(ss.create_model, name)
+    if name == "gated":
+        build = GatedNetwork
+    model = build(
         num_classes=classes,
         in_channels=channels,
         steps=steps,

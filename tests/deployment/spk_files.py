@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,28 +22,37 @@ from spikesight.graph.integer_vocabulary import (
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.integerisation import IntegerSettings, integerise
 from tests.conftest import wake
+from tests.deployment.gated_networks import GatedNetwork
 
 SMALL = {"widths": (4, 8, 8, 12, 16), "depths": (0, 0, 1, 1, 0), "heads": 1}
 LEAST = SMALL | {"depths": (0, 0, 0, 1, 0)}
 STEPS_1: dict[str, Any] = {"neuron": "i_lif", "levels": 4}
 STEPS_4: dict[str, Any] = {"neuron": "lif", "steps": 4}
+Kind = Literal[1, 4, "gates"]
 
 
 def network(bits: int = 8, size: int = 16, **options: Any) -> IntegerGraph:
     torch.manual_seed(0)
-    model = ss.create_model("metaspikformer_nano", num_classes=5, **options)
+    return _integers(ss.create_model("metaspikformer_nano", num_classes=5, **options), bits, size)
+
+
+def _integers(model: ss.SpikingModel, bits: int, size: int) -> IntegerGraph:
     x = torch.rand(2, 3, size, size) * 3
     graph = ss.trace(wake(model, x).double(), x.double())
     return integerise(graph, IntegerSettings((size, size), bits), Calibration(3.0))
 
 
 @cache
-def least(steps: int) -> IntegerGraph:
+def least(steps: Kind) -> IntegerGraph:
+    """A network of so many time steps, or one with gates, sums of spikes and maxima."""
+    if steps == "gates":
+        torch.manual_seed(0)
+        return _integers(GatedNetwork("token", neuron="i_lif", levels=2, channels=4), 8, 16)
     return network(**LEAST, **(STEPS_1 if steps == 1 else STEPS_4))
 
 
 @cache
-def least_file(steps: int) -> bytes:
+def least_file(steps: Kind) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "least.spk"
         write_spk(least(steps), path)

@@ -19,6 +19,7 @@ from spikesight.graph.integer_vocabulary import (
 )
 from tests.deployment.spk_files import (
     SAFETENSORS,
+    Kind,
     Parts,
     difference,
     encode,
@@ -142,9 +143,9 @@ def damage_header(header: dict[str, Any], generator: random.Random) -> None:
         header[name] = header[name] | {field: generator.choice(VALUES)}
 
 
-@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("steps", [1, 4, "gates"])
 @pytest.mark.parametrize("target", ["description", "tensor", "header"])
-def test_hostile_files_are_refused_or_sound(steps: int, target: str, tmp_path: Path) -> None:
+def test_hostile_files_are_refused_or_sound(steps: Kind, target: str, tmp_path: Path) -> None:
     """With a new checksum validation alone decides; what it lets through must run exactly."""
     generator = random.Random(f"{target} {steps}")
     accepted = 0

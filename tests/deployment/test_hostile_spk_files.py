@@ -14,6 +14,7 @@ from spikesight.deployment.spk.file import SpkError, read_spk
 from spikesight.errors import UserError
 from spikesight.training.runs.scene_card import read_any_card
 from tests.deployment.spk_files import (
+    Kind,
     Parts,
     difference,
     encode,
@@ -28,7 +29,8 @@ from tests.deployment.spk_files import (
 def test_the_tests_seal_files_as_the_library_does(tmp_path: Path) -> None:
     """Otherwise hostile files would be refused for their checksum alone."""
     path = tmp_path / "net.spk"
-    for steps in (1, 4):
+    kinds: tuple[Kind, ...] = (1, 4, "gates")
+    for steps in kinds:
         path.write_bytes(put_together(take_apart(least_file(steps))))
         assert difference(least(steps), read_spk(path)) is None
 
@@ -76,7 +78,7 @@ def test_a_newer_version_says_so(tmp_path: Path) -> None:
     for edit in (
         lambda parts: parts.metadata.update(version="2"),
         lambda parts: parts.metadata.update(version="12", graph="?", sha256="another rule"),
-        lambda parts: parts.description.update(vocabulary=2),
+        lambda parts: parts.description.update(vocabulary=3),
     ):
         parts = take_apart(least_file(1))
         edit(parts)
@@ -160,7 +162,37 @@ def _weight_shape(*shape: int) -> Edit:
     return lambda parts: parts.node("Synapse", 0)["tensors"].update(weight=list(shape))
 
 
-HOSTILE: list[tuple[int, Edit, str]] = [
+def _set_vocabulary(version: int) -> Edit:
+    return lambda parts: parts.description.update(vocabulary=version)
+
+
+def _pool_a_product(parts: Parts) -> None:
+    """A maximum of a product of two counts of two levels each."""
+    parts.node("Gate")["inputs"] = ["attention.key_neuron", "attention.query_neuron"]
+    _insert_after_gate(parts, {"type": "MaxPool", "kernel": 3, "stride": 1, "padding": 1}, 1)
+
+
+def _gate_again(times: int) -> Edit:
+    """Gates a gate's output by the same counts, again and again."""
+
+    def edit(parts: Parts) -> None:
+        for _ in range(times):
+            _insert_after_gate(parts, {"type": "Gate"}, 2)
+
+    return edit
+
+
+def _insert_after_gate(parts: Parts, node: dict[str, Any], inputs: int) -> None:
+    nodes = parts.description["nodes"]
+    gate = parts.node("Gate")
+    (reader,) = (n for n in nodes if gate["name"] in n["inputs"])
+    name = f"more{len(nodes)}"
+    read = [gate["name"], "attention.key_neuron"][:inputs]
+    nodes.insert(nodes.index(gate) + 1, node | {"name": name, "inputs": read, "tensors": {}})
+    reader["inputs"] = [name]
+
+
+HOSTILE: list[tuple[Kind, Edit, str]] = [
     (1, lambda p: p.metadata.update(version="0"), "its version is '0', which there never was"),
     (1, lambda p: p.metadata.update(author="me"), "its metadata are"),
     (1, lambda p: p.metadata.pop("sha256"), "no checksum"),
@@ -262,6 +294,17 @@ HOSTILE: list[tuple[int, Edit, str]] = [
     (4, _set("Neuron", shift=31), "ranges cannot be proved"),
     (4, _fill("Neuron", "step", 2**31 - 1), "ranges cannot be proved"),
     (4, _fill("Neuron", "bias", -(2**31) + 1), "ranges cannot be proved"),
+    (1, _set_vocabulary(2), "nodes are of vocabulary 1 and it says 2"),
+    ("gates", _set_vocabulary(1), "nodes are of vocabulary 2 and it says 1"),
+    ("gates", _set("Gate", inputs=["attention.key_neuron", "attention.key"]), "key' is no neuron"),
+    ("gates", _set("Gate", inputs=["attention.mask_neuron", "attention.key_neuron"]), "its inputs"),
+    ("gates", _set("Gate", inputs=["attention.key_neuron", "stem_neuron"]), "its inputs are"),
+    ("gates", _set("SpikeSum", inputs=["attention.query"]), "'attention.query' is no neuron"),
+    ("gates", _set("SpikeSum", over="pixels"), "over is 'pixels'; known are"),
+    ("gates", _set("SpikeSum", over="tokens"), "it has heads, over which it does not sum"),
+    ("gates", _set("SpikeSum", heads=3), "heads do not divide the channels"),
+    ("gates", _pool_a_product, "no spikes are the maximum of sums of counts or products"),
+    ("gates", _gate_again(40), "ranges cannot be proved"),
 ]
 
 
@@ -269,7 +312,7 @@ HOSTILE: list[tuple[int, Edit, str]] = [
     ("steps", "edit", "message"), HOSTILE, ids=[message for _, _, message in HOSTILE]
 )
 def test_hostile_files_say_what_is_wrong(
-    steps: int, edit: Edit, message: str, tmp_path: Path
+    steps: Kind, edit: Edit, message: str, tmp_path: Path
 ) -> None:
     parts = take_apart(least_file(steps))
     edit(parts)

@@ -192,7 +192,6 @@ def test_a_network_that_is_none_is_not_written(tmp_path: Path) -> None:
         (change(graph, IntegerNeuron, steps=np.int64(1)), "no form in JSON"),
         (change(graph, IntegerNeuron, rounding=None, levels=9), "4 thresholds for 9 levels"),
         (replace(graph, nodes=graph.nodes[1:]), "before it exists"),
-        (replace(graph, version=2), "newer version"),
     ]:
         with pytest.raises(SpkError, match=rf"net\.spk was not written: .*{message}.*; "):
             write_spk(bad, path)

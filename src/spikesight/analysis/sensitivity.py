@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
-from spikesight.attention import AttentionProduct
+from spikesight.attention import AttentionProduct, Gate
 
 ModuleGroup = Literal["fully connected", "convolution", "attention"]
 M = TypeVar("M", bound=nn.Module)
@@ -35,7 +35,7 @@ class Sensitivity:
 def module_groups(model: nn.Module) -> dict[ModuleGroup, list[str]]:
     """The convolutions and linear maps of a model in the groups of QSD-Transformer's section 4.1.
 
-    - attention: those in a module that holds an attention product;
+    - attention: those in a module that holds an attention product or a gate;
     - fully connected: other linear maps, and 1x1 convolutions of the block around an attention
       (the MLP beside it, which is a linear map of every token);
     - convolution: all others.
@@ -49,7 +49,7 @@ def module_groups(model: nn.Module) -> dict[ModuleGroup, list[str]]:
     attentions = [
         name.rpartition(".")[0]
         for name, module in model.named_modules()
-        if isinstance(module, AttentionProduct)
+        if isinstance(module, AttentionProduct | Gate)
     ]
     blocks = [name.rpartition(".")[0] for name in attentions]
     groups: dict[ModuleGroup, list[str]] = {

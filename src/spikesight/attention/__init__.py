@@ -2,6 +2,7 @@
 
 from spikesight.attention.deformable_sampling import DeformableSampling
 from spikesight.attention.embedding import LearnedEmbedding, SinePosition
+from spikesight.attention.gate import Gate, SpikeSum
 from spikesight.attention.mask_product import MaskProduct
 from spikesight.attention.product import AttentionProduct
 from spikesight.attention.rearranging import Rearrange
@@ -25,6 +26,7 @@ __all__ = [
     "AttentionRecorder",
     "AttentionTensors",
     "DeformableSampling",
+    "Gate",
     "LearnedEmbedding",
     "MaskProduct",
     "NeuronConvNorm",
@@ -37,6 +39,7 @@ __all__ = [
     "SpikeDrivenDeformableAttention",
     "SpikeDrivenRepConv",
     "SpikeDrivenSelfAttention",
+    "SpikeSum",
     "SpikingAttentionRecorder",
     "SpikingSelfAttention",
 ]

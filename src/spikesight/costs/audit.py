@@ -24,6 +24,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerEmbedding,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaskProduct,
@@ -35,10 +36,10 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPosition,
     IntegerResize,
     IntegerSample,
+    IntegerSpikeSum,
     IntegerSynapse,
 )
 from spikesight.passes.batches import inputs_of
-from spikesight.passes.ranges import prove_ranges
 from spikesight.reports.text_table import si_number, text_table
 
 
@@ -88,8 +89,9 @@ class LayerAudit:
         name: The layer's path in the model.
         kind: "image", "first layer", "synapse", "real-valued synapse", "neuron", "shortcut",
             "spike shortcut" (its readers accumulate the spikes of both branches; nothing is
-            added), "attention", "pool", "maximum", "embedding", "position", "upsampling",
-            "bilinear sampling", "mask product" or "output".
+            added), "gate" (an AND of spikes, or additions of counts above 1 by the spikes of the
+            other), "spike sum", "attention", "pool", "maximum", "embedding", "position",
+            "upsampling", "bilinear sampling", "mask product" or "output".
         operations: Per sample.
     """
 
@@ -214,6 +216,10 @@ def _kind(graph: IntegerGraph, node: IntegerNode) -> str:
             return "neuron"
         case IntegerAdd():
             return "spike shortcut" if node.name in graph.counts else "shortcut"
+        case IntegerGate():
+            return "gate"
+        case IntegerSpikeSum():
+            return "spike sum"
         case IntegerAttention():
             return "attention"
         case IntegerPool():
@@ -243,8 +249,7 @@ class AuditMeter:
 
     def __init__(self, graph: IntegerGraph) -> None:
         self.graph = graph
-        reaches = prove_ranges(graph)
-        self.levels = {name: reaches[name].interval.magnitude for name in graph.counts}
+        self.levels = {name: counts.levels for name, counts in graph.counts.items()}
         self._sums: dict[str, Operations] = {}
         self._counts: dict[str, Tensor] = {}
         self._elements: dict[str, int] = {}
@@ -279,6 +284,12 @@ class AuditMeter:
             case IntegerMaxPool(name=name, kernel=kernel):
                 levels = self.levels[name] if name in self._counts else 1
                 return Operations(comparisons=elements * (kernel**2 - 1) * levels)
+            case IntegerGate(inputs=(source, by)):
+                if 1 in (self.levels[source], self.levels[by]):
+                    return Operations(comparisons=elements * self.levels[node.name])
+                return Operations(accumulates=float(self._counts[source].double().sum()))
+            case IntegerSpikeSum(inputs=(source,)):
+                return Operations(accumulates=float(self._counts[source].double().sum()))
             case IntegerAttention(heads=heads, inputs=(query, key, _)):
                 head_dim = output.shape[1] // heads
                 spikes = sum(float(self._counts[name].double().sum()) for name in (query, key))

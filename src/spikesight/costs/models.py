@@ -20,6 +20,7 @@ from spikesight.graph import (
     Add,
     AttentionProduct,
     Embedding,
+    Gate,
     Graph,
     Input,
     MaskProduct,
@@ -32,6 +33,7 @@ from spikesight.graph import (
     Rearrange,
     Resize,
     Sample,
+    SpikeSum,
     Synapse,
     execute,
     trace,
@@ -90,7 +92,8 @@ def _dense_macs(graph: Graph, size: tuple[int, int]) -> dict[str, list[float]]:
 def _macs(node: Node, inputs: list[Shape]) -> list[float]:
     """MACs of every factor of a node for one sample and one time step.
 
-    Four per interpolated value; one per weighted sample and per channel of a mask's pixel.
+    Four per interpolated value; one per gated value, per weighted sample and per channel of a
+    mask's pixel. A sum multiplies nothing.
     """
     match node:
         case Synapse(factors=factors):
@@ -102,6 +105,10 @@ def _macs(node: Node, inputs: list[Shape]) -> list[float]:
         case AttentionProduct(heads=heads):
             query, key, _ = inputs
             return [float((query.elements + key.elements) * (query.channels // heads))]
+        case Gate():
+            return [float(inputs[0].elements)]
+        case SpikeSum():
+            return [0.0]
         case MaskProduct():
             embedding, features = inputs
             return [float(embedding.pixels * features.elements)]
@@ -119,6 +126,8 @@ def _macs(node: Node, inputs: list[Shape]) -> list[float]:
 
 _KINDS: dict[type[Operation], tuple[str, ...]] = {
     AttentionProduct: ("attention product",),
+    Gate: ("gate",),
+    SpikeSum: ("spike sum",),
     MaskProduct: ("mask product",),
     Resize: ("upsampling",),
     Sample: ("bilinear sampling", "attention weights"),
@@ -168,6 +177,8 @@ class _Meter:
             self.attention[node.name] = (inputs[0].shape, inputs[1].shape)
             if (neuron := self._spiking(node.inputs[0])) is not None:
                 _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
+        elif isinstance(node, Gate | SpikeSum):
+            _add(self.accumulates, (node.name, 0), self._additions(node, inputs, output))
         elif isinstance(node, Sample | Resize | MaskProduct):
             for index, count in enumerate(macs):
                 if (additions := _shifted_additions(node, index)) is not None:
@@ -178,7 +189,7 @@ class _Meter:
                     if met is not None:
                         _add(self.accumulates, (node.name, index), met)
                         continue
-                position = _spiking_operand(node, index)
+                position = self._spiking_operand(node, index)
                 if position is None:
                     continue
                 if (neuron := self._spiking(node.inputs[position])) is not None:
@@ -188,6 +199,28 @@ class _Meter:
 
     def _spiking(self, name: str) -> Counts | None:
         return self.counts.get(name)
+
+    def _spiking_operand(self, node: Node, index: int) -> int | None:
+        """Which input's spikes a factor of a node expands; None where it reads real values."""
+        if isinstance(node, Gate):
+            return next((i for i, name in enumerate(node.inputs) if self._spiking(name)), None)
+        if isinstance(node, Sample):
+            return 2 if index == 1 else None
+        return 0 if index == 0 and not isinstance(node, Resize) else None
+
+    def _additions(
+        self, node: Gate | SpikeSum, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> float:
+        """A spike of a sum adds one; of a gate what the other side counts, if none is binary."""
+        sides = [self._spiking(name) for name in node.inputs]
+        position = self._spiking_operand(node, 0)
+        if position is None or (expanded := sides[position]) is None:
+            return 0.0
+        if isinstance(node, Gate) and any(side is not None and side.levels == 1 for side in sides):
+            return 0.0
+        x = inputs[position]
+        reached = output.numel() / x.numel() if isinstance(node, Gate) else 1.0
+        return float(x.sum(dtype=torch.float64)) / expanded.unit * reached
 
     def _attention(self, node: AttentionProduct, inputs: tuple[Tensor, ...]) -> float:
         """Spikes of K and of Q are expanded; each adds one row of head_dim integers."""
@@ -214,7 +247,7 @@ class _Meter:
         for (name, index), total in self.macs.items():
             node = self.graph.by_name[name]
             kinds = _KINDS.get(type(node))
-            position = _spiking_operand(node, index)
+            position = self._spiking_operand(node, index)
             source = node.inputs[position or 0]
             neuron = None if position is None else self._spiking(source)
             per_sample = total / self.samples
@@ -228,10 +261,10 @@ class _Meter:
             first = isinstance(self.graph.by_name[source], Input) and index == 0
             if kinds is not None:
                 kind = kinds[index]
-                if isinstance(node, AttentionProduct):
+                if isinstance(node, AttentionProduct | Gate | SpikeSum):
                     estimate = accumulates
-                    if neuron is not None:
-                        attention = attention_energy(*self.attention[name], node.heads, accumulates)
+                if isinstance(node, AttentionProduct) and neuron is not None:
+                    attention = attention_energy(*self.attention[name], node.heads, accumulates)
             else:
                 assert isinstance(node, Synapse)
                 bits = node.factors[index].bits
@@ -259,13 +292,6 @@ class _Meter:
             if neuron.dynamics is not None
         }
         return EnergyReport(tuple(layers), self.samples, rates)
-
-
-def _spiking_operand(node: Node, index: int) -> int | None:
-    """Which input's spikes a factor of a node expands; None where it reads real values."""
-    if isinstance(node, Sample):
-        return 2 if index == 1 else None
-    return 0 if index == 0 and not isinstance(node, Resize) else None
 
 
 def _shifted_additions(node: Node, index: int) -> float | None:

@@ -14,6 +14,7 @@ from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
+    IntegerGate,
     IntegerGraph,
     IntegerMaskProduct,
     IntegerNode,
@@ -91,9 +92,12 @@ class _Meter:
     def _macs_per_value(self, node: IntegerNode) -> float | None:
         """What one number of a map costs a dense network, beside synapses and attention.
 
-        Four per interpolated number, one per weighted sample, one per channel of a mask's pixel.
+        Four per interpolated number; one per gated number, per weighted sample and per channel of a
+        mask's pixel.
         """
         match node:
+            case IntegerGate():
+                return 1.0
             case IntegerResize():
                 return 4.0
             case IntegerSample(side=side):

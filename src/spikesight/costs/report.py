@@ -21,8 +21,9 @@ class LayerEnergy:
 
     Attributes:
         name: The layer's path in the model.
-        kind: "first layer", "synapse", "real-valued synapse", "attention product", "upsampling",
-            "bilinear sampling" and its "attention weights", or "mask product".
+        kind: "first layer", "synapse", "real-valued synapse", "attention product", "gate" (an
+            AND of spikes, counted as nothing; counts above 1 on both sides add), "spike sum",
+            "upsampling", "bilinear sampling" and its "attention weights", or "mask product".
         macs: Dense multiply-accumulates per time step, zero padding included, as FLOP counters
             count them.
         firing_rate: Mean input spike in [0, 1]; None where the input is real-valued.

@@ -7,6 +7,7 @@ from spikesight.graph.vocabulary import (
     Affine,
     AttentionProduct,
     Embedding,
+    Gate,
     Graph,
     Input,
     MaskProduct,
@@ -19,6 +20,7 @@ from spikesight.graph.vocabulary import (
     Rearrange,
     Resize,
     Sample,
+    SpikeSum,
     Synapse,
 )
 
@@ -27,6 +29,7 @@ __all__ = [
     "Affine",
     "AttentionProduct",
     "Embedding",
+    "Gate",
     "Graph",
     "Input",
     "MaskProduct",
@@ -39,6 +42,7 @@ __all__ = [
     "Rearrange",
     "Resize",
     "Sample",
+    "SpikeSum",
     "Synapse",
     "execute",
     "execute_all",

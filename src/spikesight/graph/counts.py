@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikesight.graph.vocabulary import Add, Graph, MaxPool, Neuron, Pool, Rearrange
+from spikesight.graph.vocabulary import Add, Gate, Graph, MaxPool, Neuron, Pool, Rearrange
 
 
 @dataclass(frozen=True)
@@ -16,16 +16,27 @@ class Counts:
         unit: Value of one count.
         ordered: Whether sub-step d holds a spike where the count is at least d, as a neuron's
             does. The maximum of such counts is the maximum of their spikes, sub-step by sub-step.
-            A sum of counts is expanded into the sub-steps of both and is not ordered.
+            A sum of counts is expanded into the sub-steps of both, a product into each of one with
+            each of the other; neither is ordered, unless a factor is binary.
     """
 
     levels: int
     unit: float
     ordered: bool
 
+    def __add__(self, other: Counts) -> Counts:
+        """The spikes of both, one after the other."""
+        return Counts(self.levels + other.levels, self.unit, ordered=False)
+
+    def __mul__(self, other: Counts) -> Counts:
+        """Every sub-step of one AND every sub-step of the other; binary spikes only mask."""
+        masks = 1 in (self.levels, other.levels)
+        ordered = masks and self.ordered and other.ordered
+        return Counts(self.levels * other.levels, self.unit * other.unit, ordered)
+
 
 def counts_of(graph: Graph) -> dict[str, Counts]:
-    """Finds the values that are counts: of neurons, and of maxima, sums and permutations of counts.
+    """Finds the values that are counts: of neurons, and maxima, sums, products and permutations.
 
     Sums are those of SEW-style residuals, which add spikes after the neuron (Spikformer). A sum of
     counts with different units is not a count.
@@ -45,8 +56,9 @@ def counts_of(graph: Graph) -> dict[str, Counts]:
             case MaxPool() | Rearrange() if sources:
                 found[node.name] = sources[0]
             case Add() if len(sources) == 2 and sources[0].unit == sources[1].unit:
-                levels = sources[0].levels + sources[1].levels
-                found[node.name] = Counts(levels, sources[0].unit, ordered=False)
+                found[node.name] = sources[0] + sources[1]
+            case Gate() if len(sources) == 2:
+                found[node.name] = sources[0] * sources[1]
     return found
 
 

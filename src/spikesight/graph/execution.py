@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spikesight.attention.deformable_sampling import deformable_sample
 from spikesight.attention.embedding import sine_position
+from spikesight.attention.gate import gate, spike_sum
 from spikesight.attention.mask_product import mask_product
 from spikesight.attention.product import attention_product
 from spikesight.attention.rearranging import rearrange
@@ -18,6 +19,7 @@ from spikesight.graph.vocabulary import (
     Affine,
     AttentionProduct,
     Embedding,
+    Gate,
     Graph,
     Input,
     MaskProduct,
@@ -30,6 +32,7 @@ from spikesight.graph.vocabulary import (
     Rearrange,
     Resize,
     Sample,
+    SpikeSum,
     Synapse,
 )
 from spikesight.neurons.dynamics import integrate
@@ -116,6 +119,10 @@ def arrange_output(node: Output, mean: Tensor) -> Tensor:
 def run_static(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
     """Runs a node that knows neither time nor spikes."""
     match node:
+        case Gate():
+            return gate(*inputs)
+        case SpikeSum(over=over, heads=heads, scale=scale):
+            return spike_sum(inputs[0], over, heads) * scale
         case Sample():
             return sample(node, *inputs)
         case MaskProduct(scale=scale, inhibitory=inhibitory):

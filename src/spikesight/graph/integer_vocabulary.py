@@ -12,10 +12,12 @@ from typing import Literal
 
 from torch import Tensor
 
+from spikesight.graph.counts import Counts
 from spikesight.graph.operations import (
     AnyAdd,
     AnyAttention,
     AnyEmbedding,
+    AnyGate,
     AnyInput,
     AnyMaskProduct,
     AnyMaxPool,
@@ -23,12 +25,13 @@ from spikesight.graph.operations import (
     AnyPosition,
     AnyResize,
     AnySample,
+    AnySpikeSum,
     Elementwise,
     Operation,
     Shape,
 )
 
-INTEGER_VOCABULARY_VERSION = 1
+INTEGER_VOCABULARY_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,19 @@ class IntegerAdd(AnyAdd):
 
 
 @dataclass(frozen=True)
+class IntegerGate(AnyGate):
+    """Product of counts of a map and of counts that gate it.
+
+    As spikes it is each sub-step of one AND each sub-step of the other.
+    """
+
+
+@dataclass(frozen=True)
+class IntegerSpikeSum(AnySpikeSum):
+    """Number of spikes over tokens, or over the channels of each head."""
+
+
+@dataclass(frozen=True)
 class IntegerAttention(AnyAttention):
     """Q (K^T V) per head, inputs in the order query, key, value; its factor lies in thresholds.
 
@@ -178,7 +194,8 @@ class IntegerPool(AnyPool):
 class IntegerMaxPool(AnyMaxPool):
     """Maximum over a window of pixels; the border does not take part.
 
-    Over counts of a neuron it is the maximum of their spikes in each sub-step.
+    Over counts of a neuron it is the maximum of their spikes in each sub-step; over currents it is
+    taken once per time step, of what the sub-steps accumulated.
     """
 
 
@@ -257,6 +274,8 @@ IntegerNode = (
     | IntegerSynapse
     | IntegerNeuron
     | IntegerAdd
+    | IntegerGate
+    | IntegerSpikeSum
     | IntegerAttention
     | IntegerPool
     | IntegerMaxPool
@@ -305,12 +324,16 @@ class IntegerGraph:
     Attributes:
         nodes: The nodes.
         max_size: Largest input, (height, width) in pixels, for which the ranges hold.
-        version: Version of the vocabulary.
     """
 
     nodes: tuple[IntegerNode, ...]
     max_size: tuple[int, int]
-    version: int = INTEGER_VOCABULARY_VERSION
+
+    @property
+    def version(self) -> int:
+        """The least version of the vocabulary that has all its nodes."""
+        newer = any(isinstance(node, IntegerGate | IntegerSpikeSum) for node in self.nodes)
+        return INTEGER_VOCABULARY_VERSION if newer else 1
 
     @cached_property
     def by_name(self) -> dict[str, IntegerNode]:
@@ -318,16 +341,21 @@ class IntegerGraph:
         return {node.name: node for node in self.nodes}
 
     @cached_property
-    def counts(self) -> frozenset[str]:
-        """Names of the values that are counts of spikes: of neurons, their maxima and sums."""
-        found: set[str] = set()
+    def counts(self) -> dict[str, Counts]:
+        """The values that are counts of spikes: of neurons, their maxima, sums and products."""
+        found: dict[str, Counts] = {}
         for node in self.nodes:
-            carries = isinstance(node, IntegerAdd | IntegerMaxPool) and found.issuperset(
-                node.inputs
-            )
-            if isinstance(node, IntegerNeuron) or carries:
-                found.add(node.name)
-        return frozenset(found)
+            sources = [found[name] for name in node.inputs if name in found]
+            match node:
+                case IntegerNeuron(levels=levels):
+                    found[node.name] = Counts(levels, 1.0, ordered=True)
+                case IntegerMaxPool() if sources:
+                    found[node.name] = sources[0]
+                case IntegerAdd() if len(sources) == 2:
+                    found[node.name] = sources[0] + sources[1]
+                case IntegerGate() if len(sources) == 2:
+                    found[node.name] = sources[0] * sources[1]
+        return found
 
     @property
     def input(self) -> IntegerInput:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from spikesight.attention.gate import SummedAxis, gate_fits
 from spikesight.errors import UserError
 
 
@@ -183,6 +184,46 @@ class AnyAttention(Operation):
         self.require(() not in (query.size, key.size), "it reads no map")
         self.require(query.channels % self.heads == 0, "heads do not divide the channels")
         return query
+
+
+@dataclass(frozen=True)
+class AnyGate(Operation):
+    """Product, element by element, of a map and of what gates it, inputs in this order.
+
+    The gate has the map's size or one pixel, and a divisor of its channels, each for as many
+    channels that follow one another.
+    """
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        gated, by = inputs
+        fits = gate_fits(gated.channels, gated.size, by.channels, by.size)
+        same = by.size == (1, 1) or by.fixed == gated.fixed
+        self.require(fits and same, f"its inputs are {list(inputs)}")
+        return gated
+
+
+@dataclass(frozen=True)
+class AnySpikeSum(Operation):
+    """Sum over the tokens of each channel, [N, C, 1, 1], or over the channels of each head.
+
+    Attributes:
+        over: What is summed.
+        heads: Number of heads, over channels: [N, heads, H, W].
+    """
+
+    over: SummedAxis
+    heads: int = 1
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        (source,) = inputs
+        self.require(source.size != (), "it reads no map")
+        if self.over == "tokens":
+            self.require(self.heads == 1, "it has heads, over which it does not sum")
+            return Shape(source.channels, (1, 1), fixed=True)
+        self.require(source.channels % self.heads == 0, "heads do not divide the channels")
+        return replace(source, channels=self.heads)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from spikesight.graph.vocabulary import (
     Affine,
     AttentionProduct,
     Embedding,
+    Gate,
     Graph,
     Input,
     MaskProduct,
@@ -28,6 +29,7 @@ from spikesight.graph.vocabulary import (
     Rearrange,
     Resize,
     Sample,
+    SpikeSum,
     Synapse,
 )
 from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout
@@ -42,10 +44,12 @@ _LEAVES = (
     synapses.Synapse,
     attention.AttentionProduct,
     attention.DeformableSampling,
+    attention.Gate,
     attention.LearnedEmbedding,
     attention.MaskProduct,
     attention.Rearrange,
     attention.SinePosition,
+    attention.SpikeSum,
     synapses.BilinearResize,
     SigmoidNeuron,
     Presentation,
@@ -192,6 +196,10 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
         return Synapse(name, inputs, _factors(name, module))
     if isinstance(module, attention.AttentionProduct):
         return AttentionProduct(name, inputs, module.heads, module.scale, module.mean)
+    if isinstance(module, attention.Gate):
+        return Gate(name, inputs)
+    if isinstance(module, attention.SpikeSum):
+        return SpikeSum(name, inputs, module.over, module.heads)
     if isinstance(module, attention.DeformableSampling):
         grid = module.single_precision_grid
         return Sample(

@@ -15,6 +15,7 @@ from spikesight.graph.operations import (
     AnyAdd,
     AnyAttention,
     AnyEmbedding,
+    AnyGate,
     AnyInput,
     AnyMaskProduct,
     AnyMaxPool,
@@ -22,6 +23,7 @@ from spikesight.graph.operations import (
     AnyPosition,
     AnyResize,
     AnySample,
+    AnySpikeSum,
     Elementwise,
     Operation,
     Shape,
@@ -30,7 +32,7 @@ from spikesight.graph.operations import (
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.presentation import check_input
 
-VOCABULARY_VERSION = 1
+VOCABULARY_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,22 @@ class AttentionProduct(AnyAttention):
 
 
 @dataclass(frozen=True)
+class Gate(AnyGate):
+    """Product of a map and of what gates it: between spikes an AND."""
+
+
+@dataclass(frozen=True)
+class SpikeSum(AnySpikeSum):
+    """Sum of spikes over tokens, or over the channels of each head.
+
+    Attributes:
+        scale: Factor of the result.
+    """
+
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class Pool(AnyPool):
     """Mean over the pixels: [N, C, H, W] to [N, C]."""
 
@@ -263,6 +281,8 @@ Node = (
     | Neuron
     | Add
     | AttentionProduct
+    | Gate
+    | SpikeSum
     | Pool
     | MaxPool
     | Resize

@@ -11,6 +11,7 @@ from spikesight.graph import (
     Add,
     Affine,
     AttentionProduct,
+    Gate,
     Graph,
     MaskProduct,
     MaxPool,
@@ -19,11 +20,12 @@ from spikesight.graph import (
     Pool,
     Rearrange,
     Sample,
+    SpikeSum,
     Synapse,
 )
 from spikesight.graph.counts import reading_counts
 
-_PRODUCTS = (AttentionProduct, MaskProduct, Sample)
+_SCALED = (AttentionProduct, MaskProduct, Sample, SpikeSum)
 
 
 def fold(graph: Graph) -> Graph:
@@ -33,8 +35,8 @@ def fold(graph: Graph) -> Graph:
     the convolution before them, and 1x1 -> depthwise -> 1x1 (RepConv) becomes one dense kernel
     with zero padding. A depthwise convolution followed by a pointwise one stays two factors:
     their product would be a dense kernel of many times the size. Every neuron's unit moves into
-    the synapses and products that read it, also through sums, maxima, permutations and means over
-    pixels of counts, so that counts travel. A quantised kernel
+    the synapses, products and sums over tokens that read it, also through shortcuts, gates, maxima,
+    permutations and means over pixels of counts, so that counts travel. A quantised kernel
     keeps its step through all of this, except as a factor of RepConv's: products of low-bit
     weights are not low-bit.
 
@@ -122,20 +124,20 @@ def _merge_consecutive_synapses(graph: Graph) -> Graph:
 
 
 def _foldable_units(graph: Graph) -> dict[str, float]:
-    """The unit of every count that only synapses and products read in the end.
+    """The unit of every count that only synapses, products and spike sums read in the end.
 
-    Sums, maxima, permutations and means of counts pass the unit on, so all that they join have to
-    be foldable.
+    Shortcuts, gates, maxima, permutations and means of counts pass the unit on, so all that they
+    join have to be foldable.
     """
     counts = reading_counts(graph)
     joined = {
         node.name: {node.name, *node.inputs}
         for node in graph.nodes
-        if isinstance(node, Add | MaxPool | Pool | Rearrange) and node.name in counts
+        if isinstance(node, Add | Gate | MaxPool | Pool | Rearrange) and node.name in counts
     }
 
     def folds(reader: Node) -> bool:
-        return isinstance(reader, (Synapse, *_PRODUCTS)) or reader.name in joined
+        return isinstance(reader, (Synapse, *_SCALED)) or reader.name in joined
 
     kept = {
         name
@@ -159,7 +161,7 @@ def _fold_units(graph: Graph) -> Graph:
             unit = unit_of[node.inputs[0]]
             counted = replace(first, weight=first.weight * unit, step=_times(first.step, unit))
             return replace(node, factors=(counted, *rest))
-        if isinstance(node, _PRODUCTS):
+        if isinstance(node, _SCALED):
             scale = node.scale
             for name in node.inputs:
                 scale *= unit_of.get(name, 1.0)

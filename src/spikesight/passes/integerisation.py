@@ -16,6 +16,7 @@ from spikesight.graph import (
     Affine,
     AttentionProduct,
     Embedding,
+    Gate,
     Graph,
     Input,
     MaskProduct,
@@ -28,6 +29,7 @@ from spikesight.graph import (
     Rearrange,
     Resize,
     Sample,
+    SpikeSum,
     Synapse,
 )
 from spikesight.graph.counts import counts_of, unordered_maxima
@@ -35,6 +37,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerEmbedding,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaskProduct,
@@ -46,6 +49,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPosition,
     IntegerResize,
     IntegerSample,
+    IntegerSpikeSum,
     IntegerSynapse,
     Leak,
 )
@@ -133,7 +137,8 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
     - A mean over pixels or over an attention's keys is a sum, and its neuron's thresholds count
       what was summed. A linear map of the mean of counts (Spikformer's classifier) comes before the
       sum, so that it reads spikes; its grid is so coarse that the logits stay below 2^24.
-    - A sum of counts is a count, of more levels.
+    - A sum of counts is a count, of more levels; so is a product of two. A sum of spikes over
+      tokens or channels is a whole number, whose factor lies in its neuron's thresholds.
     - Maps double in sixteenths; deformable sampling rounds positions to sixteenths of a pixel, or
       to the grid that the model was trained with.
 
@@ -204,8 +209,8 @@ class _Integeriser:
     def run(self) -> IntegerGraph:
         for name in unordered_maxima(self.graph):
             raise NotDeployableError(
-                f"{name} takes the maximum of sums of counts, which binary spikes cannot give; "
-                "pool a neuron's spikes or the currents before it"
+                f"{name} takes the maximum of sums of counts or products, which binary spikes "
+                "cannot give; pool a neuron's spikes or the currents before it"
             )
         for node in self.graph.nodes:
             self._convert(node)
@@ -239,6 +244,15 @@ class _Integeriser:
                     for source in inputs:
                         self._require_grid(name, source)
                 self._append(IntegerAdd(name, inputs), self.meanings[inputs[0]])
+            case Gate():
+                for source in inputs:
+                    self._require_counts(name, source)
+                unit = math.prod(float(self.meanings[source].scale) for source in inputs)
+                self._append(IntegerGate(name, inputs), _plain(unit))
+            case SpikeSum(over=over, heads=heads, scale=scale):
+                self._require_counts(name, inputs[0])
+                meaning = _plain(nearest_short(scale))
+                self._append(IntegerSpikeSum(name, inputs, over, heads), meaning)
             case AttentionProduct(heads=heads, scale=scale, mean=mean):
                 meaning = replace(_plain(nearest_short(scale)), summed=mean)
                 self._append(IntegerAttention(name, inputs, heads, mean), meaning)
@@ -249,6 +263,11 @@ class _Integeriser:
                 self._append(IntegerPool(name, inputs), replace(meaning, summed=True))
             case MaxPool(kernel=kernel, stride=stride, padding=padding):
                 # A scale is positive, so integers rise with what they mean.
+                if self.meanings[inputs[0]].summed:
+                    raise NotDeployableError(
+                        f"{name} takes the maximum of {inputs[0]}, a mean whose neuron counts what "
+                        "was summed; let a neuron stand between the two"
+                    )
                 maximum = IntegerMaxPool(name, inputs, kernel, stride, padding)
                 self._append(maximum, self.meanings[inputs[0]])
             case Output(steps=steps, of_queries=of_queries):
@@ -294,9 +313,9 @@ class _Integeriser:
                 raise AssertionError(f"unknown node {node}")
 
     def _require_counts(self, name: str, source: str) -> None:
-        if not isinstance(self.graph.by_name[source], Neuron):
+        if source not in self.counts:
             raise NotDeployableError(
-                f"{name} multiplies by {source}, which is not spikes, so it has no integer form; "
+                f"{name} reads {source}, which is not spikes, so it has no integer form; "
                 "let a neuron stand before it"
             )
 

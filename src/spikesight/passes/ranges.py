@@ -14,6 +14,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerEmbedding,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaskProduct,
@@ -25,6 +26,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPosition,
     IntegerResize,
     IntegerSample,
+    IntegerSpikeSum,
     IntegerSynapse,
     Interval,
 )
@@ -119,6 +121,14 @@ def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) 
         case IntegerAdd():
             first, second = (reach.interval for reach in inputs)
             interval = _interval(first.low + second.low, first.high + second.high)
+        case IntegerGate():
+            gated, by = (reach.interval.high for reach in inputs)
+            highest = gated * by.repeat_interleave(len(gated) // len(by))
+            interval = _interval(torch.zeros_like(highest), highest)
+        case IntegerSpikeSum(over=over, heads=heads):
+            highest, tokens = inputs[0].interval.high, inputs[0].shape.pixels
+            highest = highest * tokens if over == "tokens" else highest.view(heads, -1).sum(1)
+            interval = _interval(torch.zeros_like(highest), highest)
         case IntegerAttention(heads=heads):
             query, key, value = (int(reach.interval.high.max()) for reach in inputs)
             tokens = inputs[1].shape.pixels

@@ -13,6 +13,7 @@ from spikesight.errors import UserError
 from spikesight.graph import (
     Add,
     AttentionProduct,
+    Gate,
     Graph,
     Input,
     MaskProduct,
@@ -23,6 +24,7 @@ from spikesight.graph import (
     Pool,
     Rearrange,
     Sample,
+    SpikeSum,
     Synapse,
 )
 from spikesight.graph.counts import unordered_maxima
@@ -45,8 +47,8 @@ def unroll(graph: Graph) -> SpikeNetwork:
         The simulation, called with an input.
 
     Raises:
-        ValueError: If a neuron is a ReLU: an ANN has no spikes; or a maximum is over sums of
-            counts, which no spikes give sub-step by sub-step.
+        ValueError: If a neuron is a ReLU: an ANN has no spikes; or a maximum is over sums or
+            products of counts, which no spikes give sub-step by sub-step.
     """
     for neuron in graph.neurons:
         if neuron.dynamics is None:
@@ -56,8 +58,8 @@ def unroll(graph: Graph) -> SpikeNetwork:
             )
     for name in unordered_maxima(graph):
         raise UserError(
-            f"{name} takes the maximum of sums of counts, which binary spikes cannot give; pool "
-            "a neuron's spikes or the currents before it"
+            f"{name} takes the maximum of sums of counts or products, which binary spikes cannot "
+            "give; pool a neuron's spikes or the currents before it"
         )
     return SpikeNetwork(fold(graph))
 
@@ -69,7 +71,9 @@ class SpikeNetwork:
     Every synapse reads tensors of 0 and 1. Per time step it sums its kernel over the sub-steps
     and adds its bias once. An attention product expands one operand into spikes and keeps the
     other as accumulated integers: K^T V = sum_d k_d^T V, then Q (K^T V) = sum_d q_d (K^T V).
-    A sum of two counts is the sub-steps of both, one after the other.
+    A sum of two counts is the sub-steps of both, one after the other; a gate is each sub-step of
+    one AND each of the other, sum_d sum_e x_d g_e. A maximum of currents is taken once per time
+    step, over what the sub-steps accumulated.
 
     Attributes:
         graph: The folded graph.
@@ -152,6 +156,14 @@ def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
             if isinstance(first, list) and isinstance(second, list):
                 return first + second
             return _total(first) + _total(second)
+        case Gate():
+            first, second = inputs
+            if isinstance(first, list) and isinstance(second, list):
+                return [run_static(node, (x, by)) for x in first for by in second]
+            return _spikewise(node, inputs)
+        case Gate() if all(isinstance(value, list) for value in inputs):
+            first, second = inputs
+            return [run_static(node, (x, by)) for x in first for by in second]
         case MaxPool():
             return _each(inputs[0], lambda x: max_pool(node, x))
         case Pool():
@@ -160,13 +172,15 @@ def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
             return _total(inputs[0])
         case Rearrange() if isinstance(inputs[0], list):
             return [run_static(node, (spikes,)) for spikes in inputs[0]]
-        case MaskProduct() | Sample():
+        case MaskProduct() | Sample() | SpikeSum():
             return _spikewise(node, inputs)
     return run_static(node, tuple(_total(value) for value in inputs))
 
 
-def _spikewise(node: MaskProduct | Sample, inputs: list[Tensor | Spikes]) -> Tensor:
-    """A product that is linear in its one spiking operand: summed over the sub-steps."""
+def _spikewise(
+    node: Gate | MaskProduct | Sample | SpikeSum, inputs: list[Tensor | Spikes]
+) -> Tensor:
+    """What is linear in its one spiking operand: summed over the sub-steps."""
     for position, value in enumerate(inputs):
         if isinstance(value, list):
             others = [_total(other) for other in inputs]

@@ -22,6 +22,7 @@ from spikesight.graph.integer_vocabulary import (
     SEGMENTER_NODES,
     IntegerAdd,
     IntegerAttention,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaxPool,
@@ -29,6 +30,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerSpikeSum,
     IntegerSynapse,
     Leak,
     Rounding,
@@ -91,7 +93,7 @@ def from_nir(network: Any) -> IntegerGraph:
     if [position for position, _ in found] != list(range(about["nodes"])):
         raise UserError(f"the NIR graph holds {len(found)} of {about['nodes']} nodes")
     height, width = about["max_size"]
-    return IntegerGraph(tuple(node for _, node in found), (height, width), about["version"])
+    return IntegerGraph(tuple(node for _, node in found), (height, width))
 
 
 class _Writer:
@@ -140,7 +142,7 @@ class _Writer:
                 self._neuron(node, facts | _neuron_facts(node))
             case IntegerAdd():
                 self._add(node, facts, self.nir.Scale(np.ones(shape, np.float32)))
-            case IntegerAttention() | IntegerMaxPool():
+            case IntegerAttention() | IntegerGate() | IntegerMaxPool() | IntegerSpikeSum():
                 raise AssertionError(f"{node.name} should have been refused")
             case IntegerPool():
                 kernel = np.array(self.reaches[node.inputs[0]].shape.size)
@@ -239,8 +241,10 @@ def _dense(weight: _Array, groups: int) -> _Array:
 
 
 def _why_unsayable(node: IntegerNode) -> str | None:
-    if isinstance(node, IntegerAttention):
+    if isinstance(node, IntegerAttention | IntegerGate):
         return "a product of spikes with spikes"
+    if isinstance(node, IntegerSpikeSum):
+        return "a sum of spikes that gates them"
     if isinstance(node, IntegerMaxPool):
         return "a maximum over pixels"
     if (

@@ -27,6 +27,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerEmbedding,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaskProduct,
@@ -38,6 +39,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPosition,
     IntegerResize,
     IntegerSample,
+    IntegerSpikeSum,
     IntegerSynapse,
 )
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
@@ -170,6 +172,10 @@ class Lowering:
                 return self._neuron(node, inputs[0])
             case IntegerAdd():
                 return self.op("Add", *(self.cast(x, wide=wide) for x in inputs))
+            case IntegerGate():
+                return self._gate(node, [self.cast(x, wide=wide) for x in inputs])
+            case IntegerSpikeSum():
+                return self._spike_sum(node, self.cast(inputs[0], wide=wide))
             case IntegerAttention():
                 return self._attention(node, [self.cast(x, wide=wide) for x in inputs])
             case IntegerPool():
@@ -320,6 +326,22 @@ class Lowering:
         share = self.number(2.0**-node.leak.shift, like=membrane)
         shifted = self.op("Floor", self.op("Mul", membrane, share))
         return shifted if node.leak.kind == "share" else self.op("Sub", membrane, shifted)
+
+    def _gate(self, node: IntegerGate, inputs: list[str]) -> str:
+        gated, by = (self.reaches[name].shape for name in node.inputs)
+        if by.channels in (1, gated.channels):
+            return self.op("Mul", *inputs)
+        by_head = self.op("Reshape", inputs[0], self.integers(0, by.channels, -1, *gated.size))
+        gate = self.op("Reshape", inputs[1], self.integers(0, by.channels, 1, *by.size))
+        product = self.op("Mul", by_head, gate)
+        return self.op("Reshape", product, self.integers(0, gated.channels, *gated.size))
+
+    def _spike_sum(self, node: IntegerSpikeSum, x: str) -> str:
+        if node.over == "tokens":
+            return self.op("ReduceSum", x, self.integers(2, 3), keepdims=1)
+        size = self.reaches[node.name].shape.size
+        by_head = self.op("Reshape", x, self.integers(0, node.heads, -1, *size))
+        return self.op("ReduceSum", by_head, self.integers(2), keepdims=0)
 
     def _attention(self, node: IntegerAttention, inputs: list[str]) -> str:
         reach = self.reaches[node.inputs[0]]

@@ -37,6 +37,7 @@ from spikesight.graph.integer_vocabulary import (
     SEGMENTER_NODES,
     IntegerAdd,
     IntegerAttention,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaxPool,
@@ -44,6 +45,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerSpikeSum,
     IntegerSynapse,
     Interval,
 )
@@ -148,6 +150,11 @@ class _Lowering:
                 first = self.exact.pair(inputs[0]) if self._exceeds(node) else inputs[0]
                 total = self.exact.sum(first, inputs[1])
                 return self._quantised(total, 0, 255) if self._peak(node.name) else total
+            case IntegerGate():
+                gated = self._gate(node, inputs)
+                return self._quantised(gated, 0, 255) if self._peak(node.name) else gated
+            case IntegerSpikeSum():
+                return self._spike_sum(node, inputs[0])
             case IntegerAttention():
                 return self._attention(node, inputs)
             case IntegerPool():
@@ -269,7 +276,9 @@ class _Lowering:
             # A mark alone rounds what a convolution gives, unless it is that of signed bytes, which
             # shifts first, or a sum reads it: where a convolution takes in the mark, a sum and the
             # sum's mark, OpenVINO 2026.4 rounds the sum alone, and a tie turns the other way.
-            is_added = any(isinstance(reader, IntegerAdd) for reader in self._readers(node))
+            is_added = any(
+                isinstance(reader, IntegerAdd | IntegerGate) for reader in self._readers(node)
+            )
             if is_folded and not ends[0] and not is_added:
                 return self._quantised(count, *ends)
         else:
@@ -316,6 +325,25 @@ class _Lowering:
             return membrane
         shifted = self.exact.shifted_right(membrane, torch.tensor(node.leak.shift))
         return shifted if node.leak.kind == "share" else self.exact.difference(membrane, shifted)
+
+    def _gate(self, node: IntegerGate, inputs: list[Value]) -> Float:
+        gated, by = (self.reaches[name].shape for name in node.inputs)
+        x, gate = inputs
+        if by.channels in (1, gated.channels):
+            return self.op.multiply(x, gate)
+        x = self.op.reshape(x, integers(0, by.channels, -1, *gated.size), True)
+        gate = self.op.reshape(gate, integers(0, by.channels, 1, *by.size), True)
+        product = self.op.multiply(x, gate)
+        return self.op.reshape(product, integers(0, gated.channels, *gated.size), True)
+
+    def _spike_sum(self, node: IntegerSpikeSum, x: Float) -> Float:
+        reach = self.reaches[node.name]
+        if self._exceeds(node):
+            raise self._too_wide(node, reach.interval.bits)
+        if node.over == "tokens":
+            return self.op.reduce_sum(x, integers(2, 3), True)
+        by_head = self.op.reshape(x, integers(0, node.heads, -1, *reach.shape.size), True)
+        return self.op.reduce_sum(by_head, integers(2), False)
 
     def _attention(self, node: IntegerAttention, inputs: list[Value]) -> Value:
         source = self.reaches[node.inputs[0]]

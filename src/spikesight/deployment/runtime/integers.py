@@ -8,12 +8,14 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerEmbedding,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaskProduct,
@@ -25,6 +27,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPosition,
     IntegerResize,
     IntegerSample,
+    IntegerSpikeSum,
     IntegerSynapse,
 )
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, accumulator, potential_of, prove_ranges
@@ -141,6 +144,10 @@ class IntegerExecutor:
                 return _round(node, inputs[0].float())
             case IntegerAdd():
                 return inputs[0].to(dtype) + inputs[1].to(dtype)
+            case IntegerGate():
+                return gate(*(x.to(dtype) for x in inputs))
+            case IntegerSpikeSum(over=over, heads=heads):
+                return spike_sum(inputs[0].to(dtype), over, heads)
             case IntegerAttention():
                 query, key, value = (x.to(dtype) for x in inputs)
                 context = arithmetic.attention_context(key, value, node.heads)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaxPool,
@@ -19,6 +21,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerNode,
     IntegerOutput,
     IntegerPool,
+    IntegerSpikeSum,
     IntegerSynapse,
 )
 from spikesight.presentation import present
@@ -32,8 +35,9 @@ class SpikeExecutor:
 
     Every synapse reads tensors of 0 and 1 and accumulates its weights over the sub-steps; shift
     and bias come once per time step. An attention product expands one operand into spikes and keeps
-    the other as accumulated integers. A sum of two counts is the sub-steps of both. Only the first
-    synapse, which reads the image, and a synapse that reads another synapse multiply.
+    the other as accumulated integers. A sum of two counts is the sub-steps of both, a gate each
+    sub-step of one AND each of the other. A maximum of currents is taken once per time step. Only
+    the first synapse, which reads the image, and a synapse that reads another synapse multiply.
 
     Args:
         graph: The network.
@@ -107,6 +111,10 @@ class SpikeExecutor:
                 if isinstance(first, list) and isinstance(second, list):
                     return first + second
                 return _total(first) + _total(second)
+            case IntegerGate():
+                return [gate(x, by) for x in _list(inputs[0]) for by in _list(inputs[1])]
+            case IntegerSpikeSum(over=over, heads=heads):
+                return _total([spike_sum(s, over, heads) for s in _list(inputs[0])])
             case IntegerMaxPool():
                 if isinstance(inputs[0], list):
                     return [arithmetic.maximum(node, spikes) for spikes in inputs[0]]

@@ -13,6 +13,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
     IntegerEmbedding,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaskProduct,
@@ -24,6 +25,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPosition,
     IntegerResize,
     IntegerSample,
+    IntegerSpikeSum,
     IntegerSynapse,
     Rounding,
 )
@@ -100,22 +102,24 @@ def _check_fields(node: IntegerNode, inputs: list[Shape], graph: IntegerGraph) -
             _require(node, plain, "a matrix has stride 1, padding 0 and groups 1")
         case IntegerNeuron():
             _check_neuron(node, inputs[0].channels, graph)
+        case IntegerGate() | IntegerSpikeSum():
+            _require_counts(node, graph)
         case IntegerAttention():
             counts = all(isinstance(graph.by_name[name], IntegerNeuron) for name in node.inputs)
             _require(node, counts, "it reads something else than neurons")
         case IntegerMaxPool():
-            summed = isinstance(graph.by_name[node.inputs[0]], IntegerAdd)
-            expanded = summed and node.inputs[0] in graph.counts
-            _require(node, not expanded, "no spikes are the maximum of sums of counts")
+            counted = graph.counts.get(node.inputs[0])
+            ordered = counted is None or counted.ordered
+            _require(node, ordered, "no spikes are the maximum of sums of counts or products")
         case IntegerOutput():
             _require(node, node.steps == graph.input.steps, "steps are not those of the input")
             _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")
         case IntegerSample(side=side):
             fits = inputs[0].channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
             _require(node, fits, "it samples more values than any network")
-            _require_counts(node, node.inputs[2], graph)
+            _require_counts(node, graph, node.inputs[2])
         case IntegerMaskProduct():
-            _require_counts(node, node.inputs[0], graph)
+            _require_counts(node, graph, node.inputs[0])
         case IntegerAdd() | IntegerPool() | IntegerEmbedding() | IntegerPosition():
             pass
         case IntegerResize():
@@ -124,9 +128,10 @@ def _check_fields(node: IntegerNode, inputs: list[Shape], graph: IntegerGraph) -
             assert_never(node)
 
 
-def _require_counts(node: IntegerNode, source: str, graph: IntegerGraph) -> None:
-    spikes = isinstance(graph.by_name[source], IntegerNeuron)
-    _require(node, spikes, f"{source!r} is no neuron")
+def _require_counts(node: IntegerNode, graph: IntegerGraph, *sources: str) -> None:
+    """Refuses a node of whose inputs, or those named, one is no count of spikes."""
+    for source in sources or node.inputs:
+        _require(node, source in graph.counts, f"{source!r} is no neuron and no count of spikes")
 
 
 def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph) -> None:

@@ -6,16 +6,18 @@ import json
 import math
 import reprlib
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
+from spikesight.attention.gate import SummedAxis
 from spikesight.graph.integer_vocabulary import (
     INTEGER_VOCABULARY_VERSION,
     IntegerAdd,
     IntegerAttention,
     IntegerEmbedding,
+    IntegerGate,
     IntegerGraph,
     IntegerInput,
     IntegerMaskProduct,
@@ -27,6 +29,7 @@ from spikesight.graph.integer_vocabulary import (
     IntegerPosition,
     IntegerResize,
     IntegerSample,
+    IntegerSpikeSum,
     IntegerSynapse,
     Leak,
     Rounding,
@@ -113,6 +116,8 @@ _KINDS = {
         {"thresholds": (2, *_THRESHOLD), "step": (1, 0, _INT32[1]), "bias": (1, *_INT32)},
     ),
     "Add": _Kind(IntegerAdd, 2, {}, {}),
+    "Gate": _Kind(IntegerGate, 2, {}, {}),
+    "SpikeSum": _Kind(IntegerSpikeSum, 1, {"heads": _CHANNELS}, {}),
     "Attention": _Kind(IntegerAttention, 3, {"heads": _CHANNELS}, {}),
     "Pool": _Kind(IntegerPool, 1, {}, {}),
     "MaxPool": _Kind(
@@ -214,7 +219,7 @@ def build(text: object, tensors: dict[str, Tensor]) -> IntegerGraph:
         description = None
     graph = _Entry("the graph", description)
     version = graph.take("vocabulary", int)
-    if version != INTEGER_VOCABULARY_VERSION:
+    if not 1 <= version <= INTEGER_VOCABULARY_VERSION:
         refuse_version(version, INTEGER_VOCABULARY_VERSION)
     entries = graph.take_list("nodes", most=_MOST_NODES)
     height, width = graph.take_sizes("max_size", 2, 2, _MOST_SIDE)
@@ -233,7 +238,10 @@ def build(text: object, tensors: dict[str, Tensor]) -> IntegerGraph:
         nodes.append(node)
     if left:
         raise FaultError(f"tensors {short(sorted(left))} belong to no node")
-    return IntegerGraph(tuple(nodes), (height, width), version)
+    network = IntegerGraph(tuple(nodes), (height, width))
+    if version != network.version:
+        raise FaultError(f"its nodes are of vocabulary {network.version} and it says {version}")
+    return network
 
 
 class _Entry:
@@ -315,6 +323,8 @@ def _node(entry: _Entry, left: dict[str, Tensor]) -> IntegerNode:
         values["reset"] = entry.take_choice("reset", _RESETS)
         values["per_pixel"] = entry.take("per_pixel", bool)
         values["rounding"] = tensors.take_rounding()
+    elif kind.node is IntegerSpikeSum:
+        values["over"] = entry.take_choice("over", get_args(SummedAxis))
     elif kind.node is IntegerOutput:
         values["scale"] = entry.take("scale", float)
     if (flag := _FLAGS.get(kind_name)) in entry.left:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikesight.attention import AttentionProduct, SoftmaxProduct
+from spikesight.attention import AttentionProduct, Gate, SoftmaxProduct, SpikeSum
 from spikesight.errors import UserError
 from spikesight.models.base import DropPath
 from spikesight.neurons import Neuron
 from spikesight.synapses import BorderNorm, LayerScale
 
 # What works on each position alone and maps zero to zero.
-_POINTWISE = (Neuron, DropPath, LayerScale, nn.Identity)
+_POINTWISE = (Neuron, DropPath, LayerScale, nn.Identity, Gate)
 _KNOWN = (
     *_POINTWISE,
     nn.Conv2d,
@@ -25,6 +25,7 @@ _KNOWN = (
     nn.LayerNorm,  # the released Spikformers hold some and never call them
     AttentionProduct,
     SoftmaxProduct,
+    SpikeSum,
 )
 
 
@@ -37,8 +38,8 @@ def run_visible(trunk: nn.Module, x: Tensor, visible: Tensor) -> Tensor:
       so a map never grows into what is hidden;
     - every normalisation sees the active positions as its whole batch, in its statistics and in
       its running averages, and gives zero elsewhere;
-    - attention sees the visible tokens as the whole map. Where it sums over keys, the sum is
-      scaled by all tokens / visible tokens, so that the neurons after it get the currents of a
+    - attention sees the visible tokens as the whole map. Where it sums over keys or tokens, the sum
+      is scaled by all tokens / visible tokens, so that the neurons after it get the currents of a
       whole image, which they will see in fine-tuning.
 
     Tokens stay in their map, hidden ones as zeros, rather than being cut out: Meta-SpikeFormer's
@@ -143,6 +144,8 @@ def _hooks(
         return _normalise_active(module, positions, border)
     if isinstance(module, AttentionProduct | SoftmaxProduct):
         return _attend_visible(module, positions)
+    if isinstance(module, SpikeSum) and module.over == "tokens":
+        return [module.register_forward_hook(lambda *call: call[2] / positions.share)]
     if not isinstance(module, _KNOWN) and not any(True for _ in module.children()):
         raise UserError(
             f"masked-image pre-training knows no visible part of {name or 'the trunk'}, a "
