@@ -21,6 +21,7 @@ import spikesight.training as training
 
 from .costs.audit import audit
 from .costs.networks import energy
+from .data import register_dataset, register_scenes
 from .data.events import Events, event_frames, read_events, save_gif
 from .deployment.deploying import deploy
 from .deployment.network import Deployed
@@ -50,7 +51,9 @@ __all__ = [
     "load_official",
     "quantize",
     "read_events",
+    "register_dataset",
     "register_model",
+    "register_scenes",
     "run_with_state",
     "save_gif",
     "stream",

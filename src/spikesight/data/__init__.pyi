@@ -3,17 +3,21 @@ from .config import DataConfig
 from .errors import CorruptImageError, CorruptRecordingError, DataError
 from .events.preprocessing import EventPreprocessing
 from .loaders import Loaders, build_evaluation_loader, build_loaders
+from .own_sets import register_dataset, register_scenes
 from .photos.augmentation import EvaluationTransform, TrainingTransform
 from .photos.preprocessing import Preprocessing
 from .prediction import PredictionImages
 from .sampling import EpochSampler, EvaluationSampler
+from .sources import ArraySource, EncodedSource
 
 __all__ = [
+    "ArraySource",
     "BatchLoader",
     "CorruptImageError",
     "CorruptRecordingError",
     "DataConfig",
     "DataError",
+    "EncodedSource",
     "EpochSampler",
     "EvaluationSampler",
     "EvaluationTransform",
@@ -24,4 +28,6 @@ __all__ = [
     "TrainingTransform",
     "build_evaluation_loader",
     "build_loaders",
+    "register_dataset",
+    "register_scenes",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.errors import DataError
 from spikesight.data.events.config import EVENT_FORMATS, PHOTO_FIELDS, EventConfig
+from spikesight.data.own_sets import check_format, data_sets
 from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.ranges import Count, Margin, Processes, Side
 from spikesight.options import check_options
@@ -42,7 +43,8 @@ class DataConfig:
             ground, as scenes of `digit_scenes` show them; a fifth of the digits validates, and
             `validation_fraction` must be 0.
             `cifar10_dvs`, `nmnist` and `dvs128_gesture` are recordings of event cameras in their
-            published layouts, `event_folders` any recordings in one folder per class.
+            published layouts, `event_folders` any recordings in one folder per class. Any other
+            name is that of a function given to `register_dataset`.
         path: Folder or tar file to read; not used by `digits` and `painted_digits`.
         image_size: Height and width of the images that the model sees, in pixels. Other sizes
             are resized (bicubic, antialiased) on the shorter side and cropped in the centre.
@@ -76,7 +78,7 @@ class DataConfig:
         events: How events become frames; for recordings, and photos with `events.saccades`.
     """
 
-    format: Format = "digits"
+    format: str = "digits"
     path: str = ""
     image_size: Side = 32
     channels: Literal[1, 2, 3] = 3
@@ -98,7 +100,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "data.", DataError)
-        if self.format not in ("digits", "painted_digits") and not self.path:
+        check_format("data.format", self.format, get_args(Format), data_sets)
+        pathless = ("digits", "painted_digits", *data_sets)
+        if self.format not in pathless and not self.path:
             raise DataError(f"format {self.format!r} needs data.path; pass the folder or tar file")
         if self.holds_events:
             self._check_events()

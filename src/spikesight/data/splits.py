@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import get_args
+
+import torch
 
 from spikesight.data.archives import FolderArchive, TarArchive
+from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import DataConfig
 from spikesight.data.errors import DataError
 from spikesight.data.events.layouts import find_event_parts
+from spikesight.data.own_sets import data_sets
+from spikesight.data.part_folders import Part
 from spikesight.data.photos import cifar, class_folders, idx
 from spikesight.data.photos.digits import read_digits
 from spikesight.data.photos.painted_digits import read_painted_digits
-from spikesight.data.sources import Parts, Source
+from spikesight.data.sources import ArraySource, EncodedSource, Parts, Source, check_labels
 from spikesight.data.stratification import split_stratified
 from spikesight.files.names import check_name
 
@@ -48,8 +55,48 @@ def find_parts(config: DataConfig) -> Parts:
             return find_event_parts(
                 config.format, config.path, None if sensor is None else (sensor[0], sensor[1])
             )
-        case _:
+        case "cifar10" | "cifar100":
             return cifar.find_parts(config.path, config.format)
+        case own:
+            return _check_parts(own, data_sets[own](config))
+
+
+def _check_parts(name: str, parts: Parts) -> Parts:
+    """Refuses what a registered data set must not be, and lets its sources be checked when read."""
+    if not isinstance(parts, Mapping) or not parts or not parts.keys() <= {*get_args(Part)}:
+        raise DataError(
+            f"data.format {name!r}: its function returned {parts!r:.200}; return a mapping whose "
+            f"keys are among {', '.join(get_args(Part))}"
+        )
+    return {part: partial(_read_checked, name, read) for part, read in parts.items()}
+
+
+def _read_checked(name: str, read: Callable[[], Source]) -> Source:
+    source = read()
+    if isinstance(source, ArraySource):
+        images = source.images
+        if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[1] not in (1, 3):
+            raise DataError(
+                f"data.format {name!r}: images are {images.dtype} {tuple(images.shape)}; make them "
+                "uint8 [N, 1 or 3, H, W]"
+            )
+        count = len(images)
+    elif isinstance(source, EncodedSource):
+        count = len(source.positions)
+    else:
+        raise DataError(
+            f"data.format {name!r}: gave a {type(source).__name__}; give an ArraySource or an "
+            "EncodedSource"
+        )
+    labels = source.labels
+    if labels.dtype != torch.int64 or labels.shape != (count,) or not count:
+        raise DataError(
+            f"data.format {name!r}: {count} images have labels {labels.dtype} "
+            f"{tuple(labels.shape)}; make them int64 [N], one per image, and N at least 1"
+        )
+    check_class_names(source.classes, f"data.format {name!r}")
+    check_labels(labels, source.classes, source.name)
+    return source
 
 
 def divide_training(config: DataConfig, source: Source) -> tuple[Source, Source]:

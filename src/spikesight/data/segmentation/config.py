@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import DataError
+from spikesight.data.own_sets import check_format, scene_sets
 from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.limits import IMAGE_PIXELS
 from spikesight.files.ranges import Count, Processes, ShortSide
@@ -41,7 +42,7 @@ class SceneConfig:
             `images/` and `labels/`; `ade20k`, `cityscapes`, `voc` and `coco_panoptic` are the
             published layouts; `digit_scenes` are composed of scikit-learn's digits and need no
             path; `cut_outs` are PNG files with alpha (Debian's tuxpaint-stamps-default), pasted
-            on `photos`.
+            on `photos`. Any other name is that of a function given to `register_scenes`.
         path: Folder to read; not used by `digit_scenes`.
         class_names: Names of the classes 0, 1, ... of a `folder`.
         ignore_label: Number in a `folder`'s masks that means nothing.
@@ -72,7 +73,7 @@ class SceneConfig:
         on_corrupt: What a photo or mask that cannot be decoded does: `stop` or `skip`.
     """
 
-    format: SceneFormat = "digit_scenes"
+    format: str = "digit_scenes"
     path: str = ""
     class_names: list[str] | None = None
     ignore_label: int | None = None
@@ -111,7 +112,8 @@ class SceneConfig:
             if isinstance(value, Sequence) and not isinstance(value, str):
                 setattr(self, name, tuple(value))
         check_options(self, "scenes.", DataError)
-        if self.format not in ("digit_scenes",) and not self.path:
+        check_format("scenes.format", self.format, get_args(SceneFormat), scene_sets)
+        if self.format not in ("digit_scenes", *scene_sets) and not self.path:
             raise DataError(f"scenes.format {self.format!r} needs scenes.path; pass the folder")
         for name in ("class_names", "ignore_label"):
             if getattr(self, name) is not None and self.format != "folder":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from spikesight.data.errors import DataError
+from spikesight.data.own_sets import scene_sets
 from spikesight.data.segmentation.coco_panoptic import read_coco_panoptic
 from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.cut_out_scenes import CutOutScenes, find_cut_outs
@@ -80,3 +81,5 @@ def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
                 objects=config.objects or pasted.objects,
                 scale=config.object_size or pasted.scale,
             )
+        case own:
+            return scene_sets[own](config, part)

@@ -142,7 +142,7 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Recipe:
 
 def _look_at(path: str, asked: Mapping[str, str]) -> _Photos:
     kind = asked.get("data.format", "folder" if os.path.isdir(path) else "tar")
-    parts = find_parts(DataConfig(format=kind, path=path))  # type: ignore[arg-type]
+    parts = find_parts(DataConfig(format=kind, path=path))
     if "train" not in parts:
         raise DataError(
             f"{show(path)}: holds {' and '.join(parts)} photos but none for training; add them"

@@ -1,0 +1,117 @@
+"""Data sets registered by users: read where the formats that come along are, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from spikesight.data import ArraySource, DataConfig, DataError, build_loaders, own_sets
+from spikesight.data.segmentation import (
+    ClassTable,
+    Scene,
+    SceneConfig,
+    build_scene_loaders,
+    read_scenes,
+    semantic_truth,
+)
+from spikesight.data.splits import read_splits
+
+
+def stripes(**changes: Any) -> ArraySource:
+    fields = {
+        "images": torch.arange(40 * 64, dtype=torch.int64).view(40, 1, 8, 8).to(torch.uint8),
+        "labels": torch.arange(40) % 2,
+        "classes": ["even", "odd"],
+        "name": "stripes",
+    }
+    return ArraySource(**{**fields, **changes})
+
+
+@pytest.fixture
+def registered() -> Iterator[Callable[[Any], None]]:
+    """Registers a data set `my_set` that gives a value, for one test."""
+
+    def register(value: Any) -> None:
+        def my_set(config: DataConfig) -> Any:
+            return value
+
+        own_sets.register_dataset(my_set)
+
+    yield register
+    own_sets.data_sets.pop("my_set", None)
+
+
+def test_a_registered_data_set_is_split_resized_and_normalised(
+    registered: Callable[[Any], None],
+) -> None:
+    registered({"train": stripes})
+    config = DataConfig(format="my_set", channels=1, image_size=16, validation_fraction=0.25)
+    loaders = build_loaders(config, batch_size=10, seed=0)
+    assert loaders.classes == ["even", "odd"]
+    assert len(loaders.train.dataset) == 30
+    images, labels = next(iter(loaders.validation))
+    assert images.shape == (10, 1, 16, 16)
+    assert sorted(labels.tolist()) == [0] * 5 + [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "keys are among train, validation, test"),
+        ({"valid": stripes}, "keys are among train, validation, test"),
+        ({"train": lambda: torch.zeros(3)}, "give an ArraySource or an EncodedSource"),
+        ({"train": lambda: stripes(images=torch.rand(40, 1, 8, 8))}, r"make them uint8 \[N"),
+        ({"train": lambda: stripes(labels=torch.arange(39) % 2)}, "one per image"),
+        ({"train": lambda: stripes(labels=torch.arange(40))}, "label 2 of image 2 is out of range"),
+        ({"train": lambda: stripes(classes=["a", "a"])}, "comes twice"),
+    ],
+)
+def test_what_a_data_set_must_not_be_is_named(
+    registered: Callable[[Any], None], value: Any, message: str
+) -> None:
+    registered(value)
+    with pytest.raises(DataError, match=message):
+        read_splits(DataConfig(format="my_set", validation_fraction=0.25))
+
+
+def test_a_format_that_nothing_reads_is_refused_with_the_remedy() -> None:
+    for config, door in ((DataConfig, "register_dataset"), (SceneConfig, "register_scenes")):
+        with pytest.raises(DataError, match=rf"format is 'my_set'; pass one of .*ss\.{door}"):
+            config(format="my_set")
+
+
+class Halves:
+    """Photos whose left half is of one class and whose right half of another."""
+
+    classes = ClassTable(("left", "right"), ((255, 0, 0), (0, 0, 255)))
+    name = "halves"
+    panoptic = False
+
+    def __len__(self) -> int:
+        return 4
+
+    def read(self, index: int) -> Scene:
+        side = torch.arange(32).repeat(32, 1) // 16
+        photo = (side * 100 + index).to(torch.uint8).expand(3, -1, -1).contiguous()
+        return Scene(photo, semantic_truth(side.int(), 2), self.describe(index))
+
+    def describe(self, index: int) -> str:
+        return f"halves {index}"
+
+
+def test_registered_scenes_are_read_by_both_loaders() -> None:
+    def my_scenes(config: SceneConfig, part: str) -> Halves:
+        assert part in ("train", "val")
+        return Halves()
+
+    own_sets.register_scenes(my_scenes)
+    try:
+        config = SceneConfig(format="my_scenes", crop_size=(32, 32), workers=0)
+        assert read_scenes(config, "val").describe(1) == "halves 1"
+        loaders = build_scene_loaders(config, batch_size=2, seed=0, panoptic=False)
+        assert list(loaders.classes) == ["left", "right"]
+    finally:
+        del own_sets.scene_sets["my_scenes"]
