@@ -10,6 +10,7 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         return _fail(f"there is no command {words[0]!r}; pass one of {', '.join(COMMANDS)}", 2)
     try:
-        _run(words[0], words[1:])
+        read_command(words)()
     except KeyboardInterrupt as stop:
         return 128 + int(getattr(stop, "signal_number", 2))
     except SystemExit as stop:
@@ -68,13 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(name: str, words: list[str]) -> None:
+def read_command(words: Sequence[str]) -> Callable[[], object]:
+    """Reads what was asked, and runs nothing yet.
+
+    Args:
+        words: Name of a command, and its options.
+
+    Returns:
+        The command's function with its arguments.
+
+    Raises:
+        UserError: If an option is unknown, missing or out of range.
+    """
     import argparse
 
     import jsonargparse
 
     from spikesight.files.documents import named
 
+    name, *words = words
     command = COMMANDS[name]
     function: Callable[..., Any] = _find(command.target)
     hints = {k: v for k, v in typing.get_type_hints(function).items() if k != "return"}
@@ -121,7 +134,7 @@ def _run(name: str, words: list[str]) -> None:
         values = {key: value for key, value in parsed.as_dict().items() if key != "config"}
         if configuration is not None:
             values = {next(iter(hints)): configuration(**values)}
-    function(**values)
+    return partial(function, **values)
 
 
 def _carried(word: str) -> str:
