@@ -18,7 +18,7 @@ FLOORS = (
     "neurons",
     "synapses",
     "attention",
-    "presentation timm_entries",
+    "presentation segmentation_outputs timm_entries",
     "registry",
     "models",
     "metrics data analysis",

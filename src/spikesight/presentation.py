@@ -1,11 +1,13 @@
-"""How an input is presented to a network over time, whatever form the network has."""
+"""How an input is presented to a network over time, and how its outputs are read."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikesight.errors import UserError
+
+_LARGEST_STRIDE = 1024
 
 
 def as_batch(x: Tensor) -> Tensor:
@@ -78,3 +80,69 @@ def check_input(shape: tuple[int, ...], steps: int, channels: int, stride: int) 
             f"input of {height}x{width} pixels is not divisible by the stride {stride}; "
             f"pad it with torch.nn.functional.pad(x, (0, {right}, 0, {down})) or resize it"
         )
+
+
+class Presentation(nn.Module):
+    """Presents an input to the network at every time step.
+
+    A static image [B, C, H, W] is shown T times (direct encoding); a sequence [B, T, C, H, W] is
+    shown frame by frame. Counts of events are taken as `event_frames` gives them.
+
+    Args:
+        steps: Time steps T.
+        channels: Channels that the network expects.
+        stride: What height and width must be divisible by.
+    """
+
+    def __init__(self, steps: int, channels: int, stride: int) -> None:
+        super().__init__()
+        if stride > _LARGEST_STRIDE:
+            raise UserError(
+                f"strides or patch shrink images {stride} times; pass ones that make at most "
+                f"{_LARGEST_STRIDE}"
+            )
+        self.steps = steps
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] or [B, T, C, H, W], or counts of events, to time-major [T*B, C, H, W]."""
+        x = as_batch(x)
+        self.check(tuple(x.shape))
+        return present(x, self.steps)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError when the network cannot take an input of this shape."""
+        check_input(shape, self.steps, self.channels, self.stride)
+
+
+class GlobalPool(nn.Module):
+    """Mean over the pixels: [N, C, H, W] to [N, C]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pools x [N, C, H, W] to [N, C]."""
+        return x.mean((-2, -1))
+
+
+class Readout(nn.Module):
+    """Mean of the output over time: [T*B, K] to [B, K].
+
+    Args:
+        steps: Time steps T.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Averages x [T*B, K] over T."""
+        return x if self.steps == 1 else x.unflatten(0, (self.steps, -1)).mean(0)
+
+
+class QueryReadout(Readout):
+    """Mean over time of what queries say: [T*B, K, 1, Q] to [B, Q, K]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Averages x [T*B, K, 1, Q] over T."""
+        return super().forward(x).squeeze(2).transpose(1, 2)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Builder = Callable[..., "nn.Module"]
 _builders: dict[str, Builder] = {}
 _families: dict[str, Builder] = {}
+_trunk_options: dict[str, dict[str, Any]] = {}
 
 
 def register_model(builder: Builder) -> Builder:
@@ -65,6 +66,29 @@ def register_family(builder: Builder) -> Builder:
     """
     _families[builder.__name__] = builder
     return builder
+
+
+def as_trunk(**options: Any) -> Callable[[Builder], Builder]:
+    """Says with which arguments a model for small images is a trunk for street photos.
+
+    Args:
+        options: Arguments of the builder, below `register_model`.
+
+    Returns:
+        A decorator that returns the builder itself.
+    """
+
+    def remember(builder: Builder) -> Builder:
+        _trunk_options[builder.__name__] = options
+        return builder
+
+    return remember
+
+
+def trunk_options(name: str) -> dict[str, Any]:
+    """What `as_trunk` says of a model; empty where it says nothing."""
+    _all_builders()
+    return dict(_trunk_options.get(name, {}))
 
 
 def create_model(

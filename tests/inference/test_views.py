@@ -15,7 +15,7 @@ from spikesight.inference import (
     photo_scores,
 )
 from spikesight.inference.views import windows
-from spikesight.models.spike2former import Segmentation
+from spikesight.segmentation_outputs import Segmentation
 
 SURE = 12.0
 

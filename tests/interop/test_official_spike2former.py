@@ -18,7 +18,7 @@ from spikesight.interop.spike2former import as_embeddings, build_spike2former
 from spikesight.losses import SegmentationLoss, Segments
 from spikesight.losses.segmentation import resized
 from spikesight.models.neuron_choice import NeuronChoice
-from spikesight.models.spike2former import Segmentation
+from spikesight.segmentation_outputs import Segmentation
 from tests.conftest import firing_rates
 
 MODULES = [

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from spikesight.losses import PixelLoss, SegmentationLoss, Segments
 from spikesight.losses.segmentation import semantic_loss
-from spikesight.models.spike2former import Segmentation
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
 CLASSES = 3
 

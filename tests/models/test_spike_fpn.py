@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.inference import View, ViewConfig, photo_scores, single_view
 from spikesight.losses import PixelLoss, Segments
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.segmentation_outputs import PixelSegmentation
 from tests.conftest import firing_rates, wake
 
 CLASSES = 5

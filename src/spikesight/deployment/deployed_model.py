@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from spikesight.deployment.network import Deployed
 from spikesight.errors import UserError
-from spikesight.models.spike2former.output import Segmentation
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
 
 class DeployedModel(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import torch
@@ -32,11 +32,7 @@ from spikesight.graph.vocabulary import (
     SpikeSum,
     Synapse,
 )
-from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout
-from spikesight.models.spike2former.mask_embedding import SigmoidNeuron
-from spikesight.models.spike2former.model import QueryReadout, Spike2Former
-from spikesight.models.spike2former.output import Segmentation
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.presentation import GlobalPool, Presentation, QueryReadout, Readout
 from spikesight.synapses.normalisation import gain_and_shift
 
 _LEAVES = (
@@ -51,15 +47,12 @@ _LEAVES = (
     attention.SinePosition,
     attention.SpikeSum,
     synapses.BilinearResize,
-    SigmoidNeuron,
+    neurons.SigmoidNeuron,
     Presentation,
     GlobalPool,
     Readout,
-    DropPath,
     nn.MaxPool2d,
-    nn.Identity,
 )
-_RESULTS = (Segmentation, PixelSegmentation)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
@@ -100,11 +93,8 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
 
 def _read(model: nn.Module, example: Tensor | None) -> Graph:
     for module in model.modules():
-        if isinstance(module, Spike2Former) and module.masked:
-            raise UntraceableError(
-                "masked_attention=True lets each query see its last mask's pixels alone, which the "
-                "vocabulary cannot say; create the model with masked_attention=False"
-            )
+        if (reason := getattr(module, "untraceable", None)) is not None:
+            raise UntraceableError(str(reason))
     try:
         traced = _Tracer().trace(model)
     except Exception as error:
@@ -121,17 +111,14 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
         inputs = tuple(values.get(arg, arg.name) for arg in node.all_input_nodes)
         if node.op == "call_module":
             name, module = str(node.target), modules[str(node.target)]
-            if isinstance(module, DropPath | nn.Identity):
-                values[node] = inputs[0]
-                continue
             if not isinstance(module, Presentation):
                 inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
-            if isinstance(module, SigmoidNeuron):
+            if isinstance(module, neurons.SigmoidNeuron):
                 nodes += _behind_sigmoid(name, module, inputs, model)
             else:
                 nodes.append(_node(_unique(name, nodes), module, inputs))
-        elif node.op == "call_function" and node.target in _RESULTS:
-            continue
+        elif isinstance(node.target, type) and is_dataclass(node.target):
+            continue  # what the model returns, field by field
         elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
             nodes.append(Add(_unique(_owner(node) + "add", nodes), inputs))
         else:
@@ -169,7 +156,7 @@ def _unique(name: str, nodes: list[Node]) -> str:
 
 
 def _behind_sigmoid(
-    name: str, module: SigmoidNeuron, inputs: tuple[str, ...], model: nn.Module
+    name: str, module: neurons.SigmoidNeuron, inputs: tuple[str, ...], model: nn.Module
 ) -> tuple[Synapse, Neuron]:
     """A half is added: a rounding neuron then fires above zero, as it does behind a sigmoid."""
     neuron = module.neuron
@@ -178,7 +165,7 @@ def _behind_sigmoid(
     if dynamics is None or dynamics.steps > 1 or dynamics.threshold != 1:
         raise UntraceableError(
             f"{name} reads a sigmoid, which the vocabulary can say for a spiking neuron and one "
-            'time step alone; use steps=1 or query_gate="neuron"'
+            f"time step alone; pass steps=1, or {module.kernel_remedy}"
         )
     like = next(model.parameters())
     ones = torch.ones(module.channels, dtype=like.dtype, device=like.device)

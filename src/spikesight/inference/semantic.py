@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from spikesight.models.spike2former.output import Segmentation
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
 _LARGEST = 2**27  # numbers in a map of queries that is resized at once: half a gigabyte
 

@@ -14,8 +14,7 @@ from spikesight.inference.config import ViewConfig as ViewConfig
 from spikesight.inference.panoptic import fuse
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
 from spikesight.label_maps import resize_labels
-from spikesight.models.spike2former.output import Segmentation
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
 _LARGEST_MASKS = 2**28  # numbers in the masks of all queries of a photo
 Segmenter = Callable[[Tensor], Segmentation | PixelSegmentation]

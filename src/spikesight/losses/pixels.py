@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.losses.segments import Segments
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.segmentation_outputs import PixelSegmentation
 
 _VOID = -100
 

@@ -14,8 +14,8 @@ from spikesight.losses.matching import ALPHA, GAMMA, SMOOTH, MaskLoss, MatchingC
 from spikesight.losses.pixels import pixel_loss
 from spikesight.losses.point_sampling import sample_points, uncertain_points
 from spikesight.losses.segments import Segments
-from spikesight.models.spike2former.output import Segmentation
 from spikesight.options import check_arguments, check_range
+from spikesight.segmentation_outputs import Segmentation
 
 
 class SegmentationLoss(nn.Module):

@@ -18,12 +18,20 @@ from torch import Tensor, nn
 from spikesight.errors import UserError
 from spikesight.files.replacing import explained, replaced_file, write_text
 from spikesight.models.rebuilding import check_rebuilds
-from spikesight.presentation import as_batch, check_input, present
+from spikesight.presentation import GlobalPool, Presentation, Readout
 from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import packed_tensors
 
-_LARGEST_STRIDE = 1024
+__all__ = [
+    "DropPath",
+    "GlobalPool",
+    "Presentation",
+    "Quantization",
+    "Readout",
+    "Recipe",
+    "SpikingModel",
+]
 
 
 class Quantization(TypedDict):
@@ -47,64 +55,6 @@ class Recipe(TypedDict):
     quantization: NotRequired[Quantization]
     packed: NotRequired[bool]
     masked_image: NotRequired[dict[str, Any]]
-
-
-class Presentation(nn.Module):
-    """Presents an input to the network at every time step.
-
-    A static image [B, C, H, W] is shown T times (direct encoding); a sequence [B, T, C, H, W] is
-    shown frame by frame. Counts of events are taken as `event_frames` gives them.
-
-    Args:
-        steps: Time steps T.
-        channels: Channels that the network expects.
-        stride: What height and width must be divisible by.
-    """
-
-    def __init__(self, steps: int, channels: int, stride: int) -> None:
-        super().__init__()
-        if stride > _LARGEST_STRIDE:
-            raise UserError(
-                f"strides or patch shrink images {stride} times; pass ones that make at most "
-                f"{_LARGEST_STRIDE}"
-            )
-        self.steps = steps
-        self.channels = channels
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] or [B, T, C, H, W], or counts of events, to time-major [T*B, C, H, W]."""
-        x = as_batch(x)
-        self.check(tuple(x.shape))
-        return present(x, self.steps)
-
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Raises ValueError when the network cannot take an input of this shape."""
-        check_input(shape, self.steps, self.channels, self.stride)
-
-
-class GlobalPool(nn.Module):
-    """Mean over the pixels: [N, C, H, W] to [N, C]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pools x [N, C, H, W] to [N, C]."""
-        return x.mean((-2, -1))
-
-
-class Readout(nn.Module):
-    """Mean of the output over time: [T*B, K] to [B, K].
-
-    Args:
-        steps: Time steps T.
-    """
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps = steps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Averages x [T*B, K] over T."""
-        return x if self.steps == 1 else x.unflatten(0, (self.steps, -1)).mean(0)
 
 
 class DropPath(nn.Module):
@@ -146,12 +96,15 @@ class SpikingModel(nn.Module):
             model outlives a change of its family's defaults.
         steps: Time steps T.
         stride: What the height and width of an input must be divisible by.
+        untraceable: Why no graph can say what the model computes, and the remedy; None where one
+            can. `trace` asks every module that has such an attribute.
     """
 
     recipe: Recipe
     resolved: Mapping[str, Any] = MappingProxyType({})
     steps: int
     stride: int
+    untraceable: str | None = None
 
     @abstractmethod
     def stages(self) -> list[nn.Module]:

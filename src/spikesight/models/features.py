@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
-from spikesight.models.base import Presentation, Recipe
+from spikesight.models.base import Recipe
+from spikesight.presentation import Presentation
 
 if TYPE_CHECKING:
     from timm.models import FeatureInfo

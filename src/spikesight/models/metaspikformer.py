@@ -11,15 +11,19 @@ from torch import Tensor, nn
 from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
 from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Kernel, Ratio, Stride, Width
-from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
+from spikesight.models.base import DropPath, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice, mean_attention_scale
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
-from spikesight.registry import register_family, register_model
+from spikesight.presentation import GlobalPool, Presentation, Readout
+from spikesight.registry import as_trunk, register_family, register_model
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
 
 SeparableForm = Literal["official", "spike_driven"]
+
+# Attention that sums over the pixels of a photo would saturate, so a segmenter's trunk takes means.
+_DENSE: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
 
 
 @dataclass(frozen=True)
@@ -303,6 +307,7 @@ def metaspikformer(**options: Any) -> nn.Module:
 
 
 @register_model
+@as_trunk(strides=(2, 2, 2, 2, 1), **_DENSE)
 def metaspikformer_nano(**options: Any) -> nn.Module:
     """For 28-32 px images and 2 CPU cores; every synapse reads spikes."""
     return _build(
@@ -323,6 +328,7 @@ def metaspikformer_nano(**options: Any) -> nn.Module:
 
 
 @register_model
+@as_trunk(strides=(2, 2, 2, 2, 1), **_DENSE)
 def metaspikformer_tiny(**options: Any) -> nn.Module:
     """For 32-96 px images; every synapse reads spikes."""
     return _build(
@@ -342,18 +348,21 @@ def metaspikformer_tiny(**options: Any) -> nn.Module:
 
 
 @register_model
+@as_trunk(**_DENSE)
 def metaspikformer_15m(**options: Any) -> nn.Module:
     """SDT-V2 15M (QSD-Transformer's 1.8M at 4 bits), 224 px."""
     return _build(Sizes(widths=(32, 64, 128, 256, 360)), **options)
 
 
 @register_model
+@as_trunk(**_DENSE)
 def metaspikformer_31m(**options: Any) -> nn.Module:
     """SDT-V2 31M (QSD-Transformer's 3.9M at 4 bits), 224 px."""
     return _build(Sizes(widths=(48, 96, 192, 384, 480)), **options)
 
 
 @register_model
+@as_trunk(**_DENSE)
 def metaspikformer_55m(**options: Any) -> nn.Module:
     """SDT-V2 55M (QSD-Transformer's 6.8M at 4 bits), 224 px."""
     return _build(Sizes(widths=(64, 128, 256, 512, 640)), **options)

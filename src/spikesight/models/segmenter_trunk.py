@@ -11,33 +11,16 @@ from spikesight.errors import UserError
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.variants import take_sizes
-from spikesight.registry import create_model
+from spikesight.registry import create_model, trunk_options
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SizesT = TypeVar("SizesT", bound="DataclassInstance")
 
-_DENSE: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
-_SMALL: dict[str, Any] = {"strides": (2, 2, 2, 2, 1), **_DENSE}
-
 _NOT_THE_TRUNKS = frozenset(
     ("num_classes", "in_channels", "features_only", "neuron", "steps", "levels", "drop_path_rate")
 )
-
-
-def dense_options(trunk: str) -> dict[str, Any]:
-    """Options with which a trunk for 28 to 224 px images starts alive on street photos.
-
-    Attention that sums over the pixels of a photo would saturate; that of Meta-SpikeFormer can
-    take means. Its nano and tiny sizes go down to a sixteenth of the photo.
-
-    Args:
-        trunk: Name of the registered model.
-    """
-    if trunk in ("metaspikformer_nano", "metaspikformer_tiny"):
-        return dict(_SMALL)
-    return dict(_DENSE) if trunk.startswith("metaspikformer_") else {}
 
 
 def take_segmenter_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, Any]:
@@ -69,10 +52,13 @@ def build_trunk(
 
     Args:
         name: Its name.
-        options: Its further arguments; None for `dense_options`.
+        options: Its further arguments; None for those that the registry knows.
         neuron: Its neurons.
         in_channels: Channels of the input.
         drop_path_rate: Stochastic depth of its last block.
+
+    Raises:
+        UserError: If the model has no such form.
     """
     trunk = create_model(
         name,
@@ -82,9 +68,13 @@ def build_trunk(
         steps=neuron.steps,
         levels=neuron.levels,
         drop_path_rate=drop_path_rate,
-        **(dense_options(name) if options is None else options),
+        **(trunk_options(name) if options is None else options),
     )
-    assert isinstance(trunk, StageFeatures)
+    if not isinstance(trunk, StageFeatures):
+        raise UserError(
+            f"{name} gives no maps with features_only=True, which a segmenter reads; let its "
+            "builder return StageFeatures, or pass another trunk"
+        )
     return trunk
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import NeuronConvNorm
 from spikesight.files.ranges import Width
-from spikesight.models.base import Readout, SpikingModel
+from spikesight.models.base import SpikingModel
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.segmenter_trunk import (
     build_trunk,
@@ -19,19 +19,10 @@ from spikesight.models.segmenter_trunk import (
     trunk_stages,
 )
 from spikesight.options import AS_ARGUMENT, check_options
+from spikesight.presentation import Readout
 from spikesight.registry import register_model
+from spikesight.segmentation_outputs import PixelSegmentation
 from spikesight.synapses import BilinearResize, Synapse
-
-
-@dataclass(frozen=True)
-class PixelSegmentation:
-    """A class for every pixel (per-pixel classification).
-
-    Attributes:
-        pixel_logits: [B, K, h, w], at the finest resolution of the trunk.
-    """
-
-    pixel_logits: Tensor
 
 
 @dataclass(frozen=True)

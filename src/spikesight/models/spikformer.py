@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from spikesight.attention import SoftmaxSelfAttention, SpikingSelfAttention
 from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Ratio, Width
-from spikesight.models.base import DropPath, GlobalPool, Presentation, Readout, SpikingModel
+from spikesight.models.base import DropPath, SpikingModel
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.stems import PoolOf, Stem, build_stem
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
+from spikesight.presentation import GlobalPool, Presentation, Readout
 from spikesight.registry import register_family, register_model
 from spikesight.synapses import ConvNorm, Linear
 

@@ -10,6 +10,7 @@ from spikesight.neurons.neuron import Neuron
 from spikesight.neurons.ni_lif import NILIF
 from spikesight.neurons.presets import create_neuron, list_neurons
 from spikesight.neurons.relu import ReLU
+from spikesight.neurons.sigmoid_neuron import SigmoidNeuron
 from spikesight.neurons.streaming import run_with_state
 from spikesight.neurons.surrogate import (
     Arctan,
@@ -32,6 +33,7 @@ __all__ = [
     "ReLU",
     "Rectangular",
     "Sigmoid",
+    "SigmoidNeuron",
     "StraightThrough",
     "Surrogate",
     "binary_spikes",

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
-from spikesight.models.base import Presentation, Recipe, SpikingModel
+from spikesight.models.base import Recipe, SpikingModel
 from spikesight.models.features import StagedModel, StageFeatures
 from spikesight.models.masked_image.decoder import PatchDecoder
 from spikesight.models.masked_image.sizes import MaskedImageSizes as MaskedImageSizes
 from spikesight.models.masked_image.visibility import run_visible
+from spikesight.presentation import Presentation
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Spike2Former, the spiking segmenter (AAAI 2025)."""
 
-from spikesight.models.spike2former.model import QueryReadout, Spike2Former
-from spikesight.models.spike2former.output import Segmentation
+from spikesight.models.spike2former.model import Spike2Former
 from spikesight.models.spike2former.sizes import (
     ABLATIONS,
     MULTIPLICATION_FREE,
     OFFICIAL,
     Sizes,
 )
+from spikesight.presentation import QueryReadout
+from spikesight.segmentation_outputs import Segmentation
 
 __all__ = [
     "ABLATIONS",

@@ -10,32 +10,8 @@ from torch import Tensor, nn
 from spikesight.attention import Rearrange
 from spikesight.models.neuron_choice import NeuronBuilder
 from spikesight.models.spike2former.sizes import Sizes
+from spikesight.neurons import SigmoidNeuron
 from spikesight.synapses import SharedScale, Synapse
-
-
-class SigmoidNeuron(nn.Module):
-    """A neuron behind a sigmoid, as the authors' code reads the queries.
-
-    A sigmoid lies in (0, 1), so the neuron emits one spike where its input is positive and none
-    elsewhere, whatever its levels.
-
-    Args:
-        channels: Channels C.
-        neuron: Builds neurons.
-    """
-
-    kernel_remedy = 'create the model with query_gate="neuron"'
-    """What `quantize` says of the sigmoid, which has no weights."""
-
-    def __init__(self, channels: int, neuron: NeuronBuilder) -> None:
-        super().__init__()
-        self.channels = channels
-        self.neuron = neuron.build_mask_embedding()
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Spikes of current [N, C, H, W]."""
-        spikes: Tensor = self.neuron(current.sigmoid())
-        return spikes
 
 
 class QueryOutputs(NamedTuple):
@@ -95,8 +71,10 @@ class MaskEmbedding(nn.Module):
         super().__init__()
         width = sizes.width
         self.kind = sizes.mask_embedding
-        sigmoid = sizes.query_gate == "sigmoid"
-        self.neuron = SigmoidNeuron(width, neuron) if sigmoid else neuron.build_mask_embedding()
+        self.neuron = neuron.build_mask_embedding()
+        if sizes.query_gate == "sigmoid":
+            remedy = 'create the model with query_gate="neuron"'
+            self.neuron = SigmoidNeuron(width, self.neuron, remedy)
         self.classes = Synapse(nn.Conv2d(width, num_classes + 1, 1))
         self.mlp = MaskMLP(width, neuron, norm=sizes.mlp_norm)
         if self.kind == "me_shortcut":

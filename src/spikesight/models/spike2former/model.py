@@ -16,7 +16,7 @@ from spikesight.attention import (
     SpikeDrivenDeformableAttention,
 )
 from spikesight.errors import UserError
-from spikesight.models.base import Readout, SpikingModel
+from spikesight.models.base import SpikingModel
 from spikesight.models.neuron_choice import (
     NeuronBuilder,
     NeuronChoice,
@@ -31,7 +31,6 @@ from spikesight.models.segmenter_trunk import (
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOutputs
 from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neurons
-from spikesight.models.spike2former.output import Segmentation
 from spikesight.models.spike2former.pixel_decoder import PixelDecoder, memory_count
 from spikesight.models.spike2former.sizes import (
     ABLATIONS,
@@ -39,17 +38,11 @@ from spikesight.models.spike2former.sizes import (
     OFFICIAL,
     Sizes,
 )
+from spikesight.presentation import QueryReadout, Readout
 from spikesight.registry import register_family, register_model
+from spikesight.segmentation_outputs import Segmentation
 from spikesight.synapses import Synapse
 from spikesight.synapses.resizing import bilinear_resize
-
-
-class QueryReadout(Readout):
-    """Mean over time of what the queries say: [T*B, K, 1, Q] to [B, Q, K]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Averages x [T*B, K, 1, Q] over T."""
-        return super().forward(x).squeeze(2).transpose(1, 2)
 
 
 class Spike2Former(SpikingModel):
@@ -81,6 +74,11 @@ class Spike2Former(SpikingModel):
         self.resolved = {**vars(sizes), **named, "levels": choice.levels}
         self.steps = choice.steps
         self.num_classes = num_classes
+        if sizes.masked_attention:
+            self.untraceable = (
+                "masked_attention=True lets each query see its last mask's pixels alone, which "
+                "the vocabulary cannot say; create the model with masked_attention=False"
+            )
         channels = trunk.channels
         self.pixel_decoder = PixelDecoder(channels, sizes, neurons.head)
         levels = min(memory_count(channels), sizes.decoder_layers)

@@ -15,8 +15,7 @@ from spikesight.data.segmentation import ScenePreprocessing, Truth, Truths
 from spikesight.errors import UserError
 from spikesight.inference import View, ViewConfig, class_map, panoptic_truths, photo_scores
 from spikesight.metrics import ConfusionMatrix, PanopticCounts
-from spikesight.models.spike2former.output import Segmentation
-from spikesight.models.spike_fpn import PixelSegmentation
+from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 from spikesight.training.neuron_checks import FiringWatch
 from spikesight.training.runs.processes import total
 from spikesight.training.tasks.figures import Figures

@@ -1,4 +1,4 @@
-"""What a per-mask segmenter returns."""
+"""What segmenters return, whatever model they are: classified masks or classified pixels."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ class Segmentation:
             tuple(output.float() for output in self.auxiliary),
             tuple(_float(logits) for logits in self.pixel_logits),
         )
+
+
+@dataclass(frozen=True)
+class PixelSegmentation:
+    """A class for every pixel (per-pixel classification).
+
+    Attributes:
+        pixel_logits: [B, K, h, w], at the finest resolution of the trunk.
+    """
+
+    pixel_logits: Tensor
 
 
 def _float(logits: Tensor) -> Tensor:
