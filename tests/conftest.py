@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from hypothesis import settings
 from torch import Tensor, nn
 
 from spikesight.neurons import Neuron
+from tests import oracles
 
 settings.register_profile("spikesight", deadline=None, derandomize=True)
 settings.load_profile("spikesight")
 
-ORACLES = Path(__file__).parents[2] / "shared" / "oracle"
+_PUBLISHED = "published oracle"
 
 
 @pytest.fixture(autouse=True)
@@ -22,22 +24,35 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def metaspikformer_oracles() -> Path:
-    """Folder of the authors' modules' outputs; not part of the repository."""
-    folder = ORACLES / "metaspikformer"
-    if not folder.is_dir():
-        pytest.skip("the authors' outputs are not beside this checkout")
-    return folder
+ReadOracle = Callable[[str, str], dict[str, Any]]
 
 
 @pytest.fixture
-def spikformer_oracles() -> Path:
-    """Folder of the authors' Spikformer's outputs; not part of the repository."""
-    folder = ORACLES / "spikformer"
-    if not folder.is_dir():
-        pytest.skip("the authors' outputs are not beside this checkout")
-    return folder
+def read_oracle(request: pytest.FixtureRequest) -> ReadOracle:
+    """Reads what the authors' modules returned, by family and case; skips where it is not here."""
+
+    def read(family: str, case: str) -> dict[str, Any]:
+        try:
+            oracle, published = oracles.read(family, case)
+        except FileNotFoundError:
+            pytest.skip(oracles.NOT_HERE)
+        if published:
+            request.node.user_properties.append((_PUBLISHED, f"{family}/{case}"))
+        return oracle
+
+    return read
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which of the authors' outputs were compared to, where not all are here."""
+    reports = [r for group in terminalreporter.stats.values() for r in group]
+    reports = [r for r in reports if isinstance(r, pytest.TestReport)]
+    skipped = sum(r.skipped and oracles.NOT_HERE in str(r.longrepr) for r in reports)
+    ran = {value for r in reports for name, value in r.user_properties if name == _PUBLISHED}
+    if skipped or ran:
+        terminalreporter.write_line(
+            f"{skipped} skipped: {oracles.NOT_HERE}; {len(ran)} published oracles ran"
+        )
 
 
 def wake(model: nn.Module, x: Tensor) -> nn.Module:
@@ -75,12 +90,3 @@ def firing_rates(model: nn.Module, x: Tensor) -> dict[str, float]:
     for handle in handles:
         handle.remove()
     return rates
-
-
-@pytest.fixture
-def spike2former_oracles() -> Path:
-    """Folder of the authors' modules' outputs; not part of the repository."""
-    folder = ORACLES / "spike2former"
-    if not folder.is_dir():
-        pytest.skip("the authors' outputs are not beside this checkout")
-    return folder

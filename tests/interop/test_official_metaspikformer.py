@@ -8,7 +8,7 @@ from torch import Tensor
 
 import spikesight as ss
 from spikesight.interop.official_layouts import OfficialBlock
-from tests.conftest import firing_rates
+from tests.conftest import ReadOracle, firing_rates
 
 CASES = [
     "sdt_attn_eval",
@@ -30,8 +30,8 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_matches_the_authors_module(case: str, metaspikformer_oracles: Path) -> None:
-    oracle = torch.load(metaspikformer_oracles / f"{case}.pt", weights_only=True)
+def test_matches_the_authors_module(case: str, read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("metaspikformer", case)
     x = oracle["x"].clone().requires_grad_("cot" in oracle)
     steps = oracle["meta"].get("T", x.shape[0] if x.ndim == 5 else 1)
     model = ss.load_official("metaspikformer", oracle["state_dict"], num_heads=8, steps=steps)
@@ -73,24 +73,22 @@ def test_a_foreign_state_dict_is_refused() -> None:
         ss.load_official("resnet", {})
 
 
-def test_missing_tensors_are_named(metaspikformer_oracles: Path) -> None:
-    oracle = torch.load(metaspikformer_oracles / "sdt_attn_eval.pt", weights_only=True)
+def test_missing_tensors_are_named(read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("metaspikformer", "sdt_attn_eval")
     del oracle["state_dict"]["k_conv.1.bias"]
     with pytest.raises(ValueError, match=r"key\.outer_norm\.bias"):
         ss.load_official("metaspikformer", oracle["state_dict"])
 
 
-def test_blocks_take_official_and_time_major_input(metaspikformer_oracles: Path) -> None:
-    oracle = torch.load(metaspikformer_oracles / "sdt_mlp_eval.pt", weights_only=True)
+def test_blocks_take_official_and_time_major_input(read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("metaspikformer", "sdt_mlp_eval")
     block = ss.load_official("metaspikformer", oracle["state_dict"], steps=2)
     assert isinstance(block, OfficialBlock)
     assert torch.equal(block(oracle["x"]).flatten(0, 1), block(oracle["x"].flatten(0, 1)))
 
 
-def test_an_official_model_can_be_saved_and_loaded(
-    metaspikformer_oracles: Path, tmp_path: Path
-) -> None:
-    oracle = torch.load(metaspikformer_oracles / "sdt_small_T4_eval.pt", weights_only=True)
+def test_an_official_model_can_be_saved_and_loaded(read_oracle: ReadOracle, tmp_path: Path) -> None:
+    oracle = read_oracle("metaspikformer", "sdt_small_T4_eval")
     model = ss.load_official("metaspikformer", oracle["state_dict"], steps=4)
     model.save_pretrained(tmp_path)
     again = ss.load(tmp_path, dtype=torch.float64)

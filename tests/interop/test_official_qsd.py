@@ -10,6 +10,7 @@ from torch import Tensor
 import spikesight as ss
 from spikesight.neurons import Neuron
 from spikesight.synapses import WeightQuantizer
+from tests.conftest import ReadOracle
 from tests.interop.test_official_metaspikformer import relative_error
 
 CASES = [
@@ -48,8 +49,8 @@ def _load(oracle: dict[str, Any]) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_matches_the_authors_module(case: str, metaspikformer_oracles: Path) -> None:
-    oracle = torch.load(metaspikformer_oracles / f"{case}.pt", weights_only=True)
+def test_matches_the_authors_module(case: str, read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("metaspikformer", case)
     model = _load(oracle)
     x = oracle["x"].clone().requires_grad_()
 
@@ -101,14 +102,14 @@ def _our_order(name: str) -> tuple[int, str, int]:
     return stages.index(stage), block, int("layer_scale" in name)
 
 
-def test_scales_start_as_the_authors(metaspikformer_oracles: Path) -> None:
-    oracle = torch.load(metaspikformer_oracles / "lsq_init.pt", weights_only=True)
+def test_scales_start_as_the_authors(read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("metaspikformer", "lsq_init")
     quantizer = WeightQuantizer(oracle["weight"], bits=4)
     torch.testing.assert_close(quantizer.step(), oracle["alpha_after_first_train_fwd"])
 
 
-def test_scales_that_never_started_come_from_the_weights(metaspikformer_oracles: Path) -> None:
-    oracle = torch.load(metaspikformer_oracles / "qsd_small_eval.pt", weights_only=True)
+def test_scales_that_never_started_come_from_the_weights(read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("metaspikformer", "qsd_small_eval")
     state = oracle["state_dict"]
     for name in state:
         if name.endswith("init_state"):
@@ -127,9 +128,9 @@ def test_live_parameters(name: str, parameters: int) -> None:
 
 
 def test_a_quantised_official_model_can_be_saved_and_loaded(
-    metaspikformer_oracles: Path, tmp_path: Path
+    read_oracle: ReadOracle, tmp_path: Path
 ) -> None:
-    oracle = torch.load(metaspikformer_oracles / "qsd_small_eval.pt", weights_only=True)
+    oracle = read_oracle("metaspikformer", "qsd_small_eval")
     model = ss.load_official("qsd", oracle["state_dict"])
     model.save_pretrained(tmp_path)
     again = ss.load(tmp_path, dtype=torch.float64)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +17,7 @@ from spikesight.losses import SegmentationLoss, Segments
 from spikesight.losses.segmentation import resized
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.segmentation_outputs import Segmentation
-from tests.conftest import firing_rates
+from tests.conftest import ReadOracle, firing_rates
 
 MODULES = [
     "bb_attention",
@@ -45,17 +43,22 @@ STRIDES = {"bb_downsample": 2}
 class Oracle:
     """One file of recorded tensors, in float64."""
 
-    def __init__(self, path: Path) -> None:
-        self.arrays = np.load(path)
-        self.meta: dict[str, Any] = json.loads(str(self.arrays["meta"]))
+    def __init__(self, groups: dict[str, Any]) -> None:
+        self.groups = groups
+        self.meta: dict[str, Any] = groups["meta"]
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = torch.from_numpy(np.asarray(self.arrays[name]))
-        return tensor.double() if tensor.is_floating_point() else tensor
+        group, _, inner = name.partition("::")
+        return _double(self.groups[group][inner])
 
     def group(self, prefix: str) -> dict[str, Tensor]:
-        names = [name for name in self.arrays.files if name.startswith(prefix)]
-        return {name[len(prefix) :]: self[name] for name in names}
+        group, _, start = prefix.partition("::")
+        found = self.groups.get(group, {})
+        return {n[len(start) :]: _double(t) for n, t in found.items() if n.startswith(start)}
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
@@ -77,8 +80,8 @@ def renamed(
 
 
 @pytest.mark.parametrize("case", MODULES)
-def test_matches_the_authors_module(case: str, spike2former_oracles: Path) -> None:
-    oracle = Oracle(spike2former_oracles / f"{case}.npz")
+def test_matches_the_authors_module(case: str, read_oracle: ReadOracle) -> None:
+    oracle = Oracle(read_oracle("spike2former", case))
     options = {"num_heads": oracle.meta.get("heads", 8), "stride": STRIDES.get(case)}
     module = ss.load_official("spike2former", oracle.group("sd::"), **options)
     inputs = {n: x for n, x in oracle.group("in::").items() if not n.startswith("loss_weight")}
@@ -121,8 +124,8 @@ def rates_of(module: nn.Module, inputs: dict[str, Tensor]) -> dict[str, float]:
     return firing_rates(Call(), torch.zeros(1))
 
 
-def test_matches_the_authors_trunk_and_pixel_decoder(spike2former_oracles: Path) -> None:
-    oracle = Oracle(spike2former_oracles / "backbone_small.npz")
+def test_matches_the_authors_trunk(read_oracle: ReadOracle) -> None:
+    oracle = Oracle(read_oracle("spike2former", "backbone_small"))
     trunk = ss.load_official("spike2former", oracle.group("sd::"))
     maps, membranes = ss.run_with_state(trunk, oracle["in::img"])
     # The authors' code keeps its membranes from call to call.
@@ -133,7 +136,9 @@ def test_matches_the_authors_trunk_and_pixel_decoder(spike2former_oracles: Path)
         assert relative_error(second, carried) < 1e-9
     assert trunk.feature_info.reduction() == [2, 4, 8, 16]
 
-    oracle = Oracle(spike2former_oracles / "pixel_decoder.npz")
+
+def test_matches_the_authors_pixel_decoder(read_oracle: ReadOracle) -> None:
+    oracle = Oracle(read_oracle("spike2former", "pixel_decoder"))
     decoder = ss.load_official("spike2former", oracle.group("sd::"), groups=4)
     features, memories = decoder([oracle[f"in::x{i}"] for i in (1, 2, 3, 4)])
     assert relative_error(features, oracle["out::mask_features"]) < 1e-9
@@ -141,8 +146,8 @@ def test_matches_the_authors_trunk_and_pixel_decoder(spike2former_oracles: Path)
         assert relative_error(memory, oracle[f"out::ms{index}"]) < 1e-9
 
 
-def test_matches_the_authors_model_and_loss(spike2former_oracles: Path, tmp_path: Path) -> None:
-    oracle = Oracle(spike2former_oracles / "model_small.npz")
+def test_matches_the_authors_model_and_loss(read_oracle: ReadOracle, tmp_path: Path) -> None:
+    oracle = Oracle(read_oracle("spike2former", "model_small"))
     model = ss.load_official("spike2former", oracle.group("sd::"), groups=4)
     image = oracle["in::img"]
     classes, masks = oracle["out::all_cls_scores"], oracle["out::all_mask_preds"]
@@ -157,7 +162,7 @@ def test_matches_the_authors_model_and_loss(spike2former_oracles: Path, tmp_path
         assert relative_error(layer.class_logits, classes[index]) < 1e-9
         assert relative_error(layer.mask_logits, masks[index]) < 1e-9
 
-    expected = Oracle(spike2former_oracles / "loss_eval.npz")
+    expected = Oracle(read_oracle("spike2former", "loss_eval"))
     targets = [Segments.from_label_map(labels, 5) for labels in expected["in::gt"]]
     terms = SegmentationLoss(5)(output, targets)
     theirs = expected.meta["losses"]
@@ -177,8 +182,8 @@ def test_matches_the_authors_model_and_loss(spike2former_oracles: Path, tmp_path
     assert torch.equal(again.mask_logits, segmentation.mask_logits)
 
 
-def test_matches_the_authors_matching(spike2former_oracles: Path) -> None:
-    oracle = Oracle(spike2former_oracles / "loss_eval.npz")
+def test_matches_the_authors_matching(read_oracle: ReadOracle) -> None:
+    oracle = Oracle(read_oracle("spike2former", "loss_eval"))
     output = Segmentation(oracle["out::cls_last"], oracle["out::mask_last"])
     targets = [Segments.from_label_map(labels, 5) for labels in oracle["in::gt"]]
     masks = [resized(target.masks, output.mask_logits) for target in targets]
@@ -193,8 +198,8 @@ def test_matches_the_authors_matching(spike2former_oracles: Path) -> None:
         assert float(terms[ours]) == pytest.approx(oracle.meta["losses"][theirs], rel=1e-6)
 
 
-def test_matches_the_authors_sampling_and_positions(spike2former_oracles: Path) -> None:
-    oracle = Oracle(spike2former_oracles / "dcnv3_core.npz")
+def test_matches_the_authors_sampling_and_positions(read_oracle: ReadOracle) -> None:
+    oracle = Oracle(read_oracle("spike2former", "dcnv3_core"))
     value, offset, weight = (
         oracle[f"in::{name}"].permute(0, 3, 1, 2) for name in ("input", "offset", "mask")
     )
@@ -204,9 +209,9 @@ def test_matches_the_authors_sampling_and_positions(spike2former_oracles: Path) 
     exact = deformable_sample(value, offset, weight, 3, 3)
     assert relative_error(exact, theirs) < 1e-5
 
-    positions = np.load(spike2former_oracles / "sine_pe.npz")["out::y"]
+    positions = read_oracle("spike2former", "sine_pe")["out"]["y"]
     ours = sine_position(32, 4, 6, torch.zeros(()))
-    assert torch.equal(ours.expand(2, -1, -1, -1), torch.from_numpy(positions))
+    assert torch.equal(ours.expand(2, -1, -1, -1), positions)
 
 
 def test_official_sizes_have_the_official_parameters() -> None:
@@ -218,8 +223,8 @@ def test_official_sizes_have_the_official_parameters() -> None:
     assert sum(p.numel() for p in model.decoder.parameters()) == 9_515_520
 
 
-def test_what_does_not_fit_is_named(spike2former_oracles: Path) -> None:
-    state = Oracle(spike2former_oracles / "sdte_layer.npz").group("sd::")
+def test_what_does_not_fit_is_named(read_oracle: ReadOracle) -> None:
+    state = Oracle(read_oracle("spike2former", "sdte_layer")).group("sd::")
     with pytest.raises(ValueError, match=r"groups=\.\.\."):
         ss.load_official("spike2former", state, groups=16)
     del state["dcn.offset.1.bias"]
@@ -229,8 +234,8 @@ def test_what_does_not_fit_is_named(spike2former_oracles: Path) -> None:
         ss.load_official("spike2former", {"layer1.weight": torch.zeros(3, 3)})
 
 
-def test_a_checkpoint_loads_without_the_slips_too(spike2former_oracles: Path) -> None:
-    oracle = Oracle(spike2former_oracles / "model_small.npz")
+def test_a_checkpoint_loads_without_the_slips_too(read_oracle: ReadOracle) -> None:
+    oracle = Oracle(read_oracle("spike2former", "model_small"))
     model = ss.load_official("spike2former", oracle.group("sd::"), groups=4, official=False)
     with torch.no_grad():
         output = model(oracle["in::img"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.interop.filling import rename
 from spikesight.interop.spikformer import released_names
-from tests.conftest import firing_rates
+from tests.conftest import ReadOracle, firing_rates
 from tests.interop.test_official_metaspikformer import relative_error
 
 CASES = ["cifar10_e64_h4_d2_T4", "cifar10dvs_e32_h4_d1_T3", "imagenet_e64_h4_d2"]
@@ -35,11 +34,10 @@ BLOCK = {
 
 
 class Oracle:
-    def __init__(self, folder: Path) -> None:
-        self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+    def __init__(self, files: dict[str, Any]) -> None:
+        self.meta: dict[str, Any] = files["meta"]
         self.state, self.io, self.spikes, self.train = (
-            torch.load(folder / f"{name}.pt", weights_only=True)
-            for name in ("state_dict", "io", "spikes", "train")
+            files[name] for name in ("state_dict", "io", "spikes", "train")
         )
 
     def model(self) -> nn.Module:
@@ -52,8 +50,8 @@ class Oracle:
 
 
 @pytest.fixture(params=CASES)
-def oracle(request: pytest.FixtureRequest, spikformer_oracles: Path) -> Oracle:
-    return Oracle(spikformer_oracles / request.param)
+def oracle(request: pytest.FixtureRequest, read_oracle: ReadOracle) -> Oracle:
+    return Oracle(read_oracle("spikformer", request.param))
 
 
 def _their_name(name: str, depth_offset: int = 5) -> str:
@@ -149,9 +147,9 @@ def test_a_loaded_model_is_saved_and_loaded(oracle: Oracle, tmp_path: Path) -> N
         assert torch.equal(ss.load(tmp_path, dtype=torch.float64)(x), model(x))
 
 
-def test_missing_and_foreign_tensors_are_named(spikformer_oracles: Path) -> None:
-    state = Oracle(spikformer_oracles / CASES[0]).state
-    short = {n: t for n, t in state.items() if n != "block.1.mlp.fc2_bn.bias"}
+def test_missing_and_foreign_tensors_are_named(read_oracle: ReadOracle) -> None:
+    state = read_oracle("spikformer", CASES[1])["state_dict"]
+    short = {n: t for n, t in state.items() if n != "block.0.mlp.fc2_bn.bias"}
     with pytest.raises(ValueError, match=r"mlp\.project\.norm\.bias"):
         ss.load_official("spikformer", short, num_heads=4)
     with pytest.raises(ValueError, match="strange"):

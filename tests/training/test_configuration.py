@@ -8,6 +8,7 @@ import pytest
 
 from spikesight.commands.parser import main
 from spikesight.data import DataConfig
+from spikesight.errors import UserError
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.tasks.validation import override
 
@@ -119,3 +120,45 @@ def test_long_numbers_on_the_command_line_are_named(capsys: pytest.CaptureFixtur
     assert "--data.mean: is nested deeper" in capsys.readouterr().err
     assert main(["train", "--config={no"]) == 2
     assert "--config: is no JSON" in capsys.readouterr().err
+
+
+def test_a_file_changes_fields_of_its_base(tmp_path: Path) -> None:
+    files = {
+        "all/base.yaml": "epochs: 7\noptimizer: {lr: 1.0, name: lamb}\nmodel: {name: a}\noutput: o",
+        "all/middle.yaml": "base: base.yaml\noptimizer: {lr: 2.0}\nmodel: {steps: 3}",
+        "one.yaml": "base: all/middle.yaml\nepochs: 9\nschedule: {name: poly}",
+    }
+    (tmp_path / "all").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    config = TrainConfig.load(tmp_path / "one.yaml")
+    assert (config.epochs, config.model.name, config.model.steps) == (9, "a", 3)
+    assert (config.optimizer.name, config.optimizer.lr, config.schedule.name) == ("lamb", 2, "poly")
+    assert "base" not in config.to_mapping()
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("3", "a.yaml: base is 3; pass the path"),
+        ("[b.yaml]", "a.yaml: base is .*; pass the path"),
+        ("a.yaml", "leads back to this file"),
+        ("b.yaml", "b.yaml: base a.yaml leads back"),
+        ("c.yaml", "there is no configuration file .*c.yaml"),
+    ],
+)
+def test_bases_that_cannot_be(base: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"base: {base}")
+    (tmp_path / "b.yaml").write_text("base: a.yaml")
+    with pytest.raises((UserError, FileNotFoundError), match=message):
+        TrainConfig.load(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("file", ["voc_1x1", "voc_1x2", "voc_1x8", "voc_2x2", "voc_2x4", "voc_4x4"])
+def test_the_recipes_of_one_data_set_differ_in_their_neurons_alone(file: str) -> None:
+    recipes = Path(__file__).parents[2] / "configs" / "spike2former"
+    config, base = (TrainConfig.load(recipes / f"{name}.yaml") for name in (file, "voc_1x4"))
+    steps, levels = (int(number) for number in file.removeprefix("voc_").split("x"))
+    neuron = "ni_lif" if file == "voc_1x1" else None
+    model = replace(base.model, steps=steps, levels=levels, neuron=neuron)
+    assert config == replace(base, model=model, output=f"runs/spike2former_{file}")

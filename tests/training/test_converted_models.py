@@ -15,6 +15,7 @@ import spikesight as ss
 from spikesight.commands.parser import main
 from spikesight.training.runs.checkpoint import Card
 from spikesight.training.runs.scene_card import SceneCard
+from tests.interop.test_tensors_without_a_place import OfficialState
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
 
@@ -95,13 +96,12 @@ def test_a_segmenter_is_described(here: Path) -> None:
     assert (card.task, card.preprocessing.table.things) == ("panoptic", (0, 2))
 
 
-def test_an_authors_checkpoint_predicts(here: Path, metaspikformer_oracles: Path) -> None:
-    file = metaspikformer_oracles / "sdt_small_T4_eval.pt"
-    oracle = torch.load(file, weights_only=True)
-    state = {f"module._orig_mod.{n}": t for n, t in oracle["state_dict"].items()}
+def test_an_authors_checkpoint_predicts(here: Path) -> None:
+    official = OfficialState()
+    state = {f"module._orig_mod.{n}": t for n, t in official.items()}
     arguments = argparse.Namespace(lr=np.float64(0.1))
     torch.save({"model_ema": state, "args": arguments}, "authors.pth")
-    model = ss.load_official("metaspikformer", oracle["state_dict"], steps=4)
+    model = ss.load_official("metaspikformer", official, steps=4)
     classes = model.recipe["arguments"]["num_classes"]
     Path("names.txt").write_text("\n".join(f"class {n}" for n in range(classes)))
     words = ["convert", "authors.pth", "out", "--family=metaspikformer", "--configuration.steps=4"]

@@ -105,7 +105,8 @@ def read_command(words: Sequence[str]) -> Callable[[], object]:
     if configuration is not None:
         parser.description = (function.__doc__ or "").partition("\n")[0]
         parser.usage = f"spikesight {name} [PHOTOS | FILE.yaml ...] [--option=value ...]"
-        parser.add_argument("--config", action="config", help="YAML file; later options win.")
+        says = "YAML file; base: FILE in it names one to build on. Later files and options win."
+        parser.add_argument("--config", action="config", help=says)
         parser.add_class_arguments(configuration)
     else:
         parser.add_function_arguments(function, as_positional=True, skip=set(lists))

@@ -271,21 +271,34 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
     return built
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path, *, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The fields of a YAML file; numbers and dates as YAML 1.2 has them.
+
+    With `base: OTHER.yaml`, a path from the file's own folder, they are that file's fields with
+    this one's in their place, field by field.
 
     Args:
         path: The file.
+        readers: Files whose base this is.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        UserError: If it cannot be read or holds no fields.
+        UserError: If it cannot be read or holds no fields, or is its own base.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no configuration file {path}")
     remedy = "correct it; a configuration has lines such as 'epochs: 10'"
-    return documents.read_yaml(path, dict[Any, Any], remedy=remedy)
+    fields = documents.read_yaml(path, dict[Any, Any], remedy=remedy)
+    base = fields.pop("base", None)
+    if base is None:
+        return fields
+    readers = (*readers, path.resolve())
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base is {base!r}; pass the path of a YAML file, or leave it out")
+    if (path.parent / base).resolve() in readers:
+        raise UserError(f"{path}: base {base} leads back to this file; pass another")
+    return merge(read_yaml(path.parent / base, readers=readers), fields)
 
 
 def check_path_is_read(section: str, fields: Mapping[str, Any]) -> None:
