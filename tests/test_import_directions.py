@@ -12,7 +12,7 @@ import spikesight
 ROOT = Path(spikesight.__file__).parent
 # From bottom to top; a package imports itself and those below it.
 FLOORS = (
-    "errors lazy_names",
+    "errors lazy_names private_api",
     "options",
     "files label_maps processor timing",
     "neurons",
@@ -21,7 +21,7 @@ FLOORS = (
     "presentation segmentation_outputs timm_entries",
     "registry",
     "models",
-    "metrics data analysis",
+    "metrics data",
     "inference losses reports",
     "graph",
     "passes",

@@ -1,4 +1,3 @@
-import spikesight.analysis as analysis
 import spikesight.attention as attention
 import spikesight.costs as costs
 import spikesight.data as data

@@ -89,7 +89,7 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
             pack_synapses(model)
             model.recipe["packed"] = True
             tensors = unpacked_tensors(model, tensors)
-    except ValueError as error:
+    except UserError as error:
         raise FileError(f"{weights}: does not fit {recipe.name}: {error}; {COPY_AGAIN}") from error
     check_fits(weights, tensors, model.state_dict(), recipe.name)
     model.load_state_dict(tensors)

@@ -279,7 +279,7 @@ def _official(
     state = read_checkpoint(checkpoint, entry)
     try:
         model = load_official(family, state, **configuration)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{show(checkpoint)} with family={family}: {error}") from error
     if not isinstance(model, SpikingModel):
         raise UserError(f"{checkpoint} holds one block and no whole model; use ss.load_official")

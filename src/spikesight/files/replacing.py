@@ -51,8 +51,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     try:
         with explained(path):
             yield temporary
-            flush(temporary)
-            temporary.replace(path)
+            put_in_place(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -73,8 +72,22 @@ def write_text(path: Path, text: str) -> None:
         new.write_text(text, encoding="utf-8", newline="")
 
 
+def put_in_place(new: Path, place: Path) -> None:
+    """Moves a file or folder into the place of another, to stay there after a power failure.
+
+    Args:
+        new: What is whole; of a folder, its files are on the disk already.
+        place: Where it goes, on the same file system; a folder must not be there.
+    """
+    flush(new)
+    new.replace(place)
+    flush(place.parent)
+
+
 def flush(path: Path) -> None:
-    """Waits until a file's content is on the disk."""
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    if os.name == "nt" and path.is_dir():  # which opens no folders and writes their names at once
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -243,7 +244,7 @@ class MetaSpikFormer(SpikingModel):
         self.sizes = sizes = _resolve(sizes, neuron)
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         self.steps = neuron.steps
-        self.stride = _product(sizes.strides)
+        self.stride = math.prod(sizes.strides)
         self.presentation = Presentation(neuron.steps, in_channels, self.stride)
         rates = _linear_rates(drop_path_rate, sum(sizes.depths))
         self.trunk = nn.Sequential()
@@ -280,16 +281,9 @@ class MetaSpikFormer(SpikingModel):
 
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Stage, channels, reduction) of the last stage at each resolution."""
-        reductions = [_product(self.sizes.strides[: i + 1]) for i in range(5)]
+        reductions = [math.prod(self.sizes.strides[: i + 1]) for i in range(5)]
         last = [i for i, (a, b) in enumerate(pairwise([*reductions, 0])) if a != b]
         return [(i, self.sizes.widths[i], reductions[i]) for i in last]
-
-
-def _product(values: tuple[int, ...]) -> int:
-    result = 1
-    for value in values:
-        result *= value
-    return result
 
 
 def _linear_rates(last: float, count: int) -> list[float]:

@@ -13,6 +13,7 @@ from torch import nn
 from spikesight.errors import UserError
 from spikesight.neurons import Neuron
 from spikesight.neurons.recurrence import Rule
+from spikesight.private_api import saved_tensors
 
 Rebuild = Callable[[dict[str, Any]], nn.Module]
 
@@ -114,12 +115,7 @@ def _kind(module: nn.Module) -> str:
 
 def _tensors(module: nn.Module) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors that a module itself saves."""
-    saved = (*module._parameters.items(), *module._buffers.items())
-    return {
-        name: tuple(tensor.shape)
-        for name, tensor in saved
-        if tensor is not None and name not in module._non_persistent_buffers_set
-    }
+    return {name: tuple(tensor.shape) for name, tensor in saved_tensors(module).items()}
 
 
 def _described(name: str, shape: tuple[int, ...] | None) -> str:

@@ -6,6 +6,7 @@ travels between the blocks are counts above D; every synapse still reads spikes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -173,9 +174,7 @@ class Spikformer(SpikingModel):
         self.sizes = sizes = _resolve(sizes, neuron)
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         self.steps = neuron.steps
-        self.stride = 1
-        for stride in sizes.strides:
-            self.stride *= stride
+        self.stride = math.prod(sizes.strides)
         self.presentation = Presentation(neuron.steps, in_channels, self.stride)
         stem = build_stem(
             sizes.stem,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikesight.errors import UserError
 from spikesight.neurons import Neuron, run_with_state
 from spikesight.presentation import as_batch
+from spikesight.private_api import parts_of
 
 _Part = tuple[Mapping[str, object], str, object]
 
@@ -116,7 +117,7 @@ def _parts_of(model: nn.Module) -> list[_Part]:
     return [
         (held, name, part)
         for module in model.modules()
-        for held in (module._modules, module._parameters, module._buffers)
+        for held in parts_of(module)
         for name, part in held.items()
     ]
 

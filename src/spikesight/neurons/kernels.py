@@ -18,6 +18,7 @@ from torch import Tensor
 from spikesight.errors import UserError
 from spikesight.neurons import single_step
 from spikesight.neurons.recurrence import Rule, compute_dtype, run_backward, run_forward
+from spikesight.private_api import has_cpp_compiler, has_triton, let_last_dimension_vary
 
 Mode = Literal["auto", "eager", "compiled"]
 
@@ -167,32 +168,14 @@ def _compiles(current: Tensor, rule: Rule, shortcut: bool) -> bool:
     if current.numel() < (2 * _LARGE if close else _LARGE) or not _compiler_works:
         return False
     if current.device.type == "cpu":
-        return _has_cpp_compiler()
-    return current.device.type == "cuda" and not shortcut and _has_triton() and _is_fma_safe(rule)
+        return has_cpp_compiler()
+    return current.device.type == "cuda" and not shortcut and has_triton() and _is_fma_safe(rule)
 
 
 def _is_fma_safe(rule: Rule) -> bool:
     """Says whether every product is exact, so that fused multiply-adds change no bit."""
     dynamics = rule.dynamics
     return dynamics.retain in (0.0, 0.5, 1.0) and math.frexp(dynamics.threshold)[0] == 0.5
-
-
-@functools.cache
-def _has_cpp_compiler() -> bool:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except Exception:
-        return False
-    return True
-
-
-@functools.cache
-def _has_triton() -> bool:
-    from torch.utils._triton import has_triton
-
-    return bool(has_triton())
 
 
 def _run_compiled(
@@ -202,8 +185,7 @@ def _run_compiled(
     tensors = [argument for argument in arguments if argument is not None]
     device = tensors[0].device.type
     for tensor in tensors:
-        if tensor.ndim > 0:
-            torch._dynamo.maybe_mark_dynamic(tensor, tensor.ndim - 1)
+        let_last_dimension_vary(tensor)
     try:
         with torch.autocast(device, enabled=False):
             return build(*key)(*arguments)

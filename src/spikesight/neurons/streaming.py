@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.neurons.neuron import Neuron
+from spikesight.neurons.recording import spiking_neurons
 
 
 def run_with_state(
@@ -31,11 +32,7 @@ def run_with_state(
         ValueError: If the state names a neuron that the model lacks or lacks one that it has, or
             the model calls the same neuron twice.
     """
-    neurons = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, Neuron) and module.levels > 0
-    }
+    neurons = spiking_neurons(model)
     if state is not None and state.keys() != neurons.keys():
         odd = sorted(state.keys() ^ neurons.keys())
         raise UserError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spikesight import neurons
 from spikesight.errors import UserError
 from spikesight.graph import Graph, Neuron, Node, execute, trace
+from spikesight.neurons.recording import NeuronRecorder
 from spikesight.passes.batches import checked_inputs
 from spikesight.passes.folding import fold
 from spikesight.passes.unrolling import Spikes, unroll
@@ -152,21 +153,14 @@ def _error(output: Tensor, spike_output: Tensor) -> float:
 def _model_counts(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     counts: dict[str, Tensor] = {}
     calls: dict[str, int] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, neurons.Neuron):
 
-            def record(neuron: neurons.Neuron, _: object, output: Tensor, name: str = name) -> None:
-                calls[name] = calls.get(name, 0) + 1
-                call = name if calls[name] == 1 else f"{name}#{calls[name]}"
-                counts[call] = torch.round(output / neuron.unit)
+    def note(name: str, neuron: neurons.Neuron, output: Tensor) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        call = name if calls[name] == 1 else f"{name}#{calls[name]}"
+        counts[call] = torch.round(output / neuron.unit)
 
-            handles.append(module.register_forward_hook(record))
-    try:
+    with NeuronRecorder(model, note):
         output = model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
     return counts, tensors_of(output)
 
 

@@ -1,4 +1,3 @@
-from .analysis_pictures import draw_score_histograms, draw_sensitivity
 from .charts import Curve, bar_chart, legend, line_chart
 from .page import Card, cards, page, paragraph, section, table
 from .pictures import Guess, guess_grid, heat_map, picture, spike_maps
@@ -11,8 +10,6 @@ __all__ = [
     "Run",
     "bar_chart",
     "cards",
-    "draw_score_histograms",
-    "draw_sensitivity",
     "guess_grid",
     "heat_map",
     "legend",

@@ -107,7 +107,7 @@ def unpacked_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, 
         shape = kernel.integers.shape
         try:
             values = unpack(packed, kernel.bits, math.prod(shape))
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{name}.integers: {error}") from None
         tensors[f"{name}.integers"] = values.view(shape)
     return tensors

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from spikesight.losses import spiking_neurons
 from spikesight.neurons import Neuron
+from spikesight.neurons.recording import NeuronRecorder, firing_rate
 from spikesight.training.runs.processes import total
 
 _SHOWN = 8
@@ -31,30 +28,24 @@ def find_silent_neurons(model: nn.Module, images: Tensor) -> list[str]:
     Returns:
         Names as in `named_modules`.
     """
-    neurons = spiking_neurons(model)
-    fired = dict.fromkeys(neurons, False)
+    fired: dict[str, bool] = {}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     was_training = model.training
 
-    def watch(name: str, neuron: nn.Module) -> RemovableHandle:
-        def note(module: nn.Module, inputs: object, output: Tensor) -> None:
-            fired[name] = fired[name] or bool(output.any())
+    def note(name: str, _: Neuron, output: Tensor) -> None:
+        fired[name] = fired.get(name, False) or bool(output.any())
 
-        return neuron.register_forward_hook(note)
-
-    handles = [watch(name, neuron) for name, neuron in neurons.items()]
-    try:
-        model.train()(images)
-    finally:
-        model.train(was_training)
-        for handle in handles:
-            handle.remove()
-        for name, buffer in model.named_buffers():
-            buffer.copy_(buffers[name])
-    return [name for name, active in fired.items() if not active]
+    with NeuronRecorder(model, note) as recorder:
+        try:
+            model.train()(images)
+        finally:
+            model.train(was_training)
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+    return [name for name in recorder.names if not fired.get(name)]
 
 
-class FiringWatch:
+class FiringWatch(NeuronRecorder):
     """Firing of a model over many forward passes, within a with block.
 
     Args:
@@ -62,24 +53,14 @@ class FiringWatch:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        neurons = spiking_neurons(model)
-        self.names = list(neurons)
-        self._fired = torch.zeros(len(neurons), dtype=torch.bool)
-        self._rates: list[tuple[int, Tensor]] = []
+        super().__init__(model, self._record)
+        self._fired = dict.fromkeys(self.names, False)
+        self._rates: list[tuple[str, Tensor]] = []
         self._sum = 0.0
         self._images = 0
-        self._handles = [
-            neuron.register_forward_hook(self._hook(index))
-            for index, neuron in enumerate(neurons.values())
-        ]
 
-    def _hook(self, index: int) -> Callable[[nn.Module, object, Tensor], None]:
-        def record(neuron: nn.Module, inputs: object, output: Tensor) -> None:
-            assert isinstance(neuron, Neuron)
-            rate = output.mean(dtype=torch.float32) / (neuron.unit * neuron.levels)
-            self._rates.append((index, rate))
-
-        return record
+    def _record(self, name: str, neuron: Neuron, output: Tensor) -> None:
+        self._rates.append((name, firing_rate(neuron, output)))
 
     def note(self, images: int) -> None:
         """Adds what has fired since the last call.
@@ -90,8 +71,8 @@ class FiringWatch:
         if self._rates:
             rates = torch.stack([rate for _, rate in self._rates]).double().cpu()
             self._sum += float(rates.mean()) * images
-            indices = torch.tensor([index for index, _ in self._rates])
-            self._fired[indices[rates > 0]] = True
+            for (name, _), rate in zip(self._rates, rates.tolist(), strict=True):
+                self._fired[name] |= rate > 0
         self._images += images
         self._rates = []
 
@@ -99,17 +80,10 @@ class FiringWatch:
         """Mean firing rate and the names of the layers that never fired, over all processes."""
         if not self.names:
             return None, ()
-        fired = [float(flag) for flag in self._fired]
+        fired = [float(flag) for flag in self._fired.values()]
         summed, images, *anywhere = total(accelerator, [self._sum, self._images, *fired])
         silent = [name for name, flag in zip(self.names, anywhere, strict=True) if flag == 0]
         return summed / images if images else 0.0, tuple(silent)
-
-    def __enter__(self) -> FiringWatch:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for handle in self._handles:
-            handle.remove()
 
 
 def silence_warning(names: list[str]) -> str:

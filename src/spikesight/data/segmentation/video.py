@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from spikesight.data.errors import CorruptImageError, DataError
-from spikesight.errors import UserError
 from spikesight.files.limits import VIDEO_FRAME_PIXELS
 from spikesight.files.names import show
 from spikesight.files.opening import open_regular
@@ -84,7 +83,10 @@ def _opened(av: Any, path: Path) -> Iterator[Any]:
             with av.open(file, container_options=_CONTAINER_OPTIONS) as container:
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
-                    raise UserError("its coding is unknown")
+                    raise CorruptImageError(
+                        f"{show(path)}: its coding is unknown; convert it, or pass its frames as "
+                        "images"
+                    )
                 _check_size(stream.width, stream.height, path)
                 yield stream
         except (av.error.FFmpegError, IndexError, ValueError, MemoryError) as error:

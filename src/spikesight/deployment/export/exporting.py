@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ from spikesight.deployment.export.exactness import ExportError, refuse_differenc
 from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.errors import MissingPackageError, UserError
+from spikesight.files.replacing import put_in_place
 from spikesight.graph.integer_vocabulary import IntegerGraph
 
 _PACKAGES = {
@@ -62,7 +62,7 @@ def export(graph: IntegerGraph, path: Path, size: tuple[int, int], *, frames: bo
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         for written in write(graph, Path(folder) / path.name, size, frames):
-            os.replace(written, path.parent / written.name)
+            put_in_place(written, path.parent / written.name)
     return path
 
 

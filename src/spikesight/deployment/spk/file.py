@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +31,7 @@ from spikesight.deployment.spk.nodes import (
     short,
 )
 from spikesight.errors import UserError
+from spikesight.files.opening import open_regular, read_at_most
 from spikesight.files.replacing import replaced_file
 from spikesight.graph.integer_vocabulary import IntegerGraph
 
@@ -119,8 +121,9 @@ def _read_file(path: Path, read: Callable[[bytes], T]) -> T:
     try:
         if not path.is_file():
             raise FaultError("it is not a file", "pass the path of a .spk file")
-        _check_size(path.stat().st_size)
-        return read(path.read_bytes())
+        with open_regular(path, SpkError) as file:
+            _check_size(os.fstat(file.fileno()).st_size)
+            return read(read_at_most(file, _MOST_FILE_BYTES))
     except FaultError as fault:
         raise SpkError(f"{path} cannot be read: {fault}") from None
 

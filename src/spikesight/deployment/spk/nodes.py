@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spikesight.attention.gate import SummedAxis
+from spikesight.errors import UserError
 from spikesight.graph.integer_vocabulary import (
     INTEGER_VOCABULARY_VERSION,
     IntegerAdd,
@@ -198,7 +199,7 @@ def _stored(node: IntegerNode, field: str, tensor: Tensor) -> Tensor:
     if isinstance(node, IntegerSynapse) and field == "weight":
         try:
             return pack(tensor, node.bits)
-        except ValueError as error:
+        except UserError as error:
             raise FaultError(f"{node.name}: {error}") from None
     if tensor.is_floating_point():
         return tensor.float()

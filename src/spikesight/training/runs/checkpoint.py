@@ -303,7 +303,7 @@ class RunState:
         """
         try:
             before = from_mapping(TrainConfig, self.config)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(
                 f"{folder} holds a configuration that cannot be ({error}); start again from "
                 "another checkpoint"

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 
 from spikesight.errors import UserError
 from spikesight.models import MaskedAutoencoder, SpikingModel
@@ -15,6 +14,7 @@ from spikesight.options import check_arguments
 from spikesight.passes import quantize
 from spikesight.passes.quantization import quantize_like
 from spikesight.pretrained import read_recipe
+from spikesight.private_api import forget_processes
 from spikesight.registry import create_model
 from spikesight.training.config import TrainConfig
 from spikesight.training.precision import Precision, choose_precision, warn_if_emulated
@@ -37,10 +37,7 @@ def build_accelerator(
         ValueError: If the device cannot compute in this precision.
     """
     check_arguments(build_accelerator, locals())
-    # accelerate keeps one state per process; without this, a second run in it could not have
-    # another device or precision.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    forget_processes()
     # Sums need float64, which Apple's GPUs do not have.
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.xpu.is_available())
     if cpu and precision == "fp16":
