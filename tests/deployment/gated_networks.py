@@ -18,14 +18,19 @@ GateForm = Literal["mask", "token", "channel"]
 class MaskAttention(nn.Module):
     """Spike-driven Transformer's: SN(sum over tokens of K * V) gates Q, channel by channel."""
 
-    def __init__(self, channels: int, neuron: Callable[[], nn.Module]) -> None:
+    def __init__(
+        self,
+        channels: int,
+        neuron: Callable[[], nn.Module],
+        mask_neuron: Callable[[], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.neuron = neuron()
         self.query, self.key, self.value = (ConvNorm(channels, channels, 1) for _ in range(3))
         self.query_neuron, self.key_neuron, self.value_neuron = (neuron() for _ in range(3))
         self.meet = Gate()
         self.sum = SpikeSum("tokens")
-        self.mask_neuron = neuron()
+        self.mask_neuron = (mask_neuron or neuron)()
         self.gate = Gate()
         self.project = ConvNorm(channels, channels, 1, bias=True)
 
@@ -42,13 +47,19 @@ class MaskAttention(nn.Module):
 class QueryKeyAttention(nn.Module):
     """QKFormer's: SN(sum over each head's channels, or over tokens, of Q) gates K."""
 
-    def __init__(self, channels: int, sums: SpikeSum, neuron: Callable[[], nn.Module]) -> None:
+    def __init__(
+        self,
+        channels: int,
+        sums: SpikeSum,
+        neuron: Callable[[], nn.Module],
+        mask_neuron: Callable[[], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.neuron = neuron()
         self.query, self.key = (ConvNorm(channels, channels, 1) for _ in range(2))
         self.query_neuron, self.key_neuron = neuron(), neuron()
         self.sum = sums
-        self.mask_neuron = neuron()
+        self.mask_neuron = (mask_neuron or neuron)()
         self.gate = Gate()
         self.project = ConvNorm(channels, channels, 1, bias=True)
 
