@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sized
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sized
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.events.sources import EventSource
 from spikesight.data.photos.decoding import decode
 from spikesight.data.photos.preprocessing import Preprocessing, fit, to_tensor
 from spikesight.data.photos.randaugment import ImageAugmentation
@@ -22,6 +25,7 @@ from spikesight.options import check_range, check_value
 logger = logging.getLogger(__name__)
 ImagesT = TypeVar("ImagesT")
 LabelsT = TypeVar("LabelsT", bound=Sized)
+ResultT = TypeVar("ResultT")
 
 
 class Draw(NamedTuple):
@@ -87,11 +91,56 @@ class MemoryImages(Dataset[Batch[Tensor, Tensor]]):
         return Batch(images, self.labels[positions], ())
 
 
-class EncodedImages(Dataset[Batch[Tensor, Tensor]]):
-    """Images that are decoded each time they are drawn.
+def read_each(
+    draw: Draw, read: Callable[[int, int], ResultT], describe: Callable[[int], str]
+) -> tuple[list[ResultT], list[int], tuple[Failure, ...]]:
+    """What a batch draws, read by number and epoch; the numbers that could be; and what failed.
 
     What fails is handed on beside the batch, not raised, so that it reaches the main process
     whole and is counted there even from a worker.
+    """
+    results, kept, failures = [], [], []
+    for index in draw.indices:
+        try:
+            results.append(read(index, draw.epoch))
+            kept.append(index)
+        except DataError as error:
+            corrupt = isinstance(error, CorruptImageError)
+            failures.append(Failure(describe(index), str(error), corrupt))
+    return results, kept, tuple(failures)
+
+
+class StoredImages(Dataset[Batch[Tensor, Tensor]]):
+    """Labelled images of one shape that are read each time they are drawn.
+
+    Args:
+        labels: int64 `[N]`.
+        shape: Of an image.
+    """
+
+    def __init__(self, labels: Tensor, shape: tuple[int, ...]) -> None:
+        self.labels = labels
+        self.shape = shape
+
+    @abstractmethod
+    def read(self, index: int, epoch: int) -> Tensor:
+        """Image number `index`, uint8."""
+
+    @abstractmethod
+    def describe(self, index: int) -> str:
+        """What messages call it."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
+        images, kept, failures = read_each(draw, self.read, self.describe)
+        stacked = torch.stack(images) if images else torch.empty(0, *self.shape, dtype=torch.uint8)
+        return Batch(stacked, self.labels[kept], failures)
+
+
+class EncodedImages(StoredImages):
+    """Images that are decoded each time they are drawn.
 
     Args:
         source: The encoded images.
@@ -105,39 +154,23 @@ class EncodedImages(Dataset[Batch[Tensor, Tensor]]):
         preprocessing: Preprocessing,
         augmentation: ImageAugmentation | None = None,
     ) -> None:
+        side = preprocessing.image_size
+        super().__init__(source.labels, (preprocessing.channels, side, side))
         self.source = source
-        self.labels = source.labels
         self.preprocessing = preprocessing
         self.augmentation = augmentation
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def describe(self, index: int) -> str:
+        """The file."""
+        return self.source.archive.describe(int(self.source.positions[index]))
 
-    def _read(self, index: int, epoch: int) -> Tensor:
-        archive, position = self.source.archive, int(self.source.positions[index])
-        image = decode(
-            archive.read(position), archive.describe(position), self.preprocessing.channels
-        )
+    def read(self, index: int, epoch: int) -> Tensor:
+        """Decodes, augments and fits a file."""
+        encoded = self.source.archive.read(int(self.source.positions[index]))
+        image = decode(encoded, self.describe(index), self.preprocessing.channels)
         if self.augmentation is not None:
             image = self.augmentation(image, epoch, index)
         return to_tensor(fit(image, *self.preprocessing.fitting))
-
-    def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
-        images, kept, failures = [], [], []
-        for index in draw.indices:
-            try:
-                images.append(self._read(index, draw.epoch))
-                kept.append(index)
-            except DataError as error:
-                name = self.source.archive.describe(int(self.source.positions[index]))
-                failures.append(Failure(name, str(error), isinstance(error, CorruptImageError)))
-        size, channels = self.preprocessing.image_size, self.preprocessing.channels
-        stacked = (
-            torch.stack(images)
-            if images
-            else torch.empty(0, channels, size, size, dtype=torch.uint8)
-        )
-        return Batch(stacked, self.labels[kept], tuple(failures))
 
 
 class _Draws:
@@ -285,6 +318,44 @@ class BatchLoader(Generic[ImagesT, LabelsT]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loader": None}
+
+
+def read_all(
+    source: EncodedSource | EventSource,
+    images: StoredImages,
+    batch_size: int,
+    workers: int,
+    on_corrupt: OnCorrupt,
+    failed: dict[str, str],
+) -> ArraySource:
+    """Reads all images of a source into memory; `failed` takes those that are skipped.
+
+    Raises:
+        DataError: Not a single one can be read.
+    """
+    order = EvaluationSampler(len(images), in_order=True)
+    loader = BatchLoader(images, order, batch_size, workers=workers, on_corrupt=on_corrupt)
+    content = torch.empty(len(images), *images.shape, dtype=torch.uint8)
+    labels = torch.empty(len(images), dtype=torch.int64)
+    usable = 0
+    for batch_images, batch_labels in loader:
+        end = usable + len(batch_labels)
+        content[usable:end], labels[usable:end] = batch_images, batch_labels
+        usable = end
+    failed.update(loader.skipped)
+    if not usable:
+        kind = "recording" if isinstance(source, EventSource) else "image"
+        raise DataError(f"{source.name}: every {kind} is corrupt; repair the data set")
+    return ArraySource(content[:usable], labels[:usable], source.classes, source.name)
+
+
+def usual_workers(asked: int | None, cheap: bool) -> int:
+    """Processes that read: as many as asked for, else none if it is cheap, else up to four."""
+    if asked is not None:
+        return asked
+    known = hasattr(os, "sched_getaffinity")
+    processors = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return 0 if cheap else min(4, processors)
 
 
 def report_skipped(skipped: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,6 +14,8 @@ from spikesight.data.batches import (
     BatchLoader,
     EncodedImages,
     MemoryImages,
+    read_all,
+    usual_workers,
 )
 from spikesight.data.config import DataConfig
 from spikesight.data.errors import DataError
@@ -145,7 +146,7 @@ def build_loaders(
         filled,
         seed,
         drop_last,
-        _workers(config, in_memory and augmentation is None),
+        usual_workers(config.workers, in_memory and augmentation is None),
         config.on_corrupt,
         skipped[0],
     )
@@ -280,7 +281,7 @@ def _prepare(source: Source, config: DataConfig, failed: dict[str, str]) -> Sour
         source = move_photos(source, config)
     if isinstance(source, EventSource):
         cheap = len(source.labels) <= 8 * DECODING_BATCH
-        return keep_if_small(source, config, _workers(config, cheap), failed)
+        return keep_if_small(source, config, usual_workers(config.workers, cheap), failed)
     if isinstance(source, EncodedSource):
         return _decode_all(source, config, failed) if config.in_memory else source
     count, size, channels = len(source.labels), config.image_size, config.channels
@@ -301,24 +302,9 @@ def _decode_all(source: EncodedSource, config: DataConfig, failed: dict[str, str
     reader = Preprocessing(
         size, channels, (0.0,) * channels, (1.0,) * channels, config.crop_fraction
     )
-    loader = BatchLoader(
-        EncodedImages(source, reader),
-        EvaluationSampler(count, in_order=True),
-        DECODING_BATCH,
-        workers=_workers(config, count <= 8 * DECODING_BATCH),
-        on_corrupt=config.on_corrupt,
-    )
-    images = torch.empty(count, channels, size, size, dtype=torch.uint8)
-    labels = torch.empty(count, dtype=torch.int64)
-    usable = 0
-    for batch_images, batch_labels in loader:
-        end = usable + len(batch_labels)
-        images[usable:end], labels[usable:end] = batch_images, batch_labels
-        usable = end
-    failed.update(loader.skipped)
-    if not usable:
-        raise DataError(f"{source.name}: every image is corrupt; repair the data set")
-    return ArraySource(images[:usable], labels[:usable], source.classes, source.name)
+    images = EncodedImages(source, reader)
+    workers = usual_workers(config.workers, count <= 8 * DECODING_BATCH)
+    return read_all(source, images, DECODING_BATCH, workers, config.on_corrupt, failed)
 
 
 def _normalization(
@@ -391,17 +377,7 @@ def _evaluation_loader(
         _dataset(source, preprocessing),
         EvaluationSampler(len(source.labels), rank, world_size),
         batch_size,
-        workers=_workers(config, isinstance(source, ArraySource)),
+        workers=usual_workers(config.workers, isinstance(source, ArraySource)),
         on_corrupt=config.on_corrupt,
         skipped=skipped,
     )
-
-
-def _workers(config: DataConfig, cheap: bool) -> int:
-    if config.workers is not None:
-        return config.workers
-    return 0 if cheap else min(4, _processors())
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

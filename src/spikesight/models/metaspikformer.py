@@ -294,6 +294,7 @@ def _build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
     return build_classifier(MetaSpikFormer, sizes, options)
 
 
+@as_trunk(**_DENSE)
 @register_family
 def metaspikformer(**options: Any) -> nn.Module:
     """Of the sizes that are passed, else SDT-V2 15M's."""

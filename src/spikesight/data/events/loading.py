@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from spikesight.data.batches import Batch, BatchLoader, Draw, Failure
+from spikesight.data.batches import StoredImages, read_all
 from spikesight.data.config import DataConfig
-from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.events.augmentation import EventTrainingTransform
 from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.events.sources import EventSource, SaccadeRecordings
-from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.sources import ArraySource
 
 _CACHING_BATCH = 16
 
 
-class RecordedFrames(Dataset[Batch[Tensor, Tensor]]):
+class RecordedFrames(StoredImages):
     """Recordings whose frames are made each time they are drawn.
 
     Args:
@@ -29,34 +27,18 @@ class RecordedFrames(Dataset[Batch[Tensor, Tensor]]):
     """
 
     def __init__(self, source: EventSource, preprocessing: EventPreprocessing) -> None:
+        super().__init__(source.labels, preprocessing.shape)
         self.source = source
-        self.labels = source.labels
         self.preprocessing = preprocessing
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def describe(self, index: int) -> str:
+        """The recording."""
+        return self.source.recordings.describe(int(self.source.positions[index]))
 
-    def _read(self, position: int) -> Tensor:
-        recordings = self.source.recordings
-        name = recordings.describe(position)
-        return self.preprocessing.make_frames(recordings.read(position), name)
-
-    def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
-        frames, kept, failures = [], [], []
-        for index in draw.indices:
-            position = int(self.source.positions[index])
-            try:
-                frames.append(self._read(position))
-                kept.append(index)
-            except DataError as error:
-                name = self.source.recordings.describe(position)
-                failures.append(Failure(name, str(error), isinstance(error, CorruptImageError)))
-        stacked = (
-            torch.stack(frames)
-            if frames
-            else torch.empty(_shape(self.preprocessing, 0), dtype=torch.uint8)
-        )
-        return Batch(stacked, self.labels[kept], tuple(failures))
+    def read(self, index: int, epoch: int) -> Tensor:
+        """Makes the frames of a recording."""
+        events = self.source.recordings.read(int(self.source.positions[index]))
+        return self.preprocessing.make_frames(events, self.describe(index))
 
 
 def event_preprocessing(config: DataConfig, classes: list[str]) -> EventPreprocessing:
@@ -142,29 +124,7 @@ def keep_if_small(
         DataError: If not a single recording can be read.
     """
     preprocessing = event_preprocessing(config, source.classes)
-    shape = _shape(preprocessing, len(source.labels))
-    if shape.numel() > config.events.cache_mb << 20:
+    if len(source.labels) * math.prod(preprocessing.shape) > config.events.cache_mb << 20:
         return source
-    loader = BatchLoader(
-        RecordedFrames(source, preprocessing),
-        EvaluationSampler(len(source.labels), in_order=True),
-        _CACHING_BATCH,
-        workers=workers,
-        on_corrupt=config.on_corrupt,
-    )
-    images = torch.empty(shape, dtype=torch.uint8)
-    labels = torch.empty(len(source.labels), dtype=torch.int64)
-    usable = 0
-    for frames, batch_labels in loader:
-        end = usable + len(batch_labels)
-        images[usable:end], labels[usable:end] = frames, batch_labels
-        usable = end
-    failed.update(loader.skipped)
-    if not usable:
-        raise DataError(f"{source.name}: every recording is corrupt; repair the data set")
-    return ArraySource(images[:usable], labels[:usable], source.classes, source.name)
-
-
-def _shape(preprocessing: EventPreprocessing, count: int) -> torch.Size:
-    side = preprocessing.image_size
-    return torch.Size([count, preprocessing.frames, preprocessing.channels, side, side])
+    frames = RecordedFrames(source, preprocessing)
+    return read_all(source, frames, _CACHING_BATCH, workers, config.on_corrupt, failed)

@@ -4,82 +4,19 @@ from __future__ import annotations
 
 from spikesight.data.segmentation.scene import ClassTable
 
-CAMVID = ClassTable(
-    (
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    (
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
-)
+# Each class with its red, green and blue.
+_CAMVID = """
+sky 128 128 128, building 128 0 0, pole 192 192 128, road 128 64 128, pavement 60 40 222,
+tree 128 128 0, sign 192 128 128, fence 64 64 128, car 64 0 128, pedestrian 64 64 0,
+bicyclist 0 128 192
+"""
 
-CITYSCAPES = ClassTable(
-    (
-        "road",
-        "sidewalk",
-        "building",
-        "wall",
-        "fence",
-        "pole",
-        "traffic light",
-        "traffic sign",
-        "vegetation",
-        "terrain",
-        "sky",
-        "person",
-        "rider",
-        "car",
-        "truck",
-        "bus",
-        "train",
-        "motorcycle",
-        "bicycle",
-    ),
-    (
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (102, 102, 156),
-        (190, 153, 153),
-        (153, 153, 153),
-        (250, 170, 30),
-        (220, 220, 0),
-        (107, 142, 35),
-        (152, 251, 152),
-        (70, 130, 180),
-        (220, 20, 60),
-        (255, 0, 0),
-        (0, 0, 142),
-        (0, 0, 70),
-        (0, 60, 100),
-        (0, 80, 100),
-        (0, 0, 230),
-        (119, 11, 32),
-    ),
-)
-
-CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""Label id of each of the 19 train ids."""
+_CITYSCAPES = """
+road 128 64 128, sidewalk 244 35 232, building 70 70 70, wall 102 102 156, fence 190 153 153,
+pole 153 153 153, traffic light 250 170 30, traffic sign 220 220 0, vegetation 107 142 35,
+terrain 152 251 152, sky 70 130 180, person 220 20 60, rider 255 0 0, car 0 0 142, truck 0 0 70,
+bus 0 60 100, train 0 80 100, motorcycle 0 0 230, bicycle 119 11 32
+"""
 
 _VOC = """
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog,
@@ -107,5 +44,15 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def _table(text: str) -> ClassTable:
+    rows = [entry.rsplit(maxsplit=3) for entry in text.split(",")]
+    colours = tuple((int(red), int(green), int(blue)) for _, red, green, blue in rows)
+    return ClassTable(tuple(name.strip() for name, *_ in rows), colours)
+
+
 VOC_NAMES = _listed(_VOC)
 ADE20K_NAMES = _listed(_ADE20K)
+CAMVID = _table(_CAMVID)
+CITYSCAPES = _table(_CITYSCAPES)
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""Label id of each of the 19 train ids."""

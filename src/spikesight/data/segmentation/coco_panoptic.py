@@ -16,12 +16,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from spikesight.data.errors import DataError
 from spikesight.data.segmentation.files import (
-    VOID,
     look_up_colours,
     read_colour_mask,
     read_photo,
 )
-from spikesight.data.segmentation.scene import ClassTable, Colour, Scene, Truth
+from spikesight.data.segmentation.scene import VOID, ClassTable, Colour, Scene, Truth
 from spikesight.files.documents import read_json, shortened
 from spikesight.files.limits import ANNOTATION_BYTES
 from spikesight.files.own_pictures import OWN_MARK

@@ -23,7 +23,7 @@ from spikesight.data.photos.decoding import (
     read_image_file,
 )
 from spikesight.data.photos.preprocessing import to_tensor
-from spikesight.data.segmentation.scene import VOID, ClassTable, Scene, semantic_truth
+from spikesight.data.segmentation.scene import ClassTable, Scene, semantic_truth
 from spikesight.files.names import show
 from spikesight.files.walking import find_files
 
@@ -324,18 +324,3 @@ def pair(
     if not pairs:
         raise DataError(f"{photos}: holds no photo *{photo_end}; correct scenes.path")
     return pairs
-
-
-__all__ = [
-    "VOID",
-    "LabelColours",
-    "LabelIds",
-    "PairedFiles",
-    "list_photos",
-    "look_up_colours",
-    "pair",
-    "read_colour_mask",
-    "read_index_mask",
-    "read_mask",
-    "read_photo",
-]

@@ -8,13 +8,12 @@ from spikesight.data.errors import DataError
 from spikesight.data.segmentation.class_names import CAMVID
 from spikesight.data.segmentation.config import check_ignored
 from spikesight.data.segmentation.files import (
-    VOID,
     LabelColours,
     LabelIds,
     PairedFiles,
     pair,
 )
-from spikesight.data.segmentation.scene import ClassTable, Colour, table_of
+from spikesight.data.segmentation.scene import VOID, ClassTable, Colour, table_of
 from spikesight.files.documents import shortened
 from spikesight.files.opening import read_text
 

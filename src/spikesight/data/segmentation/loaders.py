@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spikesight.data.batches import Batch, BatchLoader, Draw, Failure
-from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.data.batches import Batch, BatchLoader, Draw, read_each, usual_workers
+from spikesight.data.errors import DataError
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
 from spikesight.data.segmentation.augmentation import SceneAugmentation
 from spikesight.data.segmentation.config import SceneConfig
@@ -24,78 +23,40 @@ TrainingBatches = BatchLoader[Tensor, Truths]
 EvaluationBatches = BatchLoader[tuple[Tensor, ...], Truths]
 
 
-class TrainingScenes(Dataset[Batch[Tensor, Truths]]):
-    """Augmented scenes, all of one size: uint8 [B, 3, H, W] and B truths.
+class Scenes(Dataset[Batch[Any, Truths]]):
+    """Scenes a batch at a time: augmented ones of one size, or as they are evaluated.
 
     Args:
         source: The scenes.
-        augmentation: What happens to each.
+        prepare: Augments, so that images are uint8 [B, 3, H, W]; or says how large a photo is
+            shown, so that they are B images of any size and truths keep their own.
         semantic: Whether the objects of a class are one segment.
     """
 
     def __init__(
-        self, source: SceneSource, augmentation: SceneAugmentation, semantic: bool
+        self, source: SceneSource, prepare: SceneAugmentation | ScenePreprocessing, semantic: bool
     ) -> None:
         self.source = source
-        self.augmentation = augmentation
+        self.prepare = prepare
         self.semantic = semantic
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, draw: Draw) -> Batch[Tensor, Truths]:
-        images: list[Tensor] = []
-        truths: list[Truth] = []
-        failures: list[Failure] = []
-        for index in draw.indices:
-            try:
-                image, truth = self.augmentation(self.source.read(index), draw.epoch, index)
-            except DataError as error:
-                failures.append(_failure(self.source, index, error))
-                continue
-            images.append(image)
-            truths.append(truth.semantic(len(self.source.classes)) if self.semantic else truth)
-        stacked = torch.stack(images) if images else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
-        return Batch(stacked, tuple(truths), tuple(failures))
+    def _read(self, index: int, epoch: int) -> tuple[Tensor, Truth]:
+        scene = self.source.read(index)
+        if isinstance(self.prepare, SceneAugmentation):
+            image, truth = self.prepare(scene, epoch, index)
+        else:
+            image, truth = self.prepare.fit(scene.image), scene.truth
+        return image, truth.semantic(len(self.source.classes)) if self.semantic else truth
 
-
-class EvaluationScenes(Dataset[Batch[tuple[Tensor, ...], Truths]]):
-    """Scenes as they are evaluated: photos of any size, truths at their own size.
-
-    Args:
-        source: The scenes.
-        preprocessing: Says how large a photo is shown.
-        semantic: Whether the objects of a class are one segment.
-    """
-
-    def __init__(
-        self, source: SceneSource, preprocessing: ScenePreprocessing, semantic: bool
-    ) -> None:
-        self.source = source
-        self.preprocessing = preprocessing
-        self.semantic = semantic
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, draw: Draw) -> Batch[tuple[Tensor, ...], Truths]:
-        images: list[Tensor] = []
-        truths: list[Truth] = []
-        failures: list[Failure] = []
-        for index in draw.indices:
-            try:
-                scene = self.source.read(index)
-            except DataError as error:
-                failures.append(_failure(self.source, index, error))
-                continue
-            images.append(self.preprocessing.fit(scene.image))
-            truth = scene.truth
-            truths.append(truth.semantic(len(self.source.classes)) if self.semantic else truth)
-        return Batch(tuple(images), tuple(truths), tuple(failures))
-
-
-def _failure(source: SceneSource, index: int, error: DataError) -> Failure:
-    return Failure(source.describe(index), str(error), isinstance(error, CorruptImageError))
+    def __getitem__(self, draw: Draw) -> Batch[Any, Truths]:
+        scenes, _, failures = read_each(draw, self._read, self.source.describe)
+        images: Any = tuple(image for image, _ in scenes)
+        if isinstance(self.prepare, SceneAugmentation):
+            images = torch.stack(images) if images else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+        return Batch(images, tuple(truth for _, truth in scenes), failures)
 
 
 @dataclass
@@ -178,12 +139,12 @@ def build_scene_loaders(
         )
     return SceneLoaders(
         BatchLoader(
-            TrainingScenes(train, augmentation, not panoptic),
+            Scenes(train, augmentation, not panoptic),
             order,
             filled,
             seed,
             drop_last=True,
-            workers=_workers(config),
+            workers=usual_workers(config.workers, config.format == "digit_scenes"),
             on_corrupt=config.on_corrupt,
         ),
         _evaluation_loader(
@@ -247,20 +208,9 @@ def _evaluation_loader(
     world_size: int,
 ) -> EvaluationBatches:
     return BatchLoader(
-        EvaluationScenes(source, preprocessing, not panoptic),
+        Scenes(source, preprocessing, not panoptic),
         EvaluationSampler(len(source), rank, world_size),
         batch_size,
-        workers=_workers(config),
+        workers=usual_workers(config.workers, config.format == "digit_scenes"),
         on_corrupt=config.on_corrupt,
     )
-
-
-def _workers(config: SceneConfig) -> int:
-    if config.workers is not None:
-        return config.workers
-    if config.format == "digit_scenes":
-        return 0
-    processors = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return min(4, processors)

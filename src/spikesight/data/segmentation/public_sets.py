@@ -11,8 +11,8 @@ from spikesight.data.segmentation.class_names import (
     CITYSCAPES_IDS,
     VOC_NAMES,
 )
-from spikesight.data.segmentation.files import VOID, LabelIds, PairedFiles, pair
-from spikesight.data.segmentation.scene import ClassTable, table_of, voc_colour
+from spikesight.data.segmentation.files import LabelIds, PairedFiles, pair
+from spikesight.data.segmentation.scene import VOID, ClassTable, table_of, voc_colour
 from spikesight.files.names import check_inside
 from spikesight.files.opening import read_text
 
