@@ -15,6 +15,7 @@ FLOORS = (
     "errors lazy_names private_api",
     "options",
     "files label_maps processor timing",
+    "parts",
     "neurons",
     "synapses",
     "attention",

@@ -27,7 +27,14 @@ from .deployment.network import Deployed
 from .graph import trace
 from .interop import load_official
 from .models import SpikingModel, Stream, stream
-from .neurons import create_neuron, run_with_state
+from .neurons import (
+    Dynamics,
+    Neuron,
+    create_neuron,
+    list_neurons,
+    register_neuron,
+    run_with_state,
+)
 from .passes import fold, quantize, unroll, verify
 from .pretrained import load
 from .registry import create_model, list_models, register_model
@@ -35,7 +42,9 @@ from .registry import create_model, list_models, register_model
 __version__: str
 __all__ = [
     "Deployed",
+    "Dynamics",
     "Events",
+    "Neuron",
     "SpikingModel",
     "Stream",
     "audit",
@@ -46,12 +55,14 @@ __all__ = [
     "event_frames",
     "fold",
     "list_models",
+    "list_neurons",
     "load",
     "load_official",
     "quantize",
     "read_events",
     "register_dataset",
     "register_model",
+    "register_neuron",
     "register_scenes",
     "run_with_state",
     "save_gif",

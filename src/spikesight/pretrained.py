@@ -15,8 +15,9 @@ from spikesight.files.documents import read_json
 from spikesight.files.tensors import COPY_AGAIN, read_shapes, read_tensors
 from spikesight.models.base import Quantization, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
+from spikesight.parts import Part, check_parts
 from spikesight.passes.quantization import quantize_like
-from spikesight.registry import create_model
+from spikesight.registry import create_model, is_registered
 from spikesight.synapses import pack_synapses
 from spikesight.synapses.packed_synapse import unpacked_tensors
 
@@ -33,6 +34,7 @@ class RecipeFile(msgspec.Struct, forbid_unknown_fields=True):
     quantization: Quantization | None = None
     packed: bool = False
     masked_image: MaskedImageSizes | None = None
+    parts: list[Part] = []
 
 
 def read_recipe(folder: Path) -> RecipeFile:
@@ -60,8 +62,9 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
 
     Raises:
         FileNotFoundError: If `source` is neither a folder with these files nor a hub id.
-        ValueError: If a file is damaged, or the weights do not fit the model that config.json
-            describes.
+        UserError: If a file is damaged, the weights do not fit the model that config.json
+            describes, or a part of the user's that it names is not imported; nothing that the user
+            did not import is run.
     """
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise UserError(f"dtype is {dtype!r}; pass a floating-point type such as torch.float32")
@@ -82,6 +85,13 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
                 "such as run/best"
             )
     recipe, weights = read_recipe(folder), folder / "model.safetensors"
+    check_parts(folder / "config.json", recipe.parts)
+    if not is_registered(recipe.name):
+        raise FileError(
+            f"{folder / 'config.json'} describes the model {recipe.name!r}, which is none of "
+            "spikesight; pass --import with the file that registers it, or import that file "
+            "before loading"
+        )
     model = _built(recipe, folder, weights, dtype)
     tensors = read_tensors(weights)
     try:

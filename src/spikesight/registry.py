@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
@@ -13,7 +13,9 @@ from msgspec import Meta
 from spikesight import timm_entries
 from spikesight.errors import UserError
 from spikesight.files.ranges import Levels, Rate, Steps, Width
+from spikesight.neurons.presets import ConfiguredNeuron, NeuronLike, neuron_argument_names
 from spikesight.options import check_arguments
+from spikesight.parts import describe_parts, import_installed, is_own, name_of, remember
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +31,8 @@ def register_model(builder: Builder) -> Builder:
 
     Args:
         builder: Takes num_classes, in_channels, steps, levels, neuron, drop_path_rate,
-            features_only, out_indices and the family's own sizes by keyword.
+            features_only, out_indices and the family's own sizes by keyword, and returns a
+            `SpikingModel`. What it gets as neuron goes to `create_neuron` as it is.
 
     Returns:
         The builder itself.
@@ -50,6 +53,7 @@ def register_model(builder: Builder) -> Builder:
     timm_entry.__module__ = __name__
     timm_entries.enter(timm_entry)
     _builders[name] = builder
+    remember("model", name, builder)
     return builder
 
 
@@ -98,7 +102,8 @@ def create_model(
     in_channels: Width = 3,
     steps: Steps = 1,
     levels: Levels | None = None,
-    neuron: str | None = None,
+    neuron: NeuronLike | None = None,
+    neuron_arguments: Mapping[str, Any] | None = None,
     drop_path_rate: Rate = 0.0,
     **arguments: Any,
 ) -> Any:
@@ -111,10 +116,14 @@ def create_model(
         in_channels: Channels of the input.
         steps: Time steps T.
         levels: Largest count D of a neuron per time step; 4 for integer neurons when omitted.
-        neuron: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin) or an authors' preset;
-            when omitted, "lif" if levels is 1 and "i_lif" otherwise.
+        neuron: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin) or an authors' preset, or
+            one of your own: its name, its class, a function that builds it, or a neuron, which is
+            copied for each place. When omitted, "lif" if levels is 1 and "i_lif" otherwise.
+        neuron_arguments: What every neuron of the model takes beside steps and levels, such as
+            {"threshold": 0.5}, {"retain": 0.75} or {"learnable_tau": True} of a LIF.
         drop_path_rate: Stochastic depth of the last block, in [0, 1).
-        **arguments: features_only, out_indices (as timm) and the family's own sizes.
+        **arguments: features_only, out_indices (as timm) and the family's own sizes. What no
+            model of spikesight takes and its neuron does goes to the neuron.
 
     Returns:
         A `SpikingModel`, or a feature extractor with timm's `feature_info` if features_only.
@@ -125,7 +134,10 @@ def create_model(
     builders = _all_builders() | _families
     if name not in builders:
         near = ", ".join(list_models(f"*{name.split('_')[0]}*") or list_models())
-        raise UserError(f"there is no model {name!r}; registered: {near}")
+        raise UserError(
+            f"there is no model {name!r}; registered: {near}; one of your own is registered by "
+            "the file that you import (--import)"
+        )
     given = {key: value for key, value in locals().items() if key != "neuron"}
     check_arguments(create_model, given)
     if neuron == "":
@@ -136,21 +148,44 @@ def create_model(
             f"num_classes is {num_classes}; pass 1 or more, or features_only=True for the maps "
             "without a classifier"
         )
+    configured = dict(neuron_arguments or {})
+    if odd := configured.keys() & {"steps", "levels"}:
+        raise UserError(f"neuron_arguments has {min(odd)!r}; pass {min(odd)} to the model instead")
+    of_neuron = neuron_argument_names(neuron) & arguments.keys()
+    if is_own("model", name):
+        hint = {key: arguments[key] for key in of_neuron}
+    else:
+        configured |= {key: arguments.pop(key) for key in of_neuron}
+        hint = {}
     options = {
         "num_classes": num_classes,
         "in_channels": in_channels,
         "steps": steps,
         "levels": levels,
-        "neuron": neuron,
+        "neuron": ConfiguredNeuron(neuron, configured) if configured else neuron,
         "drop_path_rate": drop_path_rate,
         **arguments,
     }
     try:
         model: Any = builders[name](**options)
     except TypeError as error:
-        raise UserError(f"cannot build {name}: {error}") from error
-    model.recipe = {"name": name, "arguments": copy.deepcopy({**options, **model.resolved})}
+        remedy = f"; if the neuron takes it, pass neuron_arguments={hint}" if hint else ""
+        raise UserError(f"cannot build {name}: {error}{remedy}") from error
+    described = {**options, "neuron": neuron, **getattr(model, "resolved", {})}
+    kind = described["neuron"]
+    described["neuron"] = kind if isinstance(kind, str | None) else name_of("neuron", kind) or kind
+    if configured:
+        described["neuron_arguments"] = configured
+    model.recipe = {"name": name, "arguments": copy.deepcopy(described)}
+    wanted = [("model", name), ("neuron", described["neuron"]), ("model", described.get("trunk"))]
+    if own := describe_parts(wanted):
+        model.recipe["parts"] = own
     return model
+
+
+def is_registered(name: str) -> bool:
+    """Whether `create_model` knows a name, that of a family included."""
+    return name in _all_builders() or name in _families
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -160,4 +195,5 @@ def list_models(pattern: str = "*") -> list[str]:
 
 def _all_builders() -> dict[str, Builder]:
     importlib.import_module("spikesight.models.families")
+    import_installed()
     return _builders

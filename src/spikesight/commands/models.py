@@ -317,10 +317,10 @@ def models_command(pattern: str = "*", sizes: bool = False, bits: int = 4) -> No
             model = spikesight.create_model(name)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         arguments = model.recipe["arguments"]
-        trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
         stored = sum(t.numel() * t.element_size() for t in model.state_dict().values())
         shown: tuple[str, ...] = ()
         if sizes:
+            trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
             packed = packed_bytes(model, bits)
             shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", f"{packed:,}")
         described: tuple[str, ...] = ()

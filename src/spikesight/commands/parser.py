@@ -17,6 +17,7 @@ from typing import Any
 
 from spikesight.commands.table import COMMANDS
 from spikesight.errors import ResultError, UserError, lack_of_memory
+from spikesight.parts import import_installed, import_part, place_in_own_part
 
 _BOOLEANS = ("true", "false", "yes", "no")
 _LONGEST_ERROR = 800
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    words, sources = _take_imports(words)
     if not words or words[0] in ("-h", "--help"):
         _print_overview()
         return 0
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         return _fail(f"there is no command {words[0]!r}; pass one of {', '.join(COMMANDS)}", 2)
     try:
+        for source in sources:
+            import_part(source)
+        import_installed()
         read_command(words)()
     except KeyboardInterrupt as stop:
         return 128 + int(getattr(stop, "signal_number", 2))
@@ -67,6 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         _leave_processes()
     return 0
+
+
+def _take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words without --import, and the files and modules that it names."""
+    left, sources = [], []
+    pending = iter(words)
+    for word in pending:
+        if word.startswith("--import="):
+            sources.append(word.removeprefix("--import="))
+        elif word == "--import":
+            sources.append(next(pending, ""))
+        else:
+            left.append(word)
+    return left, sources
 
 
 def read_command(words: Sequence[str]) -> Callable[[], object]:
@@ -227,11 +246,18 @@ def _print_overview() -> None:
     width = max(map(len, COMMANDS))
     for name, command in COMMANDS.items():
         print(f"  {name:<{width}}  {command.summary}")
-    print("\n`spikesight COMMAND --help` says more. --debug shows where an error arose.")
+    print(
+        "\n`spikesight COMMAND --help` says more. --debug shows where an error arose. "
+        "--import=FILE.py, with\nany command, lets it know the models, neurons and other parts of "
+        "a file or module of your own."
+    )
 
 
 def _ask_for_report(error: Exception, command: str) -> None:
     """Ends a traceback with what to do about it."""
+    if (place := place_in_own_part(error)) is not None:
+        error.add_note(f"This arose in your own {place}.")
+        return
     version = importlib.import_module("spikesight").__version__
     error.add_note(
         f"This is a fault of spikesight {version}, in `spikesight {command}`, and none of yours: "

@@ -12,6 +12,7 @@ from spikesight.errors import UserError
 from spikesight.files.names import show, show_path
 from spikesight.files.writing import distinct_stems, place_for_file, place_for_folder
 from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.parts import imported_parts
 from spikesight.reports.text_table import text_table
 from spikesight.training.config import Precision, TrainConfig
 
@@ -43,6 +44,7 @@ def train_command(config: TrainOptions) -> None:
     from spikesight.training.trainer import train
 
     run = TrainConfig(**{f.name: getattr(config, f.name) for f in fields(TrainConfig)})
+    run.imports = list(dict.fromkeys([*run.imports, *imported_parts()]))
     if config.seeds is None:
         train(run)
         return

@@ -12,6 +12,7 @@ import yaml
 from spikesight.errors import UserError
 from spikesight.files.documents import named
 from spikesight.files.names import show
+from spikesight.parts import import_part
 from spikesight.training.config import check_path_is_read, merge, read_yaml
 from spikesight.training.written_values import as_written
 
@@ -59,6 +60,9 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
                 read = merge(read, json.loads(value))
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{name}: is no JSON ({error}); pass a YAML file") from error
+            sources = read.get("imports")
+            for source in sources if isinstance(sources, list) else []:
+                import_part(str(source))
         elif name == "--task" and value is not None:
             read["task"] = value
         elif value is not None and value.startswith("["):

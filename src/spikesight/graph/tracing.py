@@ -161,7 +161,7 @@ def _behind_sigmoid(
     """A half is added: a rounding neuron then fires above zero, as it does behind a sigmoid."""
     neuron = module.neuron
     assert isinstance(neuron, neurons.Neuron)
-    dynamics = neuron.dynamics
+    dynamics = _dynamics(name, neuron)
     if dynamics is None or dynamics.steps > 1 or dynamics.threshold != 1:
         raise UntraceableError(
             f"{name} reads a sigmoid, which the vocabulary can say for a spiking neuron and one "
@@ -178,7 +178,7 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
     if isinstance(module, Presentation):
         return Input(name, (), module.steps, module.channels, module.stride)
     if isinstance(module, neurons.Neuron):
-        return Neuron(name, inputs, module.dynamics)
+        return Neuron(name, inputs, _dynamics(name, module))
     if isinstance(module, synapses.Synapse):
         return Synapse(name, inputs, _factors(name, module))
     if isinstance(module, attention.AttentionProduct):
@@ -213,6 +213,18 @@ def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
         return _max_pool(name, module, inputs)
     assert isinstance(module, Readout)
     return Output(name, inputs, module.steps, isinstance(module, QueryReadout))
+
+
+def _dynamics(name: str, neuron: neurons.Neuron) -> neurons.Dynamics | None:
+    """The equations of a neuron; None for the ReLU of an analog twin."""
+    if neuron.dynamics is None and type(neuron).forward is not neurons.ReLU.forward:
+        raise UntraceableError(
+            f"{name} is a {type(neuron).__name__}, which computes by a forward of its own; graphs "
+            "know the equations of spikesight.Dynamics alone, so this model can be trained, "
+            "evaluated and saved, and neither proved nor deployed. Give the neuron its constants "
+            "by Dynamics and no forward, or use one of spikesight's neurons"
+        )
+    return neuron.dynamics
 
 
 def _max_pool(name: str, pool: nn.MaxPool2d, inputs: tuple[str, ...]) -> MaxPool:

@@ -47,13 +47,15 @@ class Recipe(TypedDict):
     """What rebuilds a model: `create_model(name, **arguments)`, then `quantize_like`.
 
     Where packed is true, `pack_synapses` comes last. With masked_image it is the trunk of that
-    model in a `MaskedAutoencoder` of these sizes.
+    model in a `MaskedAutoencoder` of these sizes. The parts are those of the user's own files, as
+    `spikesight.parts.Part` describes them.
     """
 
     name: str
     arguments: dict[str, Any]
     quantization: NotRequired[Quantization]
     packed: NotRequired[bool]
+    parts: NotRequired[list[dict[str, str]]]
     masked_image: NotRequired[dict[str, Any]]
 
 

@@ -180,7 +180,7 @@ def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
     measured on 28-32 px images. It grows with the cube of the norms' gain, and its neuron should
     see a current of that gain.
     """
-    probe = neuron.build()
+    probe = neuron.probe()
     gain = sizes.norm_gain or max(1.0, probe.levels / 4)
     scale = 1.0 if probe.levels == 1 else 0.03125 / gain**2 / probe.unit**3
     if sizes.attention_mean:

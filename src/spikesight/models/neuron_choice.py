@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from spikesight.neurons import Neuron, create_neuron
+from spikesight.errors import UserError
+from spikesight.neurons import ConfiguredNeuron, Neuron, create_neuron
+from spikesight.neurons.presets import NeuronLike, arguments_of
+from spikesight.parts import find_part
 
-_ATTENTION_VARIANT = {"lif": "sdt_attention", "qsd_classification": "qsd_classification_attention"}
-_MASK_VARIANT = {"spike2former": "spike2former_mask_embedding"}
+_ATTENTION_VARIANT: dict[NeuronLike, str] = {
+    "lif": "sdt_attention",
+    "qsd_classification": "qsd_classification_attention",
+}
+_MASK_VARIANT: dict[NeuronLike, str] = {"spike2former": "spike2former_mask_embedding"}
 _WITHOUT_LEVELS = ("lif", "relu", "sdt", "sdt_attention")
 
 
@@ -30,49 +37,73 @@ class NeuronBuilder(Protocol):
 
 @dataclass(frozen=True)
 class NeuronChoice:
-    """Builds every neuron of a model from one name.
+    """Builds every neuron of a model alike.
 
     Attributes:
-        name: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin) or an authors' preset.
+        name: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin), an authors' preset, or a
+            neuron of the user's: its name, its class, a function that builds it, or a neuron.
         steps: Time steps T.
         levels: Largest count D per time step.
+        arguments: What the neuron takes beside these, such as a threshold.
     """
 
-    name: str
+    name: NeuronLike
     steps: int
     levels: int
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def resolve(name: str | None, steps: int, levels: int | None) -> NeuronChoice:
+    def resolve(
+        name: NeuronLike | ConfiguredNeuron | None,
+        steps: int,
+        levels: int | None,
+        usual: str | None = None,
+    ) -> NeuronChoice:
         """Fills in what the user left out.
 
-        Without a name, one level means a binary LIF and more mean an I-LIF; without levels,
-        integer neurons count to 4. LIF and ReLU have no levels to choose.
+        Without a name it is the usual one, or else one level means a binary LIF and more mean an
+        I-LIF; without levels, integer neurons count to 4. LIF and ReLU have no levels to choose.
         """
-        if name is None:
-            name = "lif" if levels == 1 else "i_lif"
+        arguments: Mapping[str, Any] = {}
+        if isinstance(name, ConfiguredNeuron):
+            arguments = name.arguments
+            name = name.neuron
+        name = name or usual or ("lif" if levels == 1 else "i_lif")
         if name in _WITHOUT_LEVELS:
-            if levels not in (None, 1) and name != "relu":
-                warnings.warn(
-                    f"neuron={name!r} is binary; levels={levels} is ignored", stacklevel=3
-                )
-            levels = 1
-        return NeuronChoice(name, steps, 4 if levels is None else levels)
+            own, chooses = 1, False
+        elif isinstance(name, str) and find_part("neuron", name) is None:
+            own, chooses = 4, True
+        else:
+            own = max(1, create_neuron(ConfiguredNeuron(name, arguments), steps).levels)
+            chooses = (known := arguments_of(name)) is None or "levels" in known
+        if not chooses and levels not in (None, own) and name != "relu":
+            warnings.warn(
+                f"neuron={name!r} is {'binary' if own == 1 else f'of {own} levels'}; "
+                f"levels={levels} is ignored",
+                stacklevel=3,
+            )
+        chosen = own if levels is None or not chooses else levels
+        return NeuronChoice(name, steps, chosen, arguments)
 
     def build(self) -> Neuron:
         """An ordinary neuron."""
-        return create_neuron(self.name, steps=self.steps, levels=self.levels)
+        return self._build(self.name)
+
+    def probe(self) -> Neuron:
+        """An ordinary neuron to look at, with values even where a model is built without."""
+        with torch.device("cpu"):
+            return self.build()
 
     def build_attention(self) -> Neuron:
         """The neuron after the attention product (SDT-V2: threshold 0.5 instead of 1)."""
-        name = _ATTENTION_VARIANT.get(self.name, self.name)
-        return create_neuron(name, steps=self.steps, levels=self.levels)
+        return self._build(_ATTENTION_VARIANT.get(self.name, self.name))
 
     def build_mask_embedding(self) -> nn.Module:
         """A neuron of the mask embedding (official Spike2Former: counts worth 4 / D)."""
-        if (name := _MASK_VARIANT.get(self.name)) is None:
-            return self.build()
-        return create_neuron(name, steps=self.steps, levels=self.levels)
+        return self._build(_MASK_VARIANT.get(self.name, self.name))
+
+    def _build(self, name: NeuronLike) -> Neuron:
+        return create_neuron(ConfiguredNeuron(name, self.arguments), self.steps, self.levels)
 
 
 @torch.no_grad()
@@ -88,10 +119,16 @@ def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> fl
         choice: The neurons.
         gain: Standard deviation of the currents of queries, keys and values.
     """
-    probe = choice.build()
+    probe = choice.probe()
     quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64, device="cpu")[1:-1]
     outputs: Tensor = probe(torch.special.ndtri(quantiles).repeat(choice.steps) * gain)
     mean = float(outputs.mean())
+    if not mean > 0:
+        raise UserError(
+            f"neuron={choice.name!r} never fires at currents of standard deviation {gain}, so no "
+            "attention_scale suits it; pass a lower threshold in neuron_arguments, or "
+            "attention_scale"
+        )
     dynamics = probe.dynamics
     decays = dynamics is not None and dynamics.decay_input
     charged = 1.0 - dynamics.retain if dynamics is not None and decays else 1.0

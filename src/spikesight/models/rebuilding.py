@@ -13,6 +13,7 @@ from torch import nn
 from spikesight.errors import UserError
 from spikesight.neurons import Neuron
 from spikesight.neurons.recurrence import Rule
+from spikesight.parts import find_part
 from spikesight.private_api import saved_tensors
 
 Rebuild = Callable[[dict[str, Any]], nn.Module]
@@ -40,9 +41,17 @@ def check_rebuilds(model: nn.Module, recipe: Mapping[str, Any], rebuild: Rebuild
     Raises:
         UserError: If a module differs; names it.
     """
+    neuron = recipe["arguments"].get("neuron")
+    if not isinstance(neuron, str | None):
+        raise UserError(
+            f"the model's neurons are of neuron={neuron!r}, which no saved folder can name; "
+            "register it: @spikesight.register_neuron on the class or function that builds it, "
+            "and pass its name to create_model"
+        )
     described = {key: recipe.get(key) for key in ("name", "arguments", "masked_image")}
+    parts = find_part("model", recipe["name"]), find_part("neuron", neuron or "")
     try:
-        wanted = _modules_of(json.dumps(described, sort_keys=True), rebuild)
+        wanted = _modules_of(json.dumps(described, sort_keys=True), rebuild, parts)
     except TypeError as error:
         raise UserError(
             f"the model's arguments cannot be written into config.json ({error}); pass plain "
@@ -88,9 +97,12 @@ def check_rebuilds(model: nn.Module, recipe: Mapping[str, Any], rebuild: Rebuild
 
 @lru_cache(maxsize=8)
 def _modules_of(
-    described: str, rebuild: Rebuild
+    described: str, rebuild: Rebuild, parts: tuple[Any, Any]
 ) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]]:
-    """Class, plain attributes, shapes and whether it is a neuron, of a recipe's modules."""
+    """Class, plain attributes, shapes and whether it is a neuron, of a recipe's modules.
+
+    The user's own parts only tell apart what was defined again under the same name.
+    """
     recipe = json.loads(described)
     try:
         with torch.device("meta"):

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 SizesT = TypeVar("SizesT", bound="DataclassInstance")
 
-_NOT_THE_TRUNKS = frozenset(
-    ("num_classes", "in_channels", "features_only", "neuron", "steps", "levels", "drop_path_rate")
-)
+_NOT_THE_TRUNKS = {
+    *("num_classes", "in_channels", "features_only", "drop_path_rate"),
+    *("neuron", "neuron_arguments", "steps", "levels"),
+}
 
 
 def take_segmenter_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def build_trunk(
         in_channels=in_channels,
         features_only=True,
         neuron=neuron.name,
+        neuron_arguments=neuron.arguments,
         steps=neuron.steps,
         levels=neuron.levels,
         drop_path_rate=drop_path_rate,

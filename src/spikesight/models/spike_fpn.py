@@ -142,7 +142,7 @@ class SpikeFPN(SpikingModel):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        gain = sizes.norm_gain or max(1.0, neuron.build().levels / 4)
+        gain = sizes.norm_gain or max(1.0, neuron.probe().levels / 4)
         trunk = build_trunk(sizes.trunk, sizes.trunk_options, neuron, in_channels, drop_path_rate)
         options = resolved_options(trunk)
         self.sizes = sizes = replace(sizes, norm_gain=gain, trunk_options=options)
@@ -170,7 +170,7 @@ class SpikeFPN(SpikingModel):
 def _build(sizes: Sizes, **options: Any) -> SpikeFPN:
     changed = take_segmenter_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
-    choice = NeuronChoice.resolve(neuron or "ni_lif", options.pop("steps", 1), levels)
+    choice = NeuronChoice.resolve(neuron, options.pop("steps", 1), levels, "ni_lif")
     return SpikeFPN(replace(sizes, **changed), choice, **options)
 
 

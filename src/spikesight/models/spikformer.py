@@ -230,7 +230,7 @@ def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
     A LIF whose input decays sees a part of its current, which the gain makes up for. The attention
     product starts at a share of the product of counts, measured on 28-32 px images.
     """
-    probe = neuron.build()
+    probe = neuron.probe()
     decays = probe.dynamics is not None and probe.dynamics.decay_input
     gain = sizes.norm_gain or (2.0 if decays else max(1.0, probe.levels / 4))
     scale = 0.125 if probe.levels == 1 else 0.03125 / gain**2 / probe.unit**3

@@ -8,7 +8,12 @@ from spikesight.neurons.kernels import use_kernels
 from spikesight.neurons.lif import LIF
 from spikesight.neurons.neuron import Neuron
 from spikesight.neurons.ni_lif import NILIF
-from spikesight.neurons.presets import create_neuron, list_neurons
+from spikesight.neurons.presets import (
+    ConfiguredNeuron,
+    create_neuron,
+    list_neurons,
+    register_neuron,
+)
 from spikesight.neurons.relu import ReLU
 from spikesight.neurons.sigmoid_neuron import SigmoidNeuron
 from spikesight.neurons.streaming import run_with_state
@@ -27,6 +32,7 @@ __all__ = [
     "LIF",
     "NILIF",
     "Arctan",
+    "ConfiguredNeuron",
     "Dynamics",
     "IntegerLIF",
     "Neuron",
@@ -43,6 +49,7 @@ __all__ = [
     "find_surrogate",
     "integrate",
     "list_neurons",
+    "register_neuron",
     "reset",
     "run_with_state",
     "use_kernels",

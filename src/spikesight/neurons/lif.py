@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -65,13 +64,6 @@ class LIF(Neuron):
             surrogate = find_surrogate(surrogate)
         super().__init__(Rule(dynamics, surrogate, detach_reset))
         self.decay = nn.Parameter(torch.tensor(-math.log(tau - 1))) if learnable_tau else None
-
-    @property
-    def dynamics(self) -> Dynamics:
-        """The neuron's equations as numbers; a learned tau is read off its parameter."""
-        retain = self.learned_retain()
-        dynamics = self.rule.dynamics
-        return dynamics if retain is None else replace(dynamics, retain=retain.item())
 
     def learned_retain(self) -> Tensor | None:
         """Returns 1 - 1 / tau as a 0-d tensor where tau is learned, else None."""

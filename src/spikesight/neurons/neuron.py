@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,6 +11,8 @@ from spikesight.errors import UserError
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.neurons.firing import fire
 from spikesight.neurons.recurrence import Rule, compute_dtype
+from spikesight.neurons.surrogate import Sigmoid, StraightThrough, Surrogate
+from spikesight.parts import own_name, remember
 
 
 class Neuron(nn.Module):
@@ -19,11 +22,30 @@ class Neuron(nn.Module):
     shape and dtype, n being the counts 0..D of `Dynamics`. Every call starts from rest unless a
     membrane is passed, so no state hides between calls and a sample's spikes depend on its own
     currents alone. Half-precision inputs keep their membrane in float32.
+
+    A neuron of your own is a subclass. Other constants are another `Dynamics`, and every pass knows
+    them. Other equations are another `forward(current)`, which starts from rest: such a neuron
+    trains, is measured and saved, its `dynamics` are None, and what would need them refuses it.
+    A subclass is known under its name in snake case at once (SlowILIF: "slow_i_lif"); the last
+    definition of a name counts, and none replaces a neuron of spikesight.
+
+    Args:
+        dynamics: The equations; of a subclass with its own `forward`, steps, levels, unit and
+            threshold alone say what it emits.
+        surrogate: The derivative of the count; if omitted, straight through for neurons that
+            round and a sigmoid's for those that fire at their threshold.
     """
 
-    def __init__(self, rule: Rule) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        remember("neuron", own_name(cls.__name__), cls)
+
+    def __init__(self, dynamics: Dynamics | Rule, surrogate: Surrogate | None = None) -> None:
         super().__init__()
-        self._rule = rule
+        if isinstance(dynamics, Dynamics):
+            usual = StraightThrough() if dynamics.offset == 0.5 else Sigmoid()
+            dynamics = Rule(dynamics, surrogate or usual)
+        self._rule = dynamics
 
     @property
     def rule(self) -> Rule:
@@ -32,8 +54,12 @@ class Neuron(nn.Module):
 
     @property
     def dynamics(self) -> Dynamics | None:
-        """The neuron's equations as numbers; None for an analog neuron."""
-        return self.rule.dynamics
+        """The neuron's equations as numbers; None if its class has a `forward` of its own."""
+        if type(self).forward is not Neuron.forward:
+            return None
+        retain = self.learned_retain()
+        dynamics = self.rule.dynamics
+        return dynamics if retain is None else replace(dynamics, retain=retain.item())
 
     @property
     def steps(self) -> int:
@@ -87,8 +113,14 @@ class Neuron(nn.Module):
             membrane: Membrane to start from, shape [B, ...]; None is rest.
 
         Raises:
-            ValueError: If the first dimension does not divide by T, or the shapes do not fit.
+            ValueError: If the first dimension does not divide by T, the shapes do not fit, or the
+                class computes otherwise.
         """
+        if type(self).forward is not Neuron.forward:
+            raise UserError(
+                f"{type(self).__name__} keeps no membrane between calls; give it a "
+                "forward_with_state(current, membrane) that returns spikes and membrane"
+            )
         spikes, state = self._fire(current, membrane, want_state=True)
         assert state is not None
         return spikes, state
@@ -123,8 +155,7 @@ class Neuron(nn.Module):
 
     def extra_repr(self) -> str:
         """Returns the numbers that make this neuron, for print(model)."""
-        dynamics = self.dynamics
-        assert dynamics is not None
+        dynamics = self.rule.dynamics
         default = Dynamics()
         fields = [f"steps={dynamics.steps}", f"levels={dynamics.levels}"]
         fields += [
@@ -132,8 +163,12 @@ class Neuron(nn.Module):
             for field in ("threshold", "unit")
             if getattr(dynamics, field) != getattr(default, field)
         ]
+        if type(self).forward is not Neuron.forward:
+            return ", ".join(fields)
         if dynamics.steps > 1:
-            fields.append(f"retain={dynamics.retain:.4g}")
+            learned = self.learned_retain()
+            retain = dynamics.retain if learned is None or learned.is_meta else learned.item()
+            fields.append(f"retain={retain:.4g}")
         fields.append(f"reset={dynamics.reset!r}")
         fields.append(f"ties={dynamics.ties!r}")
         return ", ".join(fields)

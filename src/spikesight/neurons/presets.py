@@ -1,9 +1,15 @@
-"""Neurons by name, the authors' variants among them."""
+"""Neurons by name: the papers', the authors' variants and users' own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeVar, overload
+
+from torch import nn
 
 from spikesight.errors import UserError
 from spikesight.neurons.i_lif import ILIF
@@ -13,16 +19,24 @@ from spikesight.neurons.lif import LIF
 from spikesight.neurons.neuron import Neuron
 from spikesight.neurons.ni_lif import NILIF
 from spikesight.neurons.relu import ReLU
+from spikesight.options import check_arguments
+from spikesight.parts import find_part, list_parts, own_name, remember, reserve
+
+BuilderT = TypeVar("BuilderT", bound=Callable[..., Neuron])
 
 
 def _spike2former_mask_embedding(levels: int = 8, **options: Any) -> IntegerLIF:
     return IntegerLIF(levels=levels, unit=4 / levels, **options)
 
 
-_INTEGER: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
+_PRESETS: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
+    "lif": (LIF, {}),
     "i_lif": (ILIF, {}),
     "ni_lif": (NILIF, {}),
     "ie_lif": (IELIF, {}),
+    "relu": (ReLU, {}),
+    "sdt": (LIF, {"tau": 2.0, "threshold": 1.0}),
+    "sdt_attention": (LIF, {"tau": 2.0, "threshold": 0.5}),
     # QSD's released neurons keep nothing from one time step to the next: retain is 0.
     "qsd_classification": (
         IntegerLIF,
@@ -42,21 +56,75 @@ _INTEGER: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
     "spike2former": (NILIF, {"levels": 8, "retain": 1.0}),
     "spike2former_mask_embedding": (_spike2former_mask_embedding, {"levels": 8, "retain": 1.0}),
 }
-_OTHER: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
-    "lif": (LIF, {}),
-    "relu": (ReLU, {}),
-    "sdt": (LIF, {"tau": 2.0, "threshold": 1.0}),
-    "sdt_attention": (LIF, {"tau": 2.0, "threshold": 0.5}),
-}
+
+reserve("neuron", _PRESETS)
+
+NeuronLike = str | Callable[..., Neuron] | Neuron
+"""A registered name, a class or function that builds neurons, or a neuron to copy."""
+
+
+@dataclass(frozen=True)
+class ConfiguredNeuron:
+    """A neuron with arguments for it; goes wherever a name goes.
+
+    Attributes:
+        neuron: Which one; None is "lif" for one level and "i_lif" for more.
+        arguments: What its class takes beside steps and levels.
+    """
+
+    neuron: NeuronLike | None
+    arguments: Mapping[str, Any]
 
 
 def list_neurons() -> list[str]:
-    """Returns the names that `create_neuron` knows, sorted."""
-    return sorted(_INTEGER | _OTHER)
+    """Returns the names that `create_neuron` knows, those of your own among them, sorted."""
+    return sorted({*_PRESETS, *list_parts("neuron")})
 
 
-def create_neuron(name: str, steps: int = 1, levels: int | None = None, **kwargs: Any) -> Neuron:
-    """Builds a neuron by name.
+@overload
+def register_neuron(neuron: BuilderT, *, name: str | None = None) -> BuilderT: ...
+
+
+@overload
+def register_neuron(
+    neuron: str | None = None, *, name: str | None = None
+) -> Callable[[BuilderT], BuilderT]: ...
+
+
+def register_neuron(neuron: Any = None, *, name: str | None = None) -> Any:
+    """Lets `neuron=` name a class or function of your own, in Python, YAML and saved models.
+
+    A decorator. Subclasses of `Neuron` are registered without it, under their names in snake case.
+
+    Args:
+        neuron: Builds a neuron; steps, levels and neuron_arguments are passed by keyword as far as
+            it takes them. Or the name.
+        name: Its name; that of the class or function in snake case if omitted.
+
+    Returns:
+        What was passed.
+
+    Raises:
+        UserError: If the name is one of spikesight's, or a lambda has none.
+    """
+    if neuron is None or isinstance(neuron, str):
+        return lambda builder: register_neuron(builder, name=neuron or name)
+    if isinstance(neuron, nn.Module) or not callable(neuron):
+        raise UserError(
+            f"register_neuron takes a class or function that builds a neuron, not {neuron!r}"
+        )
+    name = name or own_name(getattr(neuron, "__name__", ""))
+    if name in _PRESETS or not name.isidentifier():
+        why = "is a neuron of spikesight" if name.isidentifier() else "is no name"
+        raise UserError(f'{name!r} {why}; pass another: register_neuron(name="...")')
+    remember("neuron", name, neuron)
+    return neuron
+
+
+def create_neuron(
+    name: NeuronLike | ConfiguredNeuron, steps: int = 1, levels: int | None = None, **kwargs: Any
+) -> Neuron:
+    """Builds a neuron by name, or of your own.
 
     "lif", "i_lif", "ni_lif", "ie_lif" and "relu" are the papers' neurons. The others are what the
     authors' released code computes: "sdt" and "sdt_attention" (Meta-SpikeFormer),
@@ -67,24 +135,96 @@ def create_neuron(name: str, steps: int = 1, levels: int | None = None, **kwargs
     divided by 8 whatever D (an ablation of Spike2Former).
 
     Args:
-        name: One of `list_neurons()`.
+        name: One of `list_neurons()`, a class or function that builds a neuron, or a neuron,
+            which is copied.
         steps: T, time steps per call.
         levels: D, the most spikes per time step; None is the neuron's own. Binary neurons and
             "relu" have no such choice and ignore it.
         **kwargs: What else the neuron's class takes; overrides the preset.
 
     Raises:
-        ValueError: If the name is unknown or an argument does not fit the neuron.
+        UserError: If the name is unknown, an argument does not fit the neuron, or what was built
+            is none.
     """
-    if name in _INTEGER:
-        build, preset = _INTEGER[name]
-        chosen = {} if levels is None else {"levels": levels}
-    elif name in _OTHER:
-        build, preset = _OTHER[name]
-        chosen = {}
+    if isinstance(name, ConfiguredNeuron):
+        kwargs = {**name.arguments, **kwargs}
+        name = name.neuron or ("lif" if levels == 1 else "i_lif")
+    if isinstance(name, Neuron):
+        if kwargs:
+            raise UserError(
+                f"{', '.join(kwargs)} cannot be changed in a neuron that is built; pass its class"
+            )
+        built = copy.deepcopy(name)
     else:
-        raise UserError(f"unknown neuron {name!r}; pass one of {', '.join(list_neurons())}")
+        usual = {"steps": steps} if levels is None else {"steps": steps, "levels": levels}
+        built = _build(name, usual, kwargs)
+    if built.steps != steps:
+        built.set_steps(steps)
+    return built
+
+
+def _build(
+    neuron: str | Callable[..., Any], usual: dict[str, Any], given: dict[str, Any]
+) -> Neuron:
+    """Builds a neuron with the usual arguments as far as it takes them, and those given."""
+    build, preset = _builder_of(neuron)
+    label = neuron if isinstance(neuron, str) else getattr(build, "__name__", repr(build))
+    known = arguments_of(build)
+    if known is not None:
+        usual = {name: value for name, value in usual.items() if name in known}
+        if odd := sorted(given.keys() - set(known)):
+            near = get_close_matches(odd[0], known, 1)
+            raise UserError(
+                f"the neuron {label!r} does not take {odd[0]!r}; "
+                f"{f'did you mean {near[0]!r}? ' if near else ''}it takes {', '.join(known)}"
+            )
+    if build.__module__.startswith("spikesight."):
+        check_arguments(vars(build)["__init__"] if isinstance(build, type) else build, given)
     try:
-        return build(**{"steps": steps, **preset, **chosen, **kwargs})
+        built = build(**{**preset, **usual, **given})
     except TypeError as error:
-        raise UserError(f"neuron {name!r} does not take these arguments: {error}") from error
+        raise UserError(f"the neuron {label!r} cannot be built: {error}") from error
+    if not isinstance(built, Neuron):
+        raise UserError(
+            f"the neuron {label!r} is a {type(built).__name__}; write it as a subclass of "
+            "spikesight.Neuron"
+        )
+    return built
+
+
+def arguments_of(neuron: NeuronLike | None) -> list[str] | None:
+    """Names of what a class or function takes by keyword; None if that is anything."""
+    if isinstance(neuron, str):
+        neuron = _builder_of(neuron)[0]
+    if neuron is None or isinstance(neuron, Neuron):
+        return []
+    try:
+        parameters = inspect.signature(neuron).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def neuron_argument_names(neuron: NeuronLike | None) -> set[str]:
+    """Names of what neurons of spikesight, or the given one, take beside steps and levels."""
+    kinds: list[NeuronLike | None] = [LIF, IntegerLIF, neuron]
+    return {name for kind in kinds for name in arguments_of(kind) or []} - {"steps", "levels"}
+
+
+def _builder_of(neuron: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    if callable(neuron) and not isinstance(neuron, nn.Module):
+        return neuron, {}
+    if isinstance(neuron, str):
+        if neuron in _PRESETS:
+            return _PRESETS[neuron]
+        if (own := find_part("neuron", neuron)) is not None:
+            return own, {}
+    names = list_neurons()
+    near = get_close_matches(str(neuron), names, 1)
+    raise UserError(
+        f"unknown neuron {neuron!r}; {f'did you mean {near[0]!r}? ' if near else ''}"
+        f"pass one of {', '.join(names)}, or register your own: a subclass of spikesight.Neuron or "
+        "spikesight.register_neuron, in a file that is imported (--import)"
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikesight.errors import UserError
+from spikesight.neurons.dynamics import Dynamics
 from spikesight.neurons.neuron import Neuron
 
 
@@ -21,38 +22,12 @@ class ReLU(Neuron):
     """
 
     def __init__(self, steps: int = 1) -> None:
-        nn.Module.__init__(self)
-        if steps < 1:
-            raise UserError(f"steps must be at least 1, got {steps}; pass steps=1 for images")
-        self._steps = steps
-
-    @property
-    def dynamics(self) -> None:
-        """None: there are no spikes."""
-
-    def set_steps(self, steps: int) -> None:
-        """Changes T, the time steps per call."""
-        self._steps = steps
-
-    @property
-    def steps(self) -> int:
-        """T, the time steps per call."""
-        return self._steps
+        super().__init__(Dynamics(steps=steps))
 
     @property
     def levels(self) -> int:
         """0: the output is analog."""
         return 0
-
-    @property
-    def unit(self) -> float:
-        """1."""
-        return 1.0
-
-    @property
-    def threshold(self) -> float:
-        """1."""
-        return 1.0
 
     def forward(self, current: Tensor, membrane: Tensor | None = None) -> Tensor:
         """Returns max(current, 0).
@@ -69,16 +44,6 @@ class ReLU(Neuron):
         self._check(current, None)
         return current.relu()
 
-    def forward_with_state(
-        self, current: Tensor, membrane: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Always fails: an analog neuron has no state.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise UserError("an analog neuron has no membrane; call it without state")
-
     def extra_repr(self) -> str:
         """Returns the numbers that make this neuron, for print(model)."""
-        return f"steps={self._steps}"
+        return f"steps={self.steps}"

@@ -21,6 +21,7 @@ from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.models import MaskedImageSizes
 from spikesight.options import check_options
+from spikesight.parts import name_of
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 from spikesight.training.written_values import as_written
@@ -31,7 +32,7 @@ TaskName = Literal["classification", "semantic", "panoptic", "masked_image"]
 
 
 # Fields of `model` that every model's constructor takes too.
-_BUILDING = ("num_classes", "steps", "levels", "neuron", "drop_path_rate")
+_BUILDING = (*("num_classes", "steps", "levels", "neuron", "neuron_arguments", "drop_path_rate"),)
 
 
 @dataclass
@@ -42,8 +43,11 @@ class ModelConfig:
         name: A registered name; see `spikesight models`.
         steps: Time steps T.
         levels: Largest count D of a neuron per time step; the model's own default if omitted.
-        neuron: "lif", "i_lif", "ni_lif", "ie_lif" or "relu" (the ANN twin); the model's own
+        neuron: "lif", "i_lif", "ni_lif", "ie_lif", "relu" (the ANN twin) or the name of one of
+            your own, for which Python takes the registered class or function too; the model's own
             default if omitted.
+        neuron_arguments: What every neuron takes beside steps and levels, such as
+            {threshold: 0.5}, {retain: 0.75} or {learnable_tau: true} of a LIF.
         drop_path_rate: Stochastic depth of the last block, in [0, 1).
         num_classes: Classes K; those of the data if omitted.
         arguments: Further arguments of `create_model`, such as the family's sizes.
@@ -61,6 +65,7 @@ class ModelConfig:
     steps: int = 1
     levels: int | None = None
     neuron: str | None = None
+    neuron_arguments: dict[str, Any] = field(default_factory=dict)
     drop_path_rate: float = 0.0
     num_classes: int | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -70,6 +75,13 @@ class ModelConfig:
     power_of_two: bool = False
 
     def __post_init__(self) -> None:
+        if callable(self.neuron):
+            self.neuron = name_of("neuron", self.neuron) or self.neuron
+        if self.neuron is not None and not isinstance(self.neuron, str):
+            raise UserError(
+                f"model.neuron is {self.neuron!r}, which config.yaml cannot name; register it: "
+                "@spikesight.register_neuron on the class or function that builds it"
+            )
         check_options(self, "model.")
         for name in ("steps", "levels", "num_classes"):
             value = getattr(self, name)
@@ -140,6 +152,8 @@ class TrainConfig:
         validate_every: Epochs between two validations; the last epoch is always validated.
         log_every: Updates between two points in TensorBoard.
         limit_batches: Stop every epoch and validation after so many batches, for quick trials.
+        imports: Files and modules of your own whose models, neurons and other parts the run uses;
+            what --import names is added.
     """
 
     model: ModelConfig
@@ -170,6 +184,7 @@ class TrainConfig:
     validate_every: Number = 1
     log_every: Number = 20
     limit_batches: int | None = None
+    imports: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -16,6 +16,7 @@ from torch import nn
 
 from spikesight.errors import DivergenceError, UserError
 from spikesight.files.tensors import read_tensors
+from spikesight.parts import import_part
 from spikesight.training.config import TrainConfig
 from spikesight.training.feasibility import (
     check_batch,
@@ -75,6 +76,8 @@ def train(config: TrainConfig) -> TrainResult:
         DivergenceError: If the loss becomes infinite or not a number.
         TrainingInterrupted: If a signal ended the run, after writing last/.
     """
+    for source in config.imports:
+        import_part(source)
     with locked(Path(config.output)) if is_main_process() else nullcontext():
         return Trainer(config).run()
 

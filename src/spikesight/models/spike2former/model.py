@@ -206,7 +206,7 @@ class Spike2Former(SpikingModel):
 
 def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
     """Replaces every None by the number that suits the neurons."""
-    gain = sizes.norm_gain or max(1.0, neurons.trunk.build().levels / 4)
+    gain = sizes.norm_gain or max(1.0, neurons.trunk.probe().levels / 4)
 
     def scale(neuron: NeuronBuilder) -> float:
         if not sizes.attention_mean:
@@ -238,9 +238,13 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
         sizes = replace(sizes, **OFFICIAL, trunk_options={"attention_scale": "head_dim"})
         levels = levels or 8
     sizes = replace(sizes, **{**free, **ABLATIONS[ablation], **changed})
-    if official and sizes.normalisation is None:
-        neuron = neuron or "spike2former"
-    neurons = choose_neurons(sizes.normalisation, neuron, options.pop("steps", 1), levels)
+    neurons = choose_neurons(
+        sizes.normalisation,
+        neuron,
+        options.pop("steps", 1),
+        levels,
+        usual="spike2former" if official else "ni_lif",
+    )
     return Spike2Former(sizes, neurons, **options)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from spikesight.errors import UserError
 from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice
 from spikesight.models.spike2former.sizes import Normalisation
+from spikesight.neurons import ConfiguredNeuron
+from spikesight.neurons.presets import NeuronLike
 
 _NEURON = {
     "levels": "ni_lif",
@@ -75,26 +77,31 @@ class HeadNeurons:
 
 
 def choose_neurons(
-    normalisation: Normalisation | None, neuron: str | None, steps: int, levels: int | None
+    normalisation: Normalisation | None,
+    neuron: NeuronLike | ConfiguredNeuron | None,
+    steps: int,
+    levels: int | None,
+    usual: str,
 ) -> HeadNeurons:
-    """The neurons that a normalisation, or else a neuron's name, stands for.
+    """The neurons that a normalisation, or else a neuron or the usual name, stands for.
 
     Raises:
         ValueError: If both are given and contradict each other.
     """
     if normalisation is None:
-        choice = NeuronChoice.resolve(neuron or "ni_lif", steps, levels)
+        choice = NeuronChoice.resolve(neuron, steps, levels, usual)
         return HeadNeurons(choice, choice, choice)
     name = _NEURON[normalisation]
-    if neuron not in (None, name):
+    named = neuron.neuron if isinstance(neuron, ConfiguredNeuron) else neuron
+    if named not in (None, name):
         raise UserError(
-            f"normalisation={normalisation!r} and neuron={neuron!r} contradict each other; "
+            f"normalisation={normalisation!r} and neuron={named!r} contradict each other; "
             "leave one of them out"
         )
-    choice = NeuronChoice.resolve(name, steps, levels)
+    choice = NeuronChoice.resolve(neuron, steps, levels, name)
     if normalisation == "sigmoid_l2":
         squashed = SigmoidL2(choice)
         return HeadNeurons(choice, squashed, squashed)
     if normalisation == "cross_attention":
-        return HeadNeurons(choice, choice, NeuronChoice("ni_lif", steps, choice.levels))
+        return HeadNeurons(choice, choice, replace(choice, name="ni_lif"))
     return HeadNeurons(choice, choice, choice)

@@ -84,6 +84,7 @@ def build_model(
         steps=wanted.steps,
         levels=wanted.levels,
         neuron=wanted.neuron,
+        neuron_arguments=wanted.neuron_arguments,
         drop_path_rate=wanted.drop_path_rate,
         **wanted.arguments,
     )
