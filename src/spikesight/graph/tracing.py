@@ -124,8 +124,8 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
         else:
             raise UntraceableError(
                 f"{_owner(node).rstrip('.') or type(model).__name__} calls {node.target}, which "
-                "the vocabulary cannot say; use a neuron, synapse, attention product, addition "
-                "or pool"
+                "the vocabulary cannot say; use a neuron, synapse, attention product, gate, spike "
+                "sum, addition or pool"
             )
         values[node] = nodes[-1].name
     graph = Graph(tuple(nodes))
