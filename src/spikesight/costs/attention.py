@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from spikesight.costs.prices import (
     ACCUMULATE_PJ,
     MULTIPLY_ACCUMULATE_PJ,
     MULTIPLY_PJ,
 )
+from spikesight.graph.operations import Shape
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,8 @@ class AttentionEnergy:
         return products + MULTIPLY_PJ * scores + MULTIPLY_ACCUMULATE_PJ * 2 * scores
 
 
-def attention_energy(
-    query: torch.Size, key: torch.Size, heads: int, accumulates: float
-) -> AttentionEnergy:
-    """The energy of a layer by the shapes [N, C, H, W] of its queries and keys.
+def attention_energy(query: Shape, key: Shape, heads: int, accumulates: float) -> AttentionEnergy:
+    """The energy of a layer by the shapes of its queries and keys.
 
     Args:
         query: Shape of the queries.
@@ -62,4 +59,4 @@ def attention_energy(
         heads: Number of heads.
         accumulates: Additions per sample over all T x D steps.
     """
-    return AttentionEnergy(query[2:].numel(), key[2:].numel(), query[1], heads, accumulates)
+    return AttentionEnergy(query.pixels, key.pixels, query.channels, heads, accumulates)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikesight.attention.mask_product import mask_product
 from spikesight.costs.attention import attention_energy
+from spikesight.costs.dense import dense_parts
 from spikesight.costs.fan_out import accumulations
 from spikesight.costs.prices import SHIFTABLE_OFFSET_BITS
 from spikesight.costs.report import EnergyReport, LayerEnergy
@@ -39,7 +40,7 @@ from spikesight.graph import (
     trace,
 )
 from spikesight.graph.counts import Counts, reading_counts
-from spikesight.graph.operations import Operation, Shape
+from spikesight.graph.operations import Shape
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.folding import fold
 
@@ -74,65 +75,17 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
         inputs = batch.to(parameter.device, parameter.dtype)
         size = (batch.shape[-2], batch.shape[-1])
         if not twin_macs:
-            twin_macs = _dense_macs(unfolded, size)
+            shapes = unfolded.shapes(size)
+            twin_macs = {
+                node.name: [macs for _, macs in dense_parts(node, [shapes[n] for n in node.inputs])]
+                for node in unfolded.nodes
+            }
         meter.shapes = graph.shapes(size)
         execute(graph, inputs, meter.observe)
         meter.samples += inputs.shape[0]
     if meter.samples == 0:
         raise UserError("there is no input to measure on; pass a tensor or a loader with batches")
     return meter.report(twin_macs)
-
-
-def _dense_macs(graph: Graph, size: tuple[int, int]) -> dict[str, list[float]]:
-    """MACs of every factor of every layer for one sample and one time step."""
-    shapes = graph.shapes(size)
-    return {node.name: _macs(node, [shapes[name] for name in node.inputs]) for node in graph.nodes}
-
-
-def _macs(node: Node, inputs: list[Shape]) -> list[float]:
-    """MACs of every factor of a node for one sample and one time step.
-
-    Four per interpolated value; one per gated value, per weighted sample and per channel of a
-    mask's pixel. A sum multiplies nothing.
-    """
-    match node:
-        case Synapse(factors=factors):
-            pairs = zip(factors, node.factor_shapes(inputs[0]), strict=True)
-            return [
-                0.0 if factor.is_diagonal else float(given.elements * factor.weight[0].numel())
-                for factor, given in pairs
-            ]
-        case AttentionProduct(heads=heads):
-            query, key, _ = inputs
-            return [float((query.elements + key.elements) * (query.channels // heads))]
-        case Gate():
-            return [float(inputs[0].elements)]
-        case SpikeSum():
-            return [0.0]
-        case MaskProduct():
-            embedding, features = inputs
-            return [float(embedding.pixels * features.elements)]
-        case Resize():
-            return [4.0 * inputs[0].channels * inputs[1].pixels]
-        case Sample(side=side):
-            samples = float(inputs[0].elements * side**2)
-            return [4.0 * samples, samples]
-        case Input() | Neuron() | Add() | Pool() | MaxPool() | Embedding() | Position():
-            return []
-        case Rearrange() | Output():
-            return []
-    assert_never(node)
-
-
-_KINDS: dict[type[Operation], tuple[str, ...]] = {
-    AttentionProduct: ("attention product",),
-    Gate: ("gate",),
-    SpikeSum: ("spike sum",),
-    MaskProduct: ("mask product",),
-    Resize: ("upsampling",),
-    Sample: ("bilinear sampling", "attention weights"),
-}
-"""What is not a synapse, factor by factor."""
 
 
 class _Meter:
@@ -147,7 +100,7 @@ class _Meter:
         self.elements: dict[str, float] = {}
         self.accumulates: dict[tuple[str, int], float] = {}
         self.macs: dict[tuple[str, int], float] = {}
-        self.attention: dict[str, tuple[torch.Size, torch.Size]] = {}
+        self.kinds: dict[tuple[str, int], str] = {}
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Takes part in `execute`."""
@@ -156,71 +109,69 @@ class _Meter:
             _add(self.spikes, node.name, float(counts.sum(dtype=torch.float64)))
             _add(self.elements, node.name, float(counts.numel()))
         samples = output.shape[0]
-        shapes = [self.shapes[name] for name in node.inputs]
-        macs = [samples * count for count in _macs(node, shapes)]
-        for index, count in enumerate(macs):
+        parts = dense_parts(node, [self.shapes[name] for name in node.inputs])
+        for index, (kind, macs) in enumerate(parts):
+            part = (node.name, index)
             if not (isinstance(node, Synapse) and node.factors[index].is_diagonal):
-                _add(self.macs, (node.name, index), count)
-        if isinstance(node, Synapse):
-            neuron, first = self._spiking(node.inputs[0]), node.factors[0]
-            if neuron is not None and not first.is_diagonal:
+                self.kinds[part] = kind
+                _add(self.macs, part, samples * macs)
+                if (reached := self._accumulates(node, index, samples * macs, inputs, output)) > 0:
+                    _add(self.accumulates, part, reached)
+
+    def _accumulates(
+        self, node: Node, index: int, macs: float, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> float:
+        """Additions by the spikes that a part of a node really read; 0 where it reads none."""
+        if (additions := _shifted_additions(node, index)) is not None:
+            return additions * macs
+        position = self._spiking_operand(node, index)
+        spiking = None if position is None else self._spiking(node.inputs[position])
+        if position is None or spiking is None:
+            return 0.0
+        x = inputs[position]
+        spikes = float(x.sum(dtype=torch.float64)) / spiking.unit
+        match node:
+            case Synapse(factors=(first, *_)):
                 # A mean over pixels is linear: every spike at every pixel adds its weights.
                 source = self.graph.by_name[node.inputs[0]]
                 pooled = isinstance(source, Pool)
                 pixels = self.shapes[source.inputs[0]].pixels if pooled else 1
-                counts = inputs[0] / neuron.unit * pixels
-                reached = accumulations(
+                counts = x / spiking.unit * pixels
+                return accumulations(
                     counts, first.weight, first.stride, first.padding, first.groups
                 )
-                _add(self.accumulates, (node.name, 0), reached)
-        elif isinstance(node, AttentionProduct):
-            self.attention[node.name] = (inputs[0].shape, inputs[1].shape)
-            if (neuron := self._spiking(node.inputs[0])) is not None:
-                _add(self.accumulates, (node.name, 0), self._attention(node, inputs))
-        elif isinstance(node, Gate | SpikeSum):
-            _add(self.accumulates, (node.name, 0), self._additions(node, inputs, output))
-        elif isinstance(node, Sample | Resize | MaskProduct):
-            for index, count in enumerate(macs):
-                if (additions := _shifted_additions(node, index)) is not None:
-                    _add(self.accumulates, (node.name, index), additions * count)
-                    continue
-                if isinstance(node, MaskProduct):
-                    met = self._meetings(node, inputs)
-                    if met is not None:
-                        _add(self.accumulates, (node.name, index), met)
-                        continue
-                position = self._spiking_operand(node, index)
-                if position is None:
-                    continue
-                if (neuron := self._spiking(node.inputs[position])) is not None:
-                    spikes = float(inputs[position].sum(dtype=torch.float64)) / neuron.unit
-                    reached = count / inputs[position].numel()
-                    _add(self.accumulates, (node.name, index), spikes * reached)
+            case AttentionProduct():
+                return self._attention(node, inputs)
+            case Gate():
+                sides = [self._spiking(name) for name in node.inputs]
+                if any(side is not None and side.levels == 1 for side in sides):
+                    return 0.0
+                return spikes * (output.numel() / x.numel())
+            case MaskProduct():
+                met = self._meetings(node, inputs)
+                return spikes * (macs / x.numel()) if met is None else met
+            case SpikeSum():
+                return spikes
+            case _:
+                return spikes * (macs / x.numel())
 
     def _spiking(self, name: str) -> Counts | None:
         return self.counts.get(name)
 
     def _spiking_operand(self, node: Node, index: int) -> int | None:
         """Which input's spikes a factor of a node expands; None where it reads real values."""
-        if isinstance(node, Gate):
-            return next((i for i, name in enumerate(node.inputs) if self._spiking(name)), None)
-        if isinstance(node, Sample):
-            return 2 if index == 1 else None
-        return 0 if index == 0 and not isinstance(node, Resize) else None
-
-    def _additions(
-        self, node: Gate | SpikeSum, inputs: tuple[Tensor, ...], output: Tensor
-    ) -> float:
-        """A spike of a sum adds one; of a gate what the other side counts, if none is binary."""
-        sides = [self._spiking(name) for name in node.inputs]
-        position = self._spiking_operand(node, 0)
-        if position is None or (expanded := sides[position]) is None:
-            return 0.0
-        if isinstance(node, Gate) and any(side is not None and side.levels == 1 for side in sides):
-            return 0.0
-        x = inputs[position]
-        reached = output.numel() / x.numel() if isinstance(node, Gate) else 1.0
-        return float(x.sum(dtype=torch.float64)) / expanded.unit * reached
+        match node:
+            case Gate():
+                return next((i for i, name in enumerate(node.inputs) if self._spiking(name)), None)
+            case Sample():
+                return 2 if index == 1 else None
+            case Synapse() | AttentionProduct() | SpikeSum() | MaskProduct():
+                return 0 if index == 0 else None
+            case Input() | Neuron() | Add() | Pool() | MaxPool() | Rearrange() | Output():
+                return None
+            case Resize() | Embedding() | Position():
+                return None
+        assert_never(node)
 
     def _attention(self, node: AttentionProduct, inputs: tuple[Tensor, ...]) -> float:
         """Spikes of K and of Q are expanded; each adds one row of head_dim integers."""
@@ -246,7 +197,6 @@ class _Meter:
         layers = []
         for (name, index), total in self.macs.items():
             node = self.graph.by_name[name]
-            kinds = _KINDS.get(type(node))
             position = self._spiking_operand(node, index)
             source = node.inputs[position or 0]
             neuron = None if position is None else self._spiking(source)
@@ -259,16 +209,15 @@ class _Meter:
             if shifted:
                 estimate = accumulates
             first = isinstance(self.graph.by_name[source], Input) and index == 0
-            if kinds is not None:
-                kind = kinds[index]
-                if isinstance(node, AttentionProduct | Gate | SpikeSum):
-                    estimate = accumulates
-                if isinstance(node, AttentionProduct) and neuron is not None:
-                    attention = attention_energy(*self.attention[name], node.heads, accumulates)
-            else:
-                assert isinstance(node, Synapse)
+            kind = self.kinds[name, index]
+            if isinstance(node, Synapse):
                 bits = node.factors[index].bits
-                kind = "first layer" if first else "synapse" if neuron else "real-valued synapse"
+                kind = "first layer" if first else kind if neuron else "real-valued synapse"
+            elif isinstance(node, AttentionProduct | Gate | SpikeSum):
+                estimate = accumulates
+                if isinstance(node, AttentionProduct) and neuron is not None:
+                    query, key, _ = (self.shapes[read] for read in node.inputs)
+                    attention = attention_energy(query, key, node.heads, accumulates)
             layers.append(
                 LayerEnergy(
                     name=name if index == 0 else f"{name}[{index}]",
@@ -279,7 +228,7 @@ class _Meter:
                     accumulates=accumulates,
                     multiplies=0.0 if neuron or shifted else per_sample,
                     paper_accumulates=estimate,
-                    twin_macs=_twin_macs(twin_macs[name], index, whole=kinds is None),
+                    twin_macs=_twin_macs(twin_macs[name], index, whole=isinstance(node, Synapse)),
                     weight_bits=bits,
                     attention=attention,
                 )

@@ -9,19 +9,20 @@ from torch import Tensor, nn
 
 from spikesight.costs.attention import attention_energy
 from spikesight.costs.audit import AuditMeter, LayerAudit, observe_batches
+from spikesight.costs.dense import dense_parts
 from spikesight.costs.models import energy as model_energy
 from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.deployment.network import Deployed
 from spikesight.graph.integer_vocabulary import (
     IntegerAttention,
-    IntegerGate,
     IntegerGraph,
-    IntegerMaskProduct,
+    IntegerInput,
     IntegerNode,
     IntegerResize,
     IntegerSample,
     IntegerSynapse,
 )
+from spikesight.graph.operations import Shape
 
 
 def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
@@ -69,7 +70,7 @@ class _Meter:
         self.macs: dict[str, float] = {}
         self._spikes: dict[str, float] = {}
         self._elements: dict[str, int] = {}
-        self._shapes: dict[str, torch.Size] = {}
+        self._shapes: dict[str, Shape] = {}
 
     def observe(self, node: IntegerNode, output: Tensor) -> None:
         """Takes part in the execution."""
@@ -78,33 +79,11 @@ class _Meter:
             total = float(output.sum(dtype=torch.float64))
             self._spikes[name] = self._spikes.get(name, 0.0) + total
             self._elements[name] = self._elements.get(name, 0) + output.numel()
-            self._shapes[name] = output.shape
-        if isinstance(node, IntegerSynapse):
-            macs = float(output.numel() * node.weight[0].numel())
-            self.macs[name] = self.macs.get(name, 0.0) + macs
-        elif isinstance(node, IntegerAttention):
-            query, key = (self._shapes[source] for source in node.inputs[:2])
-            macs = float((query.numel() + key.numel()) * (query[1] // node.heads))
-            self.macs[name] = self.macs.get(name, 0.0) + macs
-        elif (macs_per_value := self._macs_per_value(node)) is not None:
-            self.macs[name] = self.macs.get(name, 0.0) + output.numel() * macs_per_value
-
-    def _macs_per_value(self, node: IntegerNode) -> float | None:
-        """What one number of a map costs a dense network, beside synapses and attention.
-
-        Four per interpolated number; one per gated number, per weighted sample and per channel of a
-        mask's pixel.
-        """
-        match node:
-            case IntegerGate():
-                return 1.0
-            case IntegerResize():
-                return 4.0
-            case IntegerSample(side=side):
-                return 5.0 * side**2
-            case IntegerMaskProduct(inputs=(embedding, _)):
-                return float(self._shapes[embedding][1])
-        return None
+        if isinstance(node, IntegerInput):
+            self._shapes = self.graph.shapes((output.shape[-2], output.shape[-1]))
+        parts = dense_parts(node, [self._shapes[source] for source in node.inputs])
+        if (macs := sum(macs for _, macs in parts)) > 0:
+            self.macs[name] = self.macs.get(name, 0.0) + output.shape[0] * macs
 
     def firing_rates(self) -> dict[str, float]:
         """Mean spike of every neuron in [0, 1]."""

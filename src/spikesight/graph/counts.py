@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
-from spikesight.graph.vocabulary import Add, Gate, Graph, MaxPool, Neuron, Pool, Rearrange
+from spikesight.graph.vocabulary import (
+    Add,
+    AttentionProduct,
+    Embedding,
+    Gate,
+    Graph,
+    Input,
+    MaskProduct,
+    MaxPool,
+    Neuron,
+    Node,
+    Output,
+    Pool,
+    Position,
+    Rearrange,
+    Resize,
+    Sample,
+    SpikeSum,
+    Synapse,
+)
 
 
 @dataclass(frozen=True)
@@ -50,16 +70,32 @@ def counts_of(graph: Graph) -> dict[str, Counts]:
     found: dict[str, Counts] = {}
     for node in graph.nodes:
         sources = [found[name] for name in node.inputs if name in found]
-        match node:
-            case Neuron(dynamics=dynamics) if dynamics is not None:
-                found[node.name] = Counts(dynamics.levels, dynamics.unit, ordered=True)
-            case MaxPool() | Rearrange() if sources:
-                found[node.name] = sources[0]
-            case Add() if len(sources) == 2 and sources[0].unit == sources[1].unit:
-                found[node.name] = sources[0] + sources[1]
-            case Gate() if len(sources) == 2:
-                found[node.name] = sources[0] * sources[1]
+        counts = _of_node(node, sources)
+        if counts is not None:
+            found[node.name] = counts
     return found
+
+
+def _of_node(node: Node, sources: list[Counts]) -> Counts | None:
+    """What a node makes of those of its inputs that are counts; None if that is no count."""
+    match node:
+        case Neuron(dynamics=None):
+            return None
+        case Neuron(dynamics=dynamics):
+            assert dynamics is not None
+            return Counts(dynamics.levels, dynamics.unit, ordered=True)
+        case MaxPool() | Rearrange():
+            return sources[0] if sources else None
+        case Add():
+            same = len(sources) == 2 and sources[0].unit == sources[1].unit
+            return sources[0] + sources[1] if same else None
+        case Gate():
+            return sources[0] * sources[1] if len(sources) == 2 else None
+        case Input() | Synapse() | AttentionProduct() | SpikeSum() | Pool() | Output():
+            return None
+        case Resize() | Sample() | MaskProduct() | Embedding() | Position():
+            return None
+    assert_never(node)
 
 
 def unordered_maxima(graph: Graph) -> list[str]:

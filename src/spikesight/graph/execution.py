@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,8 @@ from spikesight.presentation import present
 from spikesight.synapses.resizing import bilinear_resize
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
+StaticNode = Gate | SpikeSum | Sample | MaskProduct | Resize | Embedding | Position | Rearrange
+"""Nodes that know neither time nor spikes."""
 
 
 @torch.no_grad()
@@ -116,8 +119,8 @@ def arrange_output(node: Output, mean: Tensor) -> Tensor:
     return mean.squeeze(2).transpose(1, 2) if node.of_queries else mean
 
 
-def run_static(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
-    """Runs a node that knows neither time nor spikes."""
+def run_static(node: StaticNode, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Runs such a node on values [N, ...]."""
     match node:
         case Gate():
             return gate(*inputs)
@@ -138,7 +141,7 @@ def run_static(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
             return sine_position(channels, height, width, inputs[0])
         case Rearrange(kind=kind):
             return rearrange(inputs[0], kind)
-    raise AssertionError(f"unknown node {node}")
+    assert_never(node)
 
 
 def max_pool(node: MaxPool, x: Tensor) -> Tensor:

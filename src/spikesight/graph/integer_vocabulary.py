@@ -29,6 +29,7 @@ from spikesight.graph.operations import (
     Elementwise,
     Operation,
     Shape,
+    infer_shapes,
 )
 
 INTEGER_VOCABULARY_VERSION = 2
@@ -356,6 +357,10 @@ class IntegerGraph:
                 case IntegerGate() if len(sources) == 2:
                     found[node.name] = sources[0] * sources[1]
         return found
+
+    def shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
+        """The shapes of all values for inputs of one size, as `infer_shapes` returns them."""
+        return infer_shapes(self.nodes, self.input.channels, size)
 
     @property
     def input(self) -> IntegerInput:

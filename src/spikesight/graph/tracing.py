@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import is_dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, fx, nn
@@ -35,24 +35,26 @@ from spikesight.graph.vocabulary import (
 from spikesight.presentation import GlobalPool, Presentation, QueryReadout, Readout
 from spikesight.synapses.normalisation import gain_and_shift
 
-_LEAVES = (
-    neurons.Neuron,
-    synapses.Synapse,
-    attention.AttentionProduct,
-    attention.DeformableSampling,
-    attention.Gate,
-    attention.LearnedEmbedding,
-    attention.MaskProduct,
-    attention.Rearrange,
-    attention.SinePosition,
-    attention.SpikeSum,
-    synapses.BilinearResize,
-    neurons.SigmoidNeuron,
-    Presentation,
-    GlobalPool,
-    Readout,
-    nn.MaxPool2d,
+Leaf = (
+    Presentation
+    | neurons.Neuron
+    | neurons.SigmoidNeuron
+    | synapses.Synapse
+    | synapses.BilinearResize
+    | attention.AttentionProduct
+    | attention.DeformableSampling
+    | attention.Gate
+    | attention.LearnedEmbedding
+    | attention.MaskProduct
+    | attention.Rearrange
+    | attention.SinePosition
+    | attention.SpikeSum
+    | GlobalPool
+    | nn.MaxPool2d
+    | Readout
 )
+"""The modules that are nodes; every other one is what its forward makes of them."""
+
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
@@ -62,7 +64,7 @@ class UntraceableError(UserError):
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, _LEAVES)
+        return isinstance(m, Leaf)
 
 
 def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
@@ -113,10 +115,8 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
             name, module = str(node.target), modules[str(node.target)]
             if not isinstance(module, Presentation):
                 inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
-            if isinstance(module, neurons.SigmoidNeuron):
-                nodes += _behind_sigmoid(name, module, inputs, model)
-            else:
-                nodes.append(_node(_unique(name, nodes), module, inputs))
+            assert isinstance(module, Leaf)
+            nodes += _nodes(_unique(name, nodes), module, inputs, model)
         elif isinstance(node.target, type) and is_dataclass(node.target):
             continue  # what the model returns, field by field
         elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
@@ -174,45 +174,43 @@ def _behind_sigmoid(
     return shift, Neuron(f"{name}.neuron", (shift.name,), replace(dynamics, levels=1))
 
 
-def _node(name: str, module: nn.Module, inputs: tuple[str, ...]) -> Node:
-    if isinstance(module, Presentation):
-        return Input(name, (), module.steps, module.channels, module.stride)
-    if isinstance(module, neurons.Neuron):
-        return Neuron(name, inputs, _dynamics(name, module))
-    if isinstance(module, synapses.Synapse):
-        return Synapse(name, inputs, _factors(name, module))
-    if isinstance(module, attention.AttentionProduct):
-        return AttentionProduct(name, inputs, module.heads, module.scale, module.mean)
-    if isinstance(module, attention.Gate):
-        return Gate(name, inputs)
-    if isinstance(module, attention.SpikeSum):
-        return SpikeSum(name, inputs, module.over, module.heads)
-    if isinstance(module, attention.DeformableSampling):
-        grid = module.single_precision_grid
-        return Sample(
-            name,
-            inputs,
-            module.groups,
-            module.side,
-            single_precision_grid=grid,
-            offset_bits=module.offset_bits,
-        )
-    if isinstance(module, attention.MaskProduct):
-        return MaskProduct(name, inputs, inhibitory=module.inhibitory)
-    if isinstance(module, attention.LearnedEmbedding):
-        return Embedding(name, inputs, _copy(module.weight))
-    if isinstance(module, attention.SinePosition):
-        return Position(name, inputs, module.channels)
-    if isinstance(module, attention.Rearrange):
-        return Rearrange(name, inputs, module.kind)
-    if isinstance(module, synapses.BilinearResize):
-        return Resize(name, inputs, module.shifts)
-    if isinstance(module, GlobalPool):
-        return Pool(name, inputs)
-    if isinstance(module, nn.MaxPool2d):
-        return _max_pool(name, module, inputs)
-    assert isinstance(module, Readout)
-    return Output(name, inputs, module.steps, isinstance(module, QueryReadout))
+def _nodes(name: str, module: Leaf, inputs: tuple[str, ...], model: nn.Module) -> tuple[Node, ...]:
+    """What a module is in the vocabulary, the last node being its output."""
+    match module:
+        case Presentation(steps=steps, channels=channels, stride=stride):
+            return (Input(name, (), steps, channels, stride),)
+        case neurons.Neuron():
+            return (Neuron(name, inputs, _dynamics(name, module)),)
+        case neurons.SigmoidNeuron():
+            return _behind_sigmoid(name, module, inputs, model)
+        case synapses.Synapse():
+            return (Synapse(name, inputs, _factors(name, module)),)
+        case synapses.BilinearResize():
+            return (Resize(name, inputs, module.shifts),)
+        case attention.AttentionProduct():
+            return (AttentionProduct(name, inputs, module.heads, module.scale, module.mean),)
+        case attention.DeformableSampling(groups=groups, side=side):
+            grid, bits = module.single_precision_grid, module.offset_bits
+            return (Sample(name, inputs, groups, side, 1.0, grid, bits),)
+        case attention.Gate():
+            return (Gate(name, inputs),)
+        case attention.LearnedEmbedding():
+            return (Embedding(name, inputs, _copy(module.weight)),)
+        case attention.MaskProduct():
+            return (MaskProduct(name, inputs, module.inhibitory),)
+        case attention.Rearrange():
+            return (Rearrange(name, inputs, module.kind),)
+        case attention.SinePosition():
+            return (Position(name, inputs, module.channels),)
+        case attention.SpikeSum():
+            return (SpikeSum(name, inputs, module.over, module.heads),)
+        case GlobalPool():
+            return (Pool(name, inputs),)
+        case nn.MaxPool2d():
+            return (_max_pool(name, module, inputs),)
+        case Readout(steps=steps):
+            return (Output(name, inputs, steps, isinstance(module, QueryReadout)),)
+    assert_never(module)
 
 
 def _dynamics(name: str, neuron: neurons.Neuron) -> neurons.Dynamics | None:

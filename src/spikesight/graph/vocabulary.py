@@ -360,20 +360,16 @@ class Graph:
 
     def to(self, target: torch.dtype | torch.device | str) -> Graph:
         """The same graph with its tensors converted, as `Tensor.to`."""
-        return replace(self, nodes=tuple(_convert(node, target) for node in self.nodes))
+        return replace(self, nodes=_convert(self.nodes, target))
 
 
-def _convert(node: Node, target: Any) -> Node:
-    if isinstance(node, Embedding):
-        return replace(node, value=node.value.to(target))
-    if not isinstance(node, Synapse):
-        return node
-    factors = []
-    for factor in node.factors:
-        tensors: dict[str, Any] = {
-            f.name: value.to(target)
-            for f in fields(factor)
-            if isinstance(value := getattr(factor, f.name), Tensor)
-        }
-        factors.append(replace(factor, **tensors))
-    return replace(node, factors=tuple(factors))
+def _convert(value: Any, target: Any) -> Any:
+    """The same with every tensor converted, however deep in nodes and their factors it is."""
+    if isinstance(value, Tensor):
+        return value.to(target)
+    if isinstance(value, tuple):
+        return tuple(_convert(part, target) for part in value)
+    if isinstance(value, Operation | Affine):
+        changed = {f.name: _convert(getattr(value, f.name), target) for f in fields(value)}
+        return replace(value, **changed)
+    return value

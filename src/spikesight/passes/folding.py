@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor
@@ -11,21 +12,24 @@ from spikesight.graph import (
     Add,
     Affine,
     AttentionProduct,
+    Embedding,
     Gate,
     Graph,
+    Input,
     MaskProduct,
     MaxPool,
     Neuron,
     Node,
+    Output,
     Pool,
+    Position,
     Rearrange,
+    Resize,
     Sample,
     SpikeSum,
     Synapse,
 )
 from spikesight.graph.counts import reading_counts
-
-_SCALED = (AttentionProduct, MaskProduct, Sample, SpikeSum)
 
 
 def fold(graph: Graph) -> Graph:
@@ -133,11 +137,11 @@ def _foldable_units(graph: Graph) -> dict[str, float]:
     joined = {
         node.name: {node.name, *node.inputs}
         for node in graph.nodes
-        if isinstance(node, Add | Gate | MaxPool | Pool | Rearrange) and node.name in counts
+        if _does_with_units(node) == "passes on" and node.name in counts
     }
 
     def folds(reader: Node) -> bool:
-        return isinstance(reader, (Synapse, *_SCALED)) or reader.name in joined
+        return _does_with_units(reader) == "takes in" or reader.name in joined
 
     kept = {
         name
@@ -149,23 +153,41 @@ def _foldable_units(graph: Graph) -> dict[str, float]:
     return {name: count.unit for name, count in counts.items() if name not in kept}
 
 
+def _does_with_units(node: Node) -> Literal["takes in", "passes on", "reads"]:
+    """What a node does with a factor of what it reads."""
+    match node:
+        case Synapse() | AttentionProduct() | SpikeSum() | MaskProduct() | Sample():
+            return "takes in"
+        case Add() | Gate() | MaxPool() | Pool() | Rearrange():
+            return "passes on"
+        case Input() | Neuron() | Resize() | Embedding() | Position() | Output():
+            return "reads"
+    assert_never(node)
+
+
 def _fold_units(graph: Graph) -> Graph:
     unit_of = _foldable_units(graph)
 
     def rewrite(node: Node) -> Node:
-        if isinstance(node, Neuron) and node.name in unit_of:
-            assert node.dynamics is not None
-            return replace(node, dynamics=replace(node.dynamics, unit=1.0))
-        if isinstance(node, Synapse) and node.inputs[0] in unit_of:
-            first, *rest = node.factors
-            unit = unit_of[node.inputs[0]]
-            counted = replace(first, weight=first.weight * unit, step=_times(first.step, unit))
-            return replace(node, factors=(counted, *rest))
-        if isinstance(node, _SCALED):
-            scale = node.scale
-            for name in node.inputs:
-                scale *= unit_of.get(name, 1.0)
-            return replace(node, scale=scale)
-        return node
+        match node:
+            case Neuron(dynamics=dynamics):
+                if node.name not in unit_of:
+                    return node
+                assert dynamics is not None
+                return replace(node, dynamics=replace(dynamics, unit=1.0))
+            case Synapse(factors=(first, *rest)):
+                unit = unit_of.get(node.inputs[0], 1.0)
+                if unit == 1.0:
+                    return node
+                counted = replace(first, weight=first.weight * unit, step=_times(first.step, unit))
+                return replace(node, factors=(counted, *rest))
+            case AttentionProduct() | SpikeSum() | MaskProduct() | Sample():
+                scale = node.scale
+                for name in node.inputs:
+                    scale *= unit_of.get(name, 1.0)
+                return replace(node, scale=scale)
+            case _:
+                assert _does_with_units(node) != "takes in"
+                return node
 
     return replace(graph, nodes=tuple(rewrite(node) for node in graph.nodes))

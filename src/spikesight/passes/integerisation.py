@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import NoReturn
+from typing import NoReturn, assert_never
 
 import torch
 from torch import Tensor
@@ -280,10 +280,14 @@ class _Integeriser:
                     f"{name} permutes memory as the authors' code does, which has no integer form; "
                     "train and deploy the model without official=True"
                 )
-            case _:
+            case Embedding() | Position() | Resize() | Sample() | MaskProduct():
                 self._convert_segmenter(node)
+            case _:
+                assert_never(node)
 
-    def _convert_segmenter(self, node: Node) -> None:
+    def _convert_segmenter(
+        self, node: Embedding | Position | Resize | Sample | MaskProduct
+    ) -> None:
         name, inputs = node.name, node.inputs
         grid = 2.0**-self.stream_bits
         match node:
@@ -310,7 +314,7 @@ class _Integeriser:
                 unit = float(self.meanings[inputs[1]].scale)
                 self._append(IntegerMaskProduct(name, inputs, inhibitory), _plain(unit * scale))
             case _:
-                raise AssertionError(f"unknown node {node}")
+                assert_never(node)
 
     def _require_counts(self, name: str, source: str) -> None:
         if source not in self.counts:

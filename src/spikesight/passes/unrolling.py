@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -13,26 +14,35 @@ from spikesight.errors import UserError
 from spikesight.graph import (
     Add,
     AttentionProduct,
+    Embedding,
     Gate,
     Graph,
     Input,
     MaskProduct,
     MaxPool,
     Neuron,
-    Node,
     Output,
     Pool,
+    Position,
     Rearrange,
+    Resize,
     Sample,
     SpikeSum,
     Synapse,
 )
 from spikesight.graph.counts import unordered_maxima
-from spikesight.graph.execution import apply_affine, arrange_output, max_pool, run_static
+from spikesight.graph.execution import (
+    StaticNode,
+    apply_affine,
+    arrange_output,
+    max_pool,
+    run_static,
+)
 from spikesight.neurons.dynamics import binary_spikes, charge, reset
 from spikesight.passes.folding import fold
 from spikesight.presentation import present
 
+_Node = Synapse | AttentionProduct | Add | Pool | MaxPool | Output | StaticNode
 Spikes = list[Tensor]
 SpikeObserver = Callable[[Neuron, int, Spikes], None]
 
@@ -145,7 +155,7 @@ def _total(value: Tensor | Spikes) -> Tensor:
     return torch.stack(value).sum(0) if isinstance(value, list) else value
 
 
-def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
+def _run(node: _Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
     match node:
         case Synapse():
             return _synapse(node, inputs[0])
@@ -161,20 +171,19 @@ def _run(node: Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
             if isinstance(first, list) and isinstance(second, list):
                 return [run_static(node, (x, by)) for x in first for by in second]
             return _spikewise(node, inputs)
-        case Gate() if all(isinstance(value, list) for value in inputs):
-            first, second = inputs
-            return [run_static(node, (x, by)) for x in first for by in second]
         case MaxPool():
             return _each(inputs[0], lambda x: max_pool(node, x))
         case Pool():
             return _each(inputs[0], lambda x: x.mean((-2, -1)))
+        case Rearrange():
+            return _each(inputs[0], lambda x: run_static(node, (x,)))
         case Output():
             return _total(inputs[0])
-        case Rearrange() if isinstance(inputs[0], list):
-            return [run_static(node, (spikes,)) for spikes in inputs[0]]
         case MaskProduct() | Sample() | SpikeSum():
             return _spikewise(node, inputs)
-    return run_static(node, tuple(_total(value) for value in inputs))
+        case Resize() | Embedding() | Position():
+            return run_static(node, tuple(_total(value) for value in inputs))
+    assert_never(node)
 
 
 def _spikewise(
