@@ -22,7 +22,7 @@ import spikesight as ss
 from spikesight.data import build_evaluation_loader
 from spikesight.reports.text_table import text_table
 from spikesight.training import TrainConfig, train
-from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import resolve_model_folder
 
 CONFIGURATION = Path(__file__).parents[1] / "configs" / "digits_events_nano.yaml"

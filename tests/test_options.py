@@ -18,8 +18,7 @@ from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.tasks.classification.prediction import predict
-from spikesight.training.tasks.segmentation.prediction import segment_files
+from spikesight.training.tasks.base import PredictionOptions
 
 NAN, INF = float("nan"), float("inf")
 
@@ -197,11 +196,10 @@ def test_mean_and_deviation_of_bytes_are_refused(mean, std, named):
 
 def test_functions_refuse_what_the_command_line_refuses(tmp_path):
     for call, named in (
-        (lambda: predict(tmp_path, [], device="gpu"), "device is 'gpu'"),
-        (lambda: predict(tmp_path, [], on_corrupt="stopp"), "on_corrupt is 'stopp'"),
-        (lambda: predict(tmp_path, [], batch_size=0), "batch_size is 0"),
-        (lambda: segment_files(tmp_path, [], None, device="gpu"), "device is 'gpu'"),
-        (lambda: segment_files(tmp_path, [], None, every=0), "every is 0"),
+        (lambda: PredictionOptions(device="gpu"), "device is 'gpu'"),
+        (lambda: PredictionOptions(on_corrupt="stopp"), "on_corrupt is 'stopp'"),
+        (lambda: PredictionOptions(batch_size=0), "batch_size is 0"),
+        (lambda: PredictionOptions(every=0), "every is 0"),
         (lambda: build_accelerator(precision="fp8"), "precision is 'fp8'"),
         (lambda: part_of("valdation"), "split is 'valdation'"),
     ):

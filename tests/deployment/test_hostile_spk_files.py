@@ -12,7 +12,7 @@ import pytest
 
 from spikesight.deployment.spk.file import SpkError, read_spk
 from spikesight.errors import UserError
-from spikesight.training.runs.scene_card import read_any_card
+from spikesight.training.runs.card import Card
 from tests.deployment.spk_files import (
     Kind,
     Parts,
@@ -95,7 +95,7 @@ def test_a_hostile_card_is_named_where_it_is_used(card: str, tmp_path: Path) -> 
     path.write_bytes(put_together(parts))
     read_spk(path)
     with pytest.raises(UserError, match=r"net\.spk"):
-        read_any_card(path)
+        Card.read(path)
     parts.metadata["card"] = 3
     path.write_bytes(put_together(parts))
     with pytest.raises(SpkError, match="its metadata are"):

@@ -21,10 +21,8 @@ from spikesight.inference import ViewConfig
 from spikesight.reports.training_curves import Run
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.run_log import RunLog
-from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.card import Card
 from spikesight.training.runs.description import read_classes
-from spikesight.training.runs.folder import saved_task
-from spikesight.training.runs.scene_card import SceneCard
 from spikesight.training.tasks.classification.evaluation import Evaluation
 from tests.robustness.damage import TEXTS, Damage
 from tests.robustness.guard import Trial, UnsoundError
@@ -207,7 +205,7 @@ def _card(kind: str, folder: Path) -> None:
     if kind in ("classification", "masked_image"):
         steps: Any = Preprocessing(16, 3, (0.5,) * 3, (0.5,) * 3, 1.0, ("a", "b"))
         data = DataConfig(format="digits")
-        Card(data, steps, 1, "model", figures, kind).write(folder)  # type: ignore[arg-type]
+        Card(data, steps, 1, "model", figures, kind).write(folder)
     elif kind == "events":
         steps = EventPreprocessing(16, 2, 4, sensor=(34, 34), classes=("a", "b"))
         data = DataConfig(format="event_folders", path="x", channels=2)
@@ -217,7 +215,7 @@ def _card(kind: str, folder: Path) -> None:
             (0.5,) * 3, (0.5,) * 3, (32, 32), None, table_of(("a", "b"), (1,))
         )
         config = SceneConfig(format="digit_scenes")
-        SceneCard(kind, config, scene, 1, "model", None, ViewConfig()).write(folder)  # type: ignore[arg-type]
+        Card(config, scene, 1, "model", None, kind, view=ViewConfig()).write(folder)
 
 
 def _cards(damage: Damage, folder: Path) -> Trial:
@@ -237,18 +235,16 @@ def _cards(damage: Damage, folder: Path) -> Trial:
     recording.write_bytes(sound_recording("npz"))
 
     def read() -> None:
-        task = saved_task(folder)
-        if task in ("semantic", "panoptic"):
-            card = SceneCard.read(folder)
+        card = Card.read(folder)
+        if card.view is not None:
             check_finite([card.preprocessing, card.data, card.view])
             shown = card.preprocessing.fit(torch.zeros(3, 20, 30, dtype=torch.uint8))
             batch = card.preprocessing.batch_transform(shown[None])
         else:
-            other = Card.read(folder, task)
-            check_finite([other.preprocessing, other.data])
-            events = isinstance(other.preprocessing, EventPreprocessing)
-            one = other.preprocessing.read_file(recording if events else photo)
-            batch = other.preprocessing.batch_transform(one[None])
+            check_finite([card.preprocessing, card.data])
+            events = isinstance(card.preprocessing, EventPreprocessing)
+            one = card.preprocessing.read_file(recording if events else photo)
+            batch = card.preprocessing.batch_transform(one[None])
         if not batch.isfinite().all():
             raise UnsoundError("inputs that are no numbers")
 

@@ -1,4 +1,6 @@
 import copy
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,16 @@ TINY: dict[str, Any] = {
     "log_every": 2,
     "precision": "no",
 }
+
+
+def stop_after(update: int) -> Callable[[int], None]:
+    """Sends this process a SIGINT, as Ctrl-C does, when an update is done."""
+
+    def stop(done: int) -> None:
+        if done == update:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return stop
 
 
 @pytest.fixture(autouse=True)

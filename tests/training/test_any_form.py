@@ -20,8 +20,7 @@ from spikesight.data.segmentation.scene import table_of
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.spk.file import read_spk_card
 from spikesight.inference import PanopticRules, ViewConfig
-from spikesight.training.runs.checkpoint import Card
-from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.runs.card import Card
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
 HALVES = (0.5, 0.5, 0.5)
@@ -116,7 +115,7 @@ def test_a_segmenter_in_every_form(here: Path, capsys: pytest.CaptureFixture[str
     preprocessing = ScenePreprocessing(HALVES, HALVES, (64, 64), None, table)
     view = ViewConfig(panoptic=PanopticRules(0.0, 0.0))
     data = SceneConfig(format="camvid", path="gone")
-    SceneCard("panoptic", data, preprocessing, 1, "model", None, view).write(Path("run/best"))
+    Card(data, preprocessing, 1, "model", None, "panoptic", view=view).write(Path("run/best"))
     assert main(["deploy", "run", "net.spk", "--photos=photos", "--images=4"]) == 0
     assert main(["predict", "net.spk", "photos", "--output=out", "--table=s.csv"]) == 0
     Image.new("RGB", (100, 70)).save("large.png")

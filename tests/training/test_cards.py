@@ -12,9 +12,7 @@ from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.errors import UserError
 from spikesight.inference import ViewConfig
-from spikesight.training.runs.checkpoint import Card
-from spikesight.training.runs.folder import read_card
-from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.runs.card import Card
 from tests.training.conftest import TINY
 
 
@@ -82,10 +80,10 @@ def test_a_card_of_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_scene_cards_name_fields_too(tmp_path: Path) -> None:
     steps = ScenePreprocessing((0.5,) * 3, (0.5,) * 3, (64, 64), None, table_of(("sky", "ball")))
-    card = SceneCard("semantic", SceneConfig(), steps, 1, "model", None, ViewConfig())
+    card = Card(SceneConfig(), steps, 1, "model", None, "semantic", view=ViewConfig())
     card.write(tmp_path)
-    assert SceneCard.read(tmp_path) == card
-    table = read_card(tmp_path)["preprocessing"]["table"]
+    assert Card.read(tmp_path) == card
+    table = json.loads((tmp_path / "run.json").read_text())["preprocessing"]["table"]
     for place, value, named in (
         ("preprocessing.table", table | {"names": ["sky"]}, "a table of 1 classes has 2 colours"),
         ("preprocessing.table", table | {"things": [5]}, "things names class 5 of 2"),
@@ -101,4 +99,4 @@ def test_scene_cards_name_fields_too(tmp_path: Path) -> None:
         card.write(tmp_path)
         change(tmp_path, place, value)
         with pytest.raises(UserError, match=rf"run\.json: .*{named}"):
-            SceneCard.read(tmp_path)
+            Card.read(tmp_path)

@@ -10,7 +10,7 @@ from spikesight.commands.parser import main
 from spikesight.data import DataConfig
 from spikesight.errors import UserError
 from spikesight.training import TrainConfig, from_mapping
-from spikesight.training.tasks.validation import override
+from spikesight.training.config import override
 
 from .conftest import TINY
 

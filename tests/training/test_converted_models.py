@@ -13,8 +13,7 @@ from PIL import Image
 
 import spikesight as ss
 from spikesight.commands.parser import main
-from spikesight.training.runs.checkpoint import Card
-from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.runs.card import Card
 from tests.interop.test_tensors_without_a_place import OfficialState
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
@@ -88,11 +87,11 @@ def test_a_segmenter_is_described(here: Path) -> None:
     ss.create_model("spike2former_nano", num_classes=3).save_pretrained("segmenter")
     words = ["convert", "segmenter", "out", "--classes=names.txt", "--image_size=[32,64]"]
     assert main(words) == 0
-    card = SceneCard.read(Path("out"))
+    card = Card.read(Path("out"))
     assert (card.task, card.preprocessing.crop_size) == ("semantic", (32, 64))
     assert main(["predict", "out", "photos", "--output=s.csv", "--device=cpu"]) == 0
     assert main([*words, "--things=[cat,cow]"]) == 0
-    card = SceneCard.read(Path("out"))
+    card = Card.read(Path("out"))
     assert (card.task, card.preprocessing.table.things) == ("panoptic", (0, 2))
 
 

@@ -1,8 +1,6 @@
 """A run that learns from a teacher."""
 
 import math
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +21,9 @@ from spikesight.losses import (
     soft_label_loss,
 )
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train
-from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.card import Card
 from spikesight.training.teachers import build_teacher
+from tests.training.conftest import stop_after
 
 from .child import start_pair
 
@@ -158,26 +157,15 @@ def test_the_teacher_sees_images_as_it_learned_them(tiny: Build, vit_weights: st
 
 
 @pytest.mark.parametrize("stop", [2, 5])
-def test_resume_equals_uninterrupted(
-    tiny: Build, twin: str, monkeypatch: pytest.MonkeyPatch, stop: int
-) -> None:
+def test_resume_equals_uninterrupted(tiny: Build, twin: str, stop: int) -> None:
     recipe = {
         "distillation": {"teacher": twin, "logits": "soft", "attention": True},
         "mix__mixup": 0.3,
     }
     straight = train(tiny("straight", **recipe))
     broken = tiny("broken", resume=True, **recipe)
-    original = Trainer._update
-
-    def stopping(self: Trainer) -> None:
-        original(self)
-        if self.position.update == stop:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", stopping)
-        with pytest.raises(TrainingInterrupted):
-            train(broken)
+    with pytest.raises(TrainingInterrupted):
+        train(broken, stop_after(stop))
     resumed = train(broken)
     assert resumed.last.loss == straight.last.loss
     for name in ("model", "training"):

@@ -13,7 +13,7 @@ from PIL import Image
 import spikesight as ss
 from spikesight.commands.parser import main
 from spikesight.training import TrainConfig, train
-from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.card import Card
 from spikesight.training.tasks.validation import sample_images
 
 from ..data.events.files import encode_es, random_events, write

@@ -15,10 +15,12 @@ import spikesight
 from spikesight.commands.parser import main
 from spikesight.models import MaskedAutoencoder, MaskedImageSizes
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, parameter_groups, train
+from spikesight.training.tasks.base import ValidationOptions
 from spikesight.training.tasks.masked_image.evaluation import MaskedImageFigures, visible_patches
-from spikesight.training.tasks.validation import validate_masked_images
+from spikesight.training.tasks.validation import validate
 
-from .test_resuming_runs import rows, stop_after, tensors
+from .conftest import stop_after
+from .test_resuming_runs import rows, tensors
 
 Build = Callable[..., TrainConfig]
 SPIKFORMER = {"width": 16, "heads": 2}
@@ -81,8 +83,8 @@ def test_a_run_learns_and_shows_it(tiny: Build, capsys: pytest.CaptureFixture[st
 
 def test_figures_do_not_depend_on_batches(tiny: Build) -> None:
     result = train(masked(tiny, epochs=1, limit_batches=2))
-    whole = validate_masked_images(result.folder, batch_size=359)
-    parts = validate_masked_images(result.folder, batch_size=37)
+    whole = validate(result.folder, ValidationOptions(batch_size=359))
+    parts = validate(result.folder, ValidationOptions(batch_size=37))
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     model = spikesight.load(result.folder / "last")
     assert isinstance(model, MaskedAutoencoder)
@@ -92,15 +94,13 @@ def test_figures_do_not_depend_on_batches(tiny: Build) -> None:
     assert not torch.equal(masks[0], masks[1])
 
 
-def test_resume_equals_uninterrupted(tiny: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_equals_uninterrupted(tiny: Build) -> None:
     changes = {"ema__decay": 0.9, "data__horizontal_flip": True, "limit_batches": 3}
     straight = masked(tiny, "straight", **changes)
     train(straight)
     broken = masked(tiny, "broken", resume=True, **changes)
-    with monkeypatch.context() as patch:
-        stop_after(5, patch)
-        with pytest.raises(TrainingInterrupted):
-            train(broken)
+    with pytest.raises(TrainingInterrupted):
+        train(broken, stop_after(5))
     train(broken)
     assert rows(broken) == rows(straight)
     expected, got = tensors(straight), tensors(broken)

@@ -12,6 +12,7 @@ import torch
 from spikesight.training import Card, TrainConfig, Trainer, precision as precisions, train
 from spikesight.training.runs.checkpoint import RunState
 from spikesight.training.runs.preparation import build_accelerator
+from spikesight.training.tasks.base import ValidationOptions
 from spikesight.training.tasks.validation import validate
 
 Build = Callable[..., TrainConfig]
@@ -86,8 +87,9 @@ def test_emulated_bf16_warns_with_the_measured_factor(
     folder = train(tiny(epochs=1, limit_batches=2, schedule__warmup_epochs=0)).folder
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
+        options = ValidationOptions(batch_size=8, precision="bf16", limit_batches=1, device="cpu")
         for _ in range(2):  # one warning is enough
-            validate(folder, batch_size=8, precision="bf16", limit_batches=1, device="cpu")
+            validate(folder, options)
     (record,) = caplog.records
     assert "about 6 x slower here than float32; pass precision=auto" in record.getMessage()
     machine(monkeypatch, "avx512_bf16")

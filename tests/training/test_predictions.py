@@ -20,8 +20,7 @@ from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.inference import PanopticRules, ViewConfig
 from spikesight.reports.overlays import draw_overlay
-from spikesight.training.runs.checkpoint import Card
-from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.runs.card import Card
 from spikesight.training.tasks.classification.prediction import (
     Prediction,
     _thumbnail,
@@ -61,7 +60,7 @@ def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         preprocessing = ScenePreprocessing(HALVES, HALVES, (64, 64), None, table)
         view = ViewConfig(panoptic=PanopticRules(0.0, 0.0))
         data = SceneConfig(format="digit_scenes")
-        SceneCard("panoptic", data, preprocessing, 1, "model", None, view).write(Path("run/best"))
+        Card(data, preprocessing, 1, "model", None, "panoptic", view=view).write(Path("run/best"))
         return Path("run")
 
     return write

@@ -22,6 +22,7 @@ from spikesight.training import (
     train,
 )
 from spikesight.training.neuron_checks import find_silent_neurons
+from spikesight.training.tasks.base import ValidationOptions
 from spikesight.training.tasks.classification.prediction import predict
 from spikesight.training.tasks.validation import validate
 
@@ -166,7 +167,7 @@ def test_bf16_on_cpu(tiny: Build, channels_last: bool) -> None:
     assert math.isfinite(result.last.loss)
     model = spikesight.load(result.folder / "last")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    again = validate(result.folder / "last", batch_size=32, limit_batches=4)
+    again = validate(result.folder / "last", ValidationOptions(batch_size=32, limit_batches=4))
     assert again.loss == pytest.approx(result.last.loss, rel=1e-5)
 
 

@@ -1,7 +1,6 @@
 """A stopped and resumed run gives the figures of an uninterrupted one, bit for bit."""
 
 import csv
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -16,12 +15,12 @@ from safetensors.torch import load_file
 import spikesight
 from spikesight.training import (
     TrainConfig,
-    Trainer,
     TrainingInterrupted,
     from_mapping,
     train,
 )
 from spikesight.training.runs.checkpoint import EpochSums, Position, RunState
+from tests.training.conftest import stop_after
 
 Build = Callable[..., TrainConfig]
 CLOCK = {"seconds", "images_per_second"}
@@ -45,18 +44,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def stop_after(update: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sends this process a SIGINT, as Ctrl-C does, when an update is done."""
-    original = Trainer._update
-
-    def hooked(self: Trainer) -> None:
-        original(self)
-        if self.position.update == update:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(Trainer, "_update", hooked)
-
-
 def rows(config: TrainConfig) -> list[dict[str, str]]:
     path = Path(config.output) / "metrics.csv"
     if not path.exists():
@@ -72,16 +59,12 @@ def tensors(config: TrainConfig) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("stop", [2, 7])
-def test_resume_equals_uninterrupted(
-    tiny: Build, monkeypatch: pytest.MonkeyPatch, recipe: str, stop: int
-) -> None:
+def test_resume_equals_uninterrupted(tiny: Build, recipe: str, stop: int) -> None:
     straight = tiny("straight", **RECIPES[recipe])
     train(straight)
     broken = tiny("broken", resume=True, **RECIPES[recipe])
-    with monkeypatch.context() as patch:
-        stop_after(stop, patch)
-        with pytest.raises(TrainingInterrupted) as stopped:
-            train(broken)
+    with pytest.raises(TrainingInterrupted) as stopped:
+        train(broken, stop_after(stop))
     assert stopped.value.signal_number == signal.SIGINT
     assert len(rows(broken)) == (stop - 1) // 4
     result = train(broken)
@@ -96,16 +79,12 @@ def test_resume_equals_uninterrupted(
     )
 
 
-def test_stopping_twice_and_at_the_end_of_an_epoch(
-    tiny: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopping_twice_and_at_the_end_of_an_epoch(tiny: Build) -> None:
     straight, broken = tiny("straight"), tiny("broken", resume=True)
     train(straight)
     for stop in (4, 6):
-        with monkeypatch.context() as patch:
-            stop_after(stop, patch)
-            with pytest.raises(TrainingInterrupted):
-                train(broken)
+        with pytest.raises(TrainingInterrupted):
+            train(broken, stop_after(stop))
     train(broken)
     assert rows(broken) == rows(straight)
 
@@ -131,14 +110,10 @@ def test_more_epochs_may_be_asked_for(tiny: Build) -> None:
 
 
 @pytest.mark.parametrize("stop", [4, 6])
-def test_fewer_epochs_than_a_run_is_past_are_refused(
-    tiny: Build, monkeypatch: pytest.MonkeyPatch, stop: int
-) -> None:
+def test_fewer_epochs_than_a_run_is_past_are_refused(tiny: Build, stop: int) -> None:
     config = tiny(epochs=3, validate_every=3)
-    with monkeypatch.context() as patch:
-        stop_after(stop, patch)
-        with pytest.raises(TrainingInterrupted):
-            train(config)
+    with pytest.raises(TrainingInterrupted):
+        train(config, stop_after(stop))
     before = (Path(config.output) / "config.yaml").read_text()
     shorter = tiny(epochs=1, validate_every=3, resume=True)
     with pytest.raises(
@@ -149,17 +124,13 @@ def test_fewer_epochs_than_a_run_is_past_are_refused(
 
 
 @pytest.mark.parametrize("bits", [None, 4])
-def test_starting_weights_are_not_needed_again(
-    tiny: Build, monkeypatch: pytest.MonkeyPatch, bits: int | None
-) -> None:
+def test_starting_weights_are_not_needed_again(tiny: Build, bits: int | None) -> None:
     start = train(tiny("start", epochs=1, limit_batches=1)).folder
     options = {"model__weights": str(start), "model__bits": bits}
     straight, broken = tiny("straight", **options), tiny("broken", resume=True, **options)
     train(straight)
-    with monkeypatch.context() as patch:
-        stop_after(6, patch)
-        with pytest.raises(TrainingInterrupted):
-            train(broken)
+    with pytest.raises(TrainingInterrupted):
+        train(broken, stop_after(6))
     shutil.rmtree(start)
     train(broken)
     expected, got = tensors(straight), tensors(broken)
@@ -205,9 +176,7 @@ def test_run_folder_is_complete(tiny: Build) -> None:
         assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
-def test_other_data_are_refused_by_name(
-    tiny: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_data_are_refused_by_name(tiny: Build, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
 
     def put(name: str, count: int) -> None:
@@ -224,10 +193,8 @@ def test_other_data_are_refused_by_name(
         "batch_size": 2,
         "resume": True,
     }
-    with monkeypatch.context() as patch:
-        stop_after(2, patch)
-        with pytest.raises(TrainingInterrupted):
-            train(tiny(**changes))
+    with pytest.raises(TrainingInterrupted):
+        train(tiny(**changes), stop_after(2))
     put("c", 10)
     with pytest.raises(ValueError, match=r"on 2 classes, data now has 3 \(c is new\)"):
         train(tiny(**changes))

@@ -12,35 +12,23 @@ import yaml
 
 import spikesight.training.seeds as seeds_module
 from spikesight.commands.parser import main
-from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train, train_seeds
+from spikesight.training import TrainConfig, TrainingInterrupted, train, train_seeds
 
-from .conftest import TINY
-from .test_resuming_runs import stop_after
+from .conftest import TINY, stop_after
 
 Build = Callable[..., TrainConfig]
 
 
-def test_every_seed_is_a_run_of_its_own(
-    tiny: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_seed_is_a_run_of_its_own(tiny: Build) -> None:
     config = tiny(epochs=1, limit_batches=2)
-    with monkeypatch.context() as patch:
-        stop_after(1, patch)
-        with pytest.raises(TrainingInterrupted):
-            train_seeds(config, [0, 3])
-    trained: list[int] = []
-    original = Trainer.run
-
-    def counted(self: Trainer) -> object:
-        trained.append(self.config.seed)
-        return original(self)
-
-    monkeypatch.setattr(Trainer, "run", counted)
-    result = train_seeds(config, [0, 3])
+    with pytest.raises(TrainingInterrupted):
+        train_seeds(config, [0, 3], stop_after(1))
+    updates: list[int] = []
+    result = train_seeds(config, [0, 3], updates.append)
     alone = train(tiny("alone", epochs=1, limit_batches=2, seed=3))
     assert result.runs[3].last == alone.last
     assert result.runs[0].last != alone.last
-    assert trained == [0, 3, 3]
+    assert updates == [2, 1, 2]
     summary = json.loads((Path(config.output) / seeds_module.SUMMARY).read_text())
     values = [result.runs[s].last.top1 for s in (0, 3)]
     assert summary["seeds"] == [0, 3]
@@ -50,20 +38,16 @@ def test_every_seed_is_a_run_of_its_own(
         "values": values,
     }
     # Finished seeds are not trained again; more can be asked for.
-    again = train_seeds(config, [0, 3])
+    again = train_seeds(config, [0, 3], updates.append)
     assert again == result
-    assert trained == [0, 3, 3]
+    assert updates == [2, 1, 2]
     with pytest.raises(ValueError, match=r"batch_size changed since"):
         train_seeds(tiny(epochs=1, limit_batches=2, batch_size=16), [0])
 
 
-def test_fewer_epochs_than_a_seed_is_past_are_refused(
-    tiny: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        stop_after(3, patch)
-        with pytest.raises(TrainingInterrupted):
-            train_seeds(tiny(limit_batches=2), 1)
+def test_fewer_epochs_than_a_seed_is_past_are_refused(tiny: Build) -> None:
+    with pytest.raises(TrainingInterrupted):
+        train_seeds(tiny(limit_batches=2), 1, stop_after(3))
     with pytest.raises(ValueError, match=r"seed_0.last goes on in epoch 2; pass epochs=2 or more"):
         train_seeds(tiny(limit_batches=2, epochs=1), 1)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,10 +30,12 @@ from spikesight.training import (
     parameter_groups,
     train,
 )
-from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.runs.card import Card
+from spikesight.training.tasks.base import PredictionOptions, ValidationOptions
 from spikesight.training.tasks.segmentation.evaluation import PanopticFigures, SemanticFigures
 from spikesight.training.tasks.segmentation.prediction import segment_files
-from spikesight.training.tasks.validation import sample_images, validate, validate_segmenter
+from spikesight.training.tasks.validation import sample_images, validate
+from tests.training.conftest import stop_after
 
 from .child import start_pair
 
@@ -106,26 +106,15 @@ def tensors(config: TrainConfig) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("task", ["semantic", "panoptic"])
-def test_runs_resume_bit_for_bit_and_validate_alike(
-    task: str, small: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_resume_bit_for_bit_and_validate_alike(task: str, small: Build) -> None:
     view: dict[str, Any] = {"flip": True} if task == "semantic" else {"panoptic": {"overlap": 0.5}}
     options: dict[str, Any] = {"segmentation__view": view}
     options |= {"ema__decay": 0.9, "firing_rate__weight": 0.1, "schedule__warmup_updates": 3}
     straight, broken = small(task, "straight", **options), small(task, "broken", **options)
     result = train(straight)
     broken.resume = True
-    original = Trainer._update
-
-    def stopping(self: Trainer) -> None:
-        original(self)
-        if self.position.update == 6:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", stopping)
-        with pytest.raises(TrainingInterrupted):
-            train(broken)
+    with pytest.raises(TrainingInterrupted):
+        train(broken, stop_after(6))
     assert train(broken) == type(result)(Path(broken.output), result.best, result.last)
     assert rows(broken) == rows(straight)
     expected, got = tensors(straight), tensors(broken)
@@ -135,11 +124,11 @@ def test_runs_resume_bit_for_bit_and_validate_alike(
     kind = SemanticFigures if task == "semantic" else PanopticFigures
     assert isinstance(result.last, kind)
     assert 0 < result.last.firing_rate < 1  # type: ignore[operator]
-    again = validate_segmenter(result.folder / "last", batch_size=3)
+    again = validate(result.folder / "last", ValidationOptions(batch_size=3))
     assert again.columns() == pytest.approx(result.last.columns(), rel=1e-5, abs=1e-3)
     assert set(kind.COLUMNS) <= {name.removeprefix("val_") for name in rows(straight)[0]}
     with pytest.raises(ValueError, match="holds a segmenter"):
-        validate(result.folder)
+        Card.read(result.folder / "last", "classification")
 
 
 def test_two_processes_validate_like_one(small: Build, tmp_path: Path) -> None:
@@ -149,7 +138,7 @@ def test_two_processes_validate_like_one(small: Build, tmp_path: Path) -> None:
     for process in processes:
         process.join(100)
     assert [process.exitcode for process in processes] == [0, 0]
-    figures = validate_segmenter(result.folder / "last")
+    figures = validate(result.folder / "last")
     text = log.with_suffix(".0").read_text()
     assert f"mIoU {figures.columns()['miou']:.2f} %" in text
     assert "on 6 images" in text
@@ -165,7 +154,7 @@ def test_two_processes_train(small: Build, tmp_path: Path) -> None:
         process.join(200)
     assert [process.exitcode for process in processes] == [0, 0]
     (row,) = rows(config)
-    alone = validate_segmenter(Path(config.output) / "last")
+    alone = validate(Path(config.output) / "last")
     assert alone.columns()["pixel_accuracy"] == pytest.approx(
         float(row["val_pixel_accuracy"]), abs=1e-3
     )
@@ -305,7 +294,7 @@ def test_photos_videos_and_folders_are_segmented(small: Build, tmp_path: Path) -
         assert (classes == expected).all()
     # With no demands on scores every photo has a segment.
     assert all(len(again.read(index).truth.segment_classes) for index in range(3))
-    assert SceneCard.read(run / "best").seen({"panoptic": {"object_score": 0.1}}) == ViewConfig(
+    assert Card.read(run / "best").seen({"panoptic": {"object_score": 0.1}}) == ViewConfig(
         panoptic=PanopticRules(0.1, 0.1)
     )
 
@@ -316,12 +305,12 @@ def test_a_model_of_pixels_trains_validates_and_predicts(small: Build, tmp_path:
     model = {"name": "spike_fpn_nano", "arguments": arguments}
     config = small("semantic", model=model, segmentation={}, epochs=1)
     result = train(config)
-    again = validate_segmenter(result.folder / "last")
+    again = validate(result.folder / "last")
     assert isinstance(again, SemanticFigures)
     assert again.columns() == pytest.approx(result.last.columns(), rel=1e-5, abs=1e-3)
     photo = tmp_path / "photo.png"
     Image.new("RGB", (41, 30), (200, 30, 90)).save(photo)
-    (written,) = segment_files(result.folder, [photo], tmp_path / "out")
+    (written,) = segment_files(result.folder, [photo], PredictionOptions(tmp_path / "out"))
     assert Image.open(written.classes).size == (41, 30)
     with pytest.raises(ValueError, match="pictures show queries"):
         val_command(result.folder, pictures=tmp_path / "pictures")
@@ -340,15 +329,15 @@ def test_corrupt_and_missing_files(small: Build, tmp_path: Path) -> None:
     output = tmp_path / "out"
     for file, message in ((bad, "bad.png: not a readable"), (film, "film.mp4: not a readable")):
         with pytest.raises(ValueError, match=message):
-            segment_files(run, [file], output)
-    written = segment_files(run, [bad, good, film], output, on_corrupt="skip")
+            segment_files(run, [file], PredictionOptions(output))
+    written = segment_files(run, [bad, good, film], PredictionOptions(output, on_corrupt="skip"))
     assert [result.file for result in written] == [good]
     assert Image.open(written[0].classes).size == (33, 47)
     with pytest.raises(ValueError, match="no such file or folder"):
-        segment_files(run, [tmp_path / "nothing"], output)
+        segment_files(run, [tmp_path / "nothing"], PredictionOptions(output))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no photo and no video"):
-        segment_files(run, [tmp_path / "empty"], output)
+        segment_files(run, [tmp_path / "empty"], PredictionOptions(output))
 
 
 def test_results_of_files_of_one_name_do_not_meet(small: Build, tmp_path: Path) -> None:
@@ -357,7 +346,7 @@ def test_results_of_files_of_one_name_do_not_meet(small: Build, tmp_path: Path) 
     files[1].parent.mkdir()
     for file in files:
         Image.new("RGB", (33, 47)).save(file)
-    written = segment_files(run, files, tmp_path / "out")
+    written = segment_files(run, files, PredictionOptions(tmp_path / "out"))
     names = ["a_classes.png", "a_2_classes.png", "a_2_2_classes.png"]
     assert [result.classes.name for result in written] == names
     content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
@@ -395,11 +384,11 @@ def test_huge_photo_is_a_result_or_a_clear_error(
     run = train(config).folder
     huge = tmp_path / "huge.png"
     Image.new("RGB", (2000, 1500)).save(huge)
-    (written,) = segment_files(run, [huge], tmp_path / "out")
+    (written,) = segment_files(run, [huge], PredictionOptions(tmp_path / "out"))
     assert Image.open(written.classes).size == (2000, 1500)
     monkeypatch.setattr(segmentation_prediction, "_LARGEST_PHOTO", 100)
     with pytest.raises(ValueError, match=r"huge\.png: 40x30 pixels are too many.*resize"):
-        segment_files(run, [huge], tmp_path / "out")
+        segment_files(run, [huge], PredictionOptions(tmp_path / "out"))
 
 
 def test_video_without_pyav_names_the_extra(
@@ -469,11 +458,11 @@ def test_segmenters_are_quantised_and_trained_on(
     start = tmp_path / "start"
     assert main(["quantize", str(run), str(start), "--bits=4", "--images=8"]) == 0
     shown = capsys.readouterr().out
-    card = SceneCard.read(start)
+    card = Card.read(start)
     assert isinstance(card.metrics, PanopticFigures)
     assert f"quantised {card.metrics.pq:.2f} %" in shown
     assert "PQ on 6 validation images: trained" in shown
-    assert validate_segmenter(start).pq == pytest.approx(card.metrics.pq)  # type: ignore[union-attr]
+    assert validate(start).pq == pytest.approx(card.metrics.pq)  # type: ignore[union-attr]
     again = train(small("panoptic", "again", epochs=1, model__weights=str(start), model__bits=4))
     assert spikesight.load(again.folder / "last").recipe["quantization"]["bits"] == 4
 

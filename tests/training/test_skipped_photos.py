@@ -17,8 +17,7 @@ from spikesight.data.events.conversion import convert_photos
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
 from spikesight.inference import ViewConfig
-from spikesight.training.runs.checkpoint import Card
-from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.runs.card import Card
 from spikesight.training.tasks.validation import sample_images
 
 
@@ -49,7 +48,7 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spikesight.create_model("spike2former_nano", num_classes=2).eval().save_pretrained(folder)
     steps = ScenePreprocessing((0.5,) * 3, (0.5,) * 3, (64, 64), None, table_of(("a", "b")))
     config = SceneConfig(format="digit_scenes")
-    SceneCard("semantic", config, steps, 1, "model", None, ViewConfig()).write(folder)
+    Card(config, steps, 1, "model", None, "semantic", view=ViewConfig()).write(folder)
     return folder.parent
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, strategies as st
 
 import spikesight
-from spikesight.training import ScheduleConfig, TrainConfig, Trainer, from_mapping, train, trainer
+from spikesight.training import ScheduleConfig, TrainConfig, Trainer, from_mapping, train
 
 Build = Callable[..., TrainConfig]
 
@@ -64,17 +64,24 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    for reader in ("images.build_loaders", "segmentation.task.build_scene_loaders"):
+        monkeypatch.setattr(
+            f"spikesight.training.tasks.{reader}", lambda *_, **__: pytest.fail("data were read")
+        )
+
+
 @pytest.mark.parametrize(("changes", "message"), IMPOSSIBLE)
 def test_what_cannot_work_is_refused_before_data_are_read(
     changes: dict[str, Any], message: str, tiny: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "build_task", lambda *_: pytest.fail("data were read"))
+    forbid_reading(monkeypatch)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         Trainer(tiny(**changes))
 
 
 def test_segmentations_that_cannot_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "build_task", lambda *_: pytest.fail("data were read"))
+    forbid_reading(monkeypatch)
     base: dict[str, Any] = {
         "model": {"name": "spike2former_nano"},
         "task": "semantic",
@@ -97,7 +104,7 @@ def test_weights_that_do_not_fit_are_refused_before_data_are_read(
     tiny: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spikesight.create_model("metaspikformer_nano", in_channels=1).save_pretrained(tmp_path / "w")
-    monkeypatch.setattr(trainer, "build_task", lambda *_: pytest.fail("data were read"))
+    forbid_reading(monkeypatch)
     with pytest.raises(ValueError, match="does not fit the model"):
         Trainer(tiny(model__weights=str(tmp_path / "w")))
 

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from spikesight.errors import UserError
+from spikesight.files.replacing import write_text
 from spikesight.training.runs.storage import (
     read_state,
     recover_folder,
     replaced_folder,
     write_state,
-    write_text,
 )
 
 

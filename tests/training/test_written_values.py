@@ -12,7 +12,7 @@ from spikesight.commands.words import prepare_words
 from spikesight.data import DataConfig
 from spikesight.data.segmentation import SceneConfig
 from spikesight.training import TrainConfig, from_mapping
-from spikesight.training.tasks.validation import override
+from spikesight.training.config import override
 
 from .conftest import TINY
 

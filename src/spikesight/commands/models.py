@@ -18,7 +18,6 @@ from spikesight.passes.quantization_recipe import QuantizationRecipe
 if TYPE_CHECKING:
     from spikesight.deployment.network import Deployed
     from spikesight.models import SpikingModel
-    from spikesight.training.tasks.figures import Figures
 
 
 def verify_command(
@@ -141,19 +140,14 @@ def quantize_command(
     from spikesight.passes import quantize
     from spikesight.passes.warm_start import change_form, settle_statistics
     from spikesight.pretrained import load
-    from spikesight.training.runs.checkpoint import Card
+    from spikesight.training.runs.card import Card
     from spikesight.training.runs.folder import (
         check_model_output,
         resolve_model_folder,
         save_model,
-        saved_task,
     )
-    from spikesight.training.runs.scene_card import SceneCard
-    from spikesight.training.tasks.validation import (
-        training_batches,
-        validate_model,
-        validate_segmenter,
-    )
+    from spikesight.training.tasks.base import ValidationOptions
+    from spikesight.training.tasks.validation import training_batches, validate
 
     folder = resolve_model_folder(source)
     check_model_output(output, folder, to_train_on=True)
@@ -164,24 +158,17 @@ def quantize_command(
     quantized = quantize(copy.deepcopy(changed), bits, recipe, power_of_two)
     settle_statistics(quantized, batches)
     metrics: Any = None
-    classifies = saved_task(folder) == "classification"
     if accuracy:
         changes = {} if changed is model else {"in the new form": changed}
         forms = {"trained": model, **changes, "quantised": quantized}
-        measured: dict[str, Figures] = {
-            name: (
-                validate_model(form, folder, data)
-                if classifies
-                else validate_segmenter(folder, data, model=form)
-            )
-            for name, form in forms.items()
-        }
+        options = ValidationOptions(data)
+        measured = {name: validate(folder, options, form) for name, form in forms.items()}
         metrics = measured["quantised"]
-        figure = metrics.headline().split()[0]
+        figure = metrics.headline().rsplit(maxsplit=2)[0]
         values = (f"{name}{f.headline().removeprefix(figure)}" for name, f in measured.items())
         print(f"{figure} on {metrics.images:,} validation images: {', '.join(values)}")
-    card = Card.read(folder) if classifies else SceneCard.read(folder)
-    save_model(output, quantized, replace(card, weights="model", metrics=metrics))
+    card = replace(Card.read(folder), weights="model", metrics=metrics)
+    save_model(output, quantized, card)
     print(f"{bits} bits ({recipe}) in {output}; train it on with --model.weights={show(output)}")
 
 
@@ -228,9 +215,9 @@ def convert_command(
     """
     from spikesight.pretrained import load
     from spikesight.registry import create_model
+    from spikesight.training.runs.card import CARD, Card
     from spikesight.training.runs.description import Description, describe, read_classes
-    from spikesight.training.runs.folder import CARD, check_model_output, resolve_model_folder
-    from spikesight.training.runs.scene_card import read_any_card
+    from spikesight.training.runs.folder import check_model_output, resolve_model_folder
     from spikesight.training.runs.storage import replaced_folder
 
     folder = resolve_model_folder(source) if family is None else source
@@ -252,7 +239,7 @@ def convert_command(
             raise UserError("entry and configuration are for checkpoints; pass --family too")
         model = load(folder)
         has_card = (folder / CARD).is_file()
-        card = describe(model, said, read_any_card(folder, trunks=True) if has_card else None)
+        card = describe(model, said, Card.read(folder) if has_card else None)
     with replaced_folder(output) as new:
         model.save_pretrained(new, half=half, packed=packed)
         if family is None and said.empty and card is not None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from spikesight.deployment.network import Deployed
-    from spikesight.training.runs.checkpoint import Card
 
 
 def deploy_command(
@@ -53,17 +52,15 @@ def deploy_command(
 
     from spikesight.deployment.deploying import deploy
     from spikesight.pretrained import load
-    from spikesight.training.runs.checkpoint import Card
+    from spikesight.training.runs.card import Card
     from spikesight.training.runs.folder import resolve_model_folder
-    from spikesight.training.runs.scene_card import read_any_card
-    from spikesight.training.tasks.calibration_inputs import calibration_inputs
-    from spikesight.training.tasks.validation import data_is_here
+    from spikesight.training.tasks.validation import calibration_inputs
 
     place_for_file(output, "output", (".spk",))
     folder = resolve_model_folder(folder)
     model = load(folder)
     x, real = calibration_inputs(folder, data, images, split, photos)
-    card = read_any_card(folder)
+    card = Card.read(folder)
     net = deploy(model, x, max_size, x.split(64) if real else None, weight_bits)
     net.card = replace(card, data=None, metrics=None).text()
     result = net.verify(x[:16], against=("spikes", "training"))
@@ -75,8 +72,11 @@ def deploy_command(
             "the training data are not here, so the range of pixels calibrates the network; "
             "--photos=FOLDER with any photos like them does it better"
         )
-    elif accuracy and isinstance(card, Card) and (data or data_is_here(card)):
-        print(_accuracies(card, data, split, {"trained": model.eval(), "deployed": net}))
+    elif accuracy and (data or card.data_is_here):
+        forms: dict[str, Callable[..., Any]] = {"trained": model.eval(), "deployed": net}
+        compared = card.kind.compare(card.with_data(data), split, forms)
+        if compared:
+            print(compared)
     net.save(output)
     print(f"{output.stat().st_size:,} bytes in {show(output)}")
 
@@ -205,33 +205,10 @@ def network_and_images(
     from spikesight.deployment.deploying import deploy
     from spikesight.deployment.network import Deployed
     from spikesight.pretrained import load
-    from spikesight.training.runs.any_form import resolve_model
+    from spikesight.training.runs.folder import resolve_model
     from spikesight.training.tasks.validation import sample_images
 
     place = resolve_model(model)
     net = Deployed.load(place) if place.is_file() else None
     x = sample_images(run or place, data, images, split, photos)
     return net or deploy(load(place), x), x
-
-
-def _accuracies(
-    card: Card,
-    data: dict[str, Any] | None,
-    split: Split,
-    networks: dict[str, Callable[[Tensor], Tensor]],
-) -> str:
-    import torch
-
-    from spikesight.data import build_evaluation_loader
-    from spikesight.training.tasks.validation import data_of
-
-    loader = build_evaluation_loader(data_of(card, data), 128, card.preprocessing, split)
-    right, total = dict.fromkeys(networks, 0), 0
-    with torch.inference_mode():
-        for images, labels in loader:
-            x = card.preprocessing.batch_transform(images)
-            total += len(labels)
-            for name, network in networks.items():
-                right[name] += int((network(x).argmax(1) == labels).sum())
-    parts = [f"{name} {100 * count / total:.2f} %" for name, count in right.items()]
-    return f"top-1 on {total:,} {split} images: {', '.join(parts)}"

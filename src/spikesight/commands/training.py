@@ -9,17 +9,11 @@ from typing import Any, Literal
 
 from spikesight.data.config import Split
 from spikesight.errors import UserError
-from spikesight.files.names import show, show_path
-from spikesight.files.writing import distinct_stems, place_for_file, place_for_folder
-from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.files.names import show
+from spikesight.files.writing import place_for_file, place_for_folder
 from spikesight.parts import imported_parts
 from spikesight.reports.text_table import text_table
 from spikesight.training.config import Precision, TrainConfig
-
-if TYPE_CHECKING:
-    from spikesight.training.tasks.classification.prediction import Prediction
-    from spikesight.training.tasks.figures import Figures
-    from spikesight.training.tasks.segmentation.evaluation import PanopticFigures, SemanticFigures
 
 
 @dataclass
@@ -86,66 +80,32 @@ def val_command(
         run: Folder of the run whose data and preprocessing are used; the model's own if omitted.
     """
     from spikesight.training.neuron_checks import silence_report
-    from spikesight.training.runs.any_form import card_of
-    from spikesight.training.runs.folder import saved_task
-    from spikesight.training.tasks.segmentation.evaluation import PanopticFigures, SemanticFigures
-    from spikesight.training.tasks.segmentation.pictures import draw_segmenter
-    from spikesight.training.tasks.validation import (
-        validate,
-        validate_masked_images,
-        validate_segmenter,
-    )
+    from spikesight.training.runs.card import Card
+    from spikesight.training.runs.folder import card_of
+    from spikesight.training.tasks.base import ValidationOptions
+    from spikesight.training.tasks.validation import validate
 
-    task = saved_task(card_of(folder, run))
-    drawn: list[Path] = []
-    if task in ("classification", "masked_image"):
-        if view is not None or pictures is not None:
-            raise UserError(f"view and pictures are for segmenters and {folder} is none")
-        size = batch_size or 128
-        figures: Figures
-        if task == "classification":
-            figures = validate(folder, data, split, size, precision, device, limit_batches, run)
-        else:
-            figures = validate_masked_images(
-                folder, data, split, size, precision, device, limit_batches
-            )
-    else:
-        if pictures is not None:
-            place_for_folder(pictures, "pictures")
-        if pictures is not None and os.environ.get("RANK", "0") == "0":
-            drawn = draw_segmenter(folder, pictures, data, split, run=run)
-        figures = validate_segmenter(
-            folder,
-            data,
-            split,
-            batch_size or 8,
-            precision,
-            device,
-            limit_batches,
-            view,
-            run=run,
-        )
-    if os.environ.get("RANK", "0") != "0":
+    options = ValidationOptions(
+        data, split, batch_size, precision, device, limit_batches, view, run
+    )
+    writes, drawn = os.environ.get("RANK", "0") == "0", []
+    if pictures is not None:
+        task = Card.read(card_of(folder, run)).kind
+        place_for_folder(pictures, "pictures")
+        if writes:
+            drawn = task.draw(folder, pictures, options)
+    figures = validate(folder, options)
+    if not writes:
         return
-    if isinstance(figures, SemanticFigures | PanopticFigures):
-        print(_by_class(figures))
+    measure, scores = figures.by_class()
+    if scores:
+        shown = ("does not occur" if s is None else f"{s:.2f}" for s in scores.values())
+        print(text_table(("class", measure), list(zip(scores, shown, strict=True))))
     print(f"{figures.summary()}  on {figures.images} images")
     if figures.silent_neurons:
         print(silence_report(figures.silent_neurons))
     for picture in drawn:
         print(f"picture in {show(picture)}")
-
-
-def _by_class(figures: SemanticFigures | PanopticFigures) -> str:
-    from spikesight.training.tasks.segmentation.evaluation import SemanticFigures
-
-    semantic = isinstance(figures, SemanticFigures)
-    scores = figures.class_iou if isinstance(figures, SemanticFigures) else figures.class_pq
-    rows = [
-        (name, "does not occur" if score is None else f"{score:.2f}")
-        for name, score in scores.items()
-    ]
-    return text_table(("class", "IoU (%)" if semantic else "PQ (%)"), rows)
 
 
 def predict_command(
@@ -183,72 +143,18 @@ def predict_command(
         run: Folder of the run whose card says how inputs are prepared and what the classes are
             called; the model's own if omitted.
     """
-    from spikesight.training.runs.any_form import card_of
-    from spikesight.training.runs.folder import saved_task
-    from spikesight.training.tasks.classification.prediction import SHEET_ENDINGS, predict
+    from spikesight.training.runs.card import Card
+    from spikesight.training.runs.folder import card_of
+    from spikesight.training.tasks.base import PredictionOptions
     from spikesight.training.tasks.prediction_tables import TABLE_ENDINGS
-    from spikesight.training.tasks.segmentation.prediction import segment_files
 
-    classifies = saved_task(card_of(folder, run)) == "classification"
-    pictures: Path | None = output or Path("predictions.png" if classifies else "predictions")
+    task = Card.read(card_of(folder, run)).kind
+    pictures: Path | None = output or Path(task.pictures)
     if output is not None and output.suffix.lower() in TABLE_ENDINGS:
         if table is not None:
             raise UserError(f"output {output} is a table and table is {table}; pass one of them")
         pictures, table = None, output
     if table is not None:
         place_for_file(table, "table", TABLE_ENDINGS)
-    if classifies:
-        if pictures is not None:
-            place_for_file(pictures, "output", SHEET_ENDINGS)
-        guesses = predict(folder, images, batch_size, device, on_corrupt, pictures, run)
-        _guess(guesses, pictures, table)
-        return
-    if pictures is not None:
-        place_for_folder(pictures, "output")
-    written = segment_files(folder, images, pictures, view, every, device, on_corrupt, table, run)
-    if not written:
-        raise UserError("none of the files could be read")
-    for result in written:
-        if result.overlay is not None and result.classes is not None:
-            places = f"{show(result.overlay)}, {show(result.classes)}"
-            print(f"{show_path(result.file)}: {places}")
-    if table is not None:
-        print(f"segments in {show(table)}")
-
-
-def _guess(predictions: list[Prediction], pictures: Path | None, table: Path | None) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from spikesight.data.events import save_gif
-    from spikesight.files.printing import print_table
-    from spikesight.training.tasks.classification.prediction import (
-        SHEET_PICTURES,
-        draw_contact_sheet,
-    )
-    from spikesight.training.tasks.prediction_tables import write_guesses
-
-    if not predictions:
-        raise UserError("none of the images could be read")
-    shown_guesses = Table("image", "first guess", "others")
-    for prediction in predictions:
-        (first, share), *others = prediction.guesses
-        rest = ", ".join(f"{name} {value:.1%}" for name, value in others)
-        cells = (show_path(prediction.file), show(f"{first} {share:.1%}"), show(rest))
-        shown_guesses.add_row(*map(Text, cells))
-    print_table(shown_guesses)
-    if table is not None:
-        write_guesses(predictions, table)
-        print(f"guesses in {show(table)}")
-    if pictures is None:
-        return
-    draw_contact_sheet(predictions, pictures)
-    count = len(predictions)
-    cut = f" (the first {SHEET_PICTURES} of {count:,})" if count > SHEET_PICTURES else ""
-    print(f"pictures in {show(pictures)}{cut}")
-    recordings = [p for p in predictions if p.frames is not None]
-    stems = distinct_stems([prediction.file for prediction in recordings])
-    for prediction, stem in zip(recordings, stems, strict=True):
-        assert prediction.frames is not None
-        gif = pictures.with_name(f"{pictures.stem}_{stem}.gif")
-        print(f"frames in {show(save_gif(prediction.frames, gif))}")
+    options = PredictionOptions(pictures, table, batch_size, device, on_corrupt, view, every, run)
+    task.predict(folder, images, options)

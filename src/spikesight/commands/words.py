@@ -13,10 +13,10 @@ from spikesight.errors import UserError
 from spikesight.files.documents import named
 from spikesight.files.names import show
 from spikesight.parts import import_part
-from spikesight.training.config import check_path_is_read, merge, read_yaml
+from spikesight.training.config import DATA_SECTIONS, check_path_is_read, merge, read_yaml
+from spikesight.training.tasks.table import find_task, task_names
 from spikesight.training.written_values import as_written
 
-_SECTIONS = {"data", "scenes"}
 _CONFIG = "--config"
 _HELP = {"-h", "--help"}
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -68,9 +68,9 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
         elif value is not None and value.startswith("["):
             _check_list(kind, name, value)
         ready.append(name if value is None else f"{name}={value}")
-    used = "scenes" if read.get("task") in ("semantic", "panoptic") else "data"
-    (unused,) = _SECTIONS - {used}
-    ready = [_renamed(word, f"--{unused}.", f"--{used}.") for word in ready]
+    used = find_task(read.get("task", "classification")).section
+    for unused in {*DATA_SECTIONS} - {used}:
+        ready = [_renamed(word, f"--{unused}.", f"--{used}.") for word in ready]
     given = dict(word.removeprefix(f"--{used}.").split("=", 1) for word in ready if "=" in word)
     if "path" in given:
         fields = read.get(used) or {}
@@ -93,23 +93,19 @@ def _check_list(kind: type, name: str, value: str) -> None:
 
 def _choose(photos: str, options: Options) -> Options:
     """Options of the recipe for photos; those of a run that goes on if it is resumed."""
-    from spikesight.training.tasks.classification.recipes import choose_for_classes, holds_masks
-    from spikesight.training.tasks.segmentation.recipes import choose_for_masks
-
     asked = {name.removeprefix("--").replace("-", "_"): value or "true" for name, value in options}
-    segments = asked.get("task", "") in ("semantic", "panoptic") or (
-        "task" not in asked and holds_masks(photos)
-    )
+    tasks = map(find_task, [asked["task"]] if "task" in asked else reversed(task_names()))
+    task = next(task for task in tasks if "task" in asked or task.reads(photos))
     if asked.get("resume", "false").lower() not in ("false", "no"):
         name = Path(photos).resolve().name.partition(".")[0] or "photos"
         before = Path(asked.get("output", str(Path("runs", name))), "config.yaml")
         if before.is_file():
             return [(_CONFIG, str(before)), ("--data.path", photos)]
-    recipe = (choose_for_masks if segments else choose_for_classes)(photos, asked)
+    recipe = task.choose(photos, asked)
     if os.environ.get("RANK", "0") == "0":
         for line in recipe.lines:
             print(line, flush=True)
-    return [(_CONFIG, json.dumps(recipe.fields)), (recipe.path, photos)]
+    return [(_CONFIG, json.dumps(recipe.fields)), (f"--{task.section}.path", photos)]
 
 
 def _renamed(word: str, before: str, after: str) -> str:

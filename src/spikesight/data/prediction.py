@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.photos.decoding import IMAGE_SUFFIXES
 from spikesight.data.photos.preprocessing import Preprocessing
+from spikesight.data.sampling import EvaluationSampler
 from spikesight.files.names import check_name, show
 from spikesight.files.own_pictures import MARKED, is_own_picture
 from spikesight.files.walking import find_files
@@ -128,3 +129,42 @@ def find_images(
             f"{show(path)}: holds no image ({', '.join(sorted(suffixes))}); pass another folder"
         )
     return found
+
+
+def read_enough(
+    read: Callable[[int], Tensor],
+    describe: Callable[[int], str],
+    available: int,
+    count: int,
+    on_corrupt: OnCorrupt,
+    name: str,
+) -> Tensor:
+    """So many images, spread evenly over what there is; others in place of corrupt ones.
+
+    Args:
+        read: Gives the image at a position.
+        describe: What messages call it.
+        available: Number of positions.
+        count: Images wanted.
+        on_corrupt: What an image that cannot be decoded does.
+        name: What messages call all of them.
+
+    Raises:
+        DataError: If every image is corrupt.
+    """
+    taken: list[Tensor] = []
+    skipped: dict[str, str] = {}
+    for position in EvaluationSampler(available).positions:
+        try:
+            taken.append(read(position))
+        except CorruptImageError as error:
+            if on_corrupt == "stop":
+                raise
+            skipped[describe(position)] = str(error)
+        if len(taken) == count:
+            break
+    if skipped:
+        report_skipped(skipped)
+    if not taken:
+        raise DataError(f"{name}: every image is corrupt; repair the data set")
+    return torch.stack(taken)

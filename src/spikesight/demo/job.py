@@ -26,7 +26,7 @@ from spikesight.costs.models import energy
 from spikesight.costs.page import energy_text, mean_firing_rate, ratio_text
 from spikesight.costs.prices import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
 from spikesight.costs.report import EnergyReport
-from spikesight.data import DataConfig, build_evaluation_loader
+from spikesight.data import DataConfig
 from spikesight.data.photos.digits import read_digits
 from spikesight.demo.deployment_part import (
     Deployment,
@@ -57,7 +57,7 @@ from spikesight.training import (
     TrainingInterrupted,
     train,
 )
-from spikesight.training.tasks.validation import data_of, training_batches
+from spikesight.training.tasks.validation import training_batches
 
 MODEL = "metaspikformer_nano"
 IMAGE_SIZE = 16
@@ -330,8 +330,8 @@ def _mark(folder: Path, result: DemoResult | None) -> None:
 
 
 def _read_held_out(folder: Path) -> _Digits:
-    card = Card.read(folder)
-    batches = list(build_evaluation_loader(data_of(card), 512, card.preprocessing))
+    card = Card.read(folder).with_data()
+    batches = list(card.kind.evaluation_batches(card, 512, "validation"))
     images = torch.cat([images for images, _ in batches])
     inputs = card.preprocessing.batch_transform(images)
     return _Digits(images, inputs, torch.cat([labels for _, labels in batches]))

@@ -17,23 +17,18 @@ from spikesight.data.segmentation import (
     ClassTable,
     Scene,
     Truth,
-    build_scene_evaluation_loader,
     read_scenes,
     semantic_truth,
 )
 from spikesight.demo.scenes_part import SceneOverlay, ScenePictures, SceneResult
-from spikesight.inference import class_map, panoptic_truths, photo_scores
+from spikesight.inference import ViewConfig, class_map, panoptic_truths, photo_scores
 from spikesight.models import SpikingModel
 from spikesight.registry import create_model
 from spikesight.reports.overlays import draw_overlay
+from spikesight.training.runs.card import Card
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.runs.scene_card import SceneCard
-from spikesight.training.tasks.segmentation.evaluation import (
-    build_view,
-    evaluate_panoptic,
-    evaluate_semantic,
-)
-from spikesight.training.tasks.validation import scenes_of
+from spikesight.training.tasks.segmentation.evaluation import build_view
+from spikesight.training.tasks.segmentation.task import PanopticTask, SemanticTask
 
 WEIGHTS = Path(str(files("spikesight"))) / "demo" / "shipped" / "digit_scenes"
 """Folder of the segmenter: `configs/digit_scenes_panoptic.yaml` at 4 bits, packed."""
@@ -54,18 +49,18 @@ def segment_scenes(folder: Path = WEIGHTS, scenes: int = SCENES) -> SceneResult:
     Raises:
         FileNotFoundError: If there is no trained model.
     """
-    card = SceneCard.read(folder)
+    changes = {"validation_scenes": scenes, "workers": 0}
+    card = Card.read(folder).with_data(changes)
     model = spikesight.load(folder)
-    config = scenes_of(card, {"validation_scenes": scenes, "workers": 0})
     accelerator = build_accelerator(device="cpu")
 
-    objects, classes = (
-        build_scene_evaluation_loader(config, 8, card.preprocessing, panoptic)
-        for panoptic in (True, False)
+    told_apart = PanopticTask.measure(
+        model, PanopticTask.evaluation_batches(card, 8, "validation"), card, accelerator
     )
-    told_apart = evaluate_panoptic(model, objects, card.preprocessing, accelerator, card.view)
-    per_pixel = evaluate_semantic(model, classes, card.preprocessing, accelerator, card.view)
-    source = read_scenes(config, "val")
+    per_pixel = SemanticTask.measure(
+        model, SemanticTask.evaluation_batches(card, 8, "validation"), card, accelerator
+    )
+    source = read_scenes(card.data, "val")
     shown = [source.read(index) for index in range(min(_SHOWN, scenes))]
     images = card.preprocessing.batch_transform(torch.stack([scene.image for scene in shown]))
     integers = spikesight.deploy(model, images)
@@ -86,9 +81,9 @@ def segment_scenes(folder: Path = WEIGHTS, scenes: int = SCENES) -> SceneResult:
 
 @torch.no_grad()
 def _draw(
-    model: SpikingModel, card: SceneCard, images: Tensor, scenes: Sequence[Scene]
+    model: SpikingModel, card: Card, images: Tensor, scenes: Sequence[Scene]
 ) -> list[ScenePictures]:
-    view = build_view(model, card.preprocessing, card.view)
+    view = build_view(model, card.preprocessing, card.view or ViewConfig())
     table = card.preprocessing.table
     sizes = [(scene.image.shape[1], scene.image.shape[2]) for scene in scenes]
     objects = panoptic_truths(view, images, sizes, table.things)

@@ -2,36 +2,53 @@ from .background import BackgroundRun
 from .config import ModelConfig, TrainConfig, from_mapping
 from .interruption import TrainingInterrupted
 from .mixing import MixConfig
+from .objective import Objective
 from .optimization import (
     EmaConfig,
     OptimizerConfig,
     ScheduleConfig,
     parameter_groups,
 )
-from .runs.checkpoint import Card
+from .runs.card import Card
 from .runs.folder import resolve_model_folder
 from .seeds import SeedsResult, train_seeds
+from .tasks.base import PredictionOptions, Prepared, Task, ValidationOptions
 from .tasks.classification.evaluation import Evaluation, evaluate
+from .tasks.classification.task import ClassificationTask
+from .tasks.figures import Figures
+from .tasks.images import ImageTask
+from .tasks.table import register_task
+from .tasks.validation import validate
 from .trainer import Trainer, TrainResult, train
 
 __all__ = [
     "BackgroundRun",
     "Card",
+    "ClassificationTask",
     "EmaConfig",
     "Evaluation",
+    "Figures",
+    "ImageTask",
     "MixConfig",
     "ModelConfig",
+    "Objective",
     "OptimizerConfig",
+    "PredictionOptions",
+    "Prepared",
     "ScheduleConfig",
     "SeedsResult",
+    "Task",
     "TrainConfig",
     "TrainResult",
     "Trainer",
     "TrainingInterrupted",
+    "ValidationOptions",
     "evaluate",
     "from_mapping",
     "parameter_groups",
+    "register_task",
     "resolve_model_folder",
     "train",
     "train_seeds",
+    "validate",
 ]

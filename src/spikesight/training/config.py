@@ -24,12 +24,13 @@ from spikesight.options import check_options
 from spikesight.parts import name_of
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
+from spikesight.training.tasks.table import find_task
 from spikesight.training.written_values import as_written
 
 T = TypeVar("T")
 Precision = Literal["auto", "no", "bf16", "fp16"]
-TaskName = Literal["classification", "semantic", "panoptic", "masked_image"]
-
+DATA_SECTIONS = ("data", "scenes")
+"""Fields that say what is learned from; each task reads one of them."""
 
 # Fields of `model` that every model's constructor takes too.
 _BUILDING = (*("num_classes", "steps", "levels", "neuron", "neuron_arguments", "drop_path_rate"),)
@@ -125,7 +126,7 @@ class TrainConfig:
         output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
         task: "classification" of images, "semantic" (a class for every pixel) or "panoptic"
             (objects told apart) segmentation, or "masked_image" pre-training of a classifier's
-            trunk, which needs no labels.
+            trunk, which needs no labels; or a task of your own.
         data: Which images a classifier or pre-training reads and how they are augmented.
         scenes: Which photos and masks a segmenter reads and how they are augmented.
         segmentation: How a segmenter learns and is validated.
@@ -158,7 +159,7 @@ class TrainConfig:
 
     model: ModelConfig
     output: str
-    task: TaskName = "classification"
+    task: str = "classification"
     data: DataConfig = field(default_factory=DataConfig)
     scenes: SceneConfig = field(default_factory=SceneConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
@@ -208,34 +209,7 @@ class TrainConfig:
                 f"model.steps is {self.model.steps} but data.events.frames is "
                 f"{self.data.events.frames}; pass the same number"
             )
-        if self.mix.active and self.batch_size % 2:
-            raise UserError(
-                f"batch_size is {self.batch_size} but mixing pairs images; pass an even batch_size"
-            )
-        if self.task != "classification":
-            for name, used in (
-                ("mix", self.mix.active),
-                ("label_smoothing", self.label_smoothing > 0),
-                ("distillation.teacher", self.distillation.teacher is not None),
-            ):
-                if used:
-                    raise UserError(
-                        f"{name} is for classifiers and task is {self.task}; leave {name} out"
-                    )
-        if self.task == "masked_image":
-            self._check_masked_image()
-
-    def _check_masked_image(self) -> None:
-        for name, used, remedy in (
-            ("model.bits", self.model.bits is not None, "pre-train first, then quantise"),
-            ("firing_rate.weight", self.firing_rate.weight > 0, "hidden patches never fire"),
-            ("compile", self.compile != "none", "the masks change what is computed"),
-            ("data.format or data.events", self.data.holds_events, "pass photos, not events"),
-        ):
-            if used:
-                raise UserError(
-                    f"{name} does not go with task=masked_image: {remedy}; leave {name} out"
-                )
+        find_task(self.task).check(self)
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> TrainConfig:
@@ -341,7 +315,24 @@ _MADE_HERE = {
 }
 
 
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def override(config: T, changes: Mapping[str, Any]) -> T:
+    """A configuration with some fields changed.
+
+    Args:
+        config: The configuration of the training.
+        changes: New values, as YAML or a command line gives them; nested ones leave their
+            neighbours as they are.
+
+    Raises:
+        ValueError: If a field is unknown or a value invalid.
+    """
+    if "path" in changes:
+        section = "scenes" if isinstance(config, SceneConfig) else "data"
+        check_path_is_read(section, {**asdict(config), **changes})  # type: ignore[call-overload]
+    return from_mapping(type(config), merge(asdict(config), changes))  # type: ignore[call-overload]
+
+
+def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested mappings with some values replaced.
 
     Args:

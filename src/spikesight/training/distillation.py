@@ -16,7 +16,7 @@ from spikesight.training.teachers import Teacher
 
 
 class Distillation:
-    """Adds a teacher's lessons to the loss of a student.
+    """Adds what a teacher says to the loss of a student.
 
     Args:
         config: What is learned.
@@ -50,17 +50,17 @@ class Distillation:
             A scalar.
         """
         config = self._config
-        lesson = self._teacher(images)
+        taught = self._teacher(images)
         loss = classification
         if config.logits != "none":
             learned = (
-                soft_label_loss(logits, lesson.logits, config.temperature)
+                soft_label_loss(logits, taught.logits, config.temperature)
                 if config.logits == "soft"
-                else hard_label_loss(logits, lesson.logits)
+                else hard_label_loss(logits, taught.logits)
             )
             loss = (1 - config.logits_share) * loss + config.logits_share * learned
         if self._recorder is not None:
-            similarity = attention_similarity_loss(self._recorder.take(), lesson.attention)
+            similarity = attention_similarity_loss(self._recorder.take(), taught.attention)
             loss = loss + config.attention_weight * similarity
         return loss
 

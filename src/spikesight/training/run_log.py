@@ -11,8 +11,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from spikesight.errors import FileError
 from spikesight.files.opening import read_text
+from spikesight.files.replacing import write_text
 from spikesight.training.runs.checkpoint import EpochSums
-from spikesight.training.runs.storage import write_text
 from spikesight.training.tasks.figures import Figures
 
 _BEFORE = ("epoch", "train_loss", "lr")

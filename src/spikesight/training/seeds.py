@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +11,13 @@ from statistics import mean, stdev
 from typing import Any
 
 from spikesight.errors import UserError
+from spikesight.files.replacing import write_text
 from spikesight.reports.text_table import text_table
 from spikesight.training.config import TrainConfig
 from spikesight.training.runs.checkpoint import RunState
 from spikesight.training.runs.lock import locked
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.runs.storage import recover_folder, write_text
+from spikesight.training.runs.storage import recover_folder
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.trainer import TrainResult, train
 
@@ -79,7 +80,11 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def train_seeds(config: TrainConfig, seeds: int | Sequence[int]) -> SeedsResult:
+def train_seeds(
+    config: TrainConfig,
+    seeds: int | Sequence[int],
+    after_update: Callable[[int], None] | None = None,
+) -> SeedsResult:
     """Trains the same recipe with several seeds, one after another.
 
     Finished seeds are not trained again and begun ones go on, so the same call, given again, takes
@@ -88,6 +93,7 @@ def train_seeds(config: TrainConfig, seeds: int | Sequence[int]) -> SeedsResult:
     Args:
         config: The run; its own seed is not used, and its output is the folder of all runs.
         seeds: The seeds, or how many: 5 means 0 to 4.
+        after_update: As of `train`.
 
     Returns:
         The figures; seeds.json in the output holds them too.
@@ -106,7 +112,7 @@ def train_seeds(config: TrainConfig, seeds: int | Sequence[int]) -> SeedsResult:
         for seed in chosen:
             output = folder / f"seed_{seed}"
             one = replace(config, seed=seed, output=str(output), resume=True)
-            runs[seed] = _finished(one, processes) or train(one)
+            runs[seed] = _finished(one, processes) or train(one, after_update)
             result = SeedsResult(folder, dict(runs))
             if writes:
                 write_text(folder / SUMMARY, json.dumps(result.to_mapping(), indent=2) + "\n")

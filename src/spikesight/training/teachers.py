@@ -19,14 +19,14 @@ from spikesight.files.tensors import can_compute
 from spikesight.interop.timm_attention import TimmAttentionRecorder
 from spikesight.losses import DistillationConfig
 from spikesight.pretrained import load
-from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import resolve_model_folder
 
 _TIMM = "timm:"
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeacherOutput:
     """What a teacher says about a batch; nothing in it has a gradient.
 
     Attributes:
@@ -71,7 +71,7 @@ class Teacher(nn.Module):
         self.register_buffer("shift", (_column(student.mean) - _column(mean)) / _column(std))
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Lesson:
+    def forward(self, images: Tensor) -> TeacherOutput:
         """What the teacher says about a batch of the student.
 
         Args:
@@ -83,7 +83,7 @@ class Teacher(nn.Module):
         if self.size is not None and tuple(images.shape[-2:]) != self.size:
             images = interpolate(images, self.size, mode="bilinear", antialias=True)
         logits = self.model(images)
-        return Lesson(logits, [] if self._recorder is None else self._recorder.take())
+        return TeacherOutput(logits, [] if self._recorder is None else self._recorder.take())
 
     def train(self, mode: bool = True) -> Teacher:
         """Stays in evaluation mode."""
@@ -135,7 +135,7 @@ def check_teacher(config: DistillationConfig, holds_events: bool) -> None:
     if config.teacher is None:
         return
     if not config.teacher.startswith(_TIMM):
-        Card.read(resolve_model_folder(config.teacher))
+        Card.read(resolve_model_folder(config.teacher), "classification")
         return
     if holds_events:
         raise UserError(
@@ -159,7 +159,7 @@ def _spiking_teacher(
 ) -> Teacher:
     assert config.teacher is not None
     folder = resolve_model_folder(config.teacher)
-    own = Card.read(folder).preprocessing
+    own = Card.read(folder, "classification").preprocessing
     model = load(folder)
     if _frames(own) != _frames(preprocessing):
         raise UserError(

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from spikesight.errors import DivergenceError, UserError
+from spikesight.files.replacing import write_text
 from spikesight.files.tensors import read_tensors
 from spikesight.parts import import_part
 from spikesight.training.config import TrainConfig
@@ -33,16 +34,15 @@ from spikesight.training.neuron_checks import (
 from spikesight.training.precision import Precision, describe_precision
 from spikesight.training.progress import build_report, format_duration
 from spikesight.training.run_log import RunLog, epoch_row
-from spikesight.training.runs.checkpoint import EpochSums, Position, RunState
-from spikesight.training.runs.data_summary import DataSummary
+from spikesight.training.runs.checkpoint import DataSummary, EpochSums, Position, RunState
 from spikesight.training.runs.folder import save_model, saved_recipe
 from spikesight.training.runs.lock import locked
 from spikesight.training.runs.preparation import build_accelerator, build_model, count_batches
 from spikesight.training.runs.processes import is_main_process, largest, share_buffers, total
-from spikesight.training.runs.storage import recover_folder, write_text
+from spikesight.training.runs.storage import recover_folder
 from spikesight.training.seeding import seed_everything
 from spikesight.training.tasks.figures import Figures
-from spikesight.training.tasks.table import build_task
+from spikesight.training.tasks.table import find_task
 
 _PROBE_IMAGES = 64
 
@@ -62,11 +62,12 @@ class TrainResult:
     last: Figures
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, after_update: Callable[[int], None] | None = None) -> TrainResult:
     """Trains a model; the same call serves one process or several, with GPUs or without.
 
     Args:
         config: The run.
+        after_update: Called with the number of every update that has been made, from 1.
 
     Returns:
         The figures of the best and the last model, which lie in best/ and last/ of the output.
@@ -79,7 +80,7 @@ def train(config: TrainConfig) -> TrainResult:
     for source in config.imports:
         import_part(source)
     with locked(Path(config.output)) if is_main_process() else nullcontext():
-        return Trainer(config).run()
+        return Trainer(config, after_update).run()
 
 
 class Trainer:
@@ -87,13 +88,17 @@ class Trainer:
 
     Args:
         config: The run.
+        after_update: Called with the number of every update that has been made, from 1.
 
     Raises:
         ValueError: If the configuration cannot be carried out.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(
+        self, config: TrainConfig, after_update: Callable[[int], None] | None = None
+    ) -> None:
         self.config = config
+        self._watch_update = after_update
         self.folder = Path(config.output)
         self.accelerator = build_accelerator(config.precision, config.device, config.accumulation)
         self.device = self.accelerator.device
@@ -103,9 +108,9 @@ class Trainer:
         self._keep_precision()
         check_feasible(config, filled=not self.resuming)
 
-        self.task = build_task(config, self.accelerator)
+        self.task = find_task(config.task)(config, self.accelerator)
         self.loaders = self.task.loaders
-        self.data = DataSummary.of(self.task)
+        self.data = DataSummary.of(self.task.loaders)
         if self.before is not None and self.before.data is not None:
             self.before.data.check_same(self.data, self.folder / "last")
         self.batch_size = self.task.train.batch_size
@@ -280,11 +285,10 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         epoch, first = self.position.epoch, self.position.batch
-        accumulation = self.config.accumulation
         self.report.start_epoch(
             f"epoch {epoch + 1}/{self.config.epochs}",
             self.updates_per_epoch,
-            first // accumulation,
+            first // self.config.accumulation,
         )
         self.task.train.set_epoch(epoch, first)
         self.prepared.train()
@@ -293,7 +297,7 @@ class Trainer:
         for batch, (images, labels) in enumerate(batches, start=first):
             self._train_batch(epoch, batch, images, labels)
             self.position.batch = batch + 1
-            if (batch + 1) % accumulation == 0:
+            if self.accelerator.sync_gradients:
                 self._update()
                 self._after_update()
         self.meter.account_time()
@@ -312,9 +316,7 @@ class Trainer:
                 self.report.message(silence_warning(silent))
             self.objective.forget()
 
-        updating = (batch + 1) % config.accumulation == 0
-        self.accelerator.sync_gradients = updating
-        with nullcontext() if updating else self.accelerator.no_sync(self.prepared):
+        with self.accelerator.accumulate(self.prepared):
             with self.accelerator.autocast(), explained_normalisations(config, prepared.count):
                 output = self.forward(shown)
                 loss = self.objective(shown, output, prepared.targets)
@@ -330,6 +332,8 @@ class Trainer:
         self.schedule.step_update(self.position.update)
         if self.ema is not None:
             self.ema.update(self.model, step=self.position.update)
+        if self._watch_update is not None:
+            self._watch_update(self.position.update)
 
     def _after_update(self) -> None:
         """Looks at the loss, the clock and the signals.

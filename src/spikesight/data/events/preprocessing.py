@@ -80,6 +80,11 @@ class EventPreprocessing:
         return (1.0,) * self.channels
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the frames as the model sees them."""
+        return (self.frames, self.channels, self.image_size, self.image_size)
+
+    @property
     def suffixes(self) -> frozenset[str]:
         """Suffixes of the files that `read_file` takes."""
         return RECORDING_SUFFIXES | IMAGE_SUFFIXES if self.saccades else RECORDING_SUFFIXES

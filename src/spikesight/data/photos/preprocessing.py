@@ -90,6 +90,11 @@ class Preprocessing:
         return self.read(read_image_file(path), str(path))
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of an image as the model sees it."""
+        return (self.channels, self.image_size, self.image_size)
+
+    @property
     def suffixes(self) -> frozenset[str]:
         """Suffixes of the files that `read_file` takes."""
         return IMAGE_SUFFIXES

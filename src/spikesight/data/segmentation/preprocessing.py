@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,8 +12,10 @@ from torchvision.transforms.v2.functional import resize
 
 from spikesight.data.errors import DataError
 from spikesight.data.photos.augmentation import EvaluationTransform
+from spikesight.data.photos.decoding import IMAGE_SUFFIXES
 from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.data.photos.preprocessing import cut_thin
+from spikesight.data.segmentation.files import read_photo
 from spikesight.data.segmentation.scene import ClassTable
 from spikesight.files.documents import check
 from spikesight.files.ranges import Pixels, Positive, Side
@@ -49,6 +52,20 @@ class ScenePreprocessing:
     def batch_transform(self) -> EvaluationTransform:
         """The last step, on batches: uint8 [B, 3, H, W] to normalised float32."""
         return EvaluationTransform(self.mean, self.std)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of a training crop."""
+        return (3, *self.crop_size)
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Suffixes of the files that `read_file` takes."""
+        return IMAGE_SUFFIXES
+
+    def read_file(self, path: str | Path) -> Tensor:
+        """Reads a photo at the size of the training crops, uint8 [3, *crop_size]."""
+        return sample_crop(read_photo(Path(path)), self.crop_size)
 
     def fit(self, image: Tensor) -> Tensor:
         """Resizes a photo to the largest size within the limits, its shape kept.

@@ -1,34 +1,22 @@
-"""What a run leaves behind: trained models, and the state to go on from."""
+"""The state to go on from, which a run leaves in last/ beside its model."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.errors import UserError
 from spikesight.files.documents import check
 from spikesight.files.ranges import Count
-from spikesight.files.tensors import COPY_AGAIN
 from spikesight.models import SpikingModel
-from spikesight.training.config import TaskName, TrainConfig, from_mapping
-from spikesight.training.runs.data_summary import DataSummary
-from spikesight.training.tasks.figures import Figures
-from spikesight.training.tasks.kinds import FIGURES
-from spikesight.training.runs.folder import (
-    CARD,
-    CardLike,
-    card_name,
-    check_card_fits,
-    describe_task,
-    read_card,
-    saved_task,
-)
+from spikesight.training.config import TrainConfig, from_mapping
+from spikesight.training.runs.card import Card
 from spikesight.training.runs.storage import read_state, replaced_folder, write_state
+from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.table import find_task
 
 _STATE = "training"
 
@@ -85,97 +73,60 @@ class EpochSums:
 
 
 @dataclass(frozen=True)
-class Card:
-    """What belongs to a trained model besides its weights.
+class DataSummary:
+    """The data of a run.
 
     Attributes:
-        data: The data it was trained on; None if that is not known here.
-        preprocessing: What turns an image into its input, and the names of its classes.
-        epoch: Number of epochs it was trained for, the begun one not counted.
-        weights: "model", or "ema" for the moving average.
-        metrics: Its validation figures, if it was validated.
-        task: "classification" or "masked_image".
-        precision: The autocast type it was trained in; None where older versions did not say.
+        classes: Names of the classes.
+        images: Number of training images.
+        validation_images: Number of validation images.
     """
 
-    data: DataConfig | None
-    preprocessing: Preprocessing | EventPreprocessing
-    epoch: int
-    weights: str
-    metrics: Figures | None
-    task: TaskName = "classification"
-    precision: str | None = None
-
-    def write(self, folder: Path) -> None:
-        """Writes run.json."""
-        (folder / CARD).write_text(self.text(), encoding="utf-8")
-
-    def text(self) -> str:
-        """The content of run.json."""
-        content = {
-            "task": self.task,
-            "data": None if self.data is None else asdict(self.data),
-            "preprocessing": self.preprocessing.to_dict(),
-            "epoch": self.epoch,
-            "weights": self.weights,
-            "metrics": _plain(self.metrics),
-            "precision": self.precision,
-        }
-        return json.dumps(content, indent=2) + "\n"
+    classes: tuple[str, ...]
+    images: int
+    validation_images: int
 
     @classmethod
-    def read(cls, folder: Path, task: TaskName = "classification") -> Card:
-        """Reads run.json.
-
-        Args:
-            folder: Folder of a model.
-            task: What the model must have been trained for.
-
-        Raises:
-            FileNotFoundError: If the folder has none.
-            ValueError: If it is damaged or of another task.
-        """
-        saved = saved_task(folder)
-        if saved != task:
-            wanted = "classifiers" if task == "classification" else "pre-trained trunks"
-            raise UserError(
-                f"{folder} holds {describe_task(saved)} and this works on {wanted}; pass the run "
-                "of one"
-            )
-        content = read_card(folder)
-        kind: Any = Preprocessing
-        steps = content.get("preprocessing")
-        if isinstance(steps, dict) and EventPreprocessing.describes(steps):
-            kind = EventPreprocessing
-            del steps["kind"]
-        file: Any = _CardFile
-        card = check(content, file[kind, FIGURES[task]], card_name(folder), remedy=COPY_AGAIN)
-        check_card_fits(folder, len(card.preprocessing.classes), card.preprocessing.channels)
+    def of(cls, loaders: Any) -> DataSummary:
+        """The data behind the loaders of a task."""
         return cls(
-            card.data,
-            card.preprocessing,
-            card.epoch,
-            card.weights,
-            card.metrics,
-            task,
-            card.precision,
+            tuple(loaders.classes), len(loaders.train.dataset), len(loaders.validation.dataset)
         )
 
+    def check_same(self, now: DataSummary, folder: Path) -> None:
+        """Refuses to go on with other data.
 
-StepsT = TypeVar("StepsT")
+        Args:
+            now: The data to go on with.
+            folder: last/ of the run, for the message.
+
+        Raises:
+            UserError: If they differ from these.
+        """
+        differences = []
+        if self.classes != now.classes:
+            counts = f"on {len(self.classes)} classes, data now has {len(now.classes)}"
+            new = [name for name in now.classes if name not in self.classes]
+            gone = [name for name in self.classes if name not in now.classes]
+            changes = [
+                f"{names[0]} is {what}" for names, what in ((new, "new"), (gone, "gone")) if names
+            ]
+            differences.append(f"{counts} ({', '.join(changes) or 'in another order'})")
+        for kind in ("", "validation "):
+            field = f"{kind}images".replace(" ", "_")
+            then, today = getattr(self, field), getattr(now, field)
+            if then != today:
+                what = kind or "training "
+                differences.append(f"on {then} {what}images, data now has {today}")
+        if differences:
+            raise UserError(
+                f"cannot go on from {folder}: the run was started {'; '.join(differences)}; bring "
+                "the same data back, or start a new run with another output and "
+                f"model.weights={folder}"
+            )
+
+
 FiguresT = TypeVar("FiguresT")
-
-
-class _CardFile(msgspec.Struct, Generic[StepsT, FiguresT], forbid_unknown_fields=True):
-    """What run.json of a classifier or of a pre-trained trunk holds."""
-
-    data: DataConfig | None
-    preprocessing: StepsT
-    epoch: Annotated[int, msgspec.Meta(ge=0)]
-    weights: Literal["model", "ema"]
-    metrics: FiguresT | None
-    task: TaskName = "classification"
-    precision: Literal["no", "bf16", "fp16"] | None = None
 
 
 @dataclass
@@ -211,7 +162,7 @@ class RunState:
     precision: str = "no"
     data: DataSummary | None = None
 
-    def save(self, folder: Path, model: SpikingModel, card: CardLike) -> None:
+    def save(self, folder: Path, model: SpikingModel, card: Card) -> None:
         """Replaces last/ by the model and this state.
 
         Args:
@@ -254,12 +205,9 @@ class RunState:
             )
         remedy = "start again from another checkpoint"
         config = check(content.get("config"), dict[str, Any], f"{name}: config", remedy=remedy)
-        kinds: Any = FIGURES
-        task = config.get("task", "classification")
-        if not isinstance(task, str) or task not in kinds:
-            raise UserError(f"{name}: config.task: there is no task {task!r}; {remedy}")
+        task = find_task(config.get("task", "classification"), f"{name}: config.task", remedy)
         file: Any = _StateFile
-        state = check(content, file[kinds[task]], name, remedy=remedy)
+        state = check(content, file[task.figures], name, remedy=remedy)
         # Before "auto" there was nothing to decide.
         precision = state.precision or config.get("precision", "no")
         fields = {field: getattr(state, field) for field in state.__struct_fields__}

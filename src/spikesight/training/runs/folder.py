@@ -1,115 +1,77 @@
-"""Folders of runs and of trained models."""
+"""Folders of runs and of trained models, and models in whatever form they are given."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, get_args
+
+from torch import nn
 
 from spikesight.errors import UserError
-from spikesight.files.documents import parse_json, read_json, shortened
-from spikesight.files.tensors import COPY_AGAIN
+from spikesight.files.names import show
 from spikesight.models import SpikingModel
 from spikesight.pretrained import RecipeFile, read_recipe
-from spikesight.training.config import TaskName
+from spikesight.training.runs.card import CARD, Card
 from spikesight.training.runs.storage import replaced_folder
 
-CARD = "run.json"
 _MODEL_FILES = frozenset({"config.json", "model.safetensors"})
 
 
-class CardLike(Protocol):
-    """What belongs to a trained model besides its weights."""
-
-    def write(self, folder: Path) -> None:
-        """Writes run.json."""
-        ...
-
-    def text(self) -> str:
-        """The content of run.json."""
-        ...
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The content of run.json.
-
-    Args:
-        folder: Folder of a model, or a .spk file that holds its card.
+def resolve_model(path: Path) -> Path:
+    """A .spk file itself, or the folder with a run's weights.
 
     Raises:
-        FileNotFoundError: If the folder has none.
-        UserError: If it is damaged.
+        FileNotFoundError: If there is no model.
     """
-    if folder.is_file():
+    if path.suffix == ".spk" and not path.exists():
+        raise FileNotFoundError(f"there is no file {show(path)}; correct the path")
+    return path if path.is_file() and path.suffix == ".spk" else resolve_model_folder(path)
+
+
+def card_of(path: Path, run: Path | None = None) -> Path:
+    """Where the card of a model is, which says how its inputs are prepared.
+
+    Args:
+        path: A .spk file, or the folder of a model or a run.
+        run: A run whose card is taken instead.
+
+    Returns:
+        A .spk file, or a folder with run.json.
+
+    Raises:
+        FileNotFoundError: If there is no model.
+        UserError: If the model has no card.
+    """
+    place = resolve_model(path if run is None else run)
+    if place.is_file():
         from spikesight.deployment.spk.file import read_spk_card
 
-        text = read_spk_card(folder)
-        if text is not None:
-            return parse_json(text, dict[str, Any], str(folder), remedy=COPY_AGAIN)
-        raise UserError(f"{folder} holds no card; pass --run=FOLDER")
-    path = folder / CARD
-    if not path.is_file():
+        if read_spk_card(place) is None:
+            raise UserError(
+                f"{show(place)} holds no images and does not say how they are prepared; pass "
+                "--run=FOLDER with the run that it was made from"
+            )
+    elif not (place / CARD).is_file():
         raise FileNotFoundError(
-            f"{folder} has no {CARD}; pass a folder that training wrote, such as run/best"
+            f"{show(place)} has no {CARD}, which says how images are prepared; pass --run=FOLDER "
+            "with the run that it was made from, or write one by spikesight convert "
+            f"{show(place)} OUTPUT --classes=names.txt --image_size=PIXELS"
         )
-    return read_json(path, dict[str, Any], remedy=COPY_AGAIN)
+    return place
 
 
-def card_name(folder: Path) -> str:
-    """What messages call the card of a model."""
-    return str(folder if folder.is_file() else folder / CARD)
-
-
-def check_card_fits(
-    folder: Path, classes: int, channels: int, *, every_output: bool = False
-) -> None:
-    """Refuses a card of another model than the one beside it.
-
-    Args:
-        folder: Folder of a model.
-        classes: Number of classes that the card names.
-        channels: Channels of the images that it prepares.
-        every_output: Whether each output of the model must have a name.
+def load_any(path: Path) -> nn.Module:
+    """The model in a .spk file or a folder, in evaluation mode, with real outputs.
 
     Raises:
-        UserError: If config.json describes a model of other classes or channels.
-    """
-    if not (folder / "config.json").is_file():
-        return
-    arguments = read_recipe(folder).arguments
-    outputs, inputs = arguments.get("num_classes"), arguments.get("in_channels")
-    problem = ""
-    if isinstance(inputs, int) and inputs != channels:
-        problem = f"prepares {channels} channels and the model of config.json takes {inputs}"
-    elif isinstance(outputs, int) and (classes > outputs or (every_output and classes != outputs)):
-        problem = f"names {classes} classes and the model of config.json has {outputs}"
-    if problem:
-        raise UserError(f"{folder / CARD}: preprocessing: {problem}; {COPY_AGAIN}")
-
-
-def saved_task(folder: Path) -> TaskName:
-    """The task that a model was trained for.
-
-    Args:
-        folder: Folder of a model.
-
-    Raises:
-        FileNotFoundError: If the folder has no run.json.
+        FileNotFoundError: If there is no model.
         UserError: If it is damaged.
     """
-    task: TaskName = read_card(folder).get("task", "classification")
-    if task not in get_args(TaskName):
-        raise UserError(
-            f"{card_name(folder)}: task: {shortened(repr(task))} is none of "
-            f"{', '.join(get_args(TaskName))}; {COPY_AGAIN}"
-        )
-    return task
+    from spikesight.deployment.deployed_model import DeployedModel
+    from spikesight.deployment.network import Deployed
+    from spikesight.pretrained import load
 
-
-def describe_task(task: TaskName) -> str:
-    """What a model trained for a task is, for messages."""
-    if task == "masked_image":
-        return "a pre-trained trunk, to be fine-tuned first (spikesight train ... --from RUN),"
-    return "a classifier" if task == "classification" else "a segmenter"
+    place = resolve_model(path)
+    return DeployedModel(Deployed.load(place)) if place.is_file() else load(place)
 
 
 def resolve_model_folder(folder: str | Path) -> Path:
@@ -180,7 +142,7 @@ def check_model_output(output: Path, source: Path, *, to_train_on: bool = False)
         )
 
 
-def save_model(folder: Path, model: SpikingModel, card: CardLike) -> None:
+def save_model(folder: Path, model: SpikingModel, card: Card) -> None:
     """Replaces a folder by one that `spikesight.load` reads.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from spikesight.errors import UserError
-from spikesight.models import MaskedAutoencoder, SpikingModel
+from spikesight.models import SpikingModel
 from spikesight.options import check_arguments
 from spikesight.passes import quantize
 from spikesight.passes.quantization import quantize_like
@@ -19,6 +19,7 @@ from spikesight.registry import create_model
 from spikesight.training.config import TrainConfig
 from spikesight.training.precision import Precision, choose_precision, warn_if_emulated
 from spikesight.training.runs.starting_weights import saved_quantization, start_from
+from spikesight.training.tasks.table import find_task
 
 
 def build_accelerator(
@@ -66,17 +67,9 @@ def build_model(
     Raises:
         ValueError: If the model has fewer classes than the data, or does not fit model.weights.
     """
-    wanted = config.model
-    if wanted.num_classes is not None and wanted.num_classes < classes:
-        raise UserError(
-            f"model.num_classes is {wanted.num_classes} but the data has {classes} classes; "
-            "leave model.num_classes out"
-        )
-    if config.task in ("semantic", "panoptic") and wanted.num_classes not in (None, classes):
-        raise UserError(
-            f"model.num_classes is {wanted.num_classes} but the scenes have {classes} classes, and "
-            "a pixel of another class could only be wrong; leave model.num_classes out"
-        )
+    wanted, task = config.model, find_task(config.task)
+    if wanted.num_classes is not None:
+        task.check_classes(wanted.num_classes, classes)
     model: SpikingModel = create_model(
         wanted.name,
         num_classes=wanted.num_classes or classes,
@@ -88,8 +81,7 @@ def build_model(
         drop_path_rate=wanted.drop_path_rate,
         **wanted.arguments,
     )
-    if config.task == "masked_image":
-        model = MaskedAutoencoder(model, config.masked_image)
+    model = task.complete(config, model)
     source = wanted.weights if resumed is None else None
     if resumed is not None:
         saved = read_recipe(resumed).quantization

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from spikesight.errors import UserError
-
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.files.tensors import read_tensors
 from spikesight.models import MaskedAutoencoder, SpikingModel, StageFeatures
 from spikesight.models.base import Quantization

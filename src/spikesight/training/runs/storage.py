@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikesight.errors import FileError
 from spikesight.files.documents import read_json, shortened
-from spikesight.files.replacing import explained, flush, write_text
+from spikesight.files.replacing import explained, flush
 from spikesight.files.tensors import read_tensors
 
 _REFERENCE = "__tensor__"
@@ -164,6 +164,3 @@ def read_state(folder: Path, name: str) -> dict[str, Any]:
 
 def _is_pair(item: object) -> bool:
     return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str | int)
-
-
-__all__ = ["read_state", "recover_folder", "replaced_folder", "write_state", "write_text"]

@@ -1,21 +1,29 @@
-"""What the training loop asks of a task."""
+"""What a task is: all that differs between runs with different aims, from YAML to pictures."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from spikesight.data import BatchLoader
+from spikesight.data.config import OnCorrupt, Split
+from spikesight.errors import UserError
+from spikesight.files.ranges import Number
+from spikesight.inference import ViewConfig
 from spikesight.models import SpikingModel
+from spikesight.options import check_options
 from spikesight.training.config import TrainConfig
 from spikesight.training.objective import Objective
-from spikesight.training.runs.folder import CardLike
+from spikesight.training.precision import Precision
+from spikesight.training.runs.card import Card
+from spikesight.training.runs.description import Description
 from spikesight.training.tasks.figures import Figures
 
 
@@ -34,24 +42,207 @@ class Prepared:
     count: int
 
 
-class Task(ABC):
-    """Batches, loss, validation figures and description of a run.
+@dataclass(frozen=True)
+class ValidationOptions:
+    """What a trained model is measured on, and how.
 
     Attributes:
+        data: Fields of the data (or scene) configuration that differ from training, such as the
+            path and format of another set with the same classes.
+        split: "validation" (the same images as in training), "test", or "all" images of a set
+            that is not divided, such as a tar file of held-out images.
+        batch_size: Images per process and forward pass; the task's own number if omitted.
+        precision: Autocast type: "no" (float32), "auto" (bf16 where the device computes it), "bf16"
+            or "fp16".
+        device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
+        limit_batches: Stop after so many batches.
+        view: Fields of a segmenter's view that differ from training.
+        run: Folder of the run whose data and preprocessing are used; the model's own if omitted.
+    """
+
+    data: dict[str, Any] | None = None
+    split: Split = "validation"
+    batch_size: int | None = None
+    precision: Precision = "no"
+    device: Literal["auto", "cpu"] = "auto"
+    limit_batches: int | None = None
+    view: dict[str, Any] | None = None
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """What is made of the files that a trained model looks at.
+
+    Attributes:
+        pictures: Picture or folder of pictures to write, if any.
+        table: A .csv or .json file to write, if any.
+        batch_size: Images per forward pass.
+        device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
+        on_corrupt: Whether an unreadable file ends the call or is left out.
+        view: Fields of a segmenter's view that differ from training.
+        every: Of a video every so-manieth frame is taken.
+        run: Folder of the run whose card says how inputs are prepared and what the classes are
+            called; the model's own if omitted.
+    """
+
+    pictures: Path | None = None
+    table: Path | None = None
+    batch_size: Number = 64
+    device: Literal["auto", "cpu"] = "auto"
+    on_corrupt: OnCorrupt = "stop"
+    view: dict[str, Any] | None = None
+    every: Number = 1
+    run: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was chosen for photos that someone wants to train on.
+
+    Attributes:
+        fields: Fields of the configuration, without the path of the photos.
+        lines: What was chosen and why, for the user.
+    """
+
+    fields: dict[str, Any]
+    lines: list[str]
+
+
+class Task(ABC):
+    """An aim of training, with its whole life; `register_task` makes it known by its name.
+
+    The class answers for configurations and trained models. An object is a run that reads its
+    data: its batches, loss and validation. What is not overridden is refused with the task's name.
+
+    Attributes:
+        name: What configurations and cards call it.
+        called: What its models are, with an article, for messages.
+        section: The field of the configuration that says what is learned from.
         figures: The kind of its validation figures, which know what better means.
-        loaders: Loaders of this process, with `train` and `preprocessing`.
+        batch_size: Images of a batch in validation, where nobody says another number.
+        shows_views: Whether cards say in which `View` photos are shown.
+        data_option: What to pass where a model knows no data, for messages.
+        sampling: Fields of the data that change where few training inputs are read.
+        pictures: What `spikesight predict` writes if it is not told.
+        loaders: Loaders of this process: `train`, `validation`, `classes`, `preprocessing` and the
+            `config` of the data.
 
     Args:
         config: The run.
         accelerator: Device, precision and processes.
     """
 
+    name: ClassVar[str]
+    called: ClassVar[str]
+    section: ClassVar[str] = "data"
     figures: ClassVar[type[Figures]]
+    batch_size: ClassVar[int] = 128
+    shows_views: ClassVar[bool] = False
+    data_option: ClassVar[str] = "--data.path=FOLDER with one folder of photos per class"
+    sampling: ClassVar[Mapping[str, Any]] = {}
+    pictures: ClassVar[str] = "predictions"
     loaders: Any
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self.config = config
         self.accelerator = accelerator
+
+    # The configuration
+
+    @classmethod
+    def check(cls, config: TrainConfig) -> None:
+        """Refuses a configuration that the task cannot carry out.
+
+        Args:
+            config: All of it, its fields within their ranges.
+
+        Raises:
+            UserError: If fields are used that mean nothing here.
+        """
+        for name, used in (
+            ("mix", config.mix.active),
+            ("label_smoothing", config.label_smoothing > 0),
+            ("distillation.teacher", config.distillation.teacher is not None),
+        ):
+            if used:
+                raise UserError(
+                    f"{name} is for classifiers and task is {config.task}; leave {name} out"
+                )
+
+    @classmethod
+    def check_feasible(cls, config: TrainConfig, model: SpikingModel, classes: int) -> None:
+        """Refuses a model that cannot learn the task, before any data are read.
+
+        Args:
+            config: The run.
+            model: The model, without memory.
+            classes: Its classes; some number where only the data say it.
+
+        Raises:
+            UserError: If it cannot.
+        """
+        return
+
+    @classmethod
+    def check_classes(cls, wanted: int, classes: int) -> None:
+        """Refuses a model with other classes than the data.
+
+        Args:
+            wanted: What model.num_classes asks for.
+            classes: Classes of the data.
+
+        Raises:
+            UserError: If it does not fit.
+        """
+        if wanted < classes:
+            raise UserError(
+                f"model.num_classes is {wanted} but the data has {classes} classes; leave "
+                "model.num_classes out"
+            )
+
+    @classmethod
+    def complete(cls, config: TrainConfig, model: SpikingModel) -> SpikingModel:
+        """The model that is trained: the one that the configuration names, or one around it."""
+        return model
+
+    @classmethod
+    @abstractmethod
+    def input_side(cls, config: TrainConfig) -> tuple[str, tuple[int, int]]:
+        """The field that says how large a training input is; height and width."""
+
+    @classmethod
+    def input_step(cls, model: SpikingModel) -> int:
+        """What the sides of an input must be divisible by."""
+        return model.stride
+
+    @classmethod
+    def positions(cls, model: SpikingModel, size: tuple[int, int]) -> int:
+        """Positions of the last map of one input, over which normalisations take statistics."""
+        return (size[0] // model.stride) * (size[1] // model.stride)
+
+    @classmethod
+    def reads(cls, path: str) -> bool:
+        """Whether a folder or archive of photos, given alone to `spikesight train`, is for it."""
+        return False
+
+    @classmethod
+    def choose(cls, path: str, asked: Mapping[str, str]) -> Recipe:
+        """Chooses a recipe for photos.
+
+        Args:
+            path: Folder or archive.
+            asked: Options of the user by name, such as "model.name", whose values stand.
+
+        Raises:
+            UserError: If the photos cannot be used.
+        """
+        raise UserError(f"task is {cls.name}, for which nothing is chosen; pass a YAML file")
+
+    # A run
 
     @property
     def train(self) -> BatchLoader[Any, Any]:
@@ -76,20 +267,8 @@ class Task(ABC):
         return f"{self.classes} classes"
 
     @property
-    def precision(self) -> str:
-        """The autocast type of the run: "no", "bf16" or "fp16"."""
-        return str(self.accelerator.mixed_precision)
-
-    def illustrate(self, model: nn.Module, epoch: int) -> Path | None:
-        """Draws what a validated model makes of a few images, in one process.
-
-        Args:
-            model: The model.
-            epoch: Number of epochs it was trained for.
-
-        Returns:
-            The picture in the run's folder; None where the task has none.
-        """
+    def view(self) -> ViewConfig | None:
+        """How photos are shown in validation."""
         return None
 
     @abstractmethod
@@ -107,12 +286,24 @@ class Task(ABC):
             batch: Number of the batch in the epoch.
         """
 
-    @abstractmethod
     def evaluate(self, model: nn.Module) -> Figures:
         """Measures a model on the validation images."""
+        batches, limit = self.loaders.validation, self.config.limit_batches
+        return self.measure(model, batches, self.card(0, "model", None), self.accelerator, limit)
 
-    @abstractmethod
-    def card(self, epoch: int, weights: str, figures: Figures | None) -> CardLike:
+    def illustrate(self, model: nn.Module, epoch: int) -> Path | None:
+        """Draws what a validated model makes of a few images, in one process.
+
+        Args:
+            model: The model.
+            epoch: Number of epochs it was trained for.
+
+        Returns:
+            The picture in the run's folder; None where the task has none.
+        """
+        return None
+
+    def card(self, epoch: int, weights: str, figures: Figures | None) -> Card:
         """What belongs to a trained model besides its weights.
 
         Args:
@@ -120,3 +311,175 @@ class Task(ABC):
             weights: "model" or "ema".
             figures: Its validation figures, if it was validated.
         """
+        return Card(
+            self.loaders.config,
+            self.loaders.preprocessing,
+            epoch,
+            weights,
+            figures,
+            self.name,
+            str(self.accelerator.mixed_precision),
+            self.view,
+        )
+
+    # Trained models
+
+    @classmethod
+    @abstractmethod
+    def measure(
+        cls,
+        model: nn.Module,
+        batches: Iterable[Any],
+        card: Card,
+        accelerator: Accelerator,
+        limit_batches: int | None = None,
+    ) -> Figures:
+        """Measures a model; with several processes each measures its share.
+
+        Args:
+            model: The model, on the accelerator's device.
+            batches: As `evaluation_batches` or the validation loader gives them.
+            card: What belongs to the model.
+            accelerator: Device and processes. Precision is the caller's.
+            limit_batches: Stop after so many batches per process.
+        """
+
+    @classmethod
+    @abstractmethod
+    def preprocessing_kind(cls, fields: dict[str, Any]) -> type:
+        """The dataclass of the preprocessing that a card holds.
+
+        Args:
+            fields: What the card says; a mark of the kind is taken out.
+        """
+
+    @classmethod
+    def names_fit(cls, names: int, outputs: int) -> bool:
+        """Whether a card with so many names of classes fits a model with so many outputs."""
+        return names <= outputs
+
+    @classmethod
+    @abstractmethod
+    def fields_of_data(cls, card: Card) -> dict[str, Any]:
+        """Fields of the data configuration that the card of a model without data tells."""
+
+    @classmethod
+    def prepared_for(cls, card: Card) -> Card:
+        """The card for its data, where these say something of the preprocessing."""
+        return card
+
+    @classmethod
+    @abstractmethod
+    def evaluation_batches(
+        cls, card: Card, batch_size: int, split: Split, rank: int = 0, world_size: int = 1
+    ) -> Iterable[Any]:
+        """Batches to measure a model on.
+
+        Args:
+            card: That of the model; its data are read.
+            batch_size: Images per batch and process.
+            split: Which images.
+            rank: Number of this process.
+            world_size: Number of processes.
+        """
+
+    @classmethod
+    def evaluation_inputs(cls, card: Card, count: int, split: Split) -> Tensor:
+        """Normalised inputs, spread evenly over the data of a card.
+
+        Args:
+            card: That of the model; its data are read.
+            count: Number of inputs; all if there are fewer.
+            split: Which images.
+        """
+        raise UserError(_refused(cls))
+
+    @classmethod
+    def training_inputs(cls, card: Card, count: int, batch_size: int) -> Iterable[Tensor]:
+        """Normalised training batches of the data of a card, at least `count` inputs if there are.
+
+        Args:
+            card: That of the model; its data are read.
+            count: Number of inputs.
+            batch_size: Images per batch.
+        """
+        raise UserError(_refused(cls))
+
+    @classmethod
+    def predict(cls, folder: Path, files: list[Path], options: PredictionOptions) -> None:
+        """Shows what a model sees in files: prints it, writes pictures and a table.
+
+        Args:
+            folder: Folder of a run, or its best/ or last/; or a .spk file.
+            files: Files, and folders that are searched for them.
+            options: What is made of them.
+        """
+        raise UserError(_refused(cls))
+
+    @classmethod
+    def draw(cls, folder: Path, output: Path, options: ValidationOptions) -> list[Path]:
+        """Draws what goes on in a trained model.
+
+        Args:
+            folder: Folder of a run, or its best/ or last/.
+            output: Folder for the pictures.
+            options: What it looks at.
+
+        Returns:
+            The pictures.
+        """
+        raise UserError(f"pictures are for segmenters and {folder} holds {cls.called}")
+
+    @classmethod
+    def compare(
+        cls, card: Card, split: Split, networks: Mapping[str, Callable[[Tensor], Tensor]]
+    ) -> str:
+        """How well several forms of a model do on all images, in one line.
+
+        Args:
+            card: That of the model; its data are read.
+            split: Which images.
+            networks: The forms by name.
+
+        Returns:
+            The line; empty where the task compares nothing.
+        """
+        return ""
+
+    @classmethod
+    def suits(cls, model: SpikingModel) -> bool:
+        """Whether a converted model that says nothing of a task is for this one."""
+        return False
+
+    @classmethod
+    def describe(cls, said: Description, card: Card | None, arguments: dict[str, Any]) -> Card:
+        """The card of a converted model.
+
+        Args:
+            said: What a user says of it.
+            card: The model's own card, of which only what is said changes.
+            arguments: Those that the model was built with.
+
+        Raises:
+            UserError: If what is said does not fit the model, or does not suffice.
+        """
+        raise UserError(f"classes and preprocessing cannot be said of {cls.called}")
+
+
+def take(batches: Iterable[Tensor], count: int) -> list[Tensor]:
+    """The first batches that hold so many inputs, or all.
+
+    Args:
+        batches: Inputs [B, ...].
+        count: Number of inputs.
+    """
+    taken: list[Tensor] = []
+    for batch in batches:
+        taken.append(batch)
+        if sum(map(len, taken)) >= count:
+            break
+    return taken
+
+
+def _refused(task: type[Task]) -> str:
+    return f"the model is {task.called}, of which this has nothing to show; pass another run"

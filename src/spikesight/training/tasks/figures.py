@@ -34,6 +34,10 @@ class Figures(ABC):
     def summary(self) -> str:
         """All figures in one line."""
 
+    def by_class(self) -> tuple[str, dict[str, float | None]]:
+        """What is measured of each class, and its value; None for one that does not occur."""
+        return "", {}
+
     def columns(self) -> dict[str, float]:
         """Values of `COLUMNS`."""
         return {name: getattr(self, name) for name in self.COLUMNS}

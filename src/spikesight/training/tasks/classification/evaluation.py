@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -42,9 +42,6 @@ class Evaluation(Figures):
     firing_rate: float | None
     silent_neurons: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "silent_neurons", tuple(self.silent_neurons))
-
     def better_than(self, other: Evaluation | None) -> bool:
         """Whether top-1 is higher, or equal at a lower loss."""
         return other is None or (self.top1, -self.loss) > (other.top1, -other.loss)
@@ -66,7 +63,6 @@ def evaluate(
     transform: BatchTransform,
     accelerator: Accelerator,
     *,
-    channels_last: bool = False,
     limit_batches: int | None = None,
 ) -> Evaluation:
     """Measures a model; with several processes each one measures its share of the images.
@@ -79,7 +75,6 @@ def evaluate(
         loader: Yields (images, labels [B]); over all processes each image once.
         transform: Turns a raw batch into the model's input, on the accelerator's device.
         accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
-        channels_last: Whether images are handed over in the channels-last memory format.
         limit_batches: Stop after so many batches per process.
 
     Raises:
@@ -93,8 +88,6 @@ def evaluate(
     with FiringWatch(model) as watch:
         for images, labels in islice(loader, limit_batches):
             inputs = transform(images.to(device, non_blocking=True), None)
-            if channels_last and inputs.ndim == 4:
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
             labels = labels.to(device, non_blocking=True)
             logits = model(inputs)
             check_logits(logits)
@@ -126,6 +119,28 @@ def evaluate(
         firing_rate=firing_rate,
         silent_neurons=silent,
     )
+
+
+@torch.inference_mode()
+def compare_accuracies(
+    networks: Mapping[str, Callable[[Tensor], Tensor]],
+    loader: Iterable[tuple[Tensor, Tensor]],
+    transform: BatchTransform,
+) -> tuple[int, dict[str, float]]:
+    """Number of images, and top-1 of several networks on them in percent.
+
+    Args:
+        networks: What makes logits [B, K] of inputs, by name.
+        loader: Yields (images, labels [B]).
+        transform: Turns a raw batch into the networks' input.
+    """
+    right, seen = dict.fromkeys(networks, 0), 0
+    for images, labels in loader:
+        inputs = transform(images, None)
+        seen += len(labels)
+        for name, network in networks.items():
+            right[name] += int((network(inputs).argmax(1) == labels).sum())
+    return seen, {name: 100 * count / seen for name, count in right.items()}
 
 
 NO_CLASSIFIER = (

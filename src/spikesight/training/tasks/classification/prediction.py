@@ -6,22 +6,26 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from spikesight.data import EventPreprocessing, PredictionImages
-from spikesight.data.events import draw_frames
+from spikesight.data.events import draw_frames, save_gif
 from spikesight.data.photos.decoding import decode, read_image_file
+from spikesight.errors import UserError
 from spikesight.files.names import show, show_path
 from spikesight.files.own_pictures import OWN_MARK
+from spikesight.files.printing import print_table
 from spikesight.files.replacing import explained
-from spikesight.options import check_arguments, check_range
-from spikesight.training.runs.any_form import card_of, load_any
-from spikesight.training.runs.checkpoint import Card
+from spikesight.files.writing import distinct_stems, place_for_file
+from spikesight.training.runs.card import Card
+from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
+from spikesight.training.tasks.base import PredictionOptions
+from spikesight.training.tasks.prediction_tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,11 +62,7 @@ class Prediction:
 def predict(
     folder: Path,
     images: list[Path],
-    batch_size: int = 64,
-    device: Literal["auto", "cpu"] = "auto",
-    on_corrupt: Literal["stop", "skip"] = "stop",
-    sheet: Path | None = None,
-    run: Path | None = None,
+    options: PredictionOptions = PredictionOptions(),  # noqa: B008  it is frozen
 ) -> list[Prediction]:
     """Guesses what pictures or recordings show.
 
@@ -70,12 +70,7 @@ def predict(
         folder: Folder of a run, or its best/ or last/; or a .spk file.
         images: Image files (recordings, if the model learned from events), and folders that are
             searched for them.
-        batch_size: Images per forward pass.
-        device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
-        on_corrupt: Whether an unreadable image ends the call or is left out.
-        sheet: A picture that is going to be written, which is no input.
-        run: Folder of the run whose card says how inputs are prepared and what the classes are
-            called; the model's own if omitted.
+        options: How they are looked at; the picture that is going to be written is no input.
 
     Returns:
         One prediction per picture; pictures that predict wrote are left out.
@@ -84,11 +79,11 @@ def predict(
         FileNotFoundError: If there is no trained model.
         ValueError: If a picture or folder cannot be read.
     """
-    check_arguments(predict, {"device": device, "on_corrupt": on_corrupt})
-    check_range("batch_size", batch_size, least=1)
-    preprocessing = Card.read(card_of(folder, run)).preprocessing
-    accelerator = build_accelerator(device=device)
-    reader = PredictionImages(images, preprocessing, batch_size, on_corrupt, sheet)
+    preprocessing = Card.read(card_of(folder, options.run)).preprocessing
+    accelerator = build_accelerator(device=options.device)
+    reader = PredictionImages(
+        images, preprocessing, options.batch_size, options.on_corrupt, options.pictures
+    )
     model = load_any(folder).to(accelerator.device)
     predictions = []
     for files, batch in reader:
@@ -106,6 +101,50 @@ def predict(
     return predictions
 
 
+def show_guesses(folder: Path, files: list[Path], options: PredictionOptions) -> None:
+    """Prints what pictures show; writes a contact sheet, GIFs of recordings and a table.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
+        files: Pictures, and folders that are searched for them.
+        options: What is made of them.
+
+    Raises:
+        UserError: If no picture can be read.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    pictures, table = options.pictures, options.table
+    if pictures is not None:
+        place_for_file(pictures, "output", SHEET_ENDINGS)
+    predictions = predict(folder, files, options)
+    if not predictions:
+        raise UserError("none of the images could be read")
+    shown_guesses = Table("image", "first guess", "others")
+    for prediction in predictions:
+        (first, share), *others = prediction.guesses
+        rest = ", ".join(f"{name} {value:.1%}" for name, value in others)
+        cells = (show_path(prediction.file), show(f"{first} {share:.1%}"), show(rest))
+        shown_guesses.add_row(*map(Text, cells))
+    print_table(shown_guesses)
+    if table is not None:
+        write_guesses(predictions, table)
+        print(f"guesses in {show(table)}")
+    if pictures is None:
+        return
+    draw_contact_sheet(predictions, pictures)
+    count = len(predictions)
+    cut = f" (the first {SHEET_PICTURES} of {count:,})" if count > SHEET_PICTURES else ""
+    print(f"pictures in {show(pictures)}{cut}")
+    recordings = [p for p in predictions if p.frames is not None]
+    stems = distinct_stems([prediction.file for prediction in recordings])
+    for prediction, stem in zip(recordings, stems, strict=True):
+        assert prediction.frames is not None
+        gif = pictures.with_name(f"{pictures.stem}_{stem}.gif")
+        print(f"frames in {show(save_gif(prediction.frames, gif))}")
+
+
 def _class_name(classes: Sequence[str], index: int) -> str:
     return classes[index] if index < len(classes) else str(index)
 
@@ -117,6 +156,30 @@ def _thumbnail(prediction: Prediction) -> Image.Image:
     image = decode(read_image_file(prediction.file), str(prediction.file), 3)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return image
+
+
+def write_guesses(predictions: Sequence[Prediction], path: Path) -> None:
+    """Writes the guesses for every picture, the most probable first, as CSV or JSON.
+
+    Args:
+        predictions: What was guessed.
+        path: A file ending in .csv or .json.
+    """
+    most = max((len(p.guesses) for p in predictions), default=1)
+    columns = ["file", "class", "probability"]
+    for rank in range(2, most + 1):
+        columns += [f"class_{rank}", f"probability_{rank}"]
+    rows: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
+    for prediction in predictions:
+        file = show_path(prediction.file)
+        guesses = [(show(name), round(share, 6)) for name, share in prediction.guesses]
+        records.append(
+            {"file": file, "guesses": [{"class": n, "probability": p} for n, p in guesses]}
+        )
+        values = [file, *(value for guess in guesses for value in guess)]
+        rows.append(dict(zip(columns, values, strict=False)))
+    write_table(path, columns, rows, records)
 
 
 def draw_contact_sheet(

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,12 +19,13 @@ from spikesight.data.photos.decoding import read_head
 from spikesight.data.sampling import EvaluationSampler
 from spikesight.data.sources import EncodedSource
 from spikesight.data.splits import find_parts
-from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.pretrained import read_recipe
 from spikesight.registry import create_model
 from spikesight.training.progress import format_duration
 from spikesight.training.runs.folder import resolve_model_folder
+from spikesight.training.tasks.base import Recipe
+from spikesight.training.tasks.recipe_words import all_of_it, number_of
 from spikesight.training.training_speed import training_images_per_second
 
 _MODEL, _LEVELS = "metaspikformer_tiny", 16
@@ -38,21 +38,6 @@ _BATCHES = (8, 128)
 _SECONDS = 6 * 60.0
 _IN_MEMORY = 1 << 30  # bytes
 _VALIDATION_COST = 0.4  # of a training pass
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What was chosen for photos.
-
-    Attributes:
-        fields: Fields of the configuration, without the path of the photos.
-        path: Option that names the photos.
-        lines: What was chosen and why, for the user.
-    """
-
-    fields: dict[str, Any]
-    path: str
-    lines: list[str]
 
 
 @dataclass(frozen=True)
@@ -125,8 +110,6 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Recipe:
         "channels_last": True,
         "validate_every": every,
     }
-    if asked.get("task") == "masked_image":
-        del fields["label_smoothing"]
     share = min(1.0, number_of(asked, "limit_batches", 1 << 40) * batch / photos.training)
     seconds = epochs * per_epoch * share * (size / first) ** 2 / speed
     lines = [
@@ -137,7 +120,7 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Recipe:
         f"of {batch}; about {format_duration(seconds)} here (--epochs, --data.image_size)",
         all_of_it(asked.get("output", fields["output"])),
     ]
-    return Recipe(fields, "--data.path", lines)
+    return Recipe(fields, lines)
 
 
 def _look_at(path: str, asked: Mapping[str, str]) -> _Photos:
@@ -223,44 +206,5 @@ def _comparable(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def number_of(asked: Mapping[str, str], name: str, chosen: int) -> int:
-    """A whole number that the user asked for, or what was chosen.
-
-    Args:
-        asked: Options of the user by name.
-        name: The option.
-        chosen: What is taken without it.
-
-    Raises:
-        UserError: If it is none above 0.
-    """
-    if name not in asked:
-        return chosen
-    try:
-        number = int(asked[name])
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise UserError(f"{name} is {asked[name]}; pass a whole number, 1 or more")
-    return number
-
-
-def all_of_it(output: object) -> str:
-    """Where the whole recipe is, for the user."""
-    return (
-        f"all of it will be in {show(str(output))}/config.yaml, with which the run can be repeated"
-    )
-
-
 def _within(number: int, least: int, most: int) -> int:
     return max(least, min(number, most))
-
-
-def holds_masks(path: str) -> bool:
-    """Whether a folder holds photos and masks: images/ and labels/ side by side, maybe in parts.
-
-    Args:
-        path: A folder.
-    """
-    places = chain([Path(path)], (Path(path, part) for part in ("train", "val")))
-    return any((place / "images").is_dir() and (place / "labels").is_dir() for place in places)

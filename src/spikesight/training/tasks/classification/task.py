@@ -2,30 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from spikesight.models import SpikingModel
+from spikesight.data.config import Split
+from spikesight.errors import UserError
+from spikesight.models import SpikingModel, StageFeatures
 from spikesight.training.config import TrainConfig
-from spikesight.training.objective import ClassificationObjective
-from spikesight.training.runs.checkpoint import Card
+from spikesight.training.runs.card import Card
 from spikesight.training.tasks.base import Prepared
-from spikesight.training.tasks.classification.evaluation import Evaluation, evaluate
+from spikesight.training.tasks.classification.evaluation import (
+    NO_CLASSIFIER,
+    Evaluation,
+    compare_accuracies,
+    evaluate,
+)
+from spikesight.training.tasks.classification.objective import ClassificationObjective
+from spikesight.training.tasks.classification.prediction import show_guesses
+from spikesight.training.tasks.classification.recipes import choose_for_classes
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.images import ImageTask
+from spikesight.training.teachers import check_teacher
 
 
 class ClassificationTask(ImageTask):
     """Mixed and augmented batches, cross entropy, top-1."""
 
+    name = "classification"
+    called = "a classifier"
     figures = Evaluation
+    choose = staticmethod(choose_for_classes)
+    predict = staticmethod(show_guesses)
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
         outputs = config.model.num_classes or self.classes
         mix = config.mix
         self._mixup = mix.build(outputs, config.label_smoothing) if mix.active else None
+
+    @classmethod
+    def check(cls, config: TrainConfig) -> None:
+        """Pairs of images are mixed."""
+        if config.mix.active and config.batch_size % 2:
+            raise UserError(
+                f"batch_size is {config.batch_size} but mixing pairs images; pass an even "
+                "batch_size"
+            )
+
+    @classmethod
+    def check_feasible(cls, config: TrainConfig, model: SpikingModel, classes: int) -> None:
+        """Refuses segmenters, and teachers that are not there."""
+        if isinstance(getattr(model, "trunk", None), StageFeatures):
+            raise UserError(f"model.name is {config.model.name}: {NO_CLASSIFIER}")
+        check_teacher(config.distillation, config.data.holds_events)
+
+    @classmethod
+    def reads(cls, path: str) -> bool:
+        """Photos in whatever folders are those of classes."""
+        return True
 
     def objective(self, model: SpikingModel, device: torch.device) -> ClassificationObjective:
         """Cross entropy, the teacher's part and the price of firing."""
@@ -47,29 +84,50 @@ class ClassificationTask(ImageTask):
             images = mixed.view_as(images)
         return Prepared(images, targets, count)
 
-    def evaluate(self, model: nn.Module) -> Evaluation:
-        """Top-1, top-5 and loss."""
-        return evaluate(
-            model,
-            self.loaders.validation,
-            self.loaders.batch_transform_eval,
-            self.accelerator,
-            channels_last=self.config.channels_last,
-            limit_batches=self.config.limit_batches,
-        )
+    def evaluate(self, model: nn.Module) -> Figures:
+        """Measures in the memory format of training."""
+        if not self.config.channels_last:
+            return super().evaluate(model)
+        hook = model.register_forward_pre_hook(_to_channels_last)
+        try:
+            return super().evaluate(model)
+        finally:
+            hook.remove()
 
-    def card(self, epoch: int, weights: str, figures: Figures | None) -> Card:
-        """The data and preprocessing of a classifier."""
-        assert figures is None or isinstance(figures, Evaluation)
-        loaders = self.loaders
-        return Card(
-            loaders.config,
-            loaders.preprocessing,
-            epoch,
-            weights,
-            figures,
-            precision=self.precision,
-        )
+    @classmethod
+    def measure(
+        cls,
+        model: nn.Module,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        card: Card,
+        accelerator: Accelerator,
+        limit_batches: int | None = None,
+    ) -> Evaluation:
+        """Top-1, top-5 and loss."""
+        transform = card.preprocessing.batch_transform
+        return evaluate(model, batches, transform, accelerator, limit_batches=limit_batches)
+
+    @classmethod
+    def compare(
+        cls, card: Card, split: Split, networks: Mapping[str, Callable[[Tensor], Tensor]]
+    ) -> str:
+        """Top-1 of each."""
+        batches = cls.evaluation_batches(card, cls.batch_size, split)
+        transform = card.preprocessing.batch_transform
+        seen, accuracies = compare_accuracies(networks, batches, transform)
+        shown = ", ".join(f"{name} {value:.2f} %" for name, value in accuracies.items())
+        return f"top-1 on {seen:,} {split} images: {shown}"
+
+    @classmethod
+    def suits(cls, model: SpikingModel) -> bool:
+        """Whatever is for no other task."""
+        return True
+
+
+def _to_channels_last(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(
+        x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in inputs
+    )
 
 
 def _append_first(batch: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from spikesight.errors import UserError
 from spikesight.losses.reconstruction import reconstruction_loss
 from spikesight.models.masked_image import MaskedAutoencoder, draw_visible
 from spikesight.training.neuron_checks import FiringWatch
+from spikesight.training.runs.card import Card
 from spikesight.training.runs.processes import total
-from spikesight.training.tasks.classification.evaluation import BatchTransform
 from spikesight.training.tasks.figures import Figures
 
 
@@ -38,9 +38,6 @@ class MaskedImageFigures(Figures):
     images: int
     firing_rate: float | None
     silent_neurons: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "silent_neurons", tuple(self.silent_neurons))
 
     def better_than(self, other: MaskedImageFigures | None) -> bool:
         """Whether the loss is lower."""
@@ -80,18 +77,17 @@ def visible_patches(model: MaskedAutoencoder, images: Tensor) -> Tensor:
 @torch.no_grad()
 def evaluate_masked_images(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
-    transform: BatchTransform,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    card: Card,
     accelerator: Accelerator,
-    *,
     limit_batches: int | None = None,
 ) -> MaskedImageFigures:
     """Measures a masked autoencoder; with several processes each measures its share of the images.
 
     Args:
         model: A `MaskedAutoencoder`.
-        loader: Yields (images, labels); over all processes each image once.
-        transform: Turns a raw batch into the model's input, on the accelerator's device.
+        batches: Yields (images, labels); over all processes each image once.
+        card: That of the model.
         accelerator: Device and processes.
         limit_batches: Stop after so many batches per process.
 
@@ -103,10 +99,10 @@ def evaluate_masked_images(
     model.eval()
     loss_sum, seen, share = 0.0, 0, 1.0
     with FiringWatch(model) as watch:
-        for images, _ in islice(loader, limit_batches):
+        for images, _ in islice(batches, limit_batches):
             images = images.to(accelerator.device, non_blocking=True)
             visible = visible_patches(model, images)
-            inputs = transform(images, None)
+            inputs = card.preprocessing.batch_transform(images, None)
             output = model(inputs, visible)
             loss = reconstruction_loss(output.patches, output.visible, inputs, model.patch)
             loss_sum += float(loss.double().sum())

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from spikesight.data import Preprocessing
-from spikesight.losses.reconstruction import from_patches, patch_statistics, to_patches
+from spikesight.data.config import Split
+from spikesight.errors import UserError
+from spikesight.losses.reconstruction import (
+    from_patches,
+    patch_statistics,
+    reconstruction_loss,
+    to_patches,
+)
 from spikesight.models import MaskedAutoencoder, SpikingModel
+from spikesight.models.masked_image import Reconstruction
 from spikesight.training.config import TrainConfig
-from spikesight.training.objective import MaskedImageObjective
-from spikesight.training.runs.checkpoint import Card
+from spikesight.training.objective import Objective
+from spikesight.training.runs.card import Card
 from spikesight.training.tasks.base import Prepared
-from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.images import ImageTask
 from spikesight.training.tasks.masked_image.evaluation import (
     MaskedImageFigures,
@@ -27,14 +36,66 @@ from spikesight.training.tasks.masked_image.pictures import draw_reconstructions
 _PICTURES = 8
 
 
+class MaskedImageObjective(Objective):
+    """The error of the guessed pixels of hidden patches."""
+
+    def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
+        """The mean error over the images.
+
+        Args:
+            images: What was to be guessed, [B, C, H, W].
+            output: A `Reconstruction` of them.
+            targets: Nothing.
+        """
+        assert isinstance(output, Reconstruction)
+        side = images.shape[-1] // output.visible.shape[-1]
+        return reconstruction_loss(output.patches, output.visible, images, side).mean()
+
+
 class MaskedImageTask(ImageTask):
     """Augmented photos and the error at hidden patches."""
 
+    name = "masked_image"
+    called = "a pre-trained trunk, to be fine-tuned first (spikesight train ... --from RUN),"
     figures = MaskedImageFigures
+    measure = staticmethod(evaluate_masked_images)
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
         self._shown: Tensor | None = None
+
+    @classmethod
+    def check(cls, config: TrainConfig) -> None:
+        """Hidden patches know no labels, and no events."""
+        super().check(config)
+        for name, used, remedy in (
+            ("model.bits", config.model.bits is not None, "pre-train first, then quantise"),
+            ("firing_rate.weight", config.firing_rate.weight > 0, "hidden patches never fire"),
+            ("compile", config.compile != "none", "the masks change what is computed"),
+            ("data.format or data.events", config.data.holds_events, "pass photos, not events"),
+        ):
+            if used:
+                raise UserError(
+                    f"{name} does not go with task=masked_image: {remedy}; leave {name} out"
+                )
+
+    @classmethod
+    def complete(cls, config: TrainConfig, model: SpikingModel) -> MaskedAutoencoder:
+        """The model's trunk with a decoder behind it."""
+        return MaskedAutoencoder(model, config.masked_image)
+
+    @classmethod
+    def input_step(cls, model: SpikingModel) -> int:
+        """The side of a patch."""
+        assert isinstance(model, MaskedAutoencoder)
+        return model.patch
+
+    @classmethod
+    def positions(cls, model: SpikingModel, size: tuple[int, int]) -> int:
+        """Those of visible patches."""
+        assert isinstance(model, MaskedAutoencoder)
+        every, tokens = super().positions(model, size), (model.patch // model.stride) ** 2
+        return every - model.sizes.hidden(every // tokens) * tokens
 
     @property
     def subject(self) -> str:
@@ -52,15 +113,20 @@ class MaskedImageTask(ImageTask):
         images = self.loaders.batch_transform_train(images, generator)
         return Prepared(images, None, len(images))
 
-    def evaluate(self, model: nn.Module) -> MaskedImageFigures:
-        """The error at hidden patches."""
-        return evaluate_masked_images(
-            model,
-            self.loaders.validation,
-            self.loaders.batch_transform_eval,
-            self.accelerator,
-            limit_batches=self.config.limit_batches,
-        )
+    @classmethod
+    def suits(cls, model: SpikingModel) -> bool:
+        """Whether it guesses patches."""
+        return isinstance(model, MaskedAutoencoder)
+
+    @classmethod
+    def evaluation_inputs(cls, card: Card, count: int, split: Split) -> Tensor:
+        """None: a trunk has no outputs to compare or to count."""
+        raise UserError(f"the model is {cls.called} and this works on finished models")
+
+    @classmethod
+    def training_inputs(cls, card: Card, count: int, batch_size: int) -> Iterable[Tensor]:
+        """None, likewise."""
+        raise UserError(f"the model is {cls.called} and this works on finished models")
 
     @torch.no_grad()
     def illustrate(self, model: nn.Module, epoch: int) -> Path:
@@ -86,19 +152,6 @@ class MaskedImageTask(ImageTask):
         path = folder / f"epoch_{epoch:04d}.png"
         draw_reconstructions(*rows, path)
         return path
-
-    def card(self, epoch: int, weights: str, figures: Figures | None) -> Card:
-        """The data and preprocessing of a pre-trained trunk."""
-        loaders = self.loaders
-        return Card(
-            loaders.config,
-            loaders.preprocessing,
-            epoch,
-            weights,
-            figures,
-            task="masked_image",
-            precision=self.precision,
-        )
 
 
 def reconstruct(

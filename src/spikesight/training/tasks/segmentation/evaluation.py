@@ -17,6 +17,7 @@ from spikesight.inference import View, ViewConfig, class_map, panoptic_truths, p
 from spikesight.metrics import ConfusionMatrix, PanopticCounts
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 from spikesight.training.neuron_checks import FiringWatch
+from spikesight.training.runs.card import Card
 from spikesight.training.runs.processes import total
 from spikesight.training.tasks.figures import Figures
 
@@ -44,9 +45,6 @@ class SemanticFigures(Figures):
     firing_rate: float | None
     silent_neurons: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "silent_neurons", tuple(self.silent_neurons))
-
     def better_than(self, other: SemanticFigures | None) -> bool:
         """Whether the mean IoU is higher, or equal at a higher pixel accuracy."""
         return other is None or (self.miou, self.pixel_accuracy) > (
@@ -57,6 +55,10 @@ class SemanticFigures(Figures):
     def headline(self) -> str:
         """Mean IoU."""
         return f"mIoU {self.miou:.2f} %"
+
+    def by_class(self) -> tuple[str, dict[str, float | None]]:
+        """Intersection over union."""
+        return "IoU (%)", self.class_iou
 
     def summary(self) -> str:
         """Mean IoU, pixel accuracy and firing."""
@@ -102,9 +104,6 @@ class PanopticFigures(Figures):
     firing_rate: float | None
     silent_neurons: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "silent_neurons", tuple(self.silent_neurons))
-
     def better_than(self, other: PanopticFigures | None) -> bool:
         """Whether the panoptic quality is higher, or equal at a higher segmentation quality."""
         return other is None or (self.pq, self.sq) > (other.pq, other.sq)
@@ -112,6 +111,10 @@ class PanopticFigures(Figures):
     def headline(self) -> str:
         """Panoptic quality."""
         return f"PQ {self.pq:.2f} %"
+
+    def by_class(self) -> tuple[str, dict[str, float | None]]:
+        """Panoptic quality."""
+        return "PQ (%)", self.class_pq
 
     def summary(self) -> str:
         """All qualities and firing."""
@@ -124,26 +127,24 @@ class PanopticFigures(Figures):
 @torch.no_grad()
 def evaluate_semantic(
     model: nn.Module,
-    scenes: Scenes,
-    preprocessing: ScenePreprocessing,
+    batches: Scenes,
+    card: Card,
     accelerator: Accelerator,
-    config: ViewConfig,
-    *,
     limit_batches: int | None = None,
 ) -> SemanticFigures:
     """Measures mean IoU; only whole numbers travel between processes.
 
     Args:
         model: Returns a `Segmentation` or `PixelSegmentation`.
-        scenes: Yields (photos, truths); over all processes each scene once.
-        preprocessing: That of the model.
+        batches: Yields (photos, truths); over all processes each scene once.
+        card: That of the model; its view says how photos are shown.
         accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
-        config: How photos are shown.
         limit_batches: Stop after so many batches per process.
 
     Raises:
         ValueError: If there is not a single scene.
     """
+    preprocessing: ScenePreprocessing = card.preprocessing
     matrix = ConfusionMatrix(len(preprocessing.table))
 
     def score(view: View, images: Tensor, truths: list[Truth]) -> None:
@@ -152,9 +153,7 @@ def evaluate_semantic(
             size = (truth.segment_map.shape[0], truth.segment_map.shape[1])
             matrix.update(class_map(classes, size).cpu(), truth.class_map())
 
-    images, rate, silent = _measure(
-        model, scenes, preprocessing, accelerator, config, score, limit_batches
-    )
+    images, rate, silent = _measure(model, batches, card, accelerator, score, limit_batches)
     matrix.counts = _summed(accelerator, matrix.counts).long()
     return SemanticFigures(
         matrix.mean_intersection_over_union(),
@@ -169,26 +168,24 @@ def evaluate_semantic(
 @torch.no_grad()
 def evaluate_panoptic(
     model: nn.Module,
-    scenes: Scenes,
-    preprocessing: ScenePreprocessing,
+    batches: Scenes,
+    card: Card,
     accelerator: Accelerator,
-    config: ViewConfig,
-    *,
     limit_batches: int | None = None,
 ) -> PanopticFigures:
     """Measures panoptic quality.
 
     Args:
         model: Returns a `Segmentation`.
-        scenes: Yields (photos, truths); over all processes each scene once.
-        preprocessing: That of the model.
+        batches: Yields (photos, truths); over all processes each scene once.
+        card: That of the model; its view says which masks become segments.
         accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
-        config: Which masks become segments.
         limit_batches: Stop after so many batches per process.
 
     Raises:
         ValueError: If there is not a single scene, or several views are asked for.
     """
+    preprocessing: ScenePreprocessing = card.preprocessing
     table = preprocessing.table
     counts = PanopticCounts(len(table), table.things)
 
@@ -204,9 +201,7 @@ def evaluate_panoptic(
                 truth.crowd,
             )
 
-    images, rate, silent = _measure(
-        model, scenes, preprocessing, accelerator, config, score, limit_batches
-    )
+    images, rate, silent = _measure(model, batches, card, accelerator, score, limit_batches)
     counts.counts = _summed(accelerator, counts.counts)
     quality = counts.quality()
     every, things, stuff = quality.all, quality.things, quality.stuff
@@ -229,20 +224,19 @@ def evaluate_panoptic(
 
 def _measure(
     model: nn.Module,
-    scenes: Scenes,
-    preprocessing: ScenePreprocessing,
+    batches: Scenes,
+    card: Card,
     accelerator: Accelerator,
-    config: ViewConfig,
     score: Callable[[View, Tensor, list[Truth]], None],
     limit_batches: int | None,
 ) -> tuple[int, float | None, tuple[str, ...]]:
     """Shows all scenes; number of images, firing rate, silent neurons."""
     was_training = model.training
-    view = build_view(model.eval(), preprocessing, config)
-    transform = preprocessing.batch_transform
+    view = build_view(model.eval(), card.preprocessing, card.view or ViewConfig())
+    transform = card.preprocessing.batch_transform
     seen = 0
     with FiringWatch(model) as watch:
-        for photos, truths in islice(scenes, limit_batches):
+        for photos, truths in islice(batches, limit_batches):
             for images, group in _of_one_size(photos, truths):
                 score(view, transform(images.to(accelerator.device)), group)
                 watch.note(len(group))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +21,11 @@ from spikesight.files.names import show
 from spikesight.inference import View, ViewConfig, enlarged, single_view
 from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.reports.segmenter_pictures import draw_query_masks, draw_sampling_points
-from spikesight.training.runs.any_form import card_of, load_any
+from spikesight.training.runs.card import Card
+from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.runs.scene_card import SceneCard
+from spikesight.training.tasks.base import ValidationOptions
 from spikesight.training.tasks.segmentation.evaluation import build_view
-from spikesight.training.tasks.validation import Split, scenes_of
 
 _MASK_SIDE = 200  # Spike2Former's fig. 3
 
@@ -36,10 +34,8 @@ _MASK_SIDE = 200  # Spike2Former's fig. 3
 def draw_segmenter(
     folder: Path,
     output: Path,
-    scenes: dict[str, Any] | None = None,
-    split: Split = "validation",
+    options: ValidationOptions = ValidationOptions(),  # noqa: B008  it is frozen
     photos: int = 100,
-    run: Path | None = None,
 ) -> list[Path]:
     """Draws the mean mask of every query and where deformable attention samples.
 
@@ -47,11 +43,8 @@ def draw_segmenter(
         folder: Folder of a run, or its best/ or last/.
         output: Folder to write query_masks.png and, if the model has deformable attention,
             sampling_points.png to.
-        scenes: Fields of the scene configuration that differ from training; evaluation_size too.
-        split: "validation", or "test" where the data set has masks for it.
+        options: Which scenes it looks at.
         photos: Largest number of photos whose masks are averaged.
-        run: Folder of the run whose card says how inputs are prepared and what the classes are
-            called; the model's own if omitted.
 
     Returns:
         The pictures.
@@ -60,9 +53,8 @@ def draw_segmenter(
         FileNotFoundError: If there is no trained model.
         ValueError: If the scenes cannot be used, or the model has no queries.
     """
-    card = SceneCard.read(card_of(folder, run))
-    config = scenes_of(card, scenes)
-    preprocessing = replace(card.preprocessing, evaluation_size=config.evaluation_size)
+    card = Card.read(card_of(folder, options.run)).with_data(options.data)
+    config, preprocessing = card.data, card.preprocessing
     accelerator = build_accelerator()
     model = load_any(folder).to(accelerator.device)
     per_pixel = isinstance(model, SpikeFPN) or (
@@ -78,9 +70,10 @@ def draw_segmenter(
 
     def shown(photo: Tensor) -> Tensor:
         fitted = preprocessing.fit(photo)[None].to(accelerator.device)
-        return preprocessing.batch_transform(fitted)
+        images: Tensor = preprocessing.batch_transform(fitted)
+        return images
 
-    source = read_scenes(config, part_of(split))
+    source = read_scenes(config, part_of(options.split))
     readable = _readable(source, config.on_corrupt)
     path = output / "query_masks.png"
     draw_query_masks(_mean_masks(view, islice(readable, photos), shown), path)

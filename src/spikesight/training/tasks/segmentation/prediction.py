@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -21,7 +22,9 @@ from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.segmentation import (
     ClassTable,
     PanopticWriter,
+    ScenePreprocessing,
     Truth,
+    extent,
     read_photo,
     semantic_truth,
 )
@@ -33,21 +36,98 @@ from spikesight.data.segmentation.video import (
     read_frames,
 )
 from spikesight.errors import UserError
-from spikesight.files.names import check_name, show
+from spikesight.files.names import check_name, show, show_path
 from spikesight.files.own_pictures import OWN_MARK, is_own_picture
 from spikesight.files.replacing import explained
 from spikesight.files.walking import find_files
-from spikesight.files.writing import distinct_stems
+from spikesight.files.writing import distinct_stems, place_for_folder
 from spikesight.inference import View, class_map, panoptic_truths, photo_scores
-from spikesight.options import check_arguments, check_range
 from spikesight.reports.overlays import class_index_image, draw_overlay
-from spikesight.training.runs.any_form import card_of, load_any
+from spikesight.training.runs.card import Card
+from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.runs.scene_card import SceneCard
-from spikesight.training.tasks.prediction_tables import SegmentRow, segment_rows, write_segments
+from spikesight.training.tasks.base import PredictionOptions
+from spikesight.training.tasks.prediction_tables import write_table
 from spikesight.training.tasks.segmentation.evaluation import build_view
 
+if TYPE_CHECKING:
+    from spikesight.training.tasks.segmentation.task import SegmentationTask
+
 _LARGEST_PHOTO = 2**25  # pixels that are shown to the model at once
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """One segment of a photo or of a video's frame.
+
+    Attributes:
+        file: The photo or video.
+        frame: Number of the frame, from 1; None for a photo.
+        segment: Number of the segment, from 1; of a panoptic segmenter its id in the PNG.
+        class_name: What it is.
+        is_object: Whether it is one object of a thing class.
+        pixels: Its area.
+        share: Its area as a share of the photo.
+        left, top, width, height: The smallest box around it, in pixels.
+    """
+
+    file: str
+    frame: int | None
+    segment: int
+    class_name: str
+    is_object: bool
+    pixels: int
+    share: float
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def segment_rows(
+    file: Path, frame: int | None, truth: Truth, table: ClassTable, panoptic: bool
+) -> list[SegmentRow]:
+    """The segments of a photo that have pixels.
+
+    Args:
+        file: The photo or video.
+        frame: Number of the frame.
+        truth: Its segments.
+        table: The classes.
+        panoptic: Whether segments of thing classes are objects.
+    """
+    segments = truth.segment_map.numpy()
+    rows = []
+    for number, label in enumerate(truth.segment_classes.tolist()):
+        mask: Any = segments == number
+        found = extent(mask)
+        if found["area"]:
+            rows.append(
+                SegmentRow(
+                    show_path(file),
+                    frame,
+                    number + 1,
+                    show(table.names[label]),
+                    panoptic and label in table.things,
+                    found["area"],
+                    round(found["area"] / np.size(mask), 6),
+                    *found["bbox"],
+                )
+            )
+    return rows
+
+
+def write_segments(rows: Sequence[SegmentRow], path: Path) -> None:
+    """Writes one row per segment, as CSV or JSON.
+
+    Args:
+        rows: The segments.
+        path: A file ending in .csv or .json.
+    """
+    called = {"class_name": "class", "is_object": "object"}
+    columns = [called.get(field.name, field.name) for field in fields(SegmentRow)]
+    records = [dict(zip(columns, astuple(row), strict=True)) for row in rows]
+    write_table(path, columns, records, records)
 
 
 @dataclass(frozen=True)
@@ -69,30 +149,31 @@ class SegmentedFile:
 
 @dataclass(frozen=True)
 class _Segmenter:
-    """A model and its card, ready to look at photos."""
+    """A model and its preprocessing, ready to look at photos."""
 
     view: View
-    card: SceneCard
+    preprocessing: ScenePreprocessing
+    panoptic: bool
     device: torch.device
 
     @property
     def table(self) -> ClassTable:
-        return self.card.preprocessing.table
+        return self.preprocessing.table
 
     @torch.no_grad()
     def __call__(self, photo: Tensor, name: str) -> Truth:
         """Segments of a photo, uint8 [3, H, W], at its own size."""
-        shown = self.card.preprocessing.fit(photo)
+        shown = self.preprocessing.fit(photo)
         if shown.shape[1] * shown.shape[2] > _LARGEST_PHOTO:
             raise DataError(
                 f"{name}: {shown.shape[2]}x{shown.shape[1]} pixels are too many to look at; resize "
                 "the photo, or train with scenes.evaluation_size"
             )
-        transform = self.card.preprocessing.batch_transform
+        transform = self.preprocessing.batch_transform
         images = transform(shown[None].to(self.device))
         size = (photo.shape[1], photo.shape[2])
         try:
-            if self.card.task == "semantic":
+            if not self.panoptic:
                 classes = class_map(photo_scores(self.view, images)[0], size)
                 return semantic_truth(classes.cpu().int(), len(self.table))
             (truth,) = panoptic_truths(self.view, images, [size], self.table.things)
@@ -102,15 +183,7 @@ class _Segmenter:
 
 
 def segment_files(
-    folder: Path,
-    files: list[Path],
-    output: Path | None,
-    view: dict[str, Any] | None = None,
-    every: int = 1,
-    device: Literal["auto", "cpu"] = "auto",
-    on_corrupt: Literal["stop", "skip"] = "stop",
-    table: Path | None = None,
-    run: Path | None = None,
+    folder: Path, files: list[Path], options: PredictionOptions
 ) -> list[SegmentedFile]:
     """Segments photos and videos and writes what it sees.
 
@@ -122,14 +195,7 @@ def segment_files(
     Args:
         folder: Folder of a run, or its best/ or last/; or a .spk file.
         files: Photos, videos, and folders that are searched for them.
-        output: Folder to write to; what is in it is not searched. None writes no pictures.
-        view: Fields of the view that differ from training.
-        every: Of a video take every so-manieth frame.
-        device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
-        on_corrupt: Whether an unreadable file ends the call or is left out.
-        table: Also write one row per segment to this file, .csv or .json.
-        run: Folder of the run whose card says how inputs are prepared and what the classes are
-            called; the model's own if omitted.
+        options: What is written; the folder of the pictures is not searched.
 
     Returns:
         What was written, in the order of the files.
@@ -138,18 +204,20 @@ def segment_files(
         FileNotFoundError: If there is no trained model.
         ValueError: If a file cannot be read.
     """
-    check_arguments(segment_files, {"device": device, "on_corrupt": on_corrupt})
-    check_range("every", every, least=1)
-    card = SceneCard.read(card_of(folder, run))
-    accelerator = build_accelerator(device=device)
+    output, every = options.pictures, options.every
+    card = Card.read(card_of(folder, options.run))
+    seen = card.seen(options.view or {})
+    assert seen is not None
+    accelerator = build_accelerator(device=options.device)
     found = [file for path in files for file in _find(path, output)]
     model = load_any(folder).to(accelerator.device)
-    looking = build_view(model, card.preprocessing, card.seen(view or {}))
-    segmenter = _Segmenter(looking, card, accelerator.device)
+    looking = build_view(model, card.preprocessing, seen)
+    task = cast("type[SegmentationTask]", card.kind)
+    segmenter = _Segmenter(looking, card.preprocessing, task.panoptic, accelerator.device)
     panoptic = None
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        panoptic = PanopticWriter(output, segmenter.table) if card.task == "panoptic" else None
+        panoptic = PanopticWriter(output, segmenter.table) if segmenter.panoptic else None
     written: list[SegmentedFile] = []
     skipped: dict[str, str] = {}
     rows: list[SegmentRow] = []
@@ -157,23 +225,47 @@ def segment_files(
         place = None if output is None else output / stem
         try:
             if file.suffix.lower() in VIDEO_SUFFIXES:
-                result, seen = _segment_video(segmenter, file, place, every, panoptic)
+                result, found_here = _segment_video(segmenter, file, place, every, panoptic)
             else:
-                result, seen = _segment_photo(segmenter, file, place, panoptic)
+                result, found_here = _segment_photo(segmenter, file, place, panoptic)
         except CorruptImageError as error:
-            if on_corrupt == "stop":
+            if options.on_corrupt == "stop":
                 raise
             skipped[str(file)] = str(error)
             continue
         written.append(result)
-        rows += seen
+        rows += found_here
     if skipped:
         report_skipped(skipped)
     if panoptic is not None:
         panoptic.finish()
-    if table is not None:
-        write_segments(rows, table)
+    if options.table is not None:
+        write_segments(rows, options.table)
     return written
+
+
+def show_segments(folder: Path, files: list[Path], options: PredictionOptions) -> None:
+    """Writes what a segmenter sees in photos and videos, and prints where.
+
+    Args:
+        folder: Folder of a run, or its best/ or last/; or a .spk file.
+        files: Photos and videos, and folders that are searched for them.
+        options: What is made of them.
+
+    Raises:
+        UserError: If no file can be read.
+    """
+    if options.pictures is not None:
+        place_for_folder(options.pictures, "output")
+    written = segment_files(folder, files, options)
+    if not written:
+        raise UserError("none of the files could be read")
+    for result in written:
+        if result.overlay is not None and result.classes is not None:
+            places = f"{show(result.overlay)}, {show(result.classes)}"
+            print(f"{show_path(result.file)}: {places}")
+    if options.table is not None:
+        print(f"segments in {show(options.table)}")
 
 
 def _find(path: Path, output: Path | None) -> Iterator[Path]:
@@ -205,7 +297,7 @@ def _segment_photo(
 ) -> tuple[SegmentedFile, list[SegmentRow]]:
     photo = read_photo(file)
     truth = segmenter(photo, str(file))
-    rows = segment_rows(file, None, truth, segmenter.table, segmenter.card.task == "panoptic")
+    rows = segment_rows(file, None, truth, segmenter.table, segmenter.panoptic)
     if place is None:
         return SegmentedFile(file, None, None, 1), rows
     overlay, classes = Path(f"{place}_overlay.png"), Path(f"{place}_classes.png")
@@ -234,8 +326,7 @@ def _segment_video(
             writer = open_files.enter_context(VideoWriter(overlay, rate))
         for number, frame in enumerate(read_frames(file, every), start=1):
             truth = segmenter(frame, f"{file}, frame {number}")
-            told_apart = segmenter.card.task == "panoptic"
-            rows += segment_rows(file, number, truth, segmenter.table, told_apart)
+            rows += segment_rows(file, number, truth, segmenter.table, segmenter.panoptic)
             if place is None or classes is None:
                 continue
             writer.write(to_tensor(draw_overlay(frame, truth, segmenter.table, legend="steady")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,8 @@ from spikesight.files.names import show
 from spikesight.files.walking import walk
 from spikesight.registry import create_model
 from spikesight.training.progress import format_duration
-from spikesight.training.tasks.classification.recipes import Recipe, all_of_it, number_of
+from spikesight.training.tasks.base import Recipe
+from spikesight.training.tasks.recipe_words import all_of_it, number_of
 from spikesight.training.training_speed import training_images_per_second
 
 _MODEL, _LEVELS = "spike_fpn_nano", 4
@@ -102,7 +104,17 @@ def choose_for_masks(path: str, asked: Mapping[str, str]) -> Recipe:
             "(--scenes.class_names=[road,sky])"
         )
     lines.append(all_of_it(asked.get("output", fields["output"])))
-    return Recipe(fields, "--scenes.path", lines)
+    return Recipe(fields, lines)
+
+
+def holds_masks(path: str) -> bool:
+    """Whether a folder holds photos and masks: images/ and labels/ side by side, maybe in parts.
+
+    Args:
+        path: A folder.
+    """
+    places = chain([Path(path)], (Path(path, part) for part in ("train", "val")))
+    return any((place / "images").is_dir() and (place / "labels").is_dir() for place in places)
 
 
 def _class_names(folder: Path, asked: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,209 @@
+"""What belongs to a trained model besides its weights: run.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+
+from spikesight.errors import UserError
+from spikesight.files.documents import check, parse_json, read_json
+from spikesight.files.names import show
+from spikesight.files.tensors import COPY_AGAIN
+from spikesight.inference import ViewConfig
+from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.pretrained import read_recipe
+from spikesight.training.config import TrainConfig, from_mapping, override
+from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.table import find_task
+
+if TYPE_CHECKING:
+    from spikesight.training.tasks.base import Task
+
+CARD = "run.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What belongs to a trained model besides its weights.
+
+    Attributes:
+        data: What it was trained on, such as a `DataConfig` or `SceneConfig`; None if that is not
+            known here.
+        preprocessing: What turns a file into its input, and the names of its classes: a
+            `Preprocessing`, `EventPreprocessing` or `ScenePreprocessing`.
+        epoch: Number of epochs it was trained for, the begun one not counted.
+        weights: "model", or "ema" for the moving average.
+        metrics: Its validation figures, if it was validated.
+        task: What it was trained for.
+        precision: The autocast type it was trained in; None where older versions did not say.
+        view: How photos were shown to a segmenter in validation.
+    """
+
+    data: Any
+    preprocessing: Any
+    epoch: int
+    weights: str
+    metrics: Figures | None
+    task: str = "classification"
+    precision: str | None = None
+    view: ViewConfig | None = None
+
+    @property
+    def kind(self) -> type[Task]:
+        """The task itself."""
+        return find_task(self.task)
+
+    def write(self, folder: Path) -> None:
+        """Writes run.json."""
+        (folder / CARD).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """The content of run.json."""
+        view = {} if self.view is None else {"view": asdict(self.view)}
+        content = {
+            "task": self.task,
+            self.kind.section: None if self.data is None else asdict(self.data),
+            **view,
+            "preprocessing": self.preprocessing.to_dict(),
+            "epoch": self.epoch,
+            "weights": self.weights,
+            "metrics": None if self.metrics is None else dict(vars(self.metrics)),
+            "precision": self.precision,
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path, task: str | None = None) -> Card:
+        """Reads run.json.
+
+        Args:
+            folder: Folder of a model, or a .spk file that holds its card.
+            task: What the model must have been trained for; anything if omitted.
+
+        Raises:
+            FileNotFoundError: If the folder has none.
+            UserError: If it is damaged or of another task.
+        """
+        content, name = _read(folder), str(folder if folder.is_file() else folder / CARD)
+        content.setdefault("task", "classification")
+        remedy = f"pass --import=FILE if it is a task of your own, or {COPY_AGAIN}"
+        kind = find_task(content["task"], f"{name}: task", remedy)
+        if task not in (None, kind.name):
+            raise UserError(
+                f"{folder} holds {kind.called} where {find_task(task).called} belongs; pass the "
+                "run of one"
+            )
+        steps = content.get("preprocessing")
+        kinds = kind.preprocessing_kind(steps if isinstance(steps, dict) else {})
+        card = check(content, _file_of(kind, kinds), name, remedy=COPY_AGAIN)
+        values = {field: getattr(card, field) for field in card.__struct_fields__}
+        values["data"] = values.pop(kind.section)
+        _check_fits(folder, values["preprocessing"], kind)
+        return cls(**values)
+
+    @property
+    def data_is_here(self) -> bool:
+        """Whether the data that the model was trained on can be found again."""
+        return self.data is not None and (not self.data.path or Path(self.data.path).exists())
+
+    def with_data(
+        self, changes: Mapping[str, Any] | None = None, instead: tuple[str, str] = ("", "")
+    ) -> Card:
+        """The card for data with some fields changed, which are there.
+
+        Args:
+            changes: New values, as YAML or a command line gives them.
+            instead: What else can be passed where the card knows no data, and where these are
+                gone, for the message.
+
+        Raises:
+            UserError: If a field is unknown or a value invalid, or there are no data.
+        """
+        others = {"path", "format"} & (changes or {}).keys()
+        if self.data is None and not others:
+            raise UserError(
+                "the model does not say where images are (a .spk file and a converted model do "
+                "not); pass --run=FOLDER with the run that it was made from, or "
+                + (instead[0] or self.kind.data_option)
+            )
+        if self.data is None:
+            kind = get_type_hints(TrainConfig)[self.kind.section]
+            data = from_mapping(kind, {**self.kind.fields_of_data(self), **(changes or {})})
+        elif not others and not self.data_is_here:
+            raise UserError(
+                f"the model's data, {show(self.data.path)}, are not here; pass --data.path=… with "
+                f"them{instead[1]}"
+            )
+        else:
+            data = override(self.data, changes or {})
+        return self.kind.prepared_for(replace(self, data=data))
+
+    def seen(self, changes: Mapping[str, Any] | None) -> ViewConfig | None:
+        """How photos are shown, with some fields changed.
+
+        Args:
+            changes: New values, as YAML or a command line gives them.
+
+        Raises:
+            UserError: If a field is unknown or a value invalid, or photos are shown in one way.
+        """
+        if changes is None:
+            return self.view
+        if self.view is None:
+            raise UserError(
+                f"view is for segmenters and the model is {self.kind.called}; leave it out"
+            )
+        return override(self.view, changes)
+
+
+def _file_of(task: type[Task], preprocessing: type) -> Any:
+    """What run.json holds, as a type."""
+    data = get_type_hints(TrainConfig)[task.section]
+    fields: list[Any] = [
+        ("task", str),
+        (task.section, data | None),
+        *([("view", ViewConfig)] if task.shows_views else []),
+        ("preprocessing", preprocessing),
+        ("epoch", Annotated[int, msgspec.Meta(ge=0)]),
+        ("weights", Literal["model", "ema"]),
+        ("metrics", task.figures | None),
+        ("precision", Literal["no", "bf16", "fp16"] | None, None),
+    ]
+    return msgspec.defstruct("CardFile", fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    if folder.is_file():
+        from spikesight.deployment.spk.file import read_spk_card
+
+        text = read_spk_card(folder)
+        if text is not None:
+            return parse_json(text, dict[str, Any], str(folder), remedy=COPY_AGAIN)
+        raise UserError(f"{folder} holds no card; pass --run=FOLDER")
+    path = folder / CARD
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} has no {CARD}; pass a folder that training wrote, such as run/best"
+        )
+    return read_json(path, dict[str, Any], remedy=COPY_AGAIN)
+
+
+def _check_fits(folder: Path, preprocessing: Any, task: type[Task]) -> None:
+    """Refuses a card of another model than the one of config.json beside it."""
+    if not (folder / "config.json").is_file():
+        return
+    arguments = read_recipe(folder).arguments
+    outputs, inputs = arguments.get("num_classes"), arguments.get("in_channels")
+    classes, channels = len(preprocessing.classes), preprocessing.channels
+    problem = ""
+    if isinstance(inputs, int) and inputs != channels:
+        problem = f"prepares {channels} channels and the model of config.json takes {inputs}"
+    elif isinstance(outputs, int) and not task.names_fit(classes, outputs):
+        problem = f"names {classes} classes and the model of config.json has {outputs}"
+    if problem:
+        raise UserError(f"{folder / CARD}: preprocessing: {problem}; {COPY_AGAIN}")
