@@ -94,7 +94,7 @@ def test_scene_cards_name_fields_too(tmp_path: Path) -> None:
         ),
         ("preprocessing.crop_size", [64, 0], r"preprocessing\.crop_size\[1\]"),
         ("view.scales", [float("inf")], r"view\.scales\[0\]: is inf"),
-        ("scenes.format", "x", r"scenes\.format: there is no choice 'x'"),
+        ("scenes.format", "x", r"scenes\.format is 'x'; pass one of"),
     ):
         card.write(tmp_path)
         change(tmp_path, place, value)
