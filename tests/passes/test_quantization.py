@@ -18,13 +18,8 @@ from spikesight.training.runs.preparation import build_model
 from tests.conftest import wake
 
 IMAGE = (4, 3, 32, 32)
-BOUNDARY = {
-    "trunk.0.0.conv",
-    "head",
-    "trunk.trunk.0.0.conv",
-    "mask_embedding.classes",
-    "pixel_decoder.mask_features",
-}
+READS_THE_IMAGE = {"trunk.0.0.conv", "trunk.0.conv", "trunk.0.down", "trunk.trunk.0.0.conv"}
+ANSWERS = {"head", "head.classes", "mask_embedding.classes", "pixel_decoder.mask_features"}
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"mprf": True, "neuron": "ie_lif"},
@@ -93,6 +88,8 @@ def test_a_folded_channel_has_at_most_2_to_the_bits_values(
     }
     outputs = 2 if name.startswith("spike2former") else 1
     assert (len(first), len(last)) == (1, outputs)
+    assert first <= READS_THE_IMAGE
+    assert last <= ANSWERS
     assert _most_values(graph, skip=first | last) <= 2**bits
     assert _most_values(graph, skip=last) <= 2 ** max(bits, 7)
     assert _most_values(graph, skip=set()) <= 2**8

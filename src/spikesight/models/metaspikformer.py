@@ -14,7 +14,12 @@ from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Kernel, Ratio, Stride, Width
 from spikesight.models.base import DropPath, SpikingModel
 from spikesight.models.features import StageFeatures
-from spikesight.models.neuron_choice import NeuronBuilder, NeuronChoice, mean_attention_scale
+from spikesight.models.neuron_choice import (
+    COUNTS_SHARE,
+    NeuronBuilder,
+    NeuronChoice,
+    mean_attention_scale,
+)
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.presentation import GlobalPool, Presentation, Readout
@@ -176,13 +181,13 @@ class TransformerBlock(nn.Module):
 def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
     """Replaces every None by the number that suits the neuron.
 
-    The attention product starts at 1/32 of the product of counts (binary spikes are rarer: 1),
-    measured on 28-32 px images. It grows with the cube of the norms' gain, and its neuron should
-    see a current of that gain.
+    The attention product starts at a share of the product of counts (binary spikes are rarer: all
+    of it), measured on 28-32 px images. It grows with the cube of the norms' gain, and its neuron
+    should see a current of that gain.
     """
     probe = neuron.probe()
     gain = sizes.norm_gain or max(1.0, probe.levels / 4)
-    scale = 1.0 if probe.levels == 1 else 0.03125 / gain**2 / probe.unit**3
+    scale = 1.0 if probe.levels == 1 else COUNTS_SHARE / gain**2 / probe.unit**3
     if sizes.attention_mean:
         scale = mean_attention_scale(sizes.widths[-1] // sizes.heads, neuron, gain)
     return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)

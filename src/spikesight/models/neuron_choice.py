@@ -23,6 +23,10 @@ _MASK_VARIANT: dict[NeuronLike, str] = {"spike2former": "spike2former_mask_embed
 _WITHOUT_LEVELS = ("lif", "relu", "sdt", "sdt_attention")
 
 
+COUNTS_SHARE = 1 / 32
+"""Share of the product of counts with which attention starts; benchmarks/attention_scale.py."""
+
+
 class NeuronBuilder(Protocol):
     """Builds the ordinary neurons of a model."""
 

@@ -19,7 +19,7 @@ from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Ratio, Width
 from spikesight.models.base import DropPath, SpikingModel
 from spikesight.models.features import StageFeatures
-from spikesight.models.neuron_choice import NeuronChoice
+from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice
 from spikesight.models.stems import PoolOf, Stem, build_stem
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
@@ -233,7 +233,7 @@ def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
     probe = neuron.probe()
     decays = probe.dynamics is not None and probe.dynamics.decay_input
     gain = sizes.norm_gain or (2.0 if decays else max(1.0, probe.levels / 4))
-    scale = 0.125 if probe.levels == 1 else 0.03125 / gain**2 / probe.unit**3
+    scale = 0.125 if probe.levels == 1 else COUNTS_SHARE / gain**2 / probe.unit**3
     return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)
 
 
