@@ -14,6 +14,7 @@ import torch
 
 import spikesight as ss
 from spikesight.commands.parser import main
+from spikesight.commands.table import COMMANDS, Command
 from spikesight.deployment.network import Deployed
 from spikesight.training.config import TrainConfig
 from spikesight.training.runs.starting_weights import start_from
@@ -29,6 +30,16 @@ def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     (line,) = captured.err.strip().splitlines()
     assert line.startswith("error: ")
     return line
+
+
+def let_models_raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the command `models` a function that raises."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules[__name__], "fail", fail, raising=False)
+    monkeypatch.setitem(COMMANDS, "models", Command(f"{__name__}:fail", "Raises.", ()))
 
 
 @pytest.fixture
@@ -170,10 +181,7 @@ def test_configurations_name_file_and_field(
 def test_too_little_memory_is_one_line(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr("spikesight.commands.parser._run", fail)
+    let_models_raise(error, monkeypatch)
     assert main(["models"]) == 1
     assert "too little memory" in capsys.readouterr().err
 
@@ -194,10 +202,7 @@ def test_too_little_memory_is_one_line(
 def test_faults_of_the_code_are_shown_whole_and_ask_to_be_reported(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr("spikesight.commands.parser._run", fail)
+    let_models_raise(error, monkeypatch)
     with pytest.raises(type(error)) as raised:
         main(["models"])
     lines = "".join(traceback.format_exception(raised.value)).splitlines()
@@ -207,10 +212,12 @@ def test_faults_of_the_code_are_shown_whole_and_ask_to_be_reported(
 
 
 def test_faults_end_the_process_with_a_traceback() -> None:
-    words = "from spikesight.commands import parser; parser.COMMANDS = {'models': None}; "
-    run = subprocess.run(
-        [sys.executable, "-c", words + "parser.main(['models'])"], capture_output=True, text=True
+    words = (
+        "from spikesight.commands import parser, table; "
+        "table.COMMANDS['models'] = table.Command('math:nothing', '', ()); "
+        "parser.main(['models'])"
     )
+    run = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
     assert run.returncode == 1
     assert "AttributeError" in run.stderr
     assert "please report it" in run.stderr.splitlines()[-1]

@@ -21,7 +21,7 @@ def as_batch(x: Tensor) -> Tensor:
         What is in floating point as it is; counts in float32 [B, T, C, H, W].
 
     Raises:
-        ValueError: If the numbers are whole ones but seem to be photos.
+        UserError: If the numbers are whole ones but seem to be photos.
     """
     if x.is_floating_point() or x.ndim not in (4, 5):
         return x
@@ -50,7 +50,7 @@ def present(x: Tensor, steps: int) -> Tensor:
 
 
 def check_input(shape: tuple[int, ...], steps: int, channels: int, stride: int) -> None:
-    """Raises ValueError when a network cannot take an input of this shape.
+    """Raises UserError when a network cannot take an input of this shape.
 
     Args:
         shape: Shape of the input.
@@ -112,7 +112,7 @@ class Presentation(nn.Module):
         return present(x, self.steps)
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raises ValueError when the network cannot take an input of this shape."""
+        """Raises UserError when the network cannot take an input of this shape."""
         check_input(shape, self.steps, self.channels, self.stride)
 
 

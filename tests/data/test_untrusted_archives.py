@@ -17,7 +17,7 @@ from spikesight.data import CorruptImageError, DataConfig, DataError
 from spikesight.data.archives import FolderArchive, TarArchive
 from spikesight.data.photos.class_folders import find_parts
 from spikesight.data.splits import find_parts as find_parts_of
-from spikesight.files.limits import TAR_KEPT_BYTES, TAR_MEMBERS
+from spikesight.files.limits import TAR_KEPT_BYTES, TAR_MEMBERS, TAR_UNPACKED_BYTES
 
 from .image_files import encode
 
@@ -232,7 +232,7 @@ def test_of_a_compressed_tar_file_only_images_are_kept(
 
 
 def test_a_bomb_is_unpacked_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikesight.data.archives._ALWAYS_UNPACKED", 1 << 20)
+    monkeypatch.setenv(TAR_UNPACKED_BYTES.variable, str(1 << 20))
     path = make_tar(tmp_path / "p.tar.gz", [("cat/1.bin", bytes(1 << 24))], "w:gz")
     with pytest.raises(DataError, match=r"p\.tar\.gz: becomes more than 200 times as large"):
         TarArchive(path)

@@ -63,7 +63,7 @@ class SpikingAttentionRecorder:
         only_in_training: Whether to ignore forward passes in evaluation mode.
 
     Raises:
-        ValueError: If the model has no attention.
+        UserError: If the model has no attention.
     """
 
     def __init__(self, model: nn.Module, steps: int, *, only_in_training: bool = False) -> None:

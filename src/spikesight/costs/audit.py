@@ -167,7 +167,7 @@ def audit(net: Deployed, data: Tensor | Iterable[object]) -> Audit:
         Operations per sample, layer by layer.
 
     Raises:
-        ValueError: If there is no input, or the network does not take one.
+        UserError: If there is no input, or the network does not take one.
     """
     meter = AuditMeter(net.graph)
     return meter.report(observe_batches(net, data, meter.observe))
@@ -185,7 +185,7 @@ def observe_batches(net: Deployed, data: Tensor | Iterable[object], *observers: 
         Number of inputs.
 
     Raises:
-        ValueError: If there is no input, or the network does not take one.
+        UserError: If there is no input, or the network does not take one.
     """
     executor = IntegerExecutor(net.graph)
 

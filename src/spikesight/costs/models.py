@@ -60,7 +60,7 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
         Energy per sample.
 
     Raises:
-        ValueError: If there is no input, the model cannot be traced or does not take an input.
+        UserError: If there is no input, the model cannot be traced or does not take an input.
     """
     model = copy.deepcopy(model).eval()
     # Packed models have buffers alone.

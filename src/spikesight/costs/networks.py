@@ -41,7 +41,7 @@ def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> En
         Energy per sample.
 
     Raises:
-        ValueError: If there is no input or the model cannot be traced.
+        UserError: If there is no input or the model cannot be traced.
     """
     if isinstance(network, Deployed):
         return _deployed_energy(network, data)

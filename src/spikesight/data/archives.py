@@ -16,6 +16,7 @@ from spikesight.files.limits import (
     IMAGE_BYTES,
     TAR_KEPT_BYTES,
     TAR_MEMBERS,
+    TAR_UNPACKED_BYTES,
     TAR_UNPACKED_RATIO,
 )
 from spikesight.files.names import is_hidden, show
@@ -25,7 +26,6 @@ from spikesight.files.walking import walk
 _CHUNK = 1 << 20
 _BLOCK = 512
 _LARGEST_HEAD = 1 << 23  # bytes of one member's names and attributes
-_ALWAYS_UNPACKED = 1 << 30
 _LONGEST_END = 1 << 26  # bytes of zeros behind the last member
 _MAGIC = b"ustar"
 
@@ -109,7 +109,7 @@ class TarArchive:
         if unpacked is not None:
             self._contents = {}
             size = os.fstat(file.fileno()).st_size
-            most = max(_ALWAYS_UNPACKED, TAR_UNPACKED_RATIO.value * size)
+            most = max(TAR_UNPACKED_BYTES.value, TAR_UNPACKED_RATIO.value * size)
         self._list(_Blocks(file, unpacked, self.path, most))
 
     def _list(self, blocks: _Blocks) -> None:

@@ -116,7 +116,7 @@ def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0
         The figures, which report.html shows with pictures.
 
     Raises:
-        ValueError: If `output` holds something else than an earlier demo.
+        UserError: If `output` holds something else than an earlier demo.
         TrainingInterrupted: If a signal ended it.
     """
     console = Console(highlight=False)

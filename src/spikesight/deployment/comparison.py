@@ -12,9 +12,10 @@ from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.errors import UserError
-from spikesight.graph import Graph, Neuron, Node, execute
+from spikesight.graph import Graph
 from spikesight.graph.integer_vocabulary import IntegerGraph, IntegerNeuron
 from spikesight.passes.batches import require_samples
+from spikesight.passes.verification import counts_of
 from spikesight.reports.text_table import text_table
 
 _TRAINING = "training"
@@ -150,7 +151,7 @@ def compare(
         The differences.
 
     Raises:
-        ValueError: If a form is unknown or not at hand, or the batch is empty.
+        UserError: If a form is unknown or not at hand, or the batch is empty.
     """
     require_samples(x)
     runs: dict[str, Callable[[], _Run]] = {
@@ -257,12 +258,4 @@ def _run_training(training: Graph | None, x: Tensor) -> _Run:
             "a network read from a file does not hold the floating-point network it was made "
             'from; deploy the model again to verify against "training"'
         )
-    counts: Counts = {}
-
-    def record(node: Node, _: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(node, Neuron):
-            assert node.dynamics is not None
-            counts[node.name] = torch.round(output / node.dynamics.unit)
-
-    logits = execute(training, x.cpu().double(), record)
-    return _Run(counts, logits)
+    return _Run(*counts_of(training, x.cpu().double()))

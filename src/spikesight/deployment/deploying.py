@@ -49,7 +49,7 @@ def deploy(
     Raises:
         NotDeployableError: If a part of the model has no integer form; names it and the remedy.
         RangeError: If 32 bits do not suffice for a value; names it and the bits.
-        ValueError: If an argument is out of range, the model does not take the example, or what
+        UserError: If an argument is out of range, the model does not take the example, or what
             sets the image's grid is empty, not finite or as good as zero.
     """
     example = checked_inputs(example)

@@ -23,6 +23,7 @@ from spikesight.passes.ranges import scale_at
 from spikesight.presentation import as_batch, check_input
 
 _FAR_BEYOND = 4.0
+_PACKAGES = ("onnx", "onnxruntime", "openvino")
 """Inputs somewhat beyond the range of calibration are clipped without a word."""
 
 
@@ -94,7 +95,7 @@ class Deployed:
             The network itself.
 
         Raises:
-            ValueError: If there is no batch, or the network was read from a file.
+            UserError: If there is no batch, or the network was read from a file.
         """
         if self.training is None:
             raise UserError(
@@ -121,7 +122,7 @@ class Deployed:
             Integer logits [B, K], int32.
 
         Raises:
-            ValueError: If the network does not take the input or has several outputs.
+            UserError: If the network does not take the input or has several outputs.
         """
         self._check_single("outputs")
         (logits,) = self.outputs(x)
@@ -138,7 +139,7 @@ class Deployed:
             masks [B, Q, h, w]. Times `scales` they are the real logits.
 
         Raises:
-            ValueError: If the network does not take the input.
+            UserError: If the network does not take the input.
         """
         return self._executor.run(self._taken(x))
 
@@ -157,7 +158,7 @@ class Deployed:
             Integer logits [B, K], int32.
 
         Raises:
-            ValueError: If the network does not take the input or has several outputs.
+            UserError: If the network does not take the input or has several outputs.
         """
         self._check_single("spike_outputs")
         (logits,) = self.spike_outputs(x)
@@ -180,13 +181,15 @@ class Deployed:
 
         Raises:
             MissingPackageError: If the package of a form is not installed.
-            ValueError: If a form is unknown or not at hand, or the network does not take the input.
+            UserError: If a form is unknown or not at hand, or the network does not take the input.
         """
         x = self._taken(x)
         training = None if self.training is None else self.training.graph
         try:
             return compare(self.graph, training, self._executor, x, against)
         except ImportError as error:
+            if error.name not in _PACKAGES:
+                raise
             raise MissingPackageError(
                 f"comparing with {', '.join(against)} needs the package {error.name}; "
                 "pip install spikesight[deploy]"
@@ -233,7 +236,7 @@ class Deployed:
             The path.
 
         Raises:
-            ValueError: If the suffix is unknown or the runtime could not be exact; says why.
+            UserError: If the suffix is unknown or the runtime could not be exact; says why.
         """
         from spikesight.deployment.export.exporting import export
 
@@ -261,7 +264,7 @@ class Deployed:
         return x
 
     def check(self, x: Tensor) -> None:
-        """Raises ValueError when the network cannot take an input."""
+        """Raises UserError when the network cannot take an input."""
         image = self.graph.input
         check_input(tuple(x.shape), image.steps, image.channels, image.stride)
         height, width = x.shape[-2:]

@@ -105,7 +105,10 @@ TAR_KEPT_BYTES = Limit("TAR_KEPT_BYTES", 4 * _GIB, "bytes of images in a compres
 """Images of a compressed tar file, which are kept in memory."""
 
 TAR_UNPACKED_RATIO = Limit("TAR_UNPACKED_RATIO", 200, "times its size when unpacked")
-"""Unpacked size of a compressed tar file over its own; up to 1 GiB is always unpacked."""
+"""Unpacked size of a compressed tar file over its own, above `TAR_UNPACKED_BYTES`."""
+
+TAR_UNPACKED_BYTES = Limit("TAR_UNPACKED_BYTES", _GIB, "bytes of a compressed tar file")
+"""So much is unpacked whatever the ratio."""
 
 RECORDING_BYTES = Limit("RECORDING_BYTES", _GIB, "bytes of a recording")
 """A recording of an event camera, also its unpacked content."""

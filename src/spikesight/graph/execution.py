@@ -59,7 +59,7 @@ def execute(graph: Graph, x: Tensor, observe: Observer | None = None) -> Tensor:
         The output [B, K]; of several the last.
 
     Raises:
-        ValueError: If the network does not take the input.
+        UserError: If the network does not take the input.
     """
     return execute_all(graph, x, observe)[-1]
 

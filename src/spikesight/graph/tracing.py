@@ -82,7 +82,7 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
 
     Raises:
         UntraceableError: If the vocabulary cannot say an operation; names the module.
-        ValueError: If the model does not take the example.
+        UserError: If the model does not take the example.
     """
     in_training = [module for module in model.modules() if module.training]
     model.eval()

@@ -113,7 +113,7 @@ class Input(AnyInput):
     """The image or event frames, presented at every time step."""
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raises ValueError when the network cannot take an input of this shape."""
+        """Raises UserError when the network cannot take an input of this shape."""
         check_input(shape, self.steps, self.channels, self.stride)
 
 

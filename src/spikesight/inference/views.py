@@ -127,7 +127,7 @@ def panoptic_truths(
         things: Numbers of the thing classes.
 
     Raises:
-        ValueError: If several views are asked for.
+        UserError: If several views are asked for.
     """
     output = single_view(view, images)
     inner = (images.shape[-2], images.shape[-1])
@@ -148,7 +148,7 @@ def single_view(view: View, images: Tensor) -> Segmentation:
     """What the segmenter says about whole photos [B, 3, H, W], padded to its stride.
 
     Raises:
-        ValueError: If several views are asked for, or the segmenter has no queries.
+        UserError: If several views are asked for, or the segmenter has no queries.
     """
     if not view.config.single:
         raise UserError(

@@ -47,7 +47,7 @@ def attention_similarity_loss(
         A scalar.
 
     Raises:
-        ValueError: If either has no layer, or the batches differ in size.
+        UserError: If either has no layer, or the batches differ in size.
     """
     for name, layers in (("student", student), ("teacher", teacher)):
         if not layers:

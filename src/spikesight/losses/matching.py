@@ -54,7 +54,7 @@ def match(
         Queries and the segments that they are matched with, both [min(Q, N)], int64.
 
     Raises:
-        ValueError: If a logit is not finite.
+        UserError: If a logit is not finite.
     """
     from scipy.optimize import linear_sum_assignment
 

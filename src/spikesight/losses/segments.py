@@ -22,7 +22,7 @@ class Segments:
         masks: [N, H, W], bool.
 
     Raises:
-        ValueError: If the numbers of labels and masks differ, or a dtype is another.
+        UserError: If the numbers of labels and masks differ, or a dtype is another.
     """
 
     labels: Tensor

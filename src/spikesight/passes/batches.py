@@ -24,7 +24,7 @@ def inputs_of(data: Tensor | Iterable[object]) -> Iterator[Tensor]:
         Inputs in floating point, batch by batch.
 
     Raises:
-        ValueError: If a batch holds no tensor or is empty, or the data are one batch's inputs and
+        UserError: If a batch holds no tensor or is empty, or the data are one batch's inputs and
             labels.
     """
     for number, batch in enumerate([data] if isinstance(data, Tensor) else data):

@@ -24,7 +24,7 @@ class Calibration:
             reads, by name.
 
     Raises:
-        ValueError: If the peak is as good as zero, so that every other input would be clipped.
+        UserError: If the peak is as good as zero, so that every other input would be clipped.
     """
 
     peak: float
@@ -45,7 +45,7 @@ def peak_of(inputs: Tensor) -> float:
         inputs: A batch [B, C, H, W] or [B, T, C, H, W].
 
     Raises:
-        ValueError: If the batch is empty or holds a value that is not finite.
+        UserError: If the batch is empty or holds a value that is not finite.
     """
     require_samples(inputs)
     require_finite(inputs)
@@ -64,7 +64,7 @@ def calibrate(graph: Graph, batches: Iterable[object]) -> Calibration:
         The statistics over all batches.
 
     Raises:
-        ValueError: If there is no batch, one holds no tensor, is empty, not finite or does not fit
+        UserError: If there is no batch, one holds no tensor, is empty, not finite or does not fit
             the network, or all are as good as zero.
     """
     dtype = next(node.factors[0].weight.dtype for node in graph.nodes if hasattr(node, "factors"))

@@ -68,7 +68,7 @@ def quantize(
         The model itself. It remembers how it was quantised: `save_pretrained` and `load` work.
 
     Raises:
-        ValueError: If an argument is out of range, a weight is not finite, the model is quantised
+        UserError: If an argument is out of range, a weight is not finite, the model is quantised
             already, or, under "deployable", a neuron's unit is no power of two or a synapse has no
             kernel. The model is then as it was.
     """
@@ -112,7 +112,7 @@ def quantize_like(model: ModelT, saved: Mapping[str, Any]) -> ModelT:
         The model itself.
 
     Raises:
-        ValueError: As `quantize` does.
+        UserError: As `quantize` does.
     """
     return quantize(model, **{"image_bits": _IMAGE_BITS_BEFORE, **saved})
 
@@ -151,7 +151,7 @@ def _synapses_of(model: nn.Module, graph: Graph) -> list[tuple[Synapse, SynapseM
     """The synapses of a model that "deployable" replaces, each once, before anything changes.
 
     Raises:
-        ValueError: If one has no kernel to quantise; names it and the remedy.
+        UserError: If one has no kernel to quantise; names it and the remedy.
     """
     modules = dict(model.named_modules())
     synapses: list[tuple[Synapse, SynapseModule]] = []
@@ -200,7 +200,7 @@ def packed_bytes(model: nn.Module, bits: int) -> int:
         bits: Bits of a weight.
 
     Raises:
-        ValueError: If `bits` is out of range or a synapse has no kernel to quantise.
+        UserError: If `bits` is out of range or a synapse has no kernel to quantise.
     """
     check_range("bits", bits, least=2, most=8)
     graph = trace(model)

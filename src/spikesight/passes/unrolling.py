@@ -57,7 +57,7 @@ def unroll(graph: Graph) -> SpikeNetwork:
         The simulation, called with an input.
 
     Raises:
-        ValueError: If a neuron is a ReLU: an ANN has no spikes; or a maximum is over sums or
+        UserError: If a neuron is a ReLU: an ANN has no spikes; or a maximum is over sums or
             products of counts, which no spikes give sub-step by sub-step.
     """
     for neuron in graph.neurons:
@@ -104,7 +104,7 @@ class SpikeNetwork:
             The output [B, K]; of several the last.
 
         Raises:
-            ValueError: If the network does not take the input.
+            UserError: If the network does not take the input.
         """
         return self.run(x, observe)[-1]
 

@@ -104,7 +104,7 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
         The differences per layer.
 
     Raises:
-        ValueError: If the model is an ANN or cannot be traced, or the batch is empty.
+        UserError: If the model is an ANN or cannot be traced, or the batch is empty.
     """
     if not dtype.is_floating_point:
         raise UserError(f"dtype is {dtype}; pass torch.float64 (exact) or torch.float32")
@@ -114,7 +114,7 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
     graph = fold(trace(model, x))
     simulation = unroll(graph)
     model_counts, outputs = _model_counts(model, x)
-    graph_counts = _graph_counts(graph, x)
+    graph_counts, _ = counts_of(graph, x)
     totals: dict[str, Tensor] = {}
     rates: dict[str, float] = {}
     non_binary: dict[str, int] = {}
@@ -173,7 +173,13 @@ def tensors_of(output: object) -> tuple[Tensor, ...]:
     return tuple(value for value in values if isinstance(value, Tensor))
 
 
-def _graph_counts(graph: Graph, x: Tensor) -> dict[str, Tensor]:
+def counts_of(graph: Graph, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The counts of every neuron of a graph, time-major [T*B, ...] by name, and its last output.
+
+    Args:
+        graph: The network.
+        x: Images or frames in its dtype.
+    """
     counts: dict[str, Tensor] = {}
 
     def record(node: Node, _: tuple[Tensor, ...], output: Tensor) -> None:
@@ -181,5 +187,4 @@ def _graph_counts(graph: Graph, x: Tensor) -> dict[str, Tensor]:
             assert node.dynamics is not None
             counts[node.name] = torch.round(output / node.dynamics.unit)
 
-    execute(graph, x, record)
-    return counts
+    return counts, execute(graph, x, record)

@@ -72,7 +72,7 @@ def change_form(
         A new model in evaluation mode, or `model` itself if it has this form already.
 
     Raises:
-        ValueError: If the model is of another family or quantised, or the change would take
+        UserError: If the model is of another family or quantised, or the change would take
             something away that was trained.
     """
     described = model.recipe

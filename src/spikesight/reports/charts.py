@@ -50,7 +50,7 @@ def bar_chart(
         show: Turns a value into text.
 
     Raises:
-        ValueError: If a value is negative or not finite, or a series has another length.
+        UserError: If a value is negative or not finite, or a series has another length.
     """
     for tone, values in series:
         if len(values) != len(names):
@@ -83,7 +83,7 @@ def line_chart(
         show: Turns a value of the vertical axis into text.
 
     Raises:
-        ValueError: If there is no point or one is not finite.
+        UserError: If there is no point or one is not finite.
     """
     points = [point for curve in curves for point in curve.points]
     if not points:

@@ -99,7 +99,7 @@ def class_index_image(truth: Truth, classes: ClassTable) -> Image.Image:
         classes: Fewer than 256 classes.
 
     Raises:
-        ValueError: If there are more classes than a palette holds.
+        UserError: If there are more classes than a palette holds.
     """
     if len(classes) > _VOID_INDEX:
         raise UserError(f"{len(classes)} classes do not fit into an 8-bit image")

@@ -34,7 +34,7 @@ class Run:
 
         Raises:
             FileNotFoundError: If the folder has no metrics.csv.
-            ValueError: If it has no such column.
+            UserError: If it has no such column.
         """
         path = self.folder / "metrics.csv"
         if not path.is_file():

@@ -33,7 +33,7 @@ def pack(values: Tensor, bits: int) -> Tensor:
         The bit stream [ceil(count * bits / 8)], uint8; bits after the last value are zero.
 
     Raises:
-        ValueError: If `bits` or a value is out of range.
+        UserError: If `bits` or a value is out of range.
     """
     _check(bits)
     half = 2 ** (bits - 1)
@@ -60,7 +60,7 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
         The values [count], int8.
 
     Raises:
-        ValueError: If `bits` is out of range or the stream has another dtype or length.
+        UserError: If `bits` is out of range or the stream has another dtype or length.
     """
     _check(bits)
     expected = packed_length(count, bits)

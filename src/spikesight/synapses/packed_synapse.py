@@ -97,7 +97,7 @@ def unpacked_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, 
         tensors: Name to tensor.
 
     Raises:
-        ValueError: If the integers do not fit the model.
+        UserError: If the integers do not fit the model.
     """
     tensors = dict(tensors)
     for name, kernel in _kernels(model).items():

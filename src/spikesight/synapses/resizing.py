@@ -38,7 +38,7 @@ def bilinear_resize(x: Tensor, size: tuple[int, int], *, shifts: bool = False) -
         shifts: As of `BilinearResize`.
 
     Raises:
-        ValueError: If shifts are asked for and the size is neither the map's nor twice that.
+        UserError: If shifts are asked for and the size is neither the map's nor twice that.
     """
     if not shifts:
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
@@ -47,7 +47,7 @@ def bilinear_resize(x: Tensor, size: tuple[int, int], *, shifts: bool = False) -
 
 
 def check_doubling(name: str, own: tuple[int, ...], size: tuple[int, ...]) -> None:
-    """Raises ValueError unless a size is a map's own or twice that."""
+    """Raises UserError unless a size is a map's own or twice that."""
     if size not in (own, (2 * own[0], 2 * own[1])):
         raise UserError(
             f"{name} is resized from {own} to {size}, but only doubling is a matter of shifts; "

@@ -33,7 +33,7 @@ class WeightQuantizer(nn.Module):
             "least_error" searches the step of the least squared error for each channel.
 
     Raises:
-        ValueError: If `bits` is out of range or a weight is not finite.
+        UserError: If `bits` is out of range or a weight is not finite.
     """
 
     def __init__(

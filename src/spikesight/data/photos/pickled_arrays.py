@@ -70,7 +70,7 @@ class PickledArray:
         """The array.
 
         Raises:
-            ValueError: It does not hold bytes, or another number of them than it states.
+            UserError: It does not hold bytes, or another number of them than it states.
         """
         code = self.kind.code if isinstance(self.kind, _PickledType) else None
         content = self.content

@@ -34,7 +34,7 @@ def prove_at(graph: IntegerGraph, size: tuple[int, int]) -> dict[str, Reach]:
         As `prove_ranges` does.
 
     Raises:
-        ValueError: If the network does not take this size.
+        UserError: If the network does not take this size.
     """
     stride, largest = graph.input.stride, graph.max_size
     if min(size) < 1 or size[0] % stride or size[1] % stride:

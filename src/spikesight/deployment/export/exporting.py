@@ -44,7 +44,7 @@ def export(graph: IntegerGraph, path: Path, size: tuple[int, int], *, frames: bo
     Raises:
         ExportError: If the runtime cannot be exact; names the layer and the reason.
         MissingPackageError: If the runtime's packages are not installed.
-        ValueError: If the suffix is unknown or the size does not fit the network.
+        UserError: If the suffix is unknown or the size does not fit the network.
     """
     suffix = path.suffix
     if suffix not in _PACKAGES:

@@ -55,7 +55,7 @@ def to_nir(graph: IntegerGraph, size: tuple[int, int]) -> tuple[Any, list[str]]:
 
     Raises:
         ExportError: If no primitive is even close; names all such nodes.
-        ValueError: If the network does not take this size.
+        UserError: If the network does not take this size.
     """
     return _Writer(graph, size).run()
 
@@ -70,7 +70,7 @@ def from_nir(network: Any) -> IntegerGraph:
         The network, equal to the one that was written.
 
     Raises:
-        ValueError: If the graph was not written by `to_nir`.
+        UserError: If the graph was not written by `to_nir`.
     """
     about = _facts_of(network, "the graph")
     if about is None:

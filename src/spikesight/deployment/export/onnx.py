@@ -78,7 +78,7 @@ def to_onnx(
 
     Raises:
         ExportError: If no operator is exact; names the layer and the reason.
-        ValueError: If the network does not take this size.
+        UserError: If the network does not take this size.
     """
     return Lowering(graph, size, frames).run(observe=observe)
 

@@ -85,7 +85,7 @@ def to_openvino(
 
     Raises:
         ExportError: If no form is exact; names the layer and the reason.
-        ValueError: If the network does not take this size.
+        UserError: If the network does not take this size.
     """
     return _Lowering(graph, size, frames=frames, fast=fast).run(observe=observe)
 

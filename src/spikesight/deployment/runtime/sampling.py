@@ -15,7 +15,7 @@ def resize(node: IntegerResize, x: Tensor, size: tuple[int, ...]) -> Tensor:
     Weights are sixteenths (1, 3 and 9), so the sum is exact before it is rounded half up.
 
     Raises:
-        ValueError: If the size is neither the map's nor twice that.
+        UserError: If the size is neither the map's nor twice that.
     """
     own = tuple(x.shape[-2:])
     check_doubling(node.name, own, size)
