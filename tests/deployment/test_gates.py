@@ -23,6 +23,7 @@ from spikesight.errors import UserError
 from spikesight.graph import Graph, Neuron, Synapse, execute
 from spikesight.graph.counts import Counts, counts_of
 from spikesight.graph.integer_vocabulary import (
+    IntegerAdd,
     IntegerGate,
     IntegerGraph,
     IntegerInput,
@@ -352,6 +353,27 @@ def test_runtimes_that_cannot_be_exact_say_why() -> None:
         to_openvino(graph, (32, 32))
     with pytest.raises(ExportError, match=r"gate \(a product of spikes .* sum \(a sum of spikes"):
         to_nir(graph, (8, 8))
+
+
+@pytest.mark.parametrize("levels", [8, 32])
+def test_openvino_takes_long_chains_of_comparisons(levels: int) -> None:
+    """Its compiler of elementwise operators runs out of registers where shapes are fixed."""
+    pytest.importorskip("openvino")
+    from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
+
+    graph = _graph(
+        IntegerSpikeSum("sum", ("counts",), "channels"),
+        _neuron("gates", "sum", levels),
+        IntegerGate("gate", ("counts", "gates")),
+        IntegerAdd("both", ("gate", "counts")),
+        _synapse("next", "both", torch.ones(2, 2, 3, 3)),
+        _neuron("last", "next", 4),
+        levels=3,
+    )
+    x = torch.rand(3, 2, 8, 8) * 8 - 4
+    runtime = OpenVinoRuntime(to_openvino(graph, (8, 8)), 1, (3, 2, 8, 8))
+    assert not runtime.fell_back
+    assert torch.equal(runtime(x), IntegerExecutor(graph)(x))
 
 
 @pytest.mark.parametrize("steps", [1, 2])

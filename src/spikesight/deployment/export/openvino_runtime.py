@@ -79,7 +79,13 @@ class OpenVinoRuntime(ProvedRuntime):
         if self._threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self._threads
         model = self._source if self.form == _INT8 else self._without_marks()
-        self.compiled: Any = self._core.compile_model(model, "CPU", settings)
+        try:
+            self.compiled: Any = self._core.compile_model(model, "CPU", settings)
+        except RuntimeError:
+            # Where shapes are fixed, OpenVINO 2026.4 fuses chains of comparisons that are longer
+            # than its registers suffice for.
+            settings["SNIPPETS_MODE"] = "DISABLE"
+            self.compiled = self._core.compile_model(model, "CPU", settings)
         self._names = [next(iter(output.get_names())) for output in self.compiled.outputs]
 
     def _without_marks(self) -> Any:
