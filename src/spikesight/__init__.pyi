@@ -25,7 +25,7 @@ from .data.events import Events, event_frames, read_events, save_gif
 from .deployment.deploying import deploy
 from .deployment.network import Deployed
 from .graph import trace
-from .interop import load_official
+from .interop import load_official, register_official
 from .models import SpikingModel, Stream, stream
 from .neurons import (
     Dynamics,
@@ -38,6 +38,7 @@ from .neurons import (
 from .passes import fold, quantize, unroll, verify
 from .pretrained import load
 from .registry import create_model, list_models, register_model
+from .training import register_task
 
 __version__: str
 __all__ = [
@@ -63,7 +64,9 @@ __all__ = [
     "register_dataset",
     "register_model",
     "register_neuron",
+    "register_official",
     "register_scenes",
+    "register_task",
     "run_with_state",
     "save_gif",
     "stream",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,24 +29,17 @@ def stripes(**changes: Any) -> ArraySource:
     return ArraySource(**{**fields, **changes})
 
 
-@pytest.fixture
-def registered() -> Iterator[Callable[[Any], None]]:
-    """Registers a data set `my_set` that gives a value, for one test."""
+def register(value: Any) -> None:
+    """Registers a data set `my_set` that gives a value."""
 
-    def register(value: Any) -> None:
-        def my_set(config: DataConfig) -> Any:
-            return value
+    def my_set(config: DataConfig) -> Any:
+        return value
 
-        own_sets.register_dataset(my_set)
-
-    yield register
-    own_sets.data_sets.pop("my_set", None)
+    own_sets.register_dataset(my_set)
 
 
-def test_a_registered_data_set_is_split_resized_and_normalised(
-    registered: Callable[[Any], None],
-) -> None:
-    registered({"train": stripes})
+def test_a_registered_data_set_is_split_resized_and_normalised() -> None:
+    register({"train": stripes})
     config = DataConfig(format="my_set", channels=1, image_size=16, validation_fraction=0.25)
     loaders = build_loaders(config, batch_size=10, seed=0)
     assert loaders.classes == ["even", "odd"]
@@ -69,18 +61,16 @@ def test_a_registered_data_set_is_split_resized_and_normalised(
         ({"train": lambda: stripes(classes=["a", "a"])}, "comes twice"),
     ],
 )
-def test_what_a_data_set_must_not_be_is_named(
-    registered: Callable[[Any], None], value: Any, message: str
-) -> None:
-    registered(value)
+def test_what_a_data_set_must_not_be_is_named(value: Any, message: str) -> None:
+    register(value)
     with pytest.raises(DataError, match=message):
         read_splits(DataConfig(format="my_set", validation_fraction=0.25))
 
 
 def test_a_format_that_nothing_reads_is_refused_with_the_remedy() -> None:
     for config, door in ((DataConfig, "register_dataset"), (SceneConfig, "register_scenes")):
-        with pytest.raises(DataError, match=rf"format is 'my_set'; pass one of .*ss\.{door}"):
-            config(format="my_set")
+        with pytest.raises(DataError, match=rf"format is 'unknown'; pass one of .*ss\.{door}"):
+            config(format="unknown")
 
 
 class Halves:
@@ -108,10 +98,7 @@ def test_registered_scenes_are_read_by_both_loaders() -> None:
         return Halves()
 
     own_sets.register_scenes(my_scenes)
-    try:
-        config = SceneConfig(format="my_scenes", crop_size=(32, 32), workers=0)
-        assert read_scenes(config, "val").describe(1) == "halves 1"
-        loaders = build_scene_loaders(config, batch_size=2, seed=0, panoptic=False)
-        assert list(loaders.classes) == ["left", "right"]
-    finally:
-        del own_sets.scene_sets["my_scenes"]
+    config = SceneConfig(format="my_scenes", crop_size=(32, 32), workers=0)
+    assert read_scenes(config, "val").describe(1) == "halves 1"
+    loaders = build_scene_loaders(config, batch_size=2, seed=0, panoptic=False)
+    assert list(loaders.classes) == ["left", "right"]

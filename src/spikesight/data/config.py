@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.errors import DataError
 from spikesight.data.events.config import EVENT_FORMATS, PHOTO_FIELDS, EventConfig
-from spikesight.data.own_sets import check_format, data_sets
+from spikesight.data.own_sets import DATA_SET, check_format
 from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.ranges import Count, Margin, Processes, Side
 from spikesight.options import check_options
@@ -100,9 +100,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "data.", DataError)
-        check_format("data.format", self.format, get_args(Format), data_sets)
-        pathless = ("digits", "painted_digits", *data_sets)
-        if self.format not in pathless and not self.path:
+        check_format(DATA_SET, self.format, get_args(Format))
+        needs_path = self.format in {*get_args(Format)} - {"digits", "painted_digits"}
+        if needs_path and not self.path:
             raise DataError(f"format {self.format!r} needs data.path; pass the folder or tar file")
         if self.holds_events:
             self._check_events()

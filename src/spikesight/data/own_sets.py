@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from spikesight.data.errors import DataError
+from spikesight.parts import find_part, list_parts, remember
 
 if TYPE_CHECKING:
     from spikesight.data.config import DataConfig
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
     from spikesight.data.segmentation.scene import SceneSource
     from spikesight.data.sources import Parts
 
-ReaderT = TypeVar("ReaderT", bound=Callable[..., Any])
-data_sets: dict[str, Callable[[DataConfig], Parts]] = {}
-scene_sets: dict[str, Callable[[SceneConfig, str], SceneSource]] = {}
+ReaderT = TypeVar("ReaderT", bound="Callable[[DataConfig], Parts]")
+SceneReaderT = TypeVar("SceneReaderT", bound="Callable[[SceneConfig, str], SceneSource]")
+
+DATA_SET, SCENES = "data set", "scenes"
+_DOORS = {
+    DATA_SET: ("data.format", "register_dataset"),
+    SCENES: ("scenes.format", "register_scenes"),
+}
 
 
 def register_dataset(reader: ReaderT) -> ReaderT:
@@ -28,11 +34,11 @@ def register_dataset(reader: ReaderT) -> ReaderT:
     Returns:
         The function itself.
     """
-    data_sets[reader.__name__] = reader
+    remember(DATA_SET, reader.__name__, reader)
     return reader
 
 
-def register_scenes(reader: ReaderT) -> ReaderT:
+def register_scenes(reader: SceneReaderT) -> SceneReaderT:
     """Makes a function's name a `scenes.format`, for everything that reads photos with masks.
 
     Args:
@@ -42,25 +48,24 @@ def register_scenes(reader: ReaderT) -> ReaderT:
     Returns:
         The function itself.
     """
-    scene_sets[reader.__name__] = reader
+    remember(SCENES, reader.__name__, reader)
     return reader
 
 
-def check_format(name: str, value: str, shipped: Collection[str], own: Collection[str]) -> None:
+def check_format(kind: str, value: str, shipped: Collection[str]) -> None:
     """Refuses a format that nothing reads.
 
     Args:
-        name: "data.format" or "scenes.format".
+        kind: `DATA_SET` or `SCENES`.
         value: The format.
         shipped: Formats that come along.
-        own: Registered ones.
 
     Raises:
-        DataError: If it is neither.
+        DataError: If it is none of them and not registered.
     """
-    if value not in shipped and value not in own:
-        door = "register_dataset" if name == "data.format" else "register_scenes"
+    if value not in shipped and find_part(kind, value) is None:
+        name, door = _DOORS[kind]
         raise DataError(
-            f"{name} is {value!r}; pass one of {', '.join([*shipped, *own])}, or --import the file "
-            f"that registers it with ss.{door}"
+            f"{name} is {value!r}; pass one of {', '.join([*shipped, *list_parts(kind)])}, or "
+            f"--import the file that registers it with ss.{door}"
         )

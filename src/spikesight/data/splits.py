@@ -13,7 +13,7 @@ from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import DataConfig
 from spikesight.data.errors import DataError
 from spikesight.data.events.layouts import find_event_parts
-from spikesight.data.own_sets import data_sets
+from spikesight.data.own_sets import DATA_SET
 from spikesight.data.part_folders import Part
 from spikesight.data.photos import cifar, class_folders, idx
 from spikesight.data.photos.digits import read_digits
@@ -21,6 +21,7 @@ from spikesight.data.photos.painted_digits import read_painted_digits
 from spikesight.data.sources import ArraySource, EncodedSource, Parts, Source, check_labels
 from spikesight.data.stratification import split_stratified
 from spikesight.files.names import check_name
+from spikesight.parts import find_part
 
 
 def find_parts(config: DataConfig) -> Parts:
@@ -58,7 +59,7 @@ def find_parts(config: DataConfig) -> Parts:
         case "cifar10" | "cifar100":
             return cifar.find_parts(config.path, config.format)
         case own:
-            return _check_parts(own, data_sets[own](config))
+            return _check_parts(own, find_part(DATA_SET, own)(config))
 
 
 def _check_parts(name: str, parts: Parts) -> Parts:

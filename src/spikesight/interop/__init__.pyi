@@ -1,3 +1,3 @@
-from .official import load_official
+from .official import load_official, register_official
 
-__all__ = ["load_official"]
+__all__ = ["load_official", "register_official"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from spikesight.interop.qsd import load_qsd
 from spikesight.interop.spike2former import load_spike2former
 from spikesight.interop.spikformer import load_spikformer
 from spikesight.options import check_arguments
+from spikesight.parts import find_part, list_parts, remember
 
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "metaspikformer": load_metaspikformer,
@@ -23,8 +24,23 @@ _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "spike2former": load_spike2former,
 }
 
+_KIND = "official family"
+LoaderT = TypeVar("LoaderT", bound=Callable[..., nn.Module])
 
 _REMEDY = 'pass what the checkpoint holds under "model" or "state_dict"'
+
+
+def register_official(loader: LoaderT) -> LoaderT:
+    """Makes a function's name a family of `load_official` and of `spikesight convert`.
+
+    Args:
+        loader: Takes a state dict; what that does not tell comes by keyword, with defaults.
+
+    Returns:
+        The function itself.
+    """
+    remember(_KIND, loader.__name__, loader)
+    return loader
 
 
 def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration: Any) -> Any:
@@ -68,9 +84,11 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
         UserError: If the family or a keyword is unknown, the state dict is not of it, or a tensor
             is left over, for outputs could depend on it.
     """
-    if family not in _LOADERS:
-        raise UserError(f"no official family {family!r}; pass one of {sorted(_LOADERS)}")
-    loader = _LOADERS[family]
+    loader = _LOADERS.get(family) or find_part(_KIND, family)
+    if loader is None:
+        raise UserError(
+            f"no official family {family!r}; pass one of {sorted([*_LOADERS, *list_parts(_KIND)])}"
+        )
     known = list(inspect.signature(loader).parameters)[1:]
     unknown = sorted(configuration.keys() - set(known))
     if unknown:

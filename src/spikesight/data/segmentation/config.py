@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import DataError
-from spikesight.data.own_sets import check_format, scene_sets
+from spikesight.data.own_sets import SCENES, check_format
 from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.limits import IMAGE_PIXELS
 from spikesight.files.ranges import Count, Processes, ShortSide
@@ -112,8 +112,9 @@ class SceneConfig:
             if isinstance(value, Sequence) and not isinstance(value, str):
                 setattr(self, name, tuple(value))
         check_options(self, "scenes.", DataError)
-        check_format("scenes.format", self.format, get_args(SceneFormat), scene_sets)
-        if self.format not in ("digit_scenes", *scene_sets) and not self.path:
+        check_format(SCENES, self.format, get_args(SceneFormat))
+        needs_path = self.format in get_args(SceneFormat) and self.format != "digit_scenes"
+        if needs_path and not self.path:
             raise DataError(f"scenes.format {self.format!r} needs scenes.path; pass the folder")
         for name in ("class_names", "ignore_label"):
             if getattr(self, name) is not None and self.format != "folder":

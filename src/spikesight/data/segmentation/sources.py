@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from spikesight.data.errors import DataError
-from spikesight.data.own_sets import scene_sets
+from spikesight.data.own_sets import SCENES
 from spikesight.data.segmentation.coco_panoptic import read_coco_panoptic
 from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.cut_out_scenes import CutOutScenes, find_cut_outs
@@ -17,6 +17,7 @@ from spikesight.data.segmentation.public_sets import read_ade20k, read_cityscape
 from spikesight.data.segmentation.scene import SceneSource
 from spikesight.files.names import check_name
 from spikesight.options import check_arguments
+from spikesight.parts import find_part
 
 ScenePart = Literal["train", "val", "test"]
 
@@ -82,4 +83,5 @@ def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
                 scale=config.object_size or pasted.scale,
             )
         case own:
-            return scene_sets[own](config, part)
+            source: SceneSource = find_part(SCENES, own)(config, part)
+            return source
