@@ -33,12 +33,11 @@ def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def let_models_raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives the command `models` a function that raises."""
-
-    def fail() -> None:
-        raise error
-
-    monkeypatch.setattr(sys.modules[__name__], "fail", fail, raising=False)
+    """Gives the command `models` a function that raises, as if it stood in the package."""
+    names = {"error": error}
+    file = str(Path(ss.__file__).parent / "commands" / "models.py")
+    exec(compile("def fail() -> None: raise error", file, "exec"), names)
+    monkeypatch.setattr(sys.modules[__name__], "fail", names["fail"], raising=False)
     monkeypatch.setitem(COMMANDS, "models", Command(f"{__name__}:fail", "Raises.", ()))
 
 

@@ -25,6 +25,15 @@ class DivergenceError(ResultError, FloatingPointError):
     """Training left the finite numbers; the message says what to change."""
 
 
+def is_wrong_call(error: TypeError) -> bool:
+    """Whether a call lacked an argument or had one too many; not whether something in it failed.
+
+    Args:
+        error: What was raised.
+    """
+    return "argument" in str(error)
+
+
 def lack_of_memory(error: BaseException) -> str | None:
     """What to say of an error that means too little memory, of Python's or PyTorch's; else None.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from spikesight import timm_entries
-from spikesight.errors import UserError
+from spikesight.errors import UserError, is_wrong_call
 from spikesight.files.ranges import Levels, Rate, Steps, Width
 from spikesight.neurons.presets import ConfiguredNeuron, NeuronLike, neuron_argument_names
 from spikesight.options import check_arguments
@@ -169,6 +169,8 @@ def create_model(
     try:
         model: Any = builders[name](**options)
     except TypeError as error:
+        if not is_wrong_call(error):
+            raise
         remedy = f"; if the neuron takes it, pass neuron_arguments={hint}" if hint else ""
         raise UserError(f"cannot build {name}: {error}{remedy}") from error
     described = {**options, "neuron": neuron, **getattr(model, "resolved", {})}

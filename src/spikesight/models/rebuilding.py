@@ -51,12 +51,13 @@ def check_rebuilds(model: nn.Module, recipe: Mapping[str, Any], rebuild: Rebuild
     described = {key: recipe.get(key) for key in ("name", "arguments", "masked_image")}
     parts = find_part("model", recipe["name"]), find_part("neuron", neuron or "")
     try:
-        wanted = _modules_of(json.dumps(described, sort_keys=True), rebuild, parts)
+        text = json.dumps(described, sort_keys=True)
     except TypeError as error:
         raise UserError(
             f"the model's arguments cannot be written into config.json ({error}); pass plain "
             "numbers and texts to create_model"
         ) from error
+    wanted = _modules_of(text, rebuild, parts)
     found = dict(model.named_modules())
     quantized = "quantization" in recipe
     if not quantized and (extra := sorted(found.keys() - wanted.keys())):

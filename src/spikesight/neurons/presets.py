@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 
 from torch import nn
 
-from spikesight.errors import UserError
+from spikesight.errors import UserError, is_wrong_call
 from spikesight.neurons.i_lif import ILIF
 from spikesight.neurons.ie_lif import IELIF
 from spikesight.neurons.integer_lif import IntegerLIF
@@ -183,6 +183,8 @@ def _build(
     try:
         built = build(**{**preset, **usual, **given})
     except TypeError as error:
+        if not is_wrong_call(error):
+            raise
         raise UserError(f"the neuron {label!r} cannot be built: {error}") from error
     if not isinstance(built, Neuron):
         raise UserError(
