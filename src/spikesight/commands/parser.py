@@ -7,12 +7,14 @@ import inspect
 import io
 import re
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from spikesight.commands.table import COMMANDS
@@ -100,8 +102,6 @@ def read_command(words: Sequence[str]) -> Callable[[], object]:
     Raises:
         UserError: If an option is unknown, missing or out of range.
     """
-    import argparse
-
     import jsonargparse
 
     from spikesight.files.documents import named
@@ -149,12 +149,20 @@ def read_command(words: Sequence[str]) -> Callable[[], object]:
             raise UserError(str(error)) from error
         try:
             parsed = parser.instantiate(_delivered(parsed))
-        except argparse.ArgumentError as error:
+        except Exception as error:
+            if isinstance(error, UserError) or not _is_raised_by(jsonargparse, error):
+                raise
             raise UserError(str(error)) from error
         values = {key: value for key, value in parsed.as_dict().items() if key != "config"}
         if configuration is not None:
             values = {next(iter(hints)): configuration(**values)}
     return partial(function, **values)
+
+
+def _is_raised_by(package: ModuleType, error: Exception) -> bool:
+    """Whether it was a package that refused something, and not what it called."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == package.__name__
 
 
 def _carried(word: str) -> str:
