@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from spikesight.passes.ranges import RangeError, prove_ranges
 from spikesight.passes.thresholds import agrees
 from tests.conftest import wake
 from tests.passes.test_spikes_equal_counts import FAMILIES, most_silent
+from tests.registered_models import SEGMENTERS, SMALL, without
 
 
 def _model(name: str = "metaspikformer_nano", **options: Any) -> torch.nn.Module:
@@ -70,7 +72,7 @@ def test_no_mismatch(
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("levels", [1, 2, 4, 8])
 @pytest.mark.parametrize(
-    "name", ["metaspikformer_nano", "metaspikformer_tiny", "spikformer_nano", "spikformer_v2_nano"]
+    "name", without(SMALL, SEGMENTERS | {"spikformer*_tiny": "below, with one neuron"})
 )
 def test_no_mismatch_with_every_neuron_firing(name: str, levels: int, steps: int) -> None:
     model = ss.create_model(name, num_classes=10, neuron="i_lif", levels=levels, steps=steps)
@@ -83,7 +85,7 @@ def test_no_mismatch_with_every_neuron_firing(name: str, levels: int, steps: int
     assert len(result.layers) == len(net.graph.neurons)
 
 
-@pytest.mark.parametrize("name", ["spikformer_tiny", "spikformer_v2_tiny"])
+@pytest.mark.parametrize("name", fnmatch.filter(SMALL, "spikformer*_tiny"))
 def test_the_tiny_spikformers_too(name: str) -> None:
     model = _model(name, neuron="lif", steps=2)
     x = torch.randn(2, 2, 32, 32) * 2

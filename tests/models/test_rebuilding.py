@@ -12,6 +12,7 @@ from spikesight.models import MaskedImageSizes
 from spikesight.models.masked_image import MaskedAutoencoder
 from spikesight.neurons import ILIF, Neuron
 from spikesight.passes.quantization import quantize
+from tests.registered_models import NANO
 
 
 class SlowILIF(ILIF):
@@ -68,9 +69,7 @@ def test_a_quantised_model_with_other_neurons_is_refused(tmp_path: Path) -> None
         model.save_pretrained(tmp_path / "bad")
 
 
-@pytest.mark.parametrize(
-    "name", ["metaspikformer_nano", "spikformer_nano", "spikformer_v2_nano", "spike2former_nano"]
-)
+@pytest.mark.parametrize("name", NANO)
 def test_what_was_built_is_saved(tmp_path: Path, name: str) -> None:
     state = torch.get_rng_state()
     model = ss.create_model(name, num_classes=3, drop_path_rate=0.1)
@@ -154,7 +153,7 @@ def test_arguments_of_other_types_are_named(tmp_path: Path) -> None:
     for bits in ("4", 4.5, True):
         with pytest.raises(UserError, match=r"bits is"):
             quantize(model, bits)  # type: ignore[arg-type]
-    for name in ("metaspikformer_nano", "spikformer_nano", "spike2former_nano"):
+    for name in NANO:
         with pytest.raises(UserError, match="neuron is empty"):
             ss.create_model(name, num_classes=3, neuron="")
         for rate in (-1, 1, 2.0):

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 import spikesight as ss
 from spikesight.passes import SpikeNetwork, verification
 from tests.conftest import wake
+from tests.registered_models import SEGMENTERS, SMALL, without
 
 SIZES = st.fixed_dictionaries(
     {
@@ -97,7 +98,7 @@ def test_no_mismatch(
 
 @pytest.mark.parametrize("neuron", ["lif", "i_lif", "ni_lif"])
 @pytest.mark.parametrize(
-    "name", ["metaspikformer_nano", "metaspikformer_tiny", "spikformer_nano", "spikformer_v2_nano"]
+    "name", without(SMALL, SEGMENTERS | {"spikformer*_tiny": "the nano sizes have all its layers"})
 )
 def test_no_mismatch_with_every_neuron_firing(name: str, neuron: str) -> None:
     model = ss.create_model(name, num_classes=10, neuron=neuron, steps=4, attention_scale=1.0)
@@ -134,8 +135,7 @@ def test_the_table_names_every_neuron() -> None:
 
 
 def test_every_synapse_of_the_small_models_reads_spikes() -> None:
-    for name in ss.list_models():
-        if name.endswith(("nano", "tiny")):
-            graph = ss.fold(ss.trace(ss.create_model(name)))
-            synapses = [node for node in graph.nodes if isinstance(node, ss.graph.Synapse)]
-            assert all(len(node.factors) == 1 for node in synapses)
+    for name in SMALL:
+        graph = ss.fold(ss.trace(ss.create_model(name)))
+        synapses = [node for node in graph.nodes if isinstance(node, ss.graph.Synapse)]
+        assert all(len(node.factors) == 1 for node in synapses)

@@ -1,0 +1,42 @@
+"""The registered models, by what a test of all of them can afford; exceptions are named."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor
+
+import spikesight as ss
+
+MODELS = ss.list_models()
+NANO = [name for name in MODELS if name.endswith("_nano")]
+"""The smallest of each family."""
+SMALL = [name for name in MODELS if name.endswith(("_nano", "_tiny"))]
+SEGMENTERS = {
+    "spike2former_*": "a segmenter has tests of its own",
+    "spike_fpn_*": "a segmenter has tests of its own",
+}
+"""Exceptions for `without`."""
+
+
+def without(names: list[str], reasons: Mapping[str, str]) -> list[str]:
+    """The names that match none of the patterns, each of which says why it is left out."""
+    for pattern, reason in reasons.items():
+        assert fnmatch.filter(names, pattern), f"{pattern} leaves nothing out"
+        assert reason
+    return [name for name in names if not any(fnmatch.fnmatch(name, p) for p in reasons)]
+
+
+def tensors(output: Any) -> Iterator[Tensor]:
+    """All tensors of what a model returns, whatever its task."""
+    if isinstance(output, Tensor):
+        yield output
+    elif is_dataclass(output):
+        for field in fields(output):
+            yield from tensors(getattr(output, field.name))
+    elif isinstance(output, tuple | list):
+        for part in output:
+            yield from tensors(part)
