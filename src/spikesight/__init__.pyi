@@ -18,6 +18,17 @@ import spikesight.reports as reports
 import spikesight.synapses as synapses
 import spikesight.training as training
 
+from .attention import (
+    AttentionProduct,
+    Gate,
+    NeuronConvNorm,
+    SpikeDrivenCrossAttention,
+    SpikeDrivenDeformableAttention,
+    SpikeDrivenRepConv,
+    SpikeDrivenSelfAttention,
+    SpikeSum,
+    SpikingSelfAttention,
+)
 from .costs.audit import audit
 from .costs.networks import energy
 from .data import register_dataset, register_scenes
@@ -26,7 +37,18 @@ from .deployment.deploying import deploy
 from .deployment.network import Deployed
 from .graph import trace
 from .interop import load_official, register_official
-from .models import SpikingModel, Stream, stream
+from .models import (
+    Classifier,
+    DropPath,
+    GlobalPool,
+    Presentation,
+    Readout,
+    SpikeDrivenFeedForward,
+    SpikingFeedForward,
+    SpikingModel,
+    Stream,
+    stream,
+)
 from .neurons import (
     Dynamics,
     Neuron,
@@ -38,16 +60,54 @@ from .neurons import (
 from .passes import fold, quantize, unroll, verify
 from .pretrained import load
 from .registry import create_model, list_models, register_model
+from .synapses import (
+    BilinearResize,
+    BorderNorm,
+    ConvNorm,
+    DepthwiseSeparableConvNorm,
+    EnergyEfficientSeparableConv,
+    LayerScale,
+    Linear,
+    MembraneRectifier,
+    RepConv,
+    Synapse,
+)
 from .training import register_task
 
 __version__: str
 __all__ = [
+    "AttentionProduct",
+    "BilinearResize",
+    "BorderNorm",
+    "Classifier",
+    "ConvNorm",
     "Deployed",
+    "DepthwiseSeparableConvNorm",
+    "DropPath",
     "Dynamics",
+    "EnergyEfficientSeparableConv",
     "Events",
+    "Gate",
+    "GlobalPool",
+    "LayerScale",
+    "Linear",
+    "MembraneRectifier",
     "Neuron",
+    "NeuronConvNorm",
+    "Presentation",
+    "Readout",
+    "RepConv",
+    "SpikeDrivenCrossAttention",
+    "SpikeDrivenDeformableAttention",
+    "SpikeDrivenFeedForward",
+    "SpikeDrivenRepConv",
+    "SpikeDrivenSelfAttention",
+    "SpikeSum",
+    "SpikingFeedForward",
     "SpikingModel",
+    "SpikingSelfAttention",
     "Stream",
+    "Synapse",
     "audit",
     "create_model",
     "create_neuron",

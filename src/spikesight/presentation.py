@@ -49,6 +49,19 @@ def present(x: Tensor, steps: int) -> Tensor:
     return x if steps == 1 else x.repeat(steps, 1, 1, 1)
 
 
+def batch_first(x: Tensor, steps: int) -> Tensor:
+    """What networks compute, as they are given it; the inverse of `present`.
+
+    Args:
+        x: Time-major [T*B, ...].
+        steps: Time steps T.
+
+    Returns:
+        [B, ...] (T = 1) or [B, T, ...].
+    """
+    return x if steps == 1 else x.unflatten(0, (steps, -1)).transpose(0, 1)
+
+
 def check_input(shape: tuple[int, ...], steps: int, channels: int, stride: int) -> None:
     """Raises UserError when a network cannot take an input of this shape.
 

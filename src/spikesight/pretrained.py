@@ -103,6 +103,7 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
         raise FileError(f"{weights}: does not fit {recipe.name}: {error}; {COPY_AGAIN}") from error
     check_fits(weights, tensors, model.state_dict(), recipe.name)
     model.load_state_dict(tensors)
+    model.card = _card(folder)
     return model.eval()
 
 
@@ -206,6 +207,14 @@ def _count_layers(arguments: Mapping[str, Any]) -> int:
             numbers = value if isinstance(value, list) else [value]
             layers += sum(number for number in numbers if isinstance(number, int))
     return layers
+
+
+def _card(folder: Path) -> dict[str, Any] | None:
+    """What run.json says; None where it is damaged, which those report who cannot do without."""
+    try:
+        return read_json(folder / "run.json", dict[str, Any], remedy=COPY_AGAIN)
+    except (OSError, UserError):
+        return None
 
 
 def _model(recipe: RecipeFile) -> SpikingModel:

@@ -173,7 +173,18 @@ def create_model(
             raise
         remedy = f"; if the neuron takes it, pass neuron_arguments={hint}" if hint else ""
         raise UserError(f"cannot build {name}: {error}{remedy}") from error
-    described = {**options, "neuron": neuron, **getattr(model, "resolved", {})}
+    missing = [part for part in ("resolved", "steps", "stride") if not hasattr(model, part)]
+    if missing:
+        raise UserError(
+            f"{name} builds a {type(model).__name__} without {missing[0]}; derive it from "
+            "ss.SpikingModel or ss.Classifier (import spikesight as ss) and set steps and stride"
+        )
+    if arguments.get("features_only") and not hasattr(model, "stage_maps"):
+        raise UserError(
+            f"{name} has no features_only form; derive it from ss.Classifier, with "
+            "feature_stages(), and build it by spikesight.models.build_classifier"
+        )
+    described = {**options, "neuron": neuron, **model.resolved}
     kind = described["neuron"]
     described["neuron"] = kind if isinstance(kind, str | None) else name_of("neuron", kind) or kind
     if configured:

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from spikesight import attention, neurons, synapses
 from spikesight.errors import UserError
+from spikesight.graph.remedies import remedy
 from spikesight.graph.vocabulary import (
     Add,
     Affine,
@@ -64,7 +65,10 @@ class UntraceableError(UserError):
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Leaf)
+        if isinstance(m, Leaf):
+            return True
+        of_torch = super().is_leaf_module(m, module_qualified_name)
+        return of_torch and not isinstance(m, nn.Identity)
 
 
 def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
@@ -102,7 +106,8 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
     except Exception as error:
         raise UntraceableError(
             f"{type(model).__name__} cannot be traced: {error}; build its forward from neurons, "
-            "synapses, attention products, additions and pools without control flow on tensors"
+            "synapses, attention products, additions and pools (ss.create_neuron, ss.ConvNorm, "
+            "ss.AttentionProduct, ss.GlobalPool …) without control flow on tensors"
         ) from error
     modules = dict(model.named_modules())
     nodes: list[Node] = []
@@ -113,25 +118,30 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
         inputs = tuple(values.get(arg, arg.name) for arg in node.all_input_nodes)
         if node.op == "call_module":
             name, module = str(node.target), modules[str(node.target)]
+            if not isinstance(module, Leaf):
+                kind = type(module).__name__
+                raise UntraceableError(
+                    f"{name} is a {kind}, which the vocabulary cannot say; {remedy(kind)}"
+                )
             if not isinstance(module, Presentation):
                 inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
-            assert isinstance(module, Leaf)
             nodes += _nodes(_unique(name, nodes), module, inputs, model)
         elif isinstance(node.target, type) and is_dataclass(node.target):
             continue  # what the model returns, field by field
         elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
             nodes.append(Add(_unique(_owner(node) + "add", nodes), inputs))
         else:
+            called = getattr(node.target, "__name__", str(node.target))
             raise UntraceableError(
-                f"{_owner(node).rstrip('.') or type(model).__name__} calls {node.target}, which "
-                "the vocabulary cannot say; use a neuron, synapse, attention product, gate, spike "
-                "sum, addition or pool"
+                f"{_owner(node).rstrip('.') or type(model).__name__} calls {called}, which "
+                f"the vocabulary cannot say; {remedy(called)}"
             )
         values[node] = nodes[-1].name
     graph = Graph(tuple(nodes))
     if not nodes or not isinstance(nodes[-1], Output) or not isinstance(nodes[0], Input):
         raise UntraceableError(
-            f"{type(model).__name__} must start with Presentation and end with Readout"
+            f"{type(model).__name__} must start with ss.Presentation(steps, channels, stride) and "
+            "end with ss.Readout(steps), through which its input and its output go"
         )
     if example is not None:
         presentation = modules[graph.input.name]
@@ -276,8 +286,8 @@ def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
             factor = Affine(scale.view(-1, 1, 1, 1), groups=scale.numel())
         else:
             raise UntraceableError(
-                f"{name}.{child_name} is a {type(child).__name__}, which no synapse can hold; "
-                "use Conv2d, Linear, BatchNorm2d, BorderNorm or LayerScale"
+                f"{name}.{child_name} is a {type(child).__name__}, which no ss.Synapse can "
+                "hold; use nn.Conv2d, nn.Linear, nn.BatchNorm2d, ss.BorderNorm or ss.LayerScale"
             )
         factors.append(factor)
     return tuple(factors)

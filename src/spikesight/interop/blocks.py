@@ -19,10 +19,10 @@ from spikesight.errors import UserError
 from spikesight.interop import block_names as names, official_layouts as layouts
 from spikesight.interop.filling import Names, StateDict, block_indices, part_of, within
 from spikesight.interop.official_layouts import Layout, OfficialBlock
+from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.metaspikformer import (
     ConvBlock,
     DownSampling,
-    FeedForward,
     SepConv,
     Sizes as TrunkSizes,
     TransformerBlock,
@@ -160,7 +160,7 @@ def _border_norm(state: StateDict, settings: Settings) -> nn.Module:
 
 def _mlp(state: StateDict, settings: Settings, first: str = "fc1_conv.weight") -> nn.Module:
     hidden, channels = state[first].shape[:2]
-    return FeedForward(channels, hidden, 1, settings.choice, bias=True)
+    return SpikeDrivenFeedForward(channels, hidden, 1, settings.choice.build, bias=True)
 
 
 def _either_mlp(state: StateDict, settings: Settings) -> nn.Module:

@@ -5,18 +5,31 @@ from . import (
     spikformer as spikformer,
     spikformer_v2 as spikformer_v2,
 )
-from .base import Recipe, SpikingModel
+from .base import DropPath, GlobalPool, Presentation, Readout, Recipe, SpikingModel
+from .classifier import Classifier
 from .features import StageFeatures
+from .feed_forward import SpikeDrivenFeedForward, SpikingFeedForward
 from .masked_image import MaskedAutoencoder, MaskedImageSizes
+from .neuron_choice import NeuronChoice
 from .streaming import Stream, stream
+from .variants import build_classifier
 
 __all__ = [
+    "Classifier",
+    "DropPath",
+    "GlobalPool",
     "MaskedAutoencoder",
     "MaskedImageSizes",
+    "NeuronChoice",
+    "Presentation",
+    "Readout",
     "Recipe",
+    "SpikeDrivenFeedForward",
+    "SpikingFeedForward",
     "SpikingModel",
     "StageFeatures",
     "Stream",
+    "build_classifier",
     "metaspikformer",
     "spike2former",
     "spike_fpn",

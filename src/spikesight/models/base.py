@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -90,27 +89,38 @@ class DropPath(nn.Module):
 
 
 class SpikingModel(nn.Module):
-    """Base class of all models.
+    """Base class of all models; a model of your own derives from it, or from `Classifier`.
+
+    A model is whole when its forward takes images [B, C, H, W] or frames [B, T, C, H, W] through
+    `Presentation`, hands time-major maps [T*B, C, H, W] from neurons to synapses, and ends in
+    `Readout`. Time steps are spread over neurons, `Presentation`, `Readout` and `DropPath` only.
+    The function that builds it is registered (`spikesight.register_model`) and called by
+    `create_model`, which gives the model its recipe; then every pass, command and file knows it.
 
     Attributes:
-        recipe: What `create_model` needs to build the model again.
+        steps: Time steps T. To be set.
+        stride: What the height and width of an input must be divisible by. To be set.
+        recipe: What `create_model` needs to build the model again; it sets this itself.
         resolved: Arguments of `create_model` as they came out, defaults filled in, so that a saved
-            model outlives a change of its family's defaults.
-        steps: Time steps T.
-        stride: What the height and width of an input must be divisible by.
+            model outlives a change of its family's defaults. Optional.
+        card: What lies beside its weights in run.json, if `spikesight.load` found one.
         untraceable: Why no graph can say what the model computes, and the remedy; None where one
             can. `trace` asks every module that has such an attribute.
     """
 
     recipe: Recipe
     resolved: Mapping[str, Any] = MappingProxyType({})
+    card: Mapping[str, Any] | None = None
     steps: int
     stride: int
     untraceable: str | None = None
 
-    @abstractmethod
     def stages(self) -> list[nn.Module]:
-        """The parts from input to output, for layer-wise learning rates."""
+        """The parts from input to output, for layer-wise learning rates; the last is the head.
+
+        Unless a model says otherwise, its children with parameters in the order of their making.
+        """
+        return [child for child in self.children() if any(True for _ in child.parameters())]
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay spares, whatever their dimensions."""
@@ -190,15 +200,34 @@ class SpikingModel(nn.Module):
         if next(self.parameters()).is_meta:
             return
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.constant_(module.weight, norm_gain)
+            initialise_module(module, norm_gain)
+
+
+@torch.no_grad()
+def initialise_module(module: nn.Module, norm_gain: float = 1.0) -> None:
+    """Fresh weights of one convolution, linear map or normalisation; see `SpikingModel`."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.constant_(module.weight, norm_gain)
+
+
+def trunk_layers(trunk: nn.Sequential) -> list[nn.Module]:
+    """The layers of a trunk, first to last, those of each of its stages on their own."""
+    layers: list[nn.Module] = []
+    for stage in trunk.children():
+        layers.extend(stage.children() if isinstance(stage, nn.Sequential) else [stage])
+    return layers
+
+
+def linear_rates(last: float, blocks: int) -> list[float]:
+    """Stochastic depth of each block: 0 for the first, linearly up to the last one's."""
+    return [last * i / max(blocks - 1, 1) for i in range(blocks)]
 
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

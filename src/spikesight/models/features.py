@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.models.base import Recipe
-from spikesight.presentation import Presentation
+from spikesight.models.classifier import Classifier
+from spikesight.presentation import batch_first
 
 if TYPE_CHECKING:
     from timm.models import FeatureInfo
-
-
-class StagedModel(Protocol):
-    """What a model offers so that its stages can be read out."""
-
-    presentation: Presentation
-    trunk: nn.Sequential
-    steps: int
-    stride: int
-    resolved: Mapping[str, Any]
-
-    def feature_stages(self) -> list[tuple[int, int, int]]:
-        """(Index in the trunk, channels, reduction) of each map."""
-        ...
 
 
 class StageFeatures(nn.Module):
@@ -41,7 +27,7 @@ class StageFeatures(nn.Module):
         out_indices: Which of the maps to return; all when omitted.
     """
 
-    def __init__(self, model: StagedModel, out_indices: tuple[int, ...] | None = None) -> None:
+    def __init__(self, model: Classifier, out_indices: tuple[int, ...] | None = None) -> None:
         super().__init__()
         maps = model.feature_stages()
         out_indices = tuple(range(len(maps))) if out_indices is None else tuple(out_indices)
@@ -59,25 +45,18 @@ class StageFeatures(nn.Module):
         self.trunk = model.trunk[: maps[max(wanted)][0] + 1]
         self._stage_of_map = [maps[i][0] for i in wanted]
         self.channels = [maps[i][1] for i in wanted]
-        self._maps, self._wanted = maps, tuple(wanted)
+        self._info, self._wanted = model.feature_info, tuple(wanted)
 
     @cached_property
     def feature_info(self) -> FeatureInfo:
         """What timm says of the maps: `.channels()`, `.reduction()`."""
         from timm.models import FeatureInfo
 
-        info = [
-            {"num_chs": channels, "reduction": reduction, "module": f"trunk.{index}"}
-            for index, channels, reduction in self._maps
-        ]
-        return FeatureInfo(info, self._wanted)
+        return FeatureInfo(self._info, self._wanted)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps [B, C, H, W] (T = 1) or [B, T, C, H, W] of an input as the model takes it."""
-        maps = self.stage_maps(x)
-        if self.steps == 1:
-            return maps
-        return [m.unflatten(0, (self.steps, -1)).transpose(0, 1) for m in maps]
+        return [batch_first(m, self.steps) for m in self.stage_maps(x)]
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """The same maps time-major, [T*B, C, H, W], for spiking heads."""

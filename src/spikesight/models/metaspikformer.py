@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -12,19 +14,14 @@ from torch import Tensor, nn
 from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
 from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Kernel, Ratio, Stride, Width
-from spikesight.models.base import DropPath, SpikingModel
-from spikesight.models.features import StageFeatures
-from spikesight.models.neuron_choice import (
-    COUNTS_SHARE,
-    NeuronBuilder,
-    NeuronChoice,
-    mean_attention_scale,
-)
+from spikesight.models.base import DropPath, linear_rates
+from spikesight.models.classifier import Classifier
+from spikesight.models.feed_forward import SpikeDrivenFeedForward
+from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice, mean_attention_scale
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
-from spikesight.presentation import GlobalPool, Presentation, Readout
 from spikesight.registry import as_trunk, register_family, register_model
-from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Linear, Synapse
+from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Synapse
 
 SeparableForm = Literal["official", "spike_driven"]
 
@@ -114,32 +111,13 @@ class SepConv(nn.Module):
         return current
 
 
-class FeedForward(nn.Module):
-    """Two convolutions, each after a neuron: the MLP (1x1) or the channel mixer (3x3)."""
-
-    def __init__(
-        self, channels: int, hidden: int, kernel: int, neuron: NeuronBuilder, *, bias: bool
-    ) -> None:
-        super().__init__()
-        self.neuron1 = neuron.build()
-        self.expand = ConvNorm(channels, hidden, kernel, bias=bias)
-        self.neuron2 = neuron.build()
-        self.project = ConvNorm(hidden, channels, kernel, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Current [T*B, C, H, W] of the branch."""
-        x = self.expand(self.neuron1(x))
-        current: Tensor = self.project(self.neuron2(x))
-        return current
-
-
 class ConvBlock(nn.Module):
     """x + SepConv(x), then x + two 3x3 convolutions."""
 
     def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
         super().__init__()
         self.separable = SepConv(channels, sizes, neuron)
-        self.mixer = FeedForward(channels, sizes.conv_ratio * channels, 3, neuron, bias=False)
+        self.mixer = SpikeDrivenFeedForward(channels, sizes.conv_ratio * channels, 3, neuron.build)
         self.drop_path = DropPath(drop_path, neuron.steps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -166,7 +144,9 @@ class TransformerBlock(nn.Module):
             rep_conv=sizes.rep_conv,
             mean=sizes.attention_mean,
         )
-        self.mlp = FeedForward(channels, sizes.mlp_ratio * channels, 1, neuron, bias=True)
+        self.mlp = SpikeDrivenFeedForward(
+            channels, sizes.mlp_ratio * channels, 1, neuron.build, bias=True
+        )
         self.attention_scale = _scale(channels, sizes.layer_scale)
         self.mlp_scale = _scale(channels, sizes.layer_scale)
         self.drop_path = DropPath(drop_path, neuron.steps)
@@ -218,14 +198,7 @@ class DownSampling(nn.Module):
         return stream
 
 
-class Stage(nn.Sequential):
-    """Down-sampling and the blocks after it."""
-
-    def __init__(self, down_sampling: DownSampling, blocks: list[nn.Module]) -> None:
-        super().__init__(down_sampling, *blocks)
-
-
-class MetaSpikFormer(SpikingModel):
+class MetaSpikFormer(Classifier):
     """Meta-SpikeFormer (SDT-V2, ICLR 2024; the network of QSD-Transformer, ICLR 2025).
 
     Args:
@@ -245,14 +218,9 @@ class MetaSpikFormer(SpikingModel):
         in_channels: int,
         drop_path_rate: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.sizes = sizes = _resolve(sizes, neuron)
-        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
-        self.steps = neuron.steps
-        self.stride = math.prod(sizes.strides)
-        self.presentation = Presentation(neuron.steps, in_channels, self.stride)
-        rates = _linear_rates(drop_path_rate, sum(sizes.depths))
-        self.trunk = nn.Sequential()
+        sizes = _resolve(sizes, neuron)
+        rates = iter(linear_rates(drop_path_rate, sum(sizes.depths)))
+        trunk = nn.Sequential()
         channels = in_channels
         for index, (width, depth) in enumerate(zip(sizes.widths, sizes.depths, strict=True)):
             kernel = sizes.stem_kernel if index == 0 else 3
@@ -260,43 +228,31 @@ class MetaSpikFormer(SpikingModel):
                 channels, width, kernel, sizes.strides[index], neuron if index else None
             )
             block = ConvBlock if index < 3 else TransformerBlock
-            blocks: list[nn.Module] = [
-                block(width, sizes, neuron, rates.pop(0)) for _ in range(depth)
-            ]
-            self.trunk.append(Stage(down, blocks))
+            blocks = (block(width, sizes, neuron, next(rates)) for _ in range(depth))
+            trunk.append(nn.Sequential(down, *blocks))
             channels = width
-        self.pool = GlobalPool()
-        self.head_neuron = neuron.build()
-        self.head = Linear(channels, num_classes)
-        self.readout = Readout(neuron.steps)
+        super().__init__(
+            trunk,
+            in_channels=in_channels,
+            stride=math.prod(sizes.strides),
+            num_features=channels,
+            num_classes=num_classes,
+            steps=neuron.steps,
+            head_neuron=neuron.build(),
+        )
+        self.sizes = sizes
+        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         assert sizes.norm_gain is not None
         self.initialise(sizes.norm_gain)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, K] of images [B, C, H, W] or event frames [B, T, C, H, W]."""
-        x = self.trunk(self.presentation(x))
-        logits: Tensor = self.readout(self.head(self.head_neuron(self.pool(x))))
-        return logits
-
-    def stages(self) -> list[nn.Module]:
-        """Every down-sampling and block in order, then the head."""
-        return [layer for stage in self.trunk.children() for layer in stage.children()] + [
-            self.head
-        ]
-
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Stage, channels, reduction) of the last stage at each resolution."""
-        reductions = [math.prod(self.sizes.strides[: i + 1]) for i in range(5)]
+        reductions = list(accumulate(self.sizes.strides, operator.mul))
         last = [i for i, (a, b) in enumerate(pairwise([*reductions, 0])) if a != b]
         return [(i, self.sizes.widths[i], reductions[i]) for i in last]
 
 
-def _linear_rates(last: float, count: int) -> list[float]:
-    return [last * i / max(count - 1, 1) for i in range(count)]
-
-
-def _build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
-    return build_classifier(MetaSpikFormer, sizes, options)
+_build = partial(build_classifier, MetaSpikFormer)
 
 
 @as_trunk(**_DENSE)

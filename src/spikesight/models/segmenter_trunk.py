@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
-
 from spikesight.errors import UserError
 from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
@@ -84,11 +82,3 @@ def resolved_options(trunk: StageFeatures) -> dict[str, Any]:
     """The further arguments of a trunk as they came out, for the recipe of its segmenter."""
     options = {**trunk.recipe["arguments"], **trunk.resolved}
     return {name: value for name, value in options.items() if name not in _NOT_THE_TRUNKS}
-
-
-def trunk_stages(trunk: StageFeatures) -> list[nn.Module]:
-    """The trunk's blocks, first to last."""
-    layers: list[nn.Module] = []
-    for stage in trunk.trunk.children():
-        layers.extend(stage.children() if isinstance(stage, nn.Sequential) else [stage])
-    return layers

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from spikesight.attention import NeuronConvNorm
 from spikesight.files.ranges import Width
-from spikesight.models.base import SpikingModel
+from spikesight.models.base import SpikingModel, trunk_layers
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.segmenter_trunk import (
     build_trunk,
     resolved_options,
     take_segmenter_sizes,
-    trunk_stages,
 )
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.presentation import Readout
@@ -164,7 +163,7 @@ class SpikeFPN(SpikingModel):
 
     def stages(self) -> list[nn.Module]:
         """The trunk's blocks, the pyramid and the head."""
-        return [*trunk_stages(self.trunk), self.pyramid, self.head]
+        return [*trunk_layers(self.trunk.trunk), self.pyramid, self.head]
 
 
 def _build(sizes: Sizes, **options: Any) -> SpikeFPN:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -17,15 +18,14 @@ from torch import Tensor, nn
 from spikesight.attention import SoftmaxSelfAttention, SpikingSelfAttention
 from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Ratio, Width
-from spikesight.models.base import DropPath, SpikingModel
-from spikesight.models.features import StageFeatures
+from spikesight.models.base import DropPath, linear_rates
+from spikesight.models.classifier import Classifier
+from spikesight.models.feed_forward import SpikingFeedForward
 from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice
 from spikesight.models.stems import PoolOf, Stem, build_stem
 from spikesight.models.variants import build_classifier
 from spikesight.options import AS_ARGUMENT, check_options
-from spikesight.presentation import GlobalPool, Presentation, Readout
 from spikesight.registry import register_family, register_model
-from spikesight.synapses import ConvNorm, Linear
 
 
 @dataclass(frozen=True)
@@ -92,23 +92,6 @@ class Sizes:
             raise UserError(f"heads={self.heads} must divide the width {self.width}")
 
 
-class FeedForward(nn.Module):
-    """1x1, norm, neuron, 1x1, norm, neuron: the MLP of a block."""
-
-    def __init__(self, channels: int, hidden: int, neuron: NeuronChoice, *, bias: bool) -> None:
-        super().__init__()
-        self.expand = ConvNorm(channels, hidden, 1, bias=bias)
-        self.expand_neuron = neuron.build()
-        self.project = ConvNorm(hidden, channels, 1, bias=bias)
-        self.project_neuron = neuron.build()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Spikes [T*B, C, H, W] of the branch from counts [T*B, C, H, W]."""
-        x = self.expand_neuron(self.expand(x))
-        spikes: Tensor = self.project_neuron(self.project(x))
-        return spikes
-
-
 class Block(nn.Module):
     """x + attention(x), then x + MLP(x), both added after their last neuron."""
 
@@ -130,7 +113,7 @@ class Block(nn.Module):
                 rectified=sizes.mprf,
             )
         hidden = sizes.mlp_ratio * sizes.width
-        self.mlp = FeedForward(sizes.width, hidden, neuron, bias=sizes.bias)
+        self.mlp = SpikingFeedForward(sizes.width, hidden, neuron.build, bias=sizes.bias)
         self.drop_path = DropPath(drop_path, neuron.steps)
         if sizes.layer_norms:
             self.unread_norm1 = _unread_norm(sizes.width)
@@ -147,7 +130,7 @@ def _unread_norm(width: int) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=1e-6).requires_grad_(False)
 
 
-class Spikformer(SpikingModel):
+class Spikformer(Classifier):
     """Spikformer V1, or V2 with `sizes.stem="scs"`.
 
     The classifier reads the mean of the counts over tokens and time, as in the paper.
@@ -170,12 +153,7 @@ class Spikformer(SpikingModel):
         in_channels: int,
         drop_path_rate: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.sizes = sizes = _resolve(sizes, neuron)
-        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
-        self.steps = neuron.steps
-        self.stride = math.prod(sizes.strides)
-        self.presentation = Presentation(neuron.steps, in_channels, self.stride)
+        sizes = _resolve(sizes, neuron)
         stem = build_stem(
             sizes.stem,
             in_channels,
@@ -185,28 +163,23 @@ class Spikformer(SpikingModel):
             expansion=sizes.expansion,
             pool_of=sizes.pool_of,
         )
-        last = max(sizes.depth - 1, 1)
-        blocks = [Block(sizes, neuron, drop_path_rate * i / last) for i in range(sizes.depth)]
-        self.trunk = nn.Sequential(*stem, *blocks)
-        self.pool = GlobalPool()
-        self.head = Linear(sizes.width, num_classes)
-        self.readout = Readout(neuron.steps)
+        rates = linear_rates(drop_path_rate, sizes.depth)
+        super().__init__(
+            nn.Sequential(*stem, *(Block(sizes, neuron, rate) for rate in rates)),
+            in_channels=in_channels,
+            stride=math.prod(sizes.strides),
+            num_features=sizes.width,
+            num_classes=num_classes,
+            steps=neuron.steps,
+        )
+        self.sizes = sizes
+        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         if sizes.position_tokens:
             position = torch.zeros(1, sizes.position_tokens, sizes.width)
             self.unread_position = nn.Parameter(position, requires_grad=False)
             self.unread_norm = _unread_norm(sizes.width)
         assert sizes.norm_gain is not None
         self.initialise(sizes.norm_gain)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, K] of images [B, C, H, W] or event frames [B, T, C, H, W]."""
-        x = self.trunk(self.presentation(x))
-        logits: Tensor = self.readout(self.head(self.pool(x)))
-        return logits
-
-    def stages(self) -> list[nn.Module]:
-        """Every stage of the stem and block in order, then the head."""
-        return [*self.trunk.children(), self.head]
 
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Index in the trunk, channels, reduction) of the last map at each resolution."""
@@ -237,9 +210,7 @@ def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
     return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)
 
 
-def build(sizes: Sizes, **options: Any) -> SpikingModel | StageFeatures:
-    """A Spikformer from its sizes and what `create_model` takes."""
-    return build_classifier(Spikformer, sizes, options)
+build = partial(build_classifier, Spikformer)
 
 
 @register_family

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spikesight.models.features import StagedModel, StageFeatures
+from spikesight.models.classifier import Classifier
+from spikesight.models.features import StageFeatures
 from spikesight.models.neuron_choice import NeuronChoice
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SizesT = TypeVar("SizesT", bound="DataclassInstance")
-ModelT = TypeVar("ModelT", bound=StagedModel)
+ModelT = TypeVar("ModelT", bound=Classifier)
 
 
 def take_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, Any]:
@@ -30,14 +31,14 @@ def take_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_classifier(
-    family: Callable[..., ModelT], sizes: SizesT, options: dict[str, Any]
+    family: Callable[..., ModelT], sizes: SizesT, /, **options: Any
 ) -> ModelT | StageFeatures:
     """Builds a variant of a family of classifiers, or its trunk.
 
     Args:
         family: Takes sizes, neurons and the options left.
         sizes: Sizes of the variant.
-        options: What `create_model` was given: neuron, steps, levels, features_only, out_indices,
+        **options: What `create_model` was given: neuron, steps, levels, features_only, out_indices,
             sizes by name, and the rest for the family.
     """
     features_only = options.pop("features_only", False)

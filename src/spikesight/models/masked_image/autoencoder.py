@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.models.base import Recipe, SpikingModel
-from spikesight.models.features import StagedModel, StageFeatures
+from spikesight.models.classifier import Classifier
 from spikesight.models.masked_image.decoder import PatchDecoder
 from spikesight.models.masked_image.sizes import MaskedImageSizes as MaskedImageSizes
 from spikesight.models.masked_image.visibility import run_visible
@@ -85,13 +85,11 @@ class MaskedAutoencoder(SpikingModel):
     def __init__(self, model: SpikingModel, sizes: MaskedImageSizes) -> None:
         super().__init__()
         name = model.recipe["name"]
-        trunk = getattr(model, "trunk", None)
-        if not isinstance(trunk, nn.Sequential) or isinstance(trunk, StageFeatures):
+        if not isinstance(model, Classifier):
             raise UserError(
                 f"{name} is no classifier with a trunk, so it cannot be pre-trained on masked "
                 "images; pass model.name of its trunk, such as metaspikformer_nano"
             )
-        staged = cast(StagedModel, model)
         self.sizes = sizes
         self.steps, self.stride = model.steps, model.stride
         self.resolved = model.resolved
@@ -102,10 +100,10 @@ class MaskedAutoencoder(SpikingModel):
                 f"{model.stride}"
             )
         self._tokens_per_side = self.patch // model.stride
-        self.channels = staged.presentation.channels
+        self.channels = model.presentation.channels
         self.presentation = Presentation(self.steps, self.channels, self.patch)
-        self.trunk = trunk
-        width = staged.feature_stages()[-1][1]
+        self.trunk = model.trunk
+        width = model.feature_stages()[-1][1]
         self.decoder = PatchDecoder(
             width * self._tokens_per_side**2,
             self.channels * self.patch**2,

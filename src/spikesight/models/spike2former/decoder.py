@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spikesight.attention import Rearrange, SpikeDrivenCrossAttention
-from spikesight.models.metaspikformer import FeedForward
+from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.neuron_choice import NeuronBuilder
 from spikesight.models.spike2former.sizes import Sizes
 
@@ -39,7 +39,9 @@ class DecoderLayer(nn.Module):
                 (neuron, sizes.attention_scale),
             )
         )
-        self.mlp = FeedForward(sizes.width, sizes.decoder_hidden, 1, neuron, bias=sizes.biased)
+        self.mlp = SpikeDrivenFeedForward(
+            sizes.width, sizes.decoder_hidden, 1, neuron.build, bias=sizes.biased
+        )
         official = sizes.official_layout
         self.mlp_input = Rearrange("written_channels_last") if official else nn.Identity()
         self.mlp_output = Rearrange("read_channels_last") if official else nn.Identity()

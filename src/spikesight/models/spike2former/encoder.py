@@ -9,7 +9,7 @@ from spikesight.attention import (
     SpikeDrivenDeformableAttention,
     SpikeDrivenSelfAttention,
 )
-from spikesight.models.metaspikformer import FeedForward
+from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.neuron_choice import NeuronBuilder
 from spikesight.models.spike2former.sizes import Sizes
 from spikesight.synapses import EnergyEfficientSeparableConv, LayerScale, Synapse
@@ -45,7 +45,9 @@ class DeformableEncoderLayer(nn.Module):
             offset_bits=sizes.offset_bits,
         )
         self.attention_scale = Synapse(LayerScale(width, sizes.layer_scale))
-        self.mlp = FeedForward(width, sizes.encoder_hidden, 1, neuron, bias=sizes.biased)
+        self.mlp = SpikeDrivenFeedForward(
+            width, sizes.encoder_hidden, 1, neuron.build, bias=sizes.biased
+        )
         self.mlp_layout = (
             Rearrange("read_channels_last") if sizes.official_layout else nn.Identity()
         )
@@ -84,7 +86,9 @@ class VanillaEncoderLayer(nn.Module):
             mean=sizes.attention_mean,
         )
         self.attention_scale = Synapse(LayerScale(width, sizes.layer_scale))
-        self.mlp = FeedForward(width, sizes.encoder_hidden, 1, neuron, bias=sizes.biased)
+        self.mlp = SpikeDrivenFeedForward(
+            width, sizes.encoder_hidden, 1, neuron.build, bias=sizes.biased
+        )
         self.mlp_scale = Synapse(LayerScale(width, sizes.layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:

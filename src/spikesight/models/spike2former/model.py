@@ -16,7 +16,7 @@ from spikesight.attention import (
     SpikeDrivenDeformableAttention,
 )
 from spikesight.errors import UserError
-from spikesight.models.base import SpikingModel
+from spikesight.models.base import SpikingModel, trunk_layers
 from spikesight.models.neuron_choice import (
     NeuronBuilder,
     NeuronChoice,
@@ -26,7 +26,6 @@ from spikesight.models.segmenter_trunk import (
     build_trunk,
     resolved_options,
     take_segmenter_sizes,
-    trunk_stages,
 )
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOutputs
@@ -180,7 +179,12 @@ class Spike2Former(SpikingModel):
 
     def stages(self) -> list[nn.Module]:
         """The trunk's blocks, the pixel decoder, the decoder's layers and the mask embedding."""
-        return [*trunk_stages(self.trunk), self.pixel_decoder, *self.decoder, self.mask_embedding]
+        return [
+            *trunk_layers(self.trunk.trunk),
+            self.pixel_decoder,
+            *self.decoder,
+            self.mask_embedding,
+        ]
 
     @torch.no_grad()
     def initialise(self, norm_gain: float = 1.0) -> None:
