@@ -16,6 +16,7 @@ from spikesight.files.names import show
 from spikesight.files.tensors import COPY_AGAIN
 from spikesight.inference import ViewConfig
 from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.parts import Part, check_parts, describe_parts
 from spikesight.pretrained import read_recipe
 from spikesight.training.config import TrainConfig, from_mapping, override
 from spikesight.training.tasks.figures import Figures
@@ -75,6 +76,8 @@ class Card:
             "metrics": None if self.metrics is None else dict(vars(self.metrics)),
             "precision": self.precision,
         }
+        if own := describe_parts([("task", self.task)]):
+            content["parts"] = own
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
@@ -91,8 +94,9 @@ class Card:
         """
         content, name = _read(folder), str(folder if folder.is_file() else folder / CARD)
         content.setdefault("task", "classification")
-        remedy = f"pass --import=FILE if it is a task of your own, or {COPY_AGAIN}"
-        kind = find_task(content["task"], f"{name}: task", remedy)
+        parts = check(content.pop("parts", []), list[Part], f"{name}: parts", remedy=COPY_AGAIN)
+        check_parts(Path(name), parts)
+        kind = find_task(content["task"], f"{name}: task", COPY_AGAIN)
         if task not in (None, kind.name):
             raise UserError(
                 f"{folder} holds {kind.called} where {find_task(task).called} belongs; pass the "

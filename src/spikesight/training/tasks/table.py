@@ -8,19 +8,21 @@ from typing import TypeVar
 from spikesight.errors import UserError
 from spikesight.files.documents import shortened
 from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.parts import find_part, list_parts, remember, reserve
 
 if TYPE_CHECKING:
     from spikesight.training.tasks.base import Task
 
 TaskT = TypeVar("TaskT", bound="type[Task]")
 
-# A task, or where it is: a configuration names one long before its modules are needed.
-_TASKS: dict[str, type[Task] | str] = {
+# Where the tasks are: a configuration names one long before its modules are needed.
+_TASKS = {
     "classification": "classification.task:ClassificationTask",
     "semantic": "segmentation.task:SemanticTask",
     "panoptic": "segmentation.task:PanopticTask",
     "masked_image": "masked_image.task:MaskedImageTask",
 }
+reserve("task", _TASKS)
 
 
 def register_task(task: TaskT) -> TaskT:
@@ -30,19 +32,17 @@ def register_task(task: TaskT) -> TaskT:
         task: A subclass of `Task`, or of one of the tasks here.
 
     Raises:
-        ValueError: If another task has that name.
+        UserError: If a task of spikesight has that name.
     """
-    known = _TASKS.get(task.name)
-    # A file that is imported twice brings its task again.
-    if known is not None and getattr(known, "__qualname__", None) != task.__qualname__:
+    if task.name in _TASKS:
         raise UserError(f"there is a task {task.name!r} already; give {task.__name__} another name")
-    _TASKS[task.name] = task
+    remember("task", task.name, task)
     return task
 
 
 def task_names() -> list[str]:
     """Names of all tasks, those of this package first."""
-    return list(_TASKS)
+    return [*_TASKS, *list_parts("task")]
 
 
 def find_task(name: object, file: str = "", remedy: str = "") -> type[Task]:
@@ -56,17 +56,18 @@ def find_task(name: object, file: str = "", remedy: str = "") -> type[Task]:
     Raises:
         UserError: If there is none.
     """
-    if not isinstance(name, str) or name not in _TASKS:
-        written, known_ones = shortened(repr(name)), ", ".join(_TASKS)
-        if file:
-            raise UserError(f"{file}: {written} is none of {known_ones}; {remedy}")
-        raise UserError(
-            f"task is {written}; pass one of {known_ones}, or --import=FILE with the file that "
-            "registers another"
-        )
-    known = _TASKS[name]
-    if isinstance(known, str):
-        module, _, attribute = known.partition(":")
-        package = __name__.rpartition(".")[0]
-        known = _TASKS[name] = getattr(importlib.import_module(f"{package}.{module}"), attribute)
-    return known
+    if isinstance(name, str) and name in _TASKS:
+        module, _, attribute = _TASKS[name].partition(":")
+        place = importlib.import_module(f"{__name__.rpartition('.')[0]}.{module}")
+        task: type[Task] = getattr(place, attribute)
+        return task
+    own: type[Task] | None = find_part("task", name) if isinstance(name, str) else None
+    if own is not None:
+        return own
+    written, known = shortened(repr(name)), ", ".join(task_names())
+    if file:
+        raise UserError(f"{file}: {written} is none of {known}; {remedy}")
+    raise UserError(
+        f"task is {written}; pass one of {known}, or --import the file that registers another "
+        "with ss.register_task"
+    )
