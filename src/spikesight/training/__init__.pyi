@@ -17,6 +17,7 @@ from .tasks.classification.evaluation import Evaluation, evaluate
 from .tasks.classification.task import ClassificationTask
 from .tasks.figures import Figures
 from .tasks.images import ImageTask
+from .tasks.measuring import show_all
 from .tasks.table import register_task
 from .tasks.validation import validate
 from .trainer import Trainer, TrainResult, train
@@ -48,6 +49,7 @@ __all__ = [
     "parameter_groups",
     "register_task",
     "resolve_model_folder",
+    "show_all",
     "train",
     "train_seeds",
     "validate",

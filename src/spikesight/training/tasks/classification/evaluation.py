@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from spikesight.errors import UserError
-from spikesight.training.neuron_checks import FiringWatch
 from spikesight.training.runs.processes import total
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.measuring import show_all
 
 BatchTransform = Callable[[Tensor, torch.Generator | None], Tensor]
 
@@ -80,45 +79,31 @@ def evaluate(
     Raises:
         ValueError: If there is not a single image, or a label is not below K.
     """
-    was_training = model.training
-    model.eval()
     device = accelerator.device
-    correct1 = correct5 = images_seen = 0
-    loss_sum = 0.0
-    with FiringWatch(model) as watch:
-        for images, labels in islice(loader, limit_batches):
-            inputs = transform(images.to(device, non_blocking=True), None)
-            labels = labels.to(device, non_blocking=True)
-            logits = model(inputs)
-            check_logits(logits)
-            logits = logits.float()
-            if not bool(logits.isfinite().all()):
-                raise UserError(
-                    "the model's logits are not finite, so it has no figures; start from an "
-                    "earlier checkpoint with a lower learning rate, or pass precision=no"
-                )
-            _check_labels(labels, logits.shape[1])
-            ranking = logits.topk(min(5, logits.shape[1]), dim=1).indices
-            hits = ranking == labels[:, None]
-            correct1 += int(hits[:, 0].sum())
-            correct5 += int(hits.any(1).sum())
-            loss_sum += float(cross_entropy(logits, labels, reduction="none").double().sum())
-            images_seen += len(labels)
-            watch.note(len(labels))
-    model.train(was_training)
-    sums = total(accelerator, [correct1, correct5, images_seen, loss_sum])
-    total1, total5, count, total_loss = sums
-    if count == 0:
-        raise UserError("there is no image to evaluate; check data and limit_batches")
-    firing_rate, silent = watch.result(accelerator)
-    return Evaluation(
-        top1=100 * total1 / count,
-        top5=100 * total5 / count,
-        loss=total_loss / count,
-        images=int(count),
-        firing_rate=firing_rate,
-        silent_neurons=silent,
-    )
+    sums = torch.zeros(3, dtype=torch.float64)
+
+    def show(batch: tuple[Tensor, Tensor]) -> Iterator[int]:
+        inputs = transform(batch[0].to(device, non_blocking=True), None)
+        labels = batch[1].to(device, non_blocking=True)
+        logits = model(inputs)
+        check_logits(logits)
+        logits = logits.float()
+        if not bool(logits.isfinite().all()):
+            raise UserError(
+                "the model's logits are not finite, so it has no figures; start from an "
+                "earlier checkpoint with a lower learning rate, or pass precision=no"
+            )
+        _check_labels(labels, logits.shape[1])
+        ranking = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        hits = ranking == labels[:, None]
+        sums[0] += int(hits[:, 0].sum())
+        sums[1] += int(hits.any(1).sum())
+        sums[2] += float(cross_entropy(logits, labels, reduction="none").double().sum())
+        yield len(labels)
+
+    count, rate, silent = show_all(model, loader, accelerator, limit_batches, show)
+    right1, right5, loss = total(accelerator, list(sums))
+    return Evaluation(100 * right1 / count, 100 * right5 / count, loss / count, count, rate, silent)
 
 
 @torch.inference_mode()

@@ -102,16 +102,7 @@ def predict(
 
 
 def show_guesses(folder: Path, files: list[Path], options: PredictionOptions) -> None:
-    """Prints what pictures show; writes a contact sheet, GIFs of recordings and a table.
-
-    Args:
-        folder: Folder of a run, or its best/ or last/; or a .spk file.
-        files: Pictures, and folders that are searched for them.
-        options: What is made of them.
-
-    Raises:
-        UserError: If no picture can be read.
-    """
+    """Guesses, a contact sheet, GIFs of recordings and a table, as `Task.predict`."""
     from rich.table import Table
     from rich.text import Text
 

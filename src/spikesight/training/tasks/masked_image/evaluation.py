@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from spikesight.errors import UserError
 from spikesight.losses.reconstruction import reconstruction_loss
 from spikesight.models.masked_image import MaskedAutoencoder, draw_visible
-from spikesight.training.neuron_checks import FiringWatch
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.processes import total
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.measuring import show_all
 
 
 @dataclass(frozen=True)
@@ -82,41 +80,26 @@ def evaluate_masked_images(
     accelerator: Accelerator,
     limit_batches: int | None = None,
 ) -> MaskedImageFigures:
-    """Measures a masked autoencoder; with several processes each measures its share of the images.
-
-    Args:
-        model: A `MaskedAutoencoder`.
-        batches: Yields (images, labels); over all processes each image once.
-        card: That of the model.
-        accelerator: Device and processes.
-        limit_batches: Stop after so many batches per process.
-
-    Raises:
-        ValueError: If there is not a single image.
-    """
+    """The error at hidden patches of a `MaskedAutoencoder`, as `Task.measure`."""
     assert isinstance(model, MaskedAutoencoder)
-    was_training = model.training
-    model.eval()
-    loss_sum, seen, share = 0.0, 0, 1.0
-    with FiringWatch(model) as watch:
-        for images, _ in islice(batches, limit_batches):
-            images = images.to(accelerator.device, non_blocking=True)
-            visible = visible_patches(model, images)
-            inputs = card.preprocessing.batch_transform(images, None)
-            output = model(inputs, visible)
-            loss = reconstruction_loss(output.patches, output.visible, inputs, model.patch)
-            loss_sum += float(loss.double().sum())
-            seen += len(images)
-            share = float(visible[0].float().mean())
-            watch.note(len(images))
-    model.train(was_training)
-    total_loss, count = total(accelerator, [loss_sum, seen])
-    if count == 0:
-        raise UserError("there is no image to evaluate; check data and limit_batches")
-    rate, silent = watch.result(accelerator)
+    loss_sum, share = 0.0, 1.0
+
+    def show(batch: tuple[Tensor, Tensor]) -> Iterator[int]:
+        nonlocal loss_sum, share
+        images = batch[0].to(accelerator.device, non_blocking=True)
+        visible = visible_patches(model, images)
+        inputs = card.preprocessing.batch_transform(images, None)
+        output = model(inputs, visible)
+        loss = reconstruction_loss(output.patches, output.visible, inputs, model.patch)
+        loss_sum += float(loss.double().sum())
+        share = float(visible[0].float().mean())
+        yield len(images)
+
+    count, rate, silent = show_all(model, batches, accelerator, limit_batches, show)
+    (total_loss,) = total(accelerator, [loss_sum])
     return MaskedImageFigures(
         loss=total_loss / count,
-        images=int(count),
+        images=count,
         firing_rate=None if rate is None else rate / share,
         silent_neurons=silent,
     )

@@ -16,16 +16,7 @@ from spikesight.training.runs.description import Description, checked
 
 
 def describe_segmenter(said: Description, card: Card | None, arguments: dict[str, Any]) -> Card:
-    """The card of a converted segmenter.
-
-    Args:
-        said: What a user says of it; with things it is panoptic.
-        card: The model's own card, of which only what is said changes.
-        arguments: Those that the model was built with.
-
-    Raises:
-        UserError: If what is said does not fit the model, or does not suffice.
-    """
+    """The card of a converted segmenter, as `Task.describe`; with things it is panoptic."""
     if said.crop_fraction is not None:
         raise UserError("crop_fraction is for classifiers; leave it out")
     changes = said.changes("mean", "std")

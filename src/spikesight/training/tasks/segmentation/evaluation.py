@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from typing import ClassVar
 
 import torch
@@ -16,10 +16,10 @@ from spikesight.errors import UserError
 from spikesight.inference import View, ViewConfig, class_map, panoptic_truths, photo_scores
 from spikesight.metrics import ConfusionMatrix, PanopticCounts
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
-from spikesight.training.neuron_checks import FiringWatch
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.processes import total
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.measuring import show_all
 
 Scenes = Iterable[tuple[tuple[Tensor, ...], Truths]]
 
@@ -132,18 +132,7 @@ def evaluate_semantic(
     accelerator: Accelerator,
     limit_batches: int | None = None,
 ) -> SemanticFigures:
-    """Measures mean IoU; only whole numbers travel between processes.
-
-    Args:
-        model: Returns a `Segmentation` or `PixelSegmentation`.
-        batches: Yields (photos, truths); over all processes each scene once.
-        card: That of the model; its view says how photos are shown.
-        accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
-        limit_batches: Stop after so many batches per process.
-
-    Raises:
-        ValueError: If there is not a single scene.
-    """
+    """Mean IoU and pixel accuracy, as `Task.measure`; whole numbers travel between processes."""
     preprocessing: ScenePreprocessing = card.preprocessing
     matrix = ConfusionMatrix(len(preprocessing.table))
 
@@ -173,18 +162,7 @@ def evaluate_panoptic(
     accelerator: Accelerator,
     limit_batches: int | None = None,
 ) -> PanopticFigures:
-    """Measures panoptic quality.
-
-    Args:
-        model: Returns a `Segmentation`.
-        batches: Yields (photos, truths); over all processes each scene once.
-        card: That of the model; its view says which masks become segments.
-        accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
-        limit_batches: Stop after so many batches per process.
-
-    Raises:
-        ValueError: If there is not a single scene, or several views are asked for.
-    """
+    """Panoptic quality of all, thing and stuff classes, as `Task.measure`; of one view."""
     preprocessing: ScenePreprocessing = card.preprocessing
     table = preprocessing.table
     counts = PanopticCounts(len(table), table.things)
@@ -231,21 +209,15 @@ def _measure(
     limit_batches: int | None,
 ) -> tuple[int, float | None, tuple[str, ...]]:
     """Shows all scenes; number of images, firing rate, silent neurons."""
-    was_training = model.training
-    view = build_view(model.eval(), card.preprocessing, card.view or ViewConfig())
+    view = build_view(model, card.preprocessing, card.view or ViewConfig())
     transform = card.preprocessing.batch_transform
-    seen = 0
-    with FiringWatch(model) as watch:
-        for photos, truths in islice(batches, limit_batches):
-            for images, group in _of_one_size(photos, truths):
-                score(view, transform(images.to(accelerator.device)), group)
-                watch.note(len(group))
-                seen += len(group)
-    model.train(was_training)
-    (count,) = total(accelerator, [seen])
-    if count == 0:
-        raise UserError("there is no scene to evaluate; check scenes and limit_batches")
-    return int(count), *watch.result(accelerator)
+
+    def show(batch: tuple[tuple[Tensor, ...], Truths]) -> Iterator[int]:
+        for images, group in _of_one_size(*batch):
+            score(view, transform(images.to(accelerator.device)), group)
+            yield len(group)
+
+    return show_all(model, batches, accelerator, limit_batches, show)
 
 
 def build_view(model: nn.Module, preprocessing: ScenePreprocessing, config: ViewConfig) -> View:

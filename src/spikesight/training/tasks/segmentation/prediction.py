@@ -245,16 +245,7 @@ def segment_files(
 
 
 def show_segments(folder: Path, files: list[Path], options: PredictionOptions) -> None:
-    """Writes what a segmenter sees in photos and videos, and prints where.
-
-    Args:
-        folder: Folder of a run, or its best/ or last/; or a .spk file.
-        files: Photos and videos, and folders that are searched for them.
-        options: What is made of them.
-
-    Raises:
-        UserError: If no file can be read.
-    """
+    """Writes what a segmenter sees in photos and videos, and prints where; as `Task.predict`."""
     if options.pictures is not None:
         place_for_folder(options.pictures, "output")
     written = segment_files(folder, files, options)
