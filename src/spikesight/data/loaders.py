@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -118,7 +118,7 @@ def build_loaders(
         assert not isinstance(ready, EventSource)
         mean, std = _normalization(ready, config)
         config = replace(config, mean=list(mean), std=list(std))
-        preprocessing = _preprocessing(config, classes)
+        preprocessing = _preprocessing(config, classes, mean, std)
     augmentation = None
     if config.rand_augment is not None or (config.random_resized_crop and not in_memory):
         augmentation = ImageAugmentation(
@@ -259,17 +259,11 @@ def _matched(config: DataConfig, preprocessing: Preprocessing | EventPreprocessi
     )
 
 
-def _preprocessing(config: DataConfig, classes: list[str]) -> Preprocessing:
-    assert config.mean is not None
-    assert config.std is not None
-    return Preprocessing(
-        config.image_size,
-        config.channels,
-        tuple(config.mean),
-        tuple(config.std),
-        config.crop_fraction,
-        tuple(classes),
-    )
+def _preprocessing(
+    config: DataConfig, classes: list[str], mean: Sequence[float], std: Sequence[float]
+) -> Preprocessing:
+    size, crop = config.image_size, config.crop_fraction
+    return Preprocessing(size, config.channels, tuple(mean), tuple(std), crop, tuple(classes))
 
 
 def _prepare(source: Source, config: DataConfig, failed: dict[str, str]) -> Source:
@@ -297,13 +291,11 @@ def _prepare(source: Source, config: DataConfig, failed: dict[str, str]) -> Sour
 
 
 def _decode_all(source: EncodedSource, config: DataConfig, failed: dict[str, str]) -> ArraySource:
-    size, channels, count = config.image_size, config.channels, len(source.labels)
     # The mean and the standard deviation are not known yet, and reading needs none.
-    reader = Preprocessing(
-        size, channels, (0.0,) * channels, (1.0,) * channels, config.crop_fraction
-    )
+    channels = config.channels
+    reader = _preprocessing(config, [], [0.0] * channels, [1.0] * channels)
     images = EncodedImages(source, reader)
-    workers = usual_workers(config.workers, count <= 8 * DECODING_BATCH)
+    workers = usual_workers(config.workers, len(source.labels) <= 8 * DECODING_BATCH)
     return read_all(source, images, DECODING_BATCH, workers, config.on_corrupt, failed)
 
 

@@ -53,7 +53,7 @@ class ArraySource:
 
     def select(self, indices: Tensor) -> ArraySource:
         """The images at some positions, in that order."""
-        return ArraySource(self.images[indices], self.labels[indices], self.classes, self.name)
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ class EncodedSource:
 
     def select(self, indices: Tensor) -> EncodedSource:
         """The images at some positions, in that order."""
-        return EncodedSource(
-            self.archive, self.positions[indices], self.labels[indices], self.classes, self.name
-        )
+        return replace(self, positions=self.positions[indices], labels=self.labels[indices])
 
 
 Source = ArraySource | EncodedSource | EventSource

@@ -15,7 +15,7 @@ import struct
 import numpy as np
 
 from spikesight.data.events.evt2 import read_header
-from spikesight.data.events.recording import Events, build_events, corrupt
+from spikesight.data.events.recording import Events, build_events, check_whole, corrupt
 
 _DVS128 = (128, 128)
 _SENSORS = {"DVS128": _DVS128, "DAVIS240": (240, 180), "DAVIS346": (346, 260)}
@@ -54,11 +54,7 @@ def parse_aedat(content: bytes, name: str, sensor: tuple[int, int] | None = None
 
 
 def _parse_2(content: bytes, start: int, name: str) -> Events:
-    rest = (len(content) - start) % 8
-    if rest:
-        raise corrupt(
-            name, f"is cut off at byte {len(content)}, {rest} bytes into an event of 8 bytes"
-        )
+    check_whole(name, content, start, 8)
     pairs = np.frombuffer(content, ">u4", offset=start).reshape(-1, 2).astype(np.int64)
     address, ticks = pairs[:, 0], pairs[:, 1]
     foreign = address > 0xFFFF

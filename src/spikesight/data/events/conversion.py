@@ -63,9 +63,10 @@ def convert_photos(
             raise DataError(f"{config.path}: holds recordings already; pass the format of photos")
         _check_folder_names(source.classes)
         folder = output / _FOLDERS[part] if len(parts) > 1 else output
-        chosen = torch.arange(0, len(source.labels), _stride(len(source.labels), limit))
-        taken = source.select(chosen[:limit])
-        for index, number in enumerate(chosen[:limit].tolist()):
+        every = 1 if limit is None else max(len(source.labels) // limit, 1)
+        chosen = torch.arange(0, len(source.labels), every)[:limit]
+        taken = source.select(chosen)
+        for index, number in enumerate(chosen.tolist()):
             try:
                 photo = _read_photo(taken, index)
             except CorruptImageError as error:
@@ -88,10 +89,6 @@ def _check_folder_names(classes: Sequence[str]) -> None:
             raise DataError(
                 f"the class {name!r} cannot be the name of a folder; pass data.class_names that can"
             )
-
-
-def _stride(count: int, limit: int | None) -> int:
-    return 1 if limit is None else max(count // limit, 1)
 
 
 def _read_photo(source: ArraySource | EncodedSource, index: int) -> Tensor:

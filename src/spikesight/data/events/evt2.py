@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from spikesight.data.events.recording import Events, build_events, corrupt
+from spikesight.data.events.recording import Events, build_events, check_whole, corrupt
 
 _DARKER, _BRIGHTER, _TIME_HIGH = 0, 1, 8
 _TYPES = (_DARKER, _BRIGHTER, _TIME_HIGH, 10, 14, 15)
@@ -45,12 +45,7 @@ def parse_evt2(content: bytes, name: str, sensor: tuple[int, int] | None = None)
     sensor = sensor or _sensor(header)
     if sensor is None:
         raise corrupt(name, "does not name its camera's size; pass sensor=(width, height)")
-    rest = (len(content) - start) % 4
-    if rest:
-        raise corrupt(
-            name,
-            f"is cut off at byte {len(content)}, {rest} bytes into a word of 4 bytes",
-        )
+    check_whole(name, content, start, 4, "a word")
     words = np.frombuffer(content, "<u4", offset=start)
     types = words >> 28
     unknown = ~np.isin(types, _TYPES)

@@ -62,18 +62,6 @@ def brighter(
 def _as_array(
     owner: str, name: str, values: Any, count: int, error: type[DataError]
 ) -> NDArray[Any]:
-    """Values as an array of one dimension.
-
-    Args:
-        owner: What messages call the events.
-        name: What messages call the values.
-        values: Anything like an array `[N]`.
-        count: Number of events N.
-        error: What is raised.
-
-    Raises:
-        DataError: If they are of another shape, or some are masked.
-    """
     if np.ma.is_masked(values):
         raise error(f"{owner}: {name} has masked entries; pass its .compressed() events")
     array = np.asarray(values)
@@ -94,21 +82,21 @@ def _whole(
         return values.astype(kind, copy=False)
     limits = np.iinfo(kind)
     least, most = limits.min, limits.max
+    problems = {}
     if values.dtype.kind == "f":
         # Above its digits a floating-point type skips whole numbers, so they were rounded before.
         digits = np.finfo(values.dtype).nmant + 1
         least, most = max(least, -(2**digits)), min(most, 2**digits)
-        fraction = ~np.isfinite(values) | (values != np.floor(values))
-        _refuse(owner, name, values, fraction, "is no whole number", error)
-    beyond = (values < least) | (values > most)
-    _refuse(
-        owner,
-        name,
-        values,
-        beyond,
-        f"is beyond {least}..{most}, which {values.dtype} and {np.dtype(kind)} hold exactly",
-        error,
-    )
+        problems["is no whole number"] = ~np.isfinite(values) | (values != np.floor(values))
+    held = f"is beyond {least}..{most}, which {values.dtype} and {np.dtype(kind)} hold exactly"
+    problems[held] = (values < least) | (values > most)
+    for problem, wrong in problems.items():
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise error(
+                f"{owner}: {name} of event {first} is {values[first]}, which {problem}; "
+                f"{_REMEDIES[name]}"
+            )
     return values.astype(kind)
 
 
@@ -125,19 +113,3 @@ def _signs(owner: str, values: NDArray[Any], error: type[DataError]) -> NDArray[
         raise error(f"{owner}: polarity holds both 0 and -1, two words for darker; {_POLARITIES}")
     is_brighter: NDArray[np.bool_] = values == 1
     return is_brighter
-
-
-def _refuse(
-    owner: str,
-    name: str,
-    values: NDArray[Any],
-    wrong: NDArray[np.bool_],
-    problem: str,
-    error: type[DataError],
-) -> None:
-    if wrong.any():
-        first = int(wrong.argmax())
-        raise error(
-            f"{owner}: {name} of event {first} is {values[first]}, which {problem}; "
-            f"{_REMEDIES[name]}"
-        )

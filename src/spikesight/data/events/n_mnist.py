@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikesight.data.events.recording import Events, build_events, corrupt
+from spikesight.data.events.recording import Events, build_events, check_whole
 
 N_MNIST_SENSOR = (34, 34)
 _OVERFLOW_ROW = 240
@@ -32,11 +32,7 @@ def parse_n_mnist(content: bytes, name: str, sensor: tuple[int, int] | None = No
     Raises:
         CorruptRecordingError: If it is damaged or of another sensor.
     """
-    rest = len(content) % _EVENT
-    if rest:
-        raise corrupt(
-            name, f"is cut off at byte {len(content)}, {rest} bytes into an event of 5 bytes"
-        )
+    check_whole(name, content, 0, _EVENT)
     data = np.frombuffer(content, np.uint8).reshape(-1, _EVENT).astype(np.int64)
     overflows = data[:, 1] == _OVERFLOW_ROW
     times = (data[:, 2] & 0x7F) << 16 | data[:, 3] << 8 | data[:, 4]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -78,15 +78,8 @@ class Events:
 
     def select(self, chosen: NDArray[Any] | slice) -> Events:
         """The events that a mask, a slice or ascending positions choose."""
-        return Events(
-            self.t[chosen],
-            self.x[chosen],
-            self.y[chosen],
-            self.polarity[chosen],
-            self.width,
-            self.height,
-            self.origin,
-        )
+        arrays = {name: getattr(self, name)[chosen] for name in ("t", "x", "y", "polarity")}
+        return replace(self, **arrays)
 
     def between(self, start: int, stop: int) -> Events:
         """The events with start <= t < stop, in microseconds."""
@@ -191,6 +184,15 @@ def _find_late(t: NDArray[Any]) -> tuple[int, str] | None:
         first = 0 if int(t[0]) < -_LATEST else int(np.argmax(t > _LATEST))
         return first, f"comes at {int(t[first])} microseconds, which are centuries"
     return None
+
+
+def check_whole(name: str, content: bytes, start: int, size: int, what: str = "an event") -> None:
+    """Refuses a file that ends inside one of its parts, all of `size` bytes from `start` on."""
+    rest = (len(content) - start) % size
+    if rest:
+        raise corrupt(
+            name, f"is cut off at byte {len(content)}, {rest} bytes into {what} of {size} bytes"
+        )
 
 
 def corrupt(name: str, problem: str) -> CorruptRecordingError:

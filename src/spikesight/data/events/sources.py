@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -135,6 +135,4 @@ class EventSource:
 
     def select(self, indices: Tensor) -> EventSource:
         """The recordings at some positions, in that order."""
-        return EventSource(
-            self.recordings, self.positions[indices], self.labels[indices], self.classes, self.name
-        )
+        return replace(self, positions=self.positions[indices], labels=self.labels[indices])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spikesight.data.sampling import derive_seed
 from spikesight.data.segmentation.scene import Scene, Truth
 
 _LEAST_VISIBLE = 0.3
 _LEAST_PIXELS = 12
 _OPAQUE = 0.5
+_PARTS = {"train": 0, "val": 1}
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,39 @@ class CutOut:
     colour: NDArray[np.float32]
     alpha: NDArray[np.float32]
     label: int
+
+
+@dataclass(frozen=True)
+class ComposedScenes:
+    """Scenes that are functions of a seed and their numbers.
+
+    Attributes:
+        part: "train" or "val".
+        count: Number of scenes.
+        size: Height and width in pixels.
+    """
+
+    part: str
+    count: int
+    size: tuple[int, int]
+    kind: ClassVar[str]
+    panoptic: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """What messages call the scenes."""
+        return f"{self.kind} scenes ({self.part})"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def describe(self, index: int) -> str:
+        """The scene's number."""
+        return f"{self.name}, number {index}"
+
+    def random(self, seed: int, index: int) -> np.random.Generator:
+        """The source of all that is random in a scene."""
+        return np.random.default_rng(derive_seed(seed, _PARTS[self.part], index))
 
 
 def compose(

@@ -16,32 +16,28 @@ from spikesight.data.batches import report_skipped
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import CorruptImageError, DataError
 from spikesight.data.photos.decoding import read_head, read_image_file
+from spikesight.data.photos.painted_digits import HELD_OUT
 from spikesight.data.photos.preprocessing import cut_thin
-from spikesight.data.sampling import derive_generator, derive_seed
-from spikesight.data.segmentation.composition import CutOut, compose
+from spikesight.data.sampling import derive_generator
+from spikesight.data.segmentation.composition import ComposedScenes, CutOut, compose
 from spikesight.data.segmentation.config import LEAST_OBJECT
 from spikesight.data.segmentation.files import list_photos, read_mask, read_photo
 from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
 from spikesight.files.walking import find_files
 
-HELD_OUT = 0.2
 _CACHED = 1024  # decoded files, each as small as the scenes allow
 TUXPAINT = "/usr/share/tuxpaint/stamps"
-_PARTS = {"train": 0, "val": 1}
 _SKIPPING = "remove it, or pass --on-corrupt skip (scenes.on_corrupt: skip) to leave such files out"
 _CLASSES = table_of(("object", "background"), (0,))
 
 
 @dataclass(frozen=True)
-class CutOutScenes:
+class CutOutScenes(ComposedScenes):
     """Scenes of cut-outs; each one is a function of the seed and its number.
 
     A fifth of the cut-outs and of the photos is only ever seen in validation.
 
     Attributes:
-        part: "train" or "val".
-        count: Number of scenes.
-        size: Height and width in pixels.
         cut_outs: PNG files with an alpha channel.
         photos: Backgrounds.
         seed: Seed of the scenes.
@@ -50,28 +46,13 @@ class CutOutScenes:
             side.
     """
 
-    part: str
-    count: int
-    size: tuple[int, int]
+    kind = "cut-out"
     cut_outs: list[Path]
     photos: list[Path]
     seed: int = 0
     objects: tuple[int, int] = (1, 5)
     scale: tuple[float, float] = (0.2, 0.7)
     classes: ClassTable = _CLASSES
-    panoptic: bool = True
-
-    @property
-    def name(self) -> str:
-        """What messages call the scenes."""
-        return f"cut-out scenes ({self.part})"
-
-    def __len__(self) -> int:
-        return self.count
-
-    def describe(self, index: int) -> str:
-        """The scene's number."""
-        return f"{self.name}, number {index}"
 
     def read(self, index: int) -> Scene:
         """Composes one scene.
@@ -79,7 +60,7 @@ class CutOutScenes:
         Raises:
             DataError: A file cannot be used.
         """
-        random = np.random.default_rng(derive_seed(self.seed, _PARTS[self.part], index))
+        random = self.random(self.seed, index)
         height, width = self.size
         photo = self.photos[int(random.integers(len(self.photos)))]
         ground = (_fill(photo, height, width).permute(1, 2, 0).float() / 255).numpy()

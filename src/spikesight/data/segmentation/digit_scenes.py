@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikesight.data.photos.painted_digits import dark_ground, digit_alpha, light_ink, usable_digits
-from spikesight.data.sampling import derive_seed
-from spikesight.data.segmentation.composition import CutOut, compose
+from spikesight.data.segmentation.composition import ComposedScenes, CutOut, compose
 from spikesight.data.segmentation.config import LEAST_OBJECT
 from spikesight.data.segmentation.scene import ClassTable, Scene, table_of
 from spikesight.data.sources import ArraySource
 
 BACKGROUND = 10
-_PARTS = {"train": 0, "val": 1}
 Background = Literal["dark", "plain", "textured"]
 
 
@@ -29,42 +27,24 @@ def digit_classes() -> ClassTable:
 
 
 @dataclass(frozen=True)
-class DigitScenes:
+class DigitScenes(ComposedScenes):
     """Scenes of scikit-learn's digits; each one is a function of the seed and its number.
 
     A fifth of the digits of each class is only ever seen in validation.
 
     Attributes:
-        part: "train" or "val".
-        count: Number of scenes.
-        size: Height and width in pixels.
         seed: Seed of the split and of the scenes.
         background: One dark colour under lighter digits, any one colour, or stripes and clouds.
         digits: Smallest and largest number of digits in a scene.
         scale: Smallest and largest side of a digit, as a share of the scene's shorter side.
     """
 
-    part: str
-    count: int
-    size: tuple[int, int]
+    kind = "digit"
     seed: int = 0
     background: Background = "textured"
     digits: tuple[int, int] = (3, 8)
     scale: tuple[float, float] = (0.18, 0.5)
     classes: ClassTable = field(default_factory=digit_classes)
-    panoptic: bool = True
-
-    @property
-    def name(self) -> str:
-        """What messages call the scenes."""
-        return f"digit scenes ({self.part})"
-
-    def __len__(self) -> int:
-        return self.count
-
-    def describe(self, index: int) -> str:
-        """The scene's number."""
-        return f"{self.name}, number {index}"
 
     def usable_digits(self) -> Tensor:
         """Positions of this part's digits among scikit-learn's, ascending."""
@@ -72,7 +52,7 @@ class DigitScenes:
 
     def read(self, index: int) -> Scene:
         """Composes one scene."""
-        random = np.random.default_rng(derive_seed(self.seed, _PARTS[self.part], index))
+        random = self.random(self.seed, index)
         source, usable = _usable(self.part, self.seed)
         height, width = self.size
         shorter = min(height, width)
