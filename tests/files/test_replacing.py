@@ -44,3 +44,30 @@ def test_a_full_disk_is_named_and_old_files_stay(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == old
     assert note.read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == ["model", "note.txt"]
+
+
+def test_new_files_have_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "note.txt", "text")
+        ss.create_model("metaspikformer_nano", **TINY["model"]["arguments"]).save_pretrained(
+            tmp_path / "model"
+        )
+    finally:
+        os.umask(before)
+    for file in ("note.txt", "model/config.json", "model/model.safetensors"):
+        assert (tmp_path / file).stat().st_mode & 0o777 == 0o640, file
+
+
+def test_a_file_and_the_folder_that_lists_it_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda opened: synced.append(os.fstat(opened).st_ino))
+    write_text(tmp_path / "note.txt", "text")
+    assert synced == [path.stat().st_ino for path in (tmp_path / "note.txt", tmp_path)]
+    synced.clear()
+    with replaced_folder(tmp_path / "run") as new:
+        (new / "a").write_text("a")
+    folder = tmp_path / "run"
+    assert synced == [path.stat().st_ino for path in (folder / "a", folder, tmp_path)]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from spikesight.attention.product import check_divides
 from spikesight.errors import UserError
 
 SummedAxis = Literal["tokens", "channels"]
@@ -93,7 +94,6 @@ def spike_sum(x: Tensor, over: SummedAxis, heads: int = 1) -> Tensor:
     """What `SpikeSum` computes."""
     if over == "tokens":
         return x.sum((-2, -1), keepdim=True)
-    if x.shape[1] % heads:
-        raise UserError(f"heads={heads} does not divide the {x.shape[1]} channels; pass a divisor")
+    check_divides("heads", heads, x.shape[1])
     by_head: Tensor = x.unflatten(1, (heads, -1))
     return by_head.sum(2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
+
 
 class AttentionProduct(nn.Module):
     """Linear attention Q (K^T V) * scale over the pixels of a map, head by head.
@@ -47,6 +49,21 @@ def attention_product(
     context = values @ keys.transpose(-1, -2)
     factor = scale / keys.shape[-1] if mean else scale
     return (context @ queries * factor).reshape(query.shape)
+
+
+def check_divides(name: str, parts: int, channels: int) -> None:
+    """Refuses heads or groups that channels cannot be divided into.
+
+    Args:
+        name: What messages call them.
+        parts: Their number.
+        channels: Number of channels.
+
+    Raises:
+        UserError: If a channel is left.
+    """
+    if channels % parts:
+        raise UserError(f"{name}={parts} does not divide the {channels} channels; pass a divisor")
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

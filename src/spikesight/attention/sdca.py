@@ -7,8 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikesight.attention.product import AttentionProduct, split_heads
-from spikesight.errors import UserError
+from spikesight.attention.product import AttentionProduct, check_divides, split_heads
 from spikesight.synapses import ConvNorm, RepConv, Synapse
 
 Projection = Literal["linear", "rep_conv"]
@@ -42,10 +41,7 @@ class SpikeDrivenCrossAttention(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if channels % heads:
-            raise UserError(
-                f"heads={heads} does not divide the {channels} channels; pass a divisor"
-            )
+        check_divides("heads", heads, channels)
 
         def project() -> Synapse:
             if projection == "rep_conv":

@@ -8,8 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from spikesight.attention.deformable_sampling import DeformableSampling
+from spikesight.attention.product import check_divides
 from spikesight.attention.rearranging import Rearrange
-from spikesight.errors import UserError
 from spikesight.synapses import ConvNorm, EnergyEfficientSeparableConv
 
 Spiked = Literal["weights", "query"]
@@ -88,10 +88,7 @@ class SpikeDrivenDeformableAttention(nn.Module):
         offset_bits: int | None = None,
     ) -> None:
         super().__init__()
-        if channels % groups:
-            raise UserError(
-                f"groups={groups} does not divide the {channels} channels; pass a divisor"
-            )
+        check_divides("groups", groups, channels)
 
         def projection() -> nn.Module:
             if separable:

@@ -7,9 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikesight.attention.product import AttentionProduct
+from spikesight.attention.product import AttentionProduct, check_divides
 from spikesight.attention.spike_driven_rep_conv import SpikeDrivenRepConv
-from spikesight.errors import UserError
 from spikesight.synapses import RepConv
 
 RepConvForm = Literal["official", "spike_driven"]
@@ -45,10 +44,7 @@ class SpikeDrivenSelfAttention(nn.Module):
         mean: bool = False,
     ) -> None:
         super().__init__()
-        if channels % heads:
-            raise UserError(
-                f"heads={heads} does not divide the {channels} channels; pass a divisor"
-            )
+        check_divides("heads", heads, channels)
 
         def projection(*, rectified: bool) -> nn.Module:
             if rep_conv == "official":

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from spikesight.attention.product import AttentionProduct
-from spikesight.errors import UserError
+from spikesight.attention.product import AttentionProduct, check_divides
 from spikesight.neurons import Neuron
 from spikesight.synapses import ConvNorm, MembraneRectifier, Synapse
 
@@ -43,7 +42,7 @@ class SpikingSelfAttention(nn.Module):
         rectified: bool = False,
     ) -> None:
         super().__init__()
-        _check_heads(channels, heads)
+        check_divides("heads", heads, channels)
         self.query = _projection(channels, bias, rectified)
         self.query_neuron = neuron()
         self.key = _projection(channels, bias, rectified)
@@ -99,7 +98,7 @@ class SoftmaxSelfAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int, neuron: Callable[[], Neuron]) -> None:
         super().__init__()
-        _check_heads(channels, heads)
+        check_divides("heads", heads, channels)
         self.query = ConvNorm(channels, channels, 1)
         self.key = ConvNorm(channels, channels, 1)
         self.value = ConvNorm(channels, channels, 1)
@@ -113,11 +112,6 @@ class SoftmaxSelfAttention(nn.Module):
         attended = self.product(self.query(x), self.key(x), self.value(x))
         spikes: Tensor = self.project_neuron(self.project(self.attention_neuron(attended)))
         return spikes
-
-
-def _check_heads(channels: int, heads: int) -> None:
-    if channels % heads:
-        raise UserError(f"heads={heads} does not divide the {channels} channels; pass a divisor")
 
 
 def _projection(channels: int, bias: bool, rectified: bool) -> Synapse:

@@ -39,7 +39,8 @@ def explained(path: Path) -> Iterator[None]:
 def replaced_file(path: Path) -> Iterator[Path]:
     """Yields the path of a new file that takes the place of `path` when the with block succeeds.
 
-    A crash leaves the old file or the new one, an error the old one.
+    A crash leaves the old file or the new one, an error the old one. The new one has the rights
+    that the umask leaves, whoever writes it.
 
     Args:
         path: File; its folder must exist.
@@ -50,7 +51,10 @@ def replaced_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.new")
     try:
         with explained(path):
+            temporary.touch()
+            rights = temporary.stat().st_mode
             yield temporary
+            temporary.chmod(rights)  # safetensors gives its files to their owner alone
             put_in_place(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -73,11 +77,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def put_in_place(new: Path, place: Path) -> None:
-    """Moves a file or folder into the place of another, to stay there after a power failure.
+    """Moves a file into the place of another, to stay there after a power failure.
 
     Args:
-        new: What is whole; of a folder, its files are on the disk already.
-        place: Where it goes, on the same file system; a folder must not be there.
+        new: The file, whole.
+        place: Where it goes, on the same file system.
     """
     flush(new)
     new.replace(place)

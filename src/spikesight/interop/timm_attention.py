@@ -25,7 +25,7 @@ class TimmAttentionRecorder:
         name: What messages call it.
 
     Raises:
-        ValueError: If the model has no such module.
+        UserError: If the model has no such module.
     """
 
     def __init__(self, model: nn.Module, name: str) -> None:
@@ -59,7 +59,7 @@ class TimmAttentionRecorder:
         """What was recorded since the last call, in the order of the layers, and forgets it.
 
         Raises:
-            ValueError: If the tokens do not form a grid.
+            UserError: If the tokens do not form a grid.
         """
         recorded, self._recorded = self._recorded, []
         return [self._read(layer, output) for layer, output in recorded]

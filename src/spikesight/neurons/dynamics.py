@@ -47,7 +47,7 @@ class Dynamics:
         ties: What happens exactly on a level.
 
     Raises:
-        ValueError: If a field is out of range or two fields contradict each other.
+        UserError: If a field is out of range or two fields contradict each other.
     """
 
     steps: int = 1

@@ -20,7 +20,7 @@ class ILIF(IntegerLIF):
         eval_levels: D in eval mode where it differs.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
     """
 
     def __init__(

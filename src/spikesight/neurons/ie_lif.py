@@ -21,7 +21,7 @@ class IELIF(IntegerLIF):
         mask: "closed" passes gradients on both ends of the range, "open" does not.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class IntegerLIF(Neuron):
         eval_levels: D in eval mode where it differs, which the released QSD detector does.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class use_kernels:  # noqa: N801 - used like a function, as torch.set_grad_enabl
         mode: "auto", "eager" or "compiled".
 
     Raises:
-        ValueError: If the mode is unknown.
+        UserError: If the mode is unknown.
     """
 
     def __init__(self, mode: Mode) -> None:

@@ -33,7 +33,7 @@ class LIF(Neuron):
         learnable_tau: Whether 1 / tau is trained, as the sigmoid of the parameter `decay`.
 
     Raises:
-        ValueError: If an argument is out of range or the surrogate is unknown.
+        UserError: If an argument is out of range or the surrogate is unknown.
     """
 
     def __init__(

@@ -97,7 +97,7 @@ class Neuron(nn.Module):
             membrane: Membrane to start from, shape [B, ...]; None is rest.
 
         Raises:
-            ValueError: If the first dimension does not divide by T, or the shapes do not fit.
+            UserError: If the first dimension does not divide by T, or the shapes do not fit.
         """
         return self._fire(current, membrane, want_state=False)[0]
 
@@ -113,7 +113,7 @@ class Neuron(nn.Module):
             membrane: Membrane to start from, shape [B, ...]; None is rest.
 
         Raises:
-            ValueError: If the first dimension does not divide by T, the shapes do not fit, or the
+            UserError: If the first dimension does not divide by T, the shapes do not fit, or the
                 class computes otherwise.
         """
         if type(self).forward is not Neuron.forward:

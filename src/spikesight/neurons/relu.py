@@ -18,7 +18,7 @@ class ReLU(Neuron):
         steps: T, kept so that the twin sees the same input; every time step is computed alone.
 
     Raises:
-        ValueError: If steps is not positive.
+        UserError: If steps is not positive.
     """
 
     def __init__(self, steps: int = 1) -> None:
@@ -37,7 +37,7 @@ class ReLU(Neuron):
             membrane: Must be None.
 
         Raises:
-            ValueError: If the first dimension does not divide by T, or a membrane is passed.
+            UserError: If the first dimension does not divide by T, or a membrane is passed.
         """
         if membrane is not None:
             raise UserError("an analog neuron has no membrane; pass membrane=None")

@@ -29,7 +29,7 @@ def run_with_state(
         The model's output, and the state to pass to the next call.
 
     Raises:
-        ValueError: If the state names a neuron that the model lacks or lacks one that it has, or
+        UserError: If the state names a neuron that the model lacks or lacks one that it has, or
             the model calls the same neuron twice.
     """
     neurons = spiking_neurons(model)

@@ -142,7 +142,7 @@ def find_surrogate(name: str) -> Surrogate:
     """Returns the surrogate for binary neurons of that name, with its default shape.
 
     Raises:
-        ValueError: If there is none of that name.
+        UserError: If there is none of that name.
     """
     if name not in _BUMPS:
         raise UserError(f"unknown surrogate {name!r}; pass one of {', '.join(sorted(_BUMPS))}")

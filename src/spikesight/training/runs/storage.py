@@ -43,9 +43,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         new.mkdir()
         try:
             yield new
-            for path in new.rglob("*"):
-                if path.is_file():
-                    flush(path)
+            for path in (*new.rglob("*"), new):
+                flush(path)
         except Exception:
             shutil.rmtree(new, ignore_errors=True)
             raise
@@ -56,6 +55,7 @@ def _exchange(folder: Path, new: Path, old: Path) -> None:
     if folder.exists():
         folder.replace(old)
     new.replace(folder)
+    flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
