@@ -17,7 +17,6 @@ from PIL import Image
 import spikesight as ss
 from spikesight import parts, registry
 from spikesight.commands.parser import main
-from spikesight.data import own_sets
 from spikesight.errors import UserError
 from spikesight.training import TrainConfig, train
 from spikesight.training.config import ModelConfig
@@ -153,7 +152,6 @@ def test_every_command_knows_an_own_file(
 def test_data_sets_and_tasks_of_an_own_file(
     own_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(own_sets, "data_sets", dict(own_sets.data_sets))
     monkeypatch.setattr(table, "_TASKS", dict(table._TASKS))
     own_file.write_text(own_file.read_text() + DATA_AND_TASK)
     Path("net.yaml").write_text(
@@ -165,7 +163,6 @@ def test_data_sets_and_tasks_of_an_own_file(
     assert main(["verify", "run", "--images=2"]) == 0
     capsys.readouterr()
     _forget(own_file)
-    own_sets.data_sets.clear()
     table._TASKS.pop("squares")
     assert main(["val", "run"]) == 2
     assert "--import" in capsys.readouterr().err
