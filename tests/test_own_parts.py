@@ -20,7 +20,6 @@ from spikesight.commands.parser import main
 from spikesight.errors import UserError
 from spikesight.training import TrainConfig, train
 from spikesight.training.config import ModelConfig
-from spikesight.training.tasks import table
 
 NET = """
 import spikesight as ss
@@ -150,9 +149,8 @@ def test_every_command_knows_an_own_file(
 
 
 def test_data_sets_and_tasks_of_an_own_file(
-    own_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "_TASKS", dict(table._TASKS))
     own_file.write_text(own_file.read_text() + DATA_AND_TASK)
     Path("net.yaml").write_text(
         _config(own_file).replace("format: digits", "format: bright_squares, image_size: 16")
@@ -163,7 +161,6 @@ def test_data_sets_and_tasks_of_an_own_file(
     assert main(["verify", "run", "--images=2"]) == 0
     capsys.readouterr()
     _forget(own_file)
-    table._TASKS.pop("squares")
     assert main(["val", "run"]) == 2
     assert "--import" in capsys.readouterr().err
 
