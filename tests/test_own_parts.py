@@ -48,30 +48,15 @@ class TwoLayers(ss.SpikingModel):
         x = self.layer(self.neuron1(self.stem(self.presentation(x))))
         return self.readout(self.head(self.pool(self.neuron2(x))))
 
+    def stages(self):
+        return [self.stem, self.layer, self.head]
+
 
 @ss.register_model
 def two_layers_KEY(
     num_classes=10, in_channels=3, steps=1, levels=None, neuron=None, drop_path_rate=0.0
 ):
     return TwoLayers(num_classes, in_channels, steps, levels, neuron)
-"""
-
-DATA_AND_TASK = """
-import torch
-from spikesight.data import ArraySource
-from spikesight.training.tasks.classification.task import ClassificationTask
-
-
-@ss.register_dataset
-def bright_squares(config):
-    labels = torch.arange(200) % 2
-    images = (100 + 100 * labels)[:, None, None, None].expand(-1, 1, 16, 16).to(torch.uint8)
-    return {"train": lambda: ArraySource(images, labels, ["dark", "bright"], "squares")}
-
-
-@ss.register_task
-class Squares(ClassificationTask):
-    name = "squares"
 """
 
 
@@ -146,23 +131,6 @@ def test_every_command_knows_an_own_file(
     assert main([own, "predict", "run", "digit.png", "--output=guesses.csv"]) == 0
     _forget(own_file)
     assert main(["verify", "net.spk", "--run=run", "--images=2"]) == 0  # needs no file of the user
-
-
-def test_data_sets_and_tasks_of_an_own_file(
-    own_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own_file.write_text(own_file.read_text() + DATA_AND_TASK)
-    Path("net.yaml").write_text(
-        _config(own_file).replace("format: digits", "format: bright_squares, image_size: 16")
-        + "task: squares\n"
-    )
-    assert main(["train", "net.yaml"]) == 0
-    assert main(["val", "run", f"--import={own_file.name}"]) == 0
-    assert main(["verify", "run", "--images=2"]) == 0
-    capsys.readouterr()
-    _forget(own_file)
-    assert main(["val", "run"]) == 2
-    assert "--import" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_from_its_config_yaml(own_file: Path) -> None:

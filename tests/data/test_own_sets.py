@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from spikesight.data import ArraySource, DataConfig, DataError, build_loaders, own_sets
+from spikesight.data import (
+    ArraySource,
+    DataConfig,
+    DataError,
+    Preprocessing,
+    build_loaders,
+    own_sets,
+)
 from spikesight.data.segmentation import (
     ClassTable,
     Scene,
@@ -17,6 +26,8 @@ from spikesight.data.segmentation import (
     semantic_truth,
 )
 from spikesight.data.splits import read_splits
+from spikesight.errors import UserError
+from spikesight.training import Card
 
 
 def stripes(**changes: Any) -> ArraySource:
@@ -102,3 +113,23 @@ def test_registered_scenes_are_read_by_both_loaders() -> None:
     assert read_scenes(config, "val").describe(1) == "halves 1"
     loaders = build_scene_loaders(config, batch_size=2, seed=0, panoptic=False)
     assert list(loaders.classes) == ["left", "right"]
+
+
+def test_a_card_remembers_the_file_of_its_data_set(tmp_path: Path) -> None:
+    register({"train": stripes})
+    steps = Preprocessing(16, 1, (0.5,), (0.5,), classes=("even", "odd"))
+    Card(DataConfig(format="my_set", channels=1), steps, 1, "model", None).write(tmp_path)
+    assert Card.read(tmp_path).data.format == "my_set"
+    content = json.loads((tmp_path / "run.json").read_text())
+    (part,) = content["parts"]
+    assert (part["kind"], part["name"], part["file"]) == ("data set", "my_set", Path(__file__).name)
+    for field in (content["data"], part):
+        field.update({key: "lost_set" for key in ("format", "name") if key in field})
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"'lost_set' of test_own_sets\.py .* not imported"):
+        Card.read(tmp_path)
+
+
+def test_a_card_without_own_parts_is_written_as_before() -> None:
+    steps = Preprocessing(16, 1, (0.5,), (0.5,))
+    assert "parts" not in Card(DataConfig(), steps, 1, "model", None).text()

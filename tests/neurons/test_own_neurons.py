@@ -170,15 +170,10 @@ def test_mistakes_are_named(neuron: Any, arguments: Any, said: str | None) -> No
 
 def test_an_own_builder_that_lacks_the_argument_is_told_of_neuron_arguments() -> None:
     @ss.register_model
-    def plain_net(
-        num_classes: int,
-        in_channels: int,
-        steps: int,
-        levels: int | None,
-        neuron: Any,
-        drop_path_rate: float,
-    ) -> nn.Module:
-        return ss.create_model("metaspikformer_nano", num_classes=num_classes, neuron=neuron)
+    def plain_net(neuron: Any = None, **options: Any) -> nn.Module:
+        if "threshold" in options:
+            raise TypeError("threshold is unknown here")
+        return ss.create_model("metaspikformer_nano", neuron=neuron, **options)
 
     with pytest.raises(UserError, match=r"neuron_arguments=\{'threshold': 0.5\}"):
         ss.create_model("plain_net", num_classes=5, threshold=0.5)

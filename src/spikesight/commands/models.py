@@ -313,6 +313,6 @@ def models_command(pattern: str = "*", sizes: bool = False, bits: int = 4) -> No
         described: tuple[str, ...] = ()
         if not sizes:
             input_ = f"any number of channels, sides divisible by {model.stride}"
-            described = (input_, str(arguments["neuron"] or "its own"))
+            described = (input_, str(arguments["neuron"] or "i_lif"))
         table.add_row(Text(name), f"{parameters / 1e6:.2f} M", *shown, *described)
     print_table(table)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from spikesight.data.own_sets import DATA_SET, SCENES
 from spikesight.errors import UserError
 from spikesight.files.documents import check, parse_json, read_json
 from spikesight.files.names import show
@@ -76,7 +77,9 @@ class Card:
             "metrics": None if self.metrics is None else dict(vars(self.metrics)),
             "precision": self.precision,
         }
-        if own := describe_parts([("task", self.task)]):
+        reader = DATA_SET if self.kind.section == "data" else SCENES
+        form = None if self.data is None else self.data.format
+        if own := describe_parts([("task", self.task), (reader, form)]):
             content["parts"] = own
         return json.dumps(content, indent=2) + "\n"
 
