@@ -72,7 +72,7 @@ from .synapses import (
     RepConv,
     Synapse,
 )
-from .training import register_task
+from .training import pipeline, register_task
 
 __version__: str
 __all__ = [
@@ -119,6 +119,7 @@ __all__ = [
     "list_neurons",
     "load",
     "load_official",
+    "pipeline",
     "quantize",
     "read_events",
     "register_dataset",

@@ -5,6 +5,7 @@ from .semantic import class_map, semantic_scores
 from .views import (
     View,
     enlarged,
+    panoptic_segments,
     panoptic_truths,
     photo_scores,
     single_view,
@@ -19,6 +20,7 @@ __all__ = [
     "enlarged",
     "fuse",
     "instance_masks",
+    "panoptic_segments",
     "panoptic_truths",
     "photo_scores",
     "semantic_scores",

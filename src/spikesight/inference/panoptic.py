@@ -13,7 +13,14 @@ from spikesight.inference.semantic import highest
 def fuse(
     class_logits: Tensor, masks: Tensor, things: tuple[int, ...], rules: PanopticRules
 ) -> Truth:
-    """Gives every pixel to at most one segment.
+    """Gives every pixel to at most one segment; see `fuse_scored`."""
+    return fuse_scored(class_logits, masks, things, rules)[0]
+
+
+def fuse_scored(
+    class_logits: Tensor, masks: Tensor, things: tuple[int, ...], rules: PanopticRules
+) -> tuple[Truth, list[float]]:
+    """Gives every pixel to at most one segment, and every segment a score.
 
     A pixel goes to the query whose class probability times mask probability is highest. A segment
     has the pixels that its query won with a mask above a half; a query that won less than `overlap`
@@ -26,12 +33,13 @@ def fuse(
         rules: Thresholds.
 
     Returns:
-        The segments; -1 where there is none.
+        The segments, -1 where there is none; and of each the class probability of its first query.
     """
     probabilities, classes = class_logits.float().softmax(-1).max(-1)
     kept = (classes != class_logits.shape[-1] - 1) & (probabilities > rules.object_score)
     segment_map = torch.full(masks.shape[1:], VOID, dtype=torch.int32)
     labels: list[int] = []
+    scores: list[float] = []
     if kept.any():
         shares = masks[kept].float().sigmoid()
         winner = highest(probabilities[kept].view(-1, 1, 1) * shares)
@@ -46,12 +54,14 @@ def fuse(
                 stuff[label] = len(labels)
                 number = len(labels)
                 labels.append(label)
+                scores.append(float(probabilities[kept][query]))
             else:
                 number = stuff[label]
             segment_map[taken.cpu()] = number
     count = len(labels)
-    return Truth(
+    truth = Truth(
         segment_map,
         torch.tensor(labels, dtype=torch.int64),
         torch.zeros(count, dtype=torch.bool),
     )
+    return truth, scores

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate, pad
 from spikesight.data.segmentation.scene import Truth
 from spikesight.errors import UserError
 from spikesight.inference.config import ViewConfig as ViewConfig
-from spikesight.inference.panoptic import fuse
+from spikesight.inference.panoptic import fuse_scored
 from spikesight.inference.semantic import enlarge_masks, semantic_scores
 from spikesight.label_maps import resize_labels
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
@@ -117,7 +117,14 @@ def windows(
 def panoptic_truths(
     view: View, images: Tensor, sizes: Sequence[tuple[int, int]], things: tuple[int, ...]
 ) -> list[Truth]:
-    """Panoptic segments of photos.
+    """Panoptic segments of photos; see `panoptic_segments`."""
+    return [truth for truth, _ in panoptic_segments(view, images, sizes, things)]
+
+
+def panoptic_segments(
+    view: View, images: Tensor, sizes: Sequence[tuple[int, int]], things: tuple[int, ...]
+) -> list[tuple[Truth, list[float]]]:
+    """Panoptic segments of photos and their scores.
 
     Args:
         view: Segmenter and views; queries of several views cannot be averaged.
@@ -127,21 +134,21 @@ def panoptic_truths(
         things: Numbers of the thing classes.
 
     Raises:
-        UserError: If several views are asked for.
+        ValueError: If several views are asked for.
     """
     output = single_view(view, images)
     inner = (images.shape[-2], images.shape[-1])
-    truths = []
+    found = []
     for classes, masks, size in zip(
         output.class_logits, output.mask_logits.float(), sizes, strict=True
     ):
         fits = len(masks) * size[0] * size[1] <= _LARGEST_MASKS
         shown = enlarged(masks, images, view.stride, size if fits else inner)
-        truth = fuse(classes, shown, things, view.config.panoptic)
+        truth, scores = fuse_scored(classes, shown, things, view.config.panoptic)
         if not fits:
             truth = truth.with_map(resize_labels(truth.segment_map, size))
-        truths.append(truth)
-    return truths
+        found.append((truth, scores))
+    return found
 
 
 def single_view(view: View, images: Tensor) -> Segmentation:

@@ -9,6 +9,7 @@ from .optimization import (
     ScheduleConfig,
     parameter_groups,
 )
+from .pipelines import ClassifierPipeline, SegmenterPipeline, pipeline
 from .runs.card import Card
 from .runs.folder import resolve_model_folder
 from .seeds import SeedsResult, train_seeds
@@ -26,6 +27,7 @@ __all__ = [
     "BackgroundRun",
     "Card",
     "ClassificationTask",
+    "ClassifierPipeline",
     "EmaConfig",
     "Evaluation",
     "Figures",
@@ -38,6 +40,7 @@ __all__ = [
     "Prepared",
     "ScheduleConfig",
     "SeedsResult",
+    "SegmenterPipeline",
     "Task",
     "TrainConfig",
     "TrainResult",
@@ -47,6 +50,7 @@ __all__ = [
     "evaluate",
     "from_mapping",
     "parameter_groups",
+    "pipeline",
     "register_task",
     "resolve_model_folder",
     "show_all",

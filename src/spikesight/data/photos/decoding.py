@@ -205,7 +205,21 @@ def decode(encoded: bytes, name: str, channels: int) -> Image.Image:
             pixels than the limit.
         DataError: Transparent pixels, or more than 8 bits per channel.
     """
-    image: Image.Image = _upright(open_image(encoded, name))
+    return to_plain(open_image(encoded, name), name, channels)
+
+
+def to_plain(image: Image.Image, name: str, channels: int) -> Image.Image:
+    """Converts an image of any kind to grey or colour, upright, as `decode` does.
+
+    Args:
+        image: One of Pillow's.
+        name: What error messages call it.
+        channels: 1 (mode L) or 3 (mode RGB).
+
+    Raises:
+        DataError: Transparent pixels, or more than 8 bits per channel.
+    """
+    image = _upright(image)
     target = "L" if channels == 1 else "RGB"
     if image.mode in _ALPHA_MODES or (
         "transparency" in image.info and image.mode in _PLAIN_MODES | {"P"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -95,14 +96,33 @@ class Card:
             FileNotFoundError: If the folder has none.
             UserError: If it is damaged or of another task.
         """
-        content, name = _read(folder), str(folder if folder.is_file() else folder / CARD)
-        content.setdefault("task", "classification")
+        name = str(folder if folder.is_file() else folder / CARD)
+        card = cls.parse(_read(folder), name, task, str(folder))
+        _check_fits(folder, card.preprocessing, card.kind)
+        return card
+
+    @classmethod
+    def parse(
+        cls, content: Mapping[str, Any], name: str, task: str | None = None, model: str = "it"
+    ) -> Card:
+        """A card of what run.json says.
+
+        Args:
+            content: What it says.
+            name: What messages call it.
+            task: What the model must have been trained for; anything if omitted.
+            model: What messages call the model.
+
+        Raises:
+            UserError: If it is damaged or of another task.
+        """
+        content = {"task": "classification", **copy.deepcopy(dict(content))}
         parts = check(content.pop("parts", []), list[Part], f"{name}: parts", remedy=COPY_AGAIN)
         check_parts(Path(name), parts)
         kind = find_task(content["task"], f"{name}: task", COPY_AGAIN)
         if task not in (None, kind.name):
             raise UserError(
-                f"{folder} holds {kind.called} where {find_task(task).called} belongs; pass the "
+                f"{model} holds {kind.called} where {find_task(task).called} belongs; pass the "
                 "run of one"
             )
         steps = content.get("preprocessing")
@@ -110,7 +130,6 @@ class Card:
         card = check(content, _file_of(kind, kinds), name, remedy=COPY_AGAIN)
         values = {field: getattr(card, field) for field in card.__struct_fields__}
         values["data"] = values.pop(kind.section)
-        _check_fits(folder, values["preprocessing"], kind)
         return cls(**values)
 
     @property

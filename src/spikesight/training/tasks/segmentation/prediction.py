@@ -41,7 +41,7 @@ from spikesight.files.own_pictures import OWN_MARK, is_own_picture
 from spikesight.files.replacing import explained
 from spikesight.files.walking import find_files
 from spikesight.files.writing import distinct_stems, place_for_folder
-from spikesight.inference import View, class_map, panoptic_truths, photo_scores
+from spikesight.inference import View, class_map, panoptic_segments, photo_scores
 from spikesight.reports.overlays import class_index_image, draw_overlay
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
@@ -148,8 +148,15 @@ class SegmentedFile:
 
 
 @dataclass(frozen=True)
-class _Segmenter:
-    """A model and its preprocessing, ready to look at photos."""
+class Segmenter:
+    """A model and its preprocessing, ready to look at photos.
+
+    Attributes:
+        view: The model, and how photos are shown to it.
+        preprocessing: That of the model.
+        panoptic: Whether objects are told apart.
+        device: Where the model is.
+    """
 
     view: View
     preprocessing: ScenePreprocessing
@@ -158,11 +165,16 @@ class _Segmenter:
 
     @property
     def table(self) -> ClassTable:
+        """The classes."""
         return self.preprocessing.table
 
-    @torch.no_grad()
     def __call__(self, photo: Tensor, name: str) -> Truth:
         """Segments of a photo, uint8 [3, H, W], at its own size."""
+        return self.scored(photo, name)[0]
+
+    @torch.no_grad()
+    def scored(self, photo: Tensor, name: str) -> tuple[Truth, list[float] | None]:
+        """Segments of a photo, uint8 [3, H, W], at its own size; scores of those of queries."""
         shown = self.preprocessing.fit(photo)
         if shown.shape[1] * shown.shape[2] > _LARGEST_PHOTO:
             raise DataError(
@@ -175,11 +187,11 @@ class _Segmenter:
         try:
             if not self.panoptic:
                 classes = class_map(photo_scores(self.view, images)[0], size)
-                return semantic_truth(classes.cpu().int(), len(self.table))
-            (truth,) = panoptic_truths(self.view, images, [size], self.table.things)
+                return semantic_truth(classes.cpu().int(), len(self.table)), None
+            (found,) = panoptic_segments(self.view, images, [size], self.table.things)
         except UserError as error:
             raise DataError(f"{name}: {error}") from error
-        return truth
+        return found
 
 
 def segment_files(
@@ -213,7 +225,7 @@ def segment_files(
     model = load_any(folder).to(accelerator.device)
     looking = build_view(model, card.preprocessing, seen)
     task = cast("type[SegmentationTask]", card.kind)
-    segmenter = _Segmenter(looking, card.preprocessing, task.panoptic, accelerator.device)
+    segmenter = Segmenter(looking, card.preprocessing, task.panoptic, accelerator.device)
     panoptic = None
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
@@ -284,7 +296,7 @@ def _is_own(path: Path) -> bool:
 
 
 def _segment_photo(
-    segmenter: _Segmenter, file: Path, place: Path | None, panoptic: PanopticWriter | None
+    segmenter: Segmenter, file: Path, place: Path | None, panoptic: PanopticWriter | None
 ) -> tuple[SegmentedFile, list[SegmentRow]]:
     photo = read_photo(file)
     truth = segmenter(photo, str(file))
@@ -300,7 +312,7 @@ def _segment_photo(
 
 
 def _segment_video(
-    segmenter: _Segmenter,
+    segmenter: Segmenter,
     file: Path,
     place: Path | None,
     every: int,
