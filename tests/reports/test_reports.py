@@ -6,6 +6,7 @@ import torch
 import spikesight
 from spikesight.costs.models import energy
 from spikesight.costs.page import energy_chart, energy_page, energy_text, ratio_text
+from spikesight.costs.prices import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ
 from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.demo.verification_part import verification_details, verification_sentence
 from spikesight.passes import Verification, verify
@@ -119,3 +120,10 @@ def test_curves_name_what_is_missing(tmp_path: Path) -> None:
     folder = write_metrics(tmp_path / "run", "epoch,loss\n1,2.0\n")
     with pytest.raises(ValueError, match="no column val_top1"):
         training_curves([Run("net", "spike", folder)])
+
+
+@pytest.mark.parametrize("page", ["results.md", "glossary.md"])
+def test_the_docs_say_the_prices_that_are_counted(page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    assert f"{MULTIPLY_ACCUMULATE_PJ} pJ" in text
+    assert f"{ACCUMULATE_PJ} pJ" in text

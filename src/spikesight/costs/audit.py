@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -284,28 +285,34 @@ class AuditMeter:
             case IntegerMaxPool(name=name, kernel=kernel):
                 levels = self.levels[name] if name in self._counts else 1
                 return Operations(comparisons=elements * (kernel**2 - 1) * levels)
-            case IntegerGate(inputs=(source, by)):
+            case IntegerGate():
+                source, by = node.inputs
                 if 1 in (self.levels[source], self.levels[by]):
                     return Operations(comparisons=elements * self.levels[node.name])
                 return Operations(accumulates=float(self._counts[source].double().sum()))
-            case IntegerSpikeSum(inputs=(source,)):
+            case IntegerSpikeSum():
+                (source,) = node.inputs
                 return Operations(accumulates=float(self._counts[source].double().sum()))
-            case IntegerAttention(heads=heads, inputs=(query, key, _)):
+            case IntegerAttention(heads=heads):
+                query, key, _ = node.inputs
                 head_dim = output.shape[1] // heads
                 spikes = sum(float(self._counts[name].double().sum()) for name in (query, key))
                 return Operations(accumulates=spikes * head_dim)
-            case IntegerPool(inputs=(source,)):
+            case IntegerPool():
+                (source,) = node.inputs
                 return Operations(additions=self._elements[source])
             case IntegerOutput(steps=steps):
                 return Operations(additions=elements * (steps - 1))
             case IntegerEmbedding() | IntegerPosition():
                 return Operations()
-            case IntegerResize(inputs=(source, _)):
+            case IntegerResize():
+                source, _ = node.inputs
                 if self._elements[source] == elements:
                     return Operations()
                 # a + b + 2 b along rows, then along columns of twice as many, then rounding.
                 return Operations(additions=4.0 * elements, comparisons=2.5 * elements)
-            case IntegerSample(side=side, inputs=(_, _, weight), position_bits=bits):
+            case IntegerSample(side=side, position_bits=bits):
+                _, _, weight = node.inputs
                 counts = self._counts[weight]
                 spikes = float(counts.double().sum()) * (elements / (counts.numel() / side**2))
                 values = float(elements * side**2)
@@ -325,7 +332,8 @@ class AuditMeter:
                     comparisons=positions + values,
                     multiplies=4.0 * values + 4.0 * counts.numel(),
                 )
-            case IntegerMaskProduct(inputs=(embedding, features)):
+            case IntegerMaskProduct():
+                embedding, features = node.inputs
                 spikes = float(self._counts[embedding].double().sum())
                 if features in self._counts:
                     meetings = mask_product(
@@ -333,7 +341,7 @@ class AuditMeter:
                     )
                     return Operations(accumulates=float(meetings.sum()))
                 return Operations(accumulates=spikes * output.shape[-2:].numel())
-        raise AssertionError(f"unknown node {node}")
+        assert_never(node)
 
     def _synapse(self, node: IntegerSynapse, output: Tensor) -> Operations:
         channels = torch.as_tensor(output.numel() / len(node.shift))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -39,12 +40,10 @@ from spikesight.graph import (
     execute,
     trace,
 )
-from spikesight.graph.counts import Counts, reading_counts
+from spikesight.graph.counts import reading_counts
 from spikesight.graph.operations import Shape
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.folding import fold
-
-_Key = TypeVar("_Key")
 
 
 @torch.no_grad()
@@ -96,27 +95,27 @@ class _Meter:
         self.counts = reading_counts(graph)
         self.shapes: dict[str, Shape] = {}
         self.samples = 0
-        self.spikes: dict[str, float] = {}
-        self.elements: dict[str, float] = {}
-        self.accumulates: dict[tuple[str, int], float] = {}
-        self.macs: dict[tuple[str, int], float] = {}
+        self.spikes: dict[str, float] = defaultdict(float)
+        self.elements: dict[str, int] = defaultdict(int)
+        self.accumulates: dict[tuple[str, int], float] = defaultdict(float)
+        self.macs: dict[tuple[str, int], float] = defaultdict(float)
         self.kinds: dict[tuple[str, int], str] = {}
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Takes part in `execute`."""
         if (counted := self.counts.get(node.name)) is not None:
             counts = output / counted.unit
-            _add(self.spikes, node.name, float(counts.sum(dtype=torch.float64)))
-            _add(self.elements, node.name, float(counts.numel()))
+            self.spikes[node.name] += float(counts.sum(dtype=torch.float64))
+            self.elements[node.name] += counts.numel()
         samples = output.shape[0]
         parts = dense_parts(node, [self.shapes[name] for name in node.inputs])
         for index, (kind, macs) in enumerate(parts):
             part = (node.name, index)
             if not (isinstance(node, Synapse) and node.factors[index].is_diagonal):
                 self.kinds[part] = kind
-                _add(self.macs, part, samples * macs)
-                if (reached := self._accumulates(node, index, samples * macs, inputs, output)) > 0:
-                    _add(self.accumulates, part, reached)
+                self.macs[part] += samples * macs
+                reached = self._accumulates(node, index, samples * macs, inputs, output)
+                self.accumulates[part] += reached
 
     def _accumulates(
         self, node: Node, index: int, macs: float, inputs: tuple[Tensor, ...], output: Tensor
@@ -125,7 +124,7 @@ class _Meter:
         if (additions := _shifted_additions(node, index)) is not None:
             return additions * macs
         position = self._spiking_operand(node, index)
-        spiking = None if position is None else self._spiking(node.inputs[position])
+        spiking = None if position is None else self.counts.get(node.inputs[position])
         if position is None or spiking is None:
             return 0.0
         x = inputs[position]
@@ -143,7 +142,7 @@ class _Meter:
             case AttentionProduct():
                 return self._attention(node, inputs)
             case Gate():
-                sides = [self._spiking(name) for name in node.inputs]
+                sides = [self.counts.get(name) for name in node.inputs]
                 if any(side is not None and side.levels == 1 for side in sides):
                     return 0.0
                 return spikes * (output.numel() / x.numel())
@@ -155,14 +154,13 @@ class _Meter:
             case _:
                 return spikes * (macs / x.numel())
 
-    def _spiking(self, name: str) -> Counts | None:
-        return self.counts.get(name)
-
     def _spiking_operand(self, node: Node, index: int) -> int | None:
         """Which input's spikes a factor of a node expands; None where it reads real values."""
         match node:
             case Gate():
-                return next((i for i, name in enumerate(node.inputs) if self._spiking(name)), None)
+                return next(
+                    (i for i, name in enumerate(node.inputs) if self.counts.get(name)), None
+                )
             case Sample():
                 return 2 if index == 1 else None
             case Synapse() | AttentionProduct() | SpikeSum() | MaskProduct():
@@ -178,14 +176,14 @@ class _Meter:
         head_dim = inputs[0].shape[1] // node.heads
         total = 0.0
         for name, x in zip(node.inputs[:2], inputs[:2], strict=True):
-            neuron = self._spiking(name)
+            neuron = self.counts.get(name)
             assert neuron is not None
             total += float(x.sum(dtype=torch.float64)) / neuron.unit * head_dim
         return total
 
     def _meetings(self, node: MaskProduct, inputs: tuple[Tensor, ...]) -> float | None:
         """Spikes of embeddings that meet spikes of features; None where features are real."""
-        first, second = (self._spiking(name) for name in node.inputs)
+        first, second = (self.counts.get(name) for name in node.inputs)
         if first is None or second is None:
             return None
         embedding, features = (x.double() for x in inputs)
@@ -199,10 +197,10 @@ class _Meter:
             node = self.graph.by_name[name]
             position = self._spiking_operand(node, index)
             source = node.inputs[position or 0]
-            neuron = None if position is None else self._spiking(source)
+            neuron = None if position is None else self.counts.get(source)
             per_sample = total / self.samples
             mean = None if neuron is None else self.spikes[source] / self.elements[source]
-            accumulates = self.accumulates.get((name, index), 0.0) / self.samples
+            accumulates = self.accumulates[name, index] / self.samples
             estimate = 0.0 if mean is None else mean * per_sample
             bits, attention = None, None
             shifted = _shifted_additions(node, index) is not None
@@ -261,7 +259,3 @@ def _twin_macs(macs: list[float], index: int, *, whole: bool) -> float:
     if not whole:
         return macs[index]
     return sum(macs) if index == 0 else 0.0
-
-
-def _add(sums: dict[_Key, float], key: _Key, value: float) -> None:
-    sums[key] = sums.get(key, 0.0) + value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -67,23 +68,22 @@ class _Meter:
     def __init__(self, graph: IntegerGraph, levels: dict[str, int]) -> None:
         self.graph = graph
         self._levels = levels
-        self.macs: dict[str, float] = {}
-        self._spikes: dict[str, float] = {}
-        self._elements: dict[str, int] = {}
+        self.macs: dict[str, float] = defaultdict(float)
+        self._spikes: dict[str, float] = defaultdict(float)
+        self._elements: dict[str, int] = defaultdict(int)
         self._shapes: dict[str, Shape] = {}
 
     def observe(self, node: IntegerNode, output: Tensor) -> None:
         """Takes part in the execution."""
         name = node.name
         if name in self._levels:
-            total = float(output.sum(dtype=torch.float64))
-            self._spikes[name] = self._spikes.get(name, 0.0) + total
-            self._elements[name] = self._elements.get(name, 0) + output.numel()
+            self._spikes[name] += float(output.sum(dtype=torch.float64))
+            self._elements[name] += output.numel()
         if isinstance(node, IntegerInput):
             self._shapes = self.graph.shapes((output.shape[-2], output.shape[-1]))
         parts = dense_parts(node, [self._shapes[source] for source in node.inputs])
         if (macs := sum(macs for _, macs in parts)) > 0:
-            self.macs[name] = self.macs.get(name, 0.0) + output.shape[0] * macs
+            self.macs[name] += output.shape[0] * macs
 
     def firing_rates(self) -> dict[str, float]:
         """Mean spike of every neuron in [0, 1]."""

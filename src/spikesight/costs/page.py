@@ -108,10 +108,10 @@ def energy_details(report: EnergyReport) -> str:
     total = (
         "total",
         "",
-        f"{sum(layer.macs for layer in layers):,.0f}",
+        f"{report.sum_of('macs'):,.0f}",
         "",
-        f"{sum(layer.accumulates for layer in layers):,.0f}",
-        f"{sum(layer.multiplies for layer in layers):,.0f}",
+        f"{report.sum_of('accumulates'):,.0f}",
+        f"{report.sum_of('multiplies'):,.0f}",
         show(report.picojoules),
         show(report.twin_picojoules),
     )

@@ -90,22 +90,26 @@ class EnergyReport:
     samples: int
     firing_rates: dict[str, float]
 
+    def sum_of(self, field: str) -> float:
+        """The sum of a number over the layers."""
+        return float(sum(getattr(layer, field) for layer in self.layers))
+
     @property
     def picojoules(self) -> float:
         """Energy per sample."""
-        return sum(layer.picojoules for layer in self.layers)
+        return self.sum_of("picojoules")
 
     @property
     def low_bit_picojoules(self) -> float | None:
         """Energy per sample by QSD-Transformer's eq. 30; None where no weight has few bits."""
         if all(low_bit_share(layer.weight_bits) == 1 for layer in self.layers):
             return None
-        return sum(layer.low_bit_picojoules for layer in self.layers)
+        return self.sum_of("low_bit_picojoules")
 
     @property
     def twin_picojoules(self) -> float:
         """Energy per sample of the ANN twin."""
-        return sum(layer.twin_picojoules for layer in self.layers)
+        return self.sum_of("twin_picojoules")
 
     @property
     def paper_picojoules(self) -> float:
@@ -122,10 +126,10 @@ class EnergyReport:
         total = (
             "total",
             "",
-            si_number(sum(layer.macs for layer in self.layers)),
+            si_number(self.sum_of("macs")),
             "",
-            si_number(sum(layer.accumulates for layer in self.layers)),
-            si_number(sum(layer.multiplies for layer in self.layers)),
+            si_number(self.sum_of("accumulates")),
+            si_number(self.sum_of("multiplies")),
             f"{self.picojoules / 1e3:,.1f}",
             f"{self.twin_picojoules / 1e3:,.1f}",
         )

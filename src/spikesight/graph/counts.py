@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from spikesight.errors import UserError
 from spikesight.graph.vocabulary import (
     Add,
     AttentionProduct,
@@ -98,16 +99,17 @@ def _of_node(node: Node, sources: list[Counts]) -> Counts | None:
     assert_never(node)
 
 
-def unordered_maxima(graph: Graph) -> list[str]:
-    """Names of the maxima over counts that are not ordered, which no binary spikes can give."""
+def require_ordered_maxima(graph: Graph, error: type[UserError]) -> None:
+    """Raises an error where a maximum is over counts that are not ordered."""
     counts = counts_of(graph)
-    return [
-        node.name
-        for node in graph.nodes
-        if isinstance(node, MaxPool)
-        and node.inputs[0] in counts
-        and not counts[node.inputs[0]].ordered
-    ]
+    for node in graph.nodes:
+        if isinstance(node, MaxPool):
+            source = counts.get(node.inputs[0])
+            if source is not None and not source.ordered:
+                raise error(
+                    f"{node.name} takes the maximum of sums of counts or products, which binary "
+                    "spikes cannot give; pool a neuron's spikes or the currents before it"
+                )
 
 
 def reading_counts(graph: Graph) -> dict[str, Counts]:

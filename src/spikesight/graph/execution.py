@@ -41,7 +41,21 @@ from spikesight.presentation import present
 from spikesight.synapses.resizing import bilinear_resize
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
-StaticNode = Gate | SpikeSum | Sample | MaskProduct | Resize | Embedding | Position | Rearrange
+StaticNode = (
+    Synapse
+    | Add
+    | AttentionProduct
+    | Gate
+    | SpikeSum
+    | Pool
+    | MaxPool
+    | Resize
+    | Sample
+    | MaskProduct
+    | Embedding
+    | Position
+    | Rearrange
+)
 """Nodes that know neither time nor spikes."""
 
 
@@ -88,26 +102,12 @@ def _run(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
         case Input(steps=steps):
             node.check(tuple(inputs[0].shape))
             return present(inputs[0], steps)
-        case Synapse(factors=factors):
-            current = inputs[0]
-            for factor in factors:
-                current = apply_affine(factor, current)
-            return current
         case Neuron(dynamics=None):
             return inputs[0].relu()
         case Neuron(dynamics=dynamics):
             assert dynamics is not None
             counts, _ = integrate(inputs[0].unflatten(0, (dynamics.steps, -1)), dynamics)
             return counts.flatten(0, 1) * dynamics.unit
-        case Add():
-            return inputs[0] + inputs[1]
-        case AttentionProduct(heads=heads, scale=scale, mean=mean):
-            query, key, value = inputs
-            return attention_product(query, key, value, heads, scale, mean=mean)
-        case Pool():
-            return inputs[0].mean((-2, -1))
-        case MaxPool():
-            return max_pool(node, inputs[0])
         case Output(steps=steps):
             frames: Tensor = inputs[0].unflatten(0, (steps, -1))
             return arrange_output(node, frames.mean(0))
@@ -122,12 +122,31 @@ def arrange_output(node: Output, mean: Tensor) -> Tensor:
 def run_static(node: StaticNode, inputs: tuple[Tensor, ...]) -> Tensor:
     """Runs such a node on values [N, ...]."""
     match node:
+        case Synapse(factors=factors):
+            current = inputs[0]
+            for factor in factors:
+                current = apply_affine(factor, current)
+            return current
+        case Add():
+            return inputs[0] + inputs[1]
+        case AttentionProduct(heads=heads, scale=scale, mean=mean):
+            query, key, value = inputs
+            return attention_product(query, key, value, heads, scale, mean=mean)
+        case Pool():
+            return inputs[0].mean((-2, -1))
+        case MaxPool():
+            return max_pool(node, inputs[0])
         case Gate():
             return gate(*inputs)
         case SpikeSum(over=over, heads=heads, scale=scale):
             return spike_sum(inputs[0], over, heads) * scale
-        case Sample():
-            return sample(node, *inputs)
+        case Sample(groups=groups, side=side, scale=scale):
+            value, offset, weight = inputs
+            grid, bits = node.single_precision_grid, node.offset_bits
+            sampled = deformable_sample(
+                value, offset, weight, groups, side, single_precision_grid=grid, offset_bits=bits
+            )
+            return sampled * scale
         case MaskProduct(scale=scale, inhibitory=inhibitory):
             embedding, features = inputs
             return mask_product(embedding, features, inhibitory) * scale
@@ -147,20 +166,6 @@ def run_static(node: StaticNode, inputs: tuple[Tensor, ...]) -> Tensor:
 def max_pool(node: MaxPool, x: Tensor) -> Tensor:
     """The maxima [N, C, H', W'] of a map [N, C, H, W]."""
     return F.max_pool2d(x, node.kernel, node.stride, node.padding)
-
-
-def sample(node: Sample, value: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
-    """Runs a sampling node; shapes as `DeformableSampling`."""
-    sampled = deformable_sample(
-        value,
-        offset,
-        weight,
-        node.groups,
-        node.side,
-        single_precision_grid=node.single_precision_grid,
-        offset_bits=node.offset_bits,
-    )
-    return sampled * node.scale
 
 
 def apply_affine(factor: Affine, x: Tensor, *, linear_part: bool = False) -> Tensor:

@@ -32,7 +32,7 @@ from spikesight.graph import (
     SpikeSum,
     Synapse,
 )
-from spikesight.graph.counts import counts_of, unordered_maxima
+from spikesight.graph.counts import counts_of, require_ordered_maxima
 from spikesight.graph.integer_vocabulary import (
     IntegerAdd,
     IntegerAttention,
@@ -207,11 +207,7 @@ class _Integeriser:
         self.reaches: dict[str, Reach] = {}
 
     def run(self) -> IntegerGraph:
-        for name in unordered_maxima(self.graph):
-            raise NotDeployableError(
-                f"{name} takes the maximum of sums of counts or products, which binary spikes "
-                "cannot give; pool a neuron's spikes or the currents before it"
-            )
+        require_ordered_maxima(self.graph, NotDeployableError)
         for node in self.graph.nodes:
             self._convert(node)
         return IntegerGraph(tuple(self.nodes), self.max_size)

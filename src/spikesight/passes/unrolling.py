@@ -30,19 +30,17 @@ from spikesight.graph import (
     SpikeSum,
     Synapse,
 )
-from spikesight.graph.counts import unordered_maxima
+from spikesight.graph.counts import require_ordered_maxima
 from spikesight.graph.execution import (
     StaticNode,
     apply_affine,
     arrange_output,
-    max_pool,
     run_static,
 )
 from spikesight.neurons.dynamics import binary_spikes, charge, reset
 from spikesight.passes.folding import fold
 from spikesight.presentation import present
 
-_Node = Synapse | AttentionProduct | Add | Pool | MaxPool | Output | StaticNode
 Spikes = list[Tensor]
 SpikeObserver = Callable[[Neuron, int, Spikes], None]
 
@@ -66,11 +64,7 @@ def unroll(graph: Graph) -> SpikeNetwork:
                 f"{neuron.name} is a ReLU and emits no spikes; create the model with a spiking "
                 'neuron such as neuron="i_lif"'
             )
-    for name in unordered_maxima(graph):
-        raise UserError(
-            f"{name} takes the maximum of sums of counts or products, which binary spikes cannot "
-            "give; pool a neuron's spikes or the currents before it"
-        )
+    require_ordered_maxima(graph, UserError)
     return SpikeNetwork(fold(graph))
 
 
@@ -155,7 +149,7 @@ def _total(value: Tensor | Spikes) -> Tensor:
     return torch.stack(value).sum(0) if isinstance(value, list) else value
 
 
-def _run(node: _Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
+def _run(node: StaticNode | Output, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
     match node:
         case Synapse():
             return _synapse(node, inputs[0])
@@ -171,12 +165,11 @@ def _run(node: _Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
             if isinstance(first, list) and isinstance(second, list):
                 return [run_static(node, (x, by)) for x in first for by in second]
             return _spikewise(node, inputs)
-        case MaxPool():
-            return _each(inputs[0], lambda x: max_pool(node, x))
-        case Pool():
-            return _each(inputs[0], lambda x: x.mean((-2, -1)))
-        case Rearrange():
-            return _each(inputs[0], lambda x: run_static(node, (x,)))
+        case MaxPool() | Pool() | Rearrange():
+            value = inputs[0]
+            if isinstance(value, list):
+                return [run_static(node, (spikes,)) for spikes in value]
+            return run_static(node, (value,))
         case Output():
             return _total(inputs[0])
         case MaskProduct() | Sample() | SpikeSum():
@@ -201,15 +194,9 @@ def _spikewise(
     return run_static(node, tuple(_total(value) for value in inputs))
 
 
-def _each(value: Tensor | Spikes, apply: Callable[[Tensor], Tensor]) -> Tensor | Spikes:
-    return [apply(part) for part in value] if isinstance(value, list) else apply(value)
-
-
 def _synapse(node: Synapse, value: Tensor | Spikes) -> Tensor:
     if isinstance(value, Tensor):
-        for factor in node.factors:
-            value = apply_affine(factor, value)
-        return value
+        return run_static(node, (value,))
     current = torch.zeros_like(value[0])
     for factor in node.factors:
         current = apply_affine(factor, current)
