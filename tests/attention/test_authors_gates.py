@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import SpikeSum
 from spikesight.neurons import LIF, Neuron
-from tests.conftest import ORACLES
+from tests.conftest import ReadOracle
 from tests.deployment.gated_networks import MaskAttention, QueryKeyAttention
 
 STEPS, CHANNELS, HEADS = 4, 16, 4
@@ -43,13 +42,6 @@ def _mask_attention() -> MaskAttention:
     return MaskAttention(CHANNELS, partial(LIF, STEPS), partial(LIF, STEPS, threshold=0.5))
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        pytest.skip("the authors' outputs are not beside this checkout")
-    names = ("state_dict", "io", "spikes", "train")
-    return {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in names}
-
-
 def _our_name(name: str) -> str | None:
     """The name of one of the authors' tensors here; None of one that computes nothing."""
     module, _, field = name.partition(".")
@@ -59,14 +51,16 @@ def _our_name(name: str) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("case", "build", "their_mask"),
+    ("family", "case", "build", "their_mask"),
     [
-        ("sdtv1/attention_c16_h4_T4", _mask_attention, "talking_heads_lif"),
-        ("qkformer/token_qk_c16_h4_T4", _TokenAttention, "attn_lif"),
+        ("sdtv1", "attention_c16_h4_T4", _mask_attention, "talking_heads_lif"),
+        ("qkformer", "token_qk_c16_h4_T4", _TokenAttention, "attn_lif"),
     ],
 )
-def test_the_authors_attention(case: str, build: Any, their_mask: str) -> None:
-    oracle = _read(ORACLES / case)
+def test_the_authors_attention(
+    family: str, case: str, build: Any, their_mask: str, read_oracle: ReadOracle
+) -> None:
+    oracle = read_oracle(family, case)
     model = build().double().eval()
     own = model.state_dict()
     state = {
@@ -81,7 +75,7 @@ def test_the_authors_attention(case: str, build: Any, their_mask: str) -> None:
             theirs = THEIR_NEURONS.get(name, their_mask)
             module.register_forward_hook(lambda _, __, y, key=theirs: spikes.__setitem__(key, y))
     x = oracle["io"]["x"].double()
-    shortcut = x.flatten(0, 1) if case.startswith("sdtv1") else 0
+    shortcut = x.flatten(0, 1) if family == "sdtv1" else 0
     output = model(x.flatten(0, 1)) + shortcut
     torch.testing.assert_close(output.view_as(x), oracle["io"]["y_eval"], rtol=0, atol=1e-12)
     assert set(spikes) == set(oracle["spikes"])
