@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,21 @@ def test_variants(family: str) -> None:
         told = ("widths", "depths") if family == "metaspikformer" else ("trunk", "queries")
         assert variant_of(family, sizes, told) == name
     assert variant_of(family, dict.fromkeys(told), told) == family
+
+
+def test_a_variant_of_a_users_own_is_not_looked_at() -> None:
+    program = """
+import spikesight as ss
+from spikesight.interop.filling import variant_of
+
+@ss.register_model
+def spikformer_mine(**options):
+    raise AssertionError
+
+print(variant_of("spikformer", {"width": 1}, ["width"]))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout == "spikformer\n", ran.stderr
 
 
 def test_families_are_built_with_any_sizes() -> None:

@@ -18,18 +18,8 @@ from spikesight.files.tensors import read_tensors
 
 # Under which names training scripts save the weights, the most usual first; moving averages last.
 _ENTRIES = (
-    "model",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "net",
-    "network",
-    "module",
-    "model_ema",
-    "state_dict_ema",
-    "model_ema_state_dict",
-    "ema_state_dict",
-    "ema",
+    *("model", "state_dict", "model_state_dict", "model_state", "net", "network", "module"),
+    *("model_ema", "state_dict_ema", "model_ema_state_dict", "ema_state_dict", "ema"),
 )
 # What wrappers put before every name: DataParallel and AveragedModel, torch.compile, Lightning.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "ema_model.")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.files.tensors import can_compute
+from spikesight.parts import is_own
 from spikesight.registry import create_model, list_models
 
 StateDict = Mapping[str, Tensor]
@@ -55,7 +56,7 @@ def without_wrapper(tensors: StateDict) -> dict[str, Tensor]:
 
 
 def variant_of(family: str, sizes: Mapping[str, Any], told: Iterable[str]) -> str:
-    """The name of the registered variant that has these sizes; the family's if none has.
+    """The name of the variant that has these sizes; the family's if none of the library's has.
 
     Args:
         family: Its name; variants are called FAMILY_...
@@ -64,6 +65,8 @@ def variant_of(family: str, sizes: Mapping[str, Any], told: Iterable[str]) -> st
     """
     wanted = {name: sizes[name] for name in told}
     for name in list_models(f"{family}_*"):
+        if is_own("model", name):
+            continue
         with torch.device("meta"):
             has = create_model(name).resolved
         if wanted.items() <= has.items():

@@ -255,8 +255,8 @@ class MetaSpikFormer(Classifier):
 _build = partial(build_classifier, MetaSpikFormer)
 
 
-@as_trunk(**_DENSE)
 @register_family
+@as_trunk(**_DENSE)
 def metaspikformer(**options: Any) -> nn.Module:
     """Of the sizes that are passed, else SDT-V2 15M's."""
     return _build(Sizes(widths=(32, 64, 128, 256, 360)), **options)
