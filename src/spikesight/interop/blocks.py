@@ -23,15 +23,15 @@ from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.metaspikformer import (
     ConvBlock,
     DownSampling,
+    MetaSpikFormerSizes,
     SepConv,
-    Sizes as TrunkSizes,
     TransformerBlock,
 )
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.encoder import DeformableEncoderLayer
 from spikesight.models.spike2former.mask_embedding import MaskMLP
-from spikesight.models.spike2former.sizes import OFFICIAL, Order, Sizes
+from spikesight.models.spike2former.sizes import OFFICIAL, Order, Spike2FormerSizes
 from spikesight.synapses import BorderNorm, EnergyEfficientSeparableConv, RepConv
 
 AttentionScale = float | Literal["head_dim"]
@@ -52,12 +52,12 @@ class Settings:
     order: Order = "cross_first"
     module: Literal["trunk_mlp", "encoder_mlp"] | None = None
 
-    def sizes(self, width: int, **sizes: Any) -> Sizes:
+    def sizes(self, width: int, **sizes: Any) -> Spike2FormerSizes:
         """Sizes of a Spike2Former's head of this width."""
         official: dict[str, Any] = {**OFFICIAL, "attention_scale": width**-0.5}
         if not self.official:
             official.update(official_layout=False, query_gate="neuron")
-        return Sizes(
+        return Spike2FormerSizes(
             width=width,
             heads=self.heads,
             groups=self.groups or max(1, width // 8),
@@ -110,10 +110,10 @@ def transformer_sizes(state: StateDict, block: str = "") -> dict[str, Any]:
     return {"mlp_ratio": hidden // channels, "layer_scale": scale}
 
 
-def _trunk_sizes(settings: Settings, **sizes: Any) -> TrunkSizes:
+def _trunk_sizes(settings: Settings, **sizes: Any) -> MetaSpikFormerSizes:
     scale = settings.attention_scale
     widths = (settings.heads,) * 5
-    return TrunkSizes(widths, heads=settings.heads, attention_scale=scale, **sizes)
+    return MetaSpikFormerSizes(widths, heads=settings.heads, attention_scale=scale, **sizes)
 
 
 def _self_attention(state: StateDict, settings: Settings) -> nn.Module:
@@ -199,7 +199,9 @@ def _efficient_separable(state: StateDict, settings: Settings) -> nn.Module:
     )
 
 
-def encoder_sizes(state: StateDict, settings: Settings, layer: str = "", **sizes: Any) -> Sizes:
+def encoder_sizes(
+    state: StateDict, settings: Settings, layer: str = "", **sizes: Any
+) -> Spike2FormerSizes:
     """The sizes that a layer of Spike2Former's encoder tells, and the given ones.
 
     Raises:

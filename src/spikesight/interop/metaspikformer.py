@@ -26,7 +26,7 @@ from spikesight.interop.filling import (
     within,
     without_wrapper,
 )
-from spikesight.models.metaspikformer import Sizes
+from spikesight.models.metaspikformer import MetaSpikFormerSizes
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.registry import create_model
 
@@ -158,5 +158,5 @@ def read_trunk(
         **conv_sizes(state, "ConvBlock1_1.0."),
         **transformer_sizes(state, "block3.0."),
     }
-    sizes = vars(Sizes(**found))
+    sizes = vars(MetaSpikFormerSizes(**found))
     return variant_of("metaspikformer", sizes, _TOLD), sizes

@@ -31,7 +31,7 @@ from spikesight.interop.metaspikformer import (
 from spikesight.interop.official_layouts import OfficialBlock, pyramid
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.spike2former.pixel_decoder import PixelDecoder
-from spikesight.models.spike2former.sizes import Order, Sizes
+from spikesight.models.spike2former.sizes import Order, Spike2FormerSizes
 from spikesight.registry import create_model
 
 _TRUNK, _HEAD, _PIXEL = "backbone.", "decode_head.", "decode_head.pixel_decoder."
@@ -148,7 +148,7 @@ def _pixel_names(state: StateDict) -> Names:
     return block_names.pixel_decoder(len(_laterals(state)), len(layers))
 
 
-def _pixel_sizes(state: StateDict, settings: Settings) -> Sizes:
+def _pixel_sizes(state: StateDict, settings: Settings) -> Spike2FormerSizes:
     layers = block_indices(state, "encoder.layers")
     dense = state["output_convs.0.0.weight"].shape[1] != 1
     found: dict[str, Any] = {

@@ -16,7 +16,7 @@ from spikesight.interop.filling import (
     within,
     without_wrapper,
 )
-from spikesight.models.spikformer import Sizes
+from spikesight.models.spikformer import SpikformerSizes
 from spikesight.registry import create_model
 
 _STAGES = 4
@@ -70,7 +70,7 @@ def load_spikformer(
     first = f"trunk.{_STAGES + 1}."
     position = state.get("pos_embed")
     sizes = vars(
-        Sizes(
+        SpikformerSizes(
             width=width,
             depth=len({name.split(".")[1] for name in renamed if ".mlp." in name}),
             heads=num_heads or max(width // head_dim, 1),

@@ -30,7 +30,7 @@ _DENSE: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm
 
 
 @dataclass(frozen=True)
-class Sizes:
+class MetaSpikFormerSizes:
     """Sizes of a Meta-SpikeFormer; a variant of the family is one of these.
 
     Attributes:
@@ -89,10 +89,14 @@ class Sizes:
                 raise UserError(f"heads={self.heads} must divide the attention width {width}")
 
 
+Sizes = MetaSpikFormerSizes
+"""Its name in version 0.1."""
+
+
 class SepConv(nn.Module):
     """Inverted separable convolution: pointwise, depthwise, pointwise, with neurons between."""
 
-    def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice) -> None:
+    def __init__(self, channels: int, sizes: MetaSpikFormerSizes, neuron: NeuronChoice) -> None:
         super().__init__()
         hidden, kernel = sizes.separable_ratio * channels, sizes.separable_kernel
         self.neuron1 = neuron.build()
@@ -114,7 +118,9 @@ class SepConv(nn.Module):
 class ConvBlock(nn.Module):
     """x + SepConv(x), then x + two 3x3 convolutions."""
 
-    def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
+    def __init__(
+        self, channels: int, sizes: MetaSpikFormerSizes, neuron: NeuronChoice, drop_path: float
+    ) -> None:
         super().__init__()
         self.separable = SepConv(channels, sizes, neuron)
         self.mixer = SpikeDrivenFeedForward(channels, sizes.conv_ratio * channels, 3, neuron.build)
@@ -130,7 +136,9 @@ class ConvBlock(nn.Module):
 class TransformerBlock(nn.Module):
     """x + attention(x), then x + MLP(x)."""
 
-    def __init__(self, channels: int, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
+    def __init__(
+        self, channels: int, sizes: MetaSpikFormerSizes, neuron: NeuronChoice, drop_path: float
+    ) -> None:
         super().__init__()
         assert sizes.attention_scale is not None
         scale = sizes.attention_scale
@@ -158,7 +166,7 @@ class TransformerBlock(nn.Module):
         return stream
 
 
-def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
+def _resolve(sizes: MetaSpikFormerSizes, neuron: NeuronChoice) -> MetaSpikFormerSizes:
     """Replaces every None by the number that suits the neuron.
 
     The attention product starts at a share of the product of counts (binary spikes are rarer: all
@@ -211,7 +219,7 @@ class MetaSpikFormer(Classifier):
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: MetaSpikFormerSizes,
         neuron: NeuronChoice,
         *,
         num_classes: int,
@@ -259,7 +267,7 @@ _build = partial(build_classifier, MetaSpikFormer)
 @as_trunk(**_DENSE)
 def metaspikformer(**options: Any) -> nn.Module:
     """Of the sizes that are passed, else SDT-V2 15M's."""
-    return _build(Sizes(widths=(32, 64, 128, 256, 360)), **options)
+    return _build(MetaSpikFormerSizes(widths=(32, 64, 128, 256, 360)), **options)
 
 
 @register_model
@@ -267,7 +275,7 @@ def metaspikformer(**options: Any) -> nn.Module:
 def metaspikformer_nano(**options: Any) -> nn.Module:
     """For 28-32 px images and 2 CPU cores; every synapse reads spikes."""
     return _build(
-        Sizes(
+        MetaSpikFormerSizes(
             widths=(32, 32, 64, 64, 64),
             depths=(0, 1, 1, 1, 1),
             strides=(2, 1, 2, 1, 1),
@@ -288,7 +296,7 @@ def metaspikformer_nano(**options: Any) -> nn.Module:
 def metaspikformer_tiny(**options: Any) -> nn.Module:
     """For 32-96 px images; every synapse reads spikes."""
     return _build(
-        Sizes(
+        MetaSpikFormerSizes(
             widths=(32, 64, 128, 128, 128),
             depths=(0, 1, 1, 1, 1),
             strides=(1, 2, 2, 2, 1),
@@ -307,18 +315,18 @@ def metaspikformer_tiny(**options: Any) -> nn.Module:
 @as_trunk(**_DENSE)
 def metaspikformer_15m(**options: Any) -> nn.Module:
     """SDT-V2 15M (QSD-Transformer's 1.8M at 4 bits), 224 px."""
-    return _build(Sizes(widths=(32, 64, 128, 256, 360)), **options)
+    return _build(MetaSpikFormerSizes(widths=(32, 64, 128, 256, 360)), **options)
 
 
 @register_model
 @as_trunk(**_DENSE)
 def metaspikformer_31m(**options: Any) -> nn.Module:
     """SDT-V2 31M (QSD-Transformer's 3.9M at 4 bits), 224 px."""
-    return _build(Sizes(widths=(48, 96, 192, 384, 480)), **options)
+    return _build(MetaSpikFormerSizes(widths=(48, 96, 192, 384, 480)), **options)
 
 
 @register_model
 @as_trunk(**_DENSE)
 def metaspikformer_55m(**options: Any) -> nn.Module:
     """SDT-V2 55M (QSD-Transformer's 6.8M at 4 bits), 224 px."""
-    return _build(Sizes(widths=(64, 128, 256, 512, 640)), **options)
+    return _build(MetaSpikFormerSizes(widths=(64, 128, 256, 512, 640)), **options)

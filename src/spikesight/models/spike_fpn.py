@@ -25,7 +25,7 @@ from spikesight.synapses import BilinearResize, Synapse
 
 
 @dataclass(frozen=True)
-class Sizes:
+class SpikeFPNSizes:
     """Sizes of a SpikeFPN; a variant of the family is one of these.
 
     Attributes:
@@ -45,6 +45,10 @@ class Sizes:
 
     def __post_init__(self) -> None:
         check_options(self, says=AS_ARGUMENT)
+
+
+Sizes = SpikeFPNSizes
+"""Its name in version 0.1."""
 
 
 class SpikingPyramid(nn.Module):
@@ -133,7 +137,7 @@ class SpikeFPN(SpikingModel):
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: SpikeFPNSizes,
         neuron: NeuronChoice,
         *,
         num_classes: int,
@@ -166,7 +170,7 @@ class SpikeFPN(SpikingModel):
         return [*trunk_layers(self.trunk.trunk), self.pyramid, self.head]
 
 
-def _build(sizes: Sizes, **options: Any) -> SpikeFPN:
+def _build(sizes: SpikeFPNSizes, **options: Any) -> SpikeFPN:
     changed = take_segmenter_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     choice = NeuronChoice.resolve(neuron, options.pop("steps", 1), levels, "ni_lif")
@@ -176,22 +180,22 @@ def _build(sizes: Sizes, **options: Any) -> SpikeFPN:
 @register_model
 def spike_fpn_nano(**options: Any) -> nn.Module:
     """For 96-240 px images and 2 CPU cores."""
-    return _build(Sizes("metaspikformer_nano", width=32, head_width=32), **options)
+    return _build(SpikeFPNSizes("metaspikformer_nano", width=32, head_width=32), **options)
 
 
 @register_model
 def spike_fpn_tiny(**options: Any) -> nn.Module:
     """For 96-240 px images."""
-    return _build(Sizes("metaspikformer_tiny", width=64, head_width=64), **options)
+    return _build(SpikeFPNSizes("metaspikformer_tiny", width=64, head_width=64), **options)
 
 
 @register_model
 def spike_fpn_15m(**options: Any) -> nn.Module:
     """SDT-V2's segmenter on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Sizes("metaspikformer_15m"), **options)
+    return _build(SpikeFPNSizes("metaspikformer_15m"), **options)
 
 
 @register_model
 def spike_fpn_55m(**options: Any) -> nn.Module:
     """SDT-V2's segmenter on Meta-SpikeFormer 55M, 512 px."""
-    return _build(Sizes("metaspikformer_55m", width=256), **options)
+    return _build(SpikeFPNSizes("metaspikformer_55m", width=256), **options)

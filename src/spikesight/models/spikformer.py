@@ -29,7 +29,7 @@ from spikesight.registry import register_family, register_model
 
 
 @dataclass(frozen=True)
-class Sizes:
+class SpikformerSizes:
     """Sizes of a Spikformer; a variant of the family is one of these.
 
     Attributes:
@@ -92,10 +92,14 @@ class Sizes:
             raise UserError(f"heads={self.heads} must divide the width {self.width}")
 
 
+Sizes = SpikformerSizes
+"""Its name in version 0.1."""
+
+
 class Block(nn.Module):
     """x + attention(x), then x + MLP(x), both added after their last neuron."""
 
-    def __init__(self, sizes: Sizes, neuron: NeuronChoice, drop_path: float) -> None:
+    def __init__(self, sizes: SpikformerSizes, neuron: NeuronChoice, drop_path: float) -> None:
         super().__init__()
         assert sizes.attention_scale is not None
         self.attention: nn.Module
@@ -146,7 +150,7 @@ class Spikformer(Classifier):
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: SpikformerSizes,
         neuron: NeuronChoice,
         *,
         num_classes: int,
@@ -197,7 +201,7 @@ class Spikformer(Classifier):
         return maps
 
 
-def _resolve(sizes: Sizes, neuron: NeuronChoice) -> Sizes:
+def _resolve(sizes: SpikformerSizes, neuron: NeuronChoice) -> SpikformerSizes:
     """Replaces every None by the number that suits the neuron.
 
     A LIF whose input decays sees a part of its current, which the gain makes up for. The attention
@@ -216,48 +220,48 @@ build = partial(build_classifier, Spikformer)
 @register_family
 def spikformer(**options: Any) -> nn.Module:
     """Of the sizes that are passed, else Spikformer-8-512's."""
-    return build(Sizes(512, 8, 8), **options)
+    return build(SpikformerSizes(512, 8, 8), **options)
 
 
 @register_model
 def spikformer_nano(**options: Any) -> nn.Module:
     """For 28-32 px images and 2 CPU cores."""
-    sizes = Sizes(64, 1, 4, strides=(2, 1, 2), attention_scale=None, norm_gain=None)
+    sizes = SpikformerSizes(64, 1, 4, strides=(2, 1, 2), attention_scale=None, norm_gain=None)
     return build(sizes, **options)
 
 
 @register_model
 def spikformer_tiny(**options: Any) -> nn.Module:
     """For 32-96 px images; the resolutions of the CIFAR form."""
-    sizes = Sizes(128, 2, 4, strides=(1, 1, 2, 2), attention_scale=None, norm_gain=None)
+    sizes = SpikformerSizes(128, 2, 4, strides=(1, 1, 2, 2), attention_scale=None, norm_gain=None)
     return build(sizes, **options)
 
 
 @register_model
 def spikformer_2_256(**options: Any) -> nn.Module:
     """Spikformer-2-256 for CIFAR10-DVS, 128 px event frames: pass in_channels=2, steps=16."""
-    return build(Sizes(256, 2, 16, attention_scale=0.25), **options)
+    return build(SpikformerSizes(256, 2, 16, attention_scale=0.25), **options)
 
 
 @register_model
 def spikformer_4_384(**options: Any) -> nn.Module:
     """Spikformer-4-384 for CIFAR-10 and CIFAR-100, 32 px."""
-    return build(Sizes(384, 4, 12, strides=(1, 1, 2, 2), qkv_bias=True), **options)
+    return build(SpikformerSizes(384, 4, 12, strides=(1, 1, 2, 2), qkv_bias=True), **options)
 
 
 @register_model
 def spikformer_8_384(**options: Any) -> nn.Module:
     """Spikformer-8-384, 224 px."""
-    return build(Sizes(384, 8, 6), **options)
+    return build(SpikformerSizes(384, 8, 6), **options)
 
 
 @register_model
 def spikformer_8_512(**options: Any) -> nn.Module:
     """Spikformer-8-512, 224 px."""
-    return build(Sizes(512, 8, 8), **options)
+    return build(SpikformerSizes(512, 8, 8), **options)
 
 
 @register_model
 def spikformer_8_768(**options: Any) -> nn.Module:
     """Spikformer-8-768, 224 px."""
-    return build(Sizes(768, 8, 12), **options)
+    return build(SpikformerSizes(768, 8, 12), **options)

@@ -16,10 +16,10 @@ from typing import Any
 
 from torch import nn
 
-from spikesight.models.spikformer import Sizes, build
+from spikesight.models.spikformer import SpikformerSizes, build
 from spikesight.registry import register_model
 
-_SMALL = Sizes(
+_SMALL = SpikformerSizes(
     64, 1, 4, strides=(2, 2), stem="scs", expansion=2, attention_scale=None, norm_gain=None
 )
 
@@ -39,22 +39,22 @@ def spikformer_v2_tiny(**options: Any) -> nn.Module:
 @register_model
 def spikformer_v2_8_384(**options: Any) -> nn.Module:
     """Spikformer V2-8-384, 224 px."""
-    return build(Sizes(384, 8, 6, stem="scs"), **options)
+    return build(SpikformerSizes(384, 8, 6, stem="scs"), **options)
 
 
 @register_model
 def spikformer_v2_8_512(**options: Any) -> nn.Module:
     """Spikformer V2-8-512, 224 px."""
-    return build(Sizes(512, 8, 8, stem="scs"), **options)
+    return build(SpikformerSizes(512, 8, 8, stem="scs"), **options)
 
 
 @register_model
 def spikformer_v2_8_768(**options: Any) -> nn.Module:
     """Spikformer V2-8-768, 224 px."""
-    return build(Sizes(768, 8, 12, stem="scs"), **options)
+    return build(SpikformerSizes(768, 8, 12, stem="scs"), **options)
 
 
 @register_model
 def spikformer_v2_16_768(**options: Any) -> nn.Module:
     """Spikformer V2-16-768, 224 px; published at T = 1."""
-    return build(Sizes(768, 16, 12, stem="scs"), **options)
+    return build(SpikformerSizes(768, 16, 12, stem="scs"), **options)

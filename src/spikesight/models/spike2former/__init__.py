@@ -6,6 +6,7 @@ from spikesight.models.spike2former.sizes import (
     MULTIPLICATION_FREE,
     OFFICIAL,
     Sizes,
+    Spike2FormerSizes,
 )
 from spikesight.presentation import QueryReadout
 from spikesight.segmentation_outputs import Segmentation
@@ -18,4 +19,5 @@ __all__ = [
     "Segmentation",
     "Sizes",
     "Spike2Former",
+    "Spike2FormerSizes",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from spikesight.attention import Rearrange, SpikeDrivenCrossAttention
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.neuron_choice import NeuronBuilder
-from spikesight.models.spike2former.sizes import Sizes
+from spikesight.models.spike2former.sizes import Spike2FormerSizes
 
 
 class DecoderLayer(nn.Module):
@@ -19,7 +19,9 @@ class DecoderLayer(nn.Module):
         cross_neuron: Builds the neurons of the cross attention.
     """
 
-    def __init__(self, sizes: Sizes, neuron: NeuronBuilder, cross_neuron: NeuronBuilder) -> None:
+    def __init__(
+        self, sizes: Spike2FormerSizes, neuron: NeuronBuilder, cross_neuron: NeuronBuilder
+    ) -> None:
         super().__init__()
         assert sizes.attention_scale is not None
         assert sizes.cross_attention_scale is not None

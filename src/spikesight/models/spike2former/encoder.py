@@ -11,7 +11,7 @@ from spikesight.attention import (
 )
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.neuron_choice import NeuronBuilder
-from spikesight.models.spike2former.sizes import Sizes
+from spikesight.models.spike2former.sizes import Spike2FormerSizes
 from spikesight.synapses import EnergyEfficientSeparableConv, LayerScale, Synapse
 
 
@@ -23,7 +23,7 @@ class DeformableEncoderLayer(nn.Module):
         neuron: Builds the neurons.
     """
 
-    def __init__(self, sizes: Sizes, neuron: NeuronBuilder) -> None:
+    def __init__(self, sizes: Spike2FormerSizes, neuron: NeuronBuilder) -> None:
         super().__init__()
         width = sizes.width
         self.conv: nn.Module | None = None
@@ -73,7 +73,7 @@ class VanillaEncoderLayer(nn.Module):
         neuron: Builds the neurons.
     """
 
-    def __init__(self, sizes: Sizes, neuron: NeuronBuilder) -> None:
+    def __init__(self, sizes: Spike2FormerSizes, neuron: NeuronBuilder) -> None:
         super().__init__()
         assert sizes.attention_scale is not None
         width = sizes.width
@@ -98,7 +98,7 @@ class VanillaEncoderLayer(nn.Module):
         return stream
 
 
-def build_encoder(sizes: Sizes, neuron: NeuronBuilder) -> nn.Sequential:
+def build_encoder(sizes: Spike2FormerSizes, neuron: NeuronBuilder) -> nn.Sequential:
     """The encoder's layers; empty for table 3's "w/o. SD Deformable Transformer Encoder"."""
     kinds = {"deformable": DeformableEncoderLayer, "vanilla": VanillaEncoderLayer}
     if sizes.encoder == "none":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import Rearrange
 from spikesight.models.neuron_choice import NeuronBuilder
-from spikesight.models.spike2former.sizes import Sizes
+from spikesight.models.spike2former.sizes import Spike2FormerSizes
 from spikesight.neurons import SigmoidNeuron
 from spikesight.synapses import SharedScale, Synapse
 
@@ -67,7 +67,7 @@ class MaskEmbedding(nn.Module):
     kernel_remedy = 'create the model with mask_embedding="me_shortcut"'
     """What `quantize` says where the shortcut has no convolution."""
 
-    def __init__(self, sizes: Sizes, num_classes: int, neuron: NeuronBuilder) -> None:
+    def __init__(self, sizes: Spike2FormerSizes, num_classes: int, neuron: NeuronBuilder) -> None:
         super().__init__()
         width = sizes.width
         self.kind = sizes.mask_embedding

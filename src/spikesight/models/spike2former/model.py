@@ -35,7 +35,7 @@ from spikesight.models.spike2former.sizes import (
     ABLATIONS,
     MULTIPLICATION_FREE,
     OFFICIAL,
-    Sizes,
+    Spike2FormerSizes,
 )
 from spikesight.presentation import QueryReadout, Readout
 from spikesight.registry import register_family, register_model
@@ -57,7 +57,7 @@ class Spike2Former(SpikingModel):
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: Spike2FormerSizes,
         neurons: HeadNeurons,
         *,
         num_classes: int,
@@ -208,7 +208,7 @@ class Spike2Former(SpikingModel):
         positions.copy_(grid[:, :, : positions.shape[-1]].unsqueeze(2))
 
 
-def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
+def _resolve(sizes: Spike2FormerSizes, neurons: HeadNeurons) -> Spike2FormerSizes:
     """Replaces every None by the number that suits the neurons."""
     gain = sizes.norm_gain or max(1.0, neurons.trunk.probe().levels / 4)
 
@@ -230,7 +230,7 @@ def _resolve(sizes: Sizes, neurons: HeadNeurons) -> Sizes:
     )
 
 
-def _build(sizes: Sizes, **options: Any) -> Spike2Former:
+def _build(sizes: Spike2FormerSizes, **options: Any) -> Spike2Former:
     official = options.pop("official", False)
     free = MULTIPLICATION_FREE if options.pop("multiplication_free", False) else {}
     ablation = options.pop("ablation", "baseline")
@@ -255,14 +255,14 @@ def _build(sizes: Sizes, **options: Any) -> Spike2Former:
 @register_family
 def spike2former(**options: Any) -> nn.Module:
     """Of the sizes that are passed, else those of the paper."""
-    return _build(Sizes(), **options)
+    return _build(Spike2FormerSizes(), **options)
 
 
 @register_model
 def spike2former_nano(**options: Any) -> nn.Module:
     """For 96-240 px images and 2 CPU cores."""
     return _build(
-        Sizes(
+        Spike2FormerSizes(
             trunk="metaspikformer_nano",
             width=64,
             heads=4,
@@ -281,7 +281,7 @@ def spike2former_nano(**options: Any) -> nn.Module:
 def spike2former_tiny(**options: Any) -> nn.Module:
     """For 96-240 px images."""
     return _build(
-        Sizes(
+        Spike2FormerSizes(
             trunk="metaspikformer_tiny",
             width=96,
             queries=50,
@@ -298,16 +298,16 @@ def spike2former_tiny(**options: Any) -> nn.Module:
 @register_model
 def spike2former_15m(**options: Any) -> nn.Module:
     """The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Sizes(trunk="metaspikformer_15m"), **options)
+    return _build(Spike2FormerSizes(trunk="metaspikformer_15m"), **options)
 
 
 @register_model
 def spike2former_31m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 31M."""
-    return _build(Sizes(trunk="metaspikformer_31m"), **options)
+    return _build(Spike2FormerSizes(trunk="metaspikformer_31m"), **options)
 
 
 @register_model
 def spike2former_55m(**options: Any) -> nn.Module:
     """The same head on Meta-SpikeFormer 55M."""
-    return _build(Sizes(trunk="metaspikformer_55m"), **options)
+    return _build(Spike2FormerSizes(trunk="metaspikformer_55m"), **options)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from spikesight.attention import NeuronConvNorm, SinePosition
 from spikesight.models.neuron_choice import NeuronBuilder
 from spikesight.models.spike2former.encoder import build_encoder
-from spikesight.models.spike2former.sizes import Sizes
+from spikesight.models.spike2former.sizes import Spike2FormerSizes
 from spikesight.synapses import BilinearResize, ConvNorm, Synapse
 
 MEMORIES = 3
@@ -41,7 +41,9 @@ class PixelDecoder(nn.Module):
         neuron: Builds the neurons.
     """
 
-    def __init__(self, channels: list[int], sizes: Sizes, neuron: NeuronBuilder) -> None:
+    def __init__(
+        self, channels: list[int], sizes: Spike2FormerSizes, neuron: NeuronBuilder
+    ) -> None:
         super().__init__()
         width = sizes.width
 

@@ -31,7 +31,7 @@ Normalisation = Literal["levels", "none", "cross_attention", "constant_8", "sigm
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Spike2FormerSizes:
     """Sizes and options of a Spike2Former; a variant of the family is one of these.
 
     Attributes:
@@ -139,6 +139,10 @@ class Sizes:
                 raise UserError(f"{name}={getattr(self, name)} must divide width={self.width}")
         if self.width % 4:
             raise UserError(f"width={self.width} must be a multiple of 4 for the positions")
+
+
+Sizes = Spike2FormerSizes
+"""Its name in version 0.1."""
 
 
 OFFICIAL: dict[str, Any] = {
