@@ -23,6 +23,10 @@ from spikesight.parts import import_installed, import_part, place_in_own_part
 
 _BOOLEANS = ("true", "false", "yes", "no")
 _LONGEST_ERROR = 800
+_IMPORT = (
+    "--import=FILE.py, before or behind any command, lets it know the models, neurons, tasks and\n"
+    "data sets of a file or module of your own."
+)
 # Where bytes that are no UTF-8 stay while words are parsed: at the end of the private use area.
 _CARRIER = 0x10FF00 - 0xDC00
 _FIRST_CARRIED = "\U0010ff80"
@@ -116,7 +120,7 @@ def read_command(words: Sequence[str]) -> Callable[[], object]:
 
     parser = jsonargparse.ArgumentParser(
         prog=f"spikesight {name}",
-        epilog="examples:\n" + "\n".join(f"  {example}" for example in command.examples),
+        epilog="\n".join(["examples:", *(f"  {example}" for example in command.examples), _IMPORT]),
         formatter_class=_help_formatter(),
         exit_on_error=False,
         allow_abbrev=False,
@@ -254,11 +258,8 @@ def _print_overview() -> None:
     width = max(map(len, COMMANDS))
     for name, command in COMMANDS.items():
         print(f"  {name:<{width}}  {command.summary}")
-    print(
-        "\n`spikesight COMMAND --help` says more. --debug shows where an error arose. "
-        "--import=FILE.py, with\nany command, lets it know the models, neurons and other parts of "
-        "a file or module of your own."
-    )
+    print("\n`spikesight COMMAND --help` says more. --debug shows where an error arose.")
+    print(_IMPORT)
 
 
 def _ask_for_report(error: Exception, command: str) -> None:

@@ -19,8 +19,8 @@ from spikesight.private_api import saved_tensors
 Rebuild = Callable[[dict[str, Any]], nn.Module]
 
 _REMEDY = (
-    "write the change into a model of your own (spikesight.register_model) and build it with "
-    "create_model, or save its state_dict yourself"
+    "pass neurons of your own to create_model (neuron=), write other changes into a model of your "
+    "own (spikesight.register_model), or save its state_dict yourself"
 )
 _APART = ("training", "recipe", "resolved", "momentum")
 """What does not change an output in evaluation mode."""
