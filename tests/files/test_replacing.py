@@ -53,9 +53,12 @@ def test_new_files_have_the_rights_that_the_umask_leaves(tmp_path: Path) -> None
         ss.create_model("metaspikformer_nano", **TINY["model"]["arguments"]).save_pretrained(
             tmp_path / "model"
         )
+        (tmp_path / "run").mkdir()
+        write_state(tmp_path / "run", "state", {"a": torch.ones(1)})
     finally:
         os.umask(before)
-    for file in ("note.txt", "model/config.json", "model/model.safetensors"):
+    files = ("note.txt", "model/config.json", "model/model.safetensors", "run/state.safetensors")
+    for file in files:
         assert (tmp_path / file).stat().st_mode & 0o777 == 0o640, file
 
 

@@ -14,6 +14,7 @@ from spikesight.inference import (
     panoptic_truths,
     photo_scores,
 )
+from spikesight.inference.semantic import semantic_scores
 from spikesight.inference.views import windows
 from spikesight.segmentation_outputs import Segmentation
 
@@ -75,14 +76,13 @@ def test_scores_are_the_products_of_classes_and_masks() -> None:
             torch.testing.assert_close(scores[b, c], expected)
 
 
-def test_large_photos_are_summed_query_by_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spikesight.inference import semantic
-
-    straight = photo_scores(view(), photo())
+def test_large_photos_are_summed_query_by_query() -> None:
+    output, size = by_colour(photo(24, 32)), (24, 32)
+    straight = semantic_scores(output, size, size)
+    one_by_one = semantic_scores(output, size, size, largest=100)
+    torch.testing.assert_close(one_by_one, straight)
     enlarged = class_map(straight[0], (44, 60))
-    monkeypatch.setattr(semantic, "_LARGEST", 100)
-    torch.testing.assert_close(photo_scores(view(), photo()), straight)
-    assert torch.equal(class_map(straight[0], (44, 60)), enlarged)
+    assert torch.equal(class_map(straight[0], (44, 60), largest=100), enlarged)
 
 
 @pytest.mark.parametrize("size", [(5, 5), (12, 16), (13, 40), (30, 31)])
@@ -140,11 +140,8 @@ def test_panoptic_of_photos() -> None:
         panoptic_truths(view(flip=True), images, [(22, 30)] * 2, (1,))
 
 
-def test_masks_of_huge_photos_are_fused_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spikesight.inference import views
-
-    monkeypatch.setattr(views, "_LARGEST_MASKS", 10)
-    (truth,) = panoptic_truths(view(), photo(), [(44, 60)], (1,))
+def test_masks_of_huge_photos_are_fused_small() -> None:
+    (truth,) = panoptic_truths(view(), photo(), [(44, 60)], (1,), largest=10)
     expected = photo().argmax(1)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert torch.equal(truth.class_map(), expected)
 

@@ -39,8 +39,7 @@ def explained(path: Path) -> Iterator[None]:
 def replaced_file(path: Path) -> Iterator[Path]:
     """Yields the path of a new file that takes the place of `path` when the with block succeeds.
 
-    A crash leaves the old file or the new one, an error the old one. The new one has the rights
-    that the umask leaves, whoever writes it.
+    A crash leaves the old file or the new one, an error the old one.
 
     Args:
         path: File; its folder must exist.
@@ -51,10 +50,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.new")
     try:
         with explained(path):
-            temporary.touch()
-            rights = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(rights)  # safetensors gives its files to their owner alone
             put_in_place(temporary, path)
     except BaseException:
         with suppress(OSError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from spikesight.errors import FileError
@@ -15,6 +17,22 @@ from spikesight.files.opening import open_regular
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LARGEST = 2.0**64
 COPY_AGAIN = "copy it again, or pass another folder"
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file with the rights that the umask leaves.
+
+    Args:
+        path: The file; its folder must exist.
+        tensors: Tensors by name, each with memory of its own.
+        metadata: What the file says of itself.
+    """
+    path.touch()
+    rights = path.stat().st_mode
+    save_file(dict(tensors), path, metadata)  # gives the file to its owner alone
+    path.chmod(rights)
 
 
 def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ from torch.nn.functional import interpolate
 
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
-_LARGEST = 2**27  # numbers in a map of queries that is resized at once: half a gigabyte
+LARGEST_MAP = 2**27
+"""Numbers in a map of queries or classes that is resized at once: half a gigabyte."""
 
 
 def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -22,7 +23,10 @@ def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def semantic_scores(
-    output: Segmentation | PixelSegmentation, size: tuple[int, int], crop: tuple[int, int]
+    output: Segmentation | PixelSegmentation,
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    largest: int = LARGEST_MAP,
 ) -> Tensor:
     """Scores of every class at every pixel.
 
@@ -34,6 +38,7 @@ def semantic_scores(
         output: Of a batch.
         size: Height and width of the model's input, padding included.
         crop: Height and width of the input without padding.
+        largest: Numbers in the masks of all queries above which they are summed one by one.
 
     Returns:
         Scores [B, K, *crop]; not normalised.
@@ -45,7 +50,7 @@ def semantic_scores(
     classes = output.class_logits.float().softmax(-1)[..., :-1]
     scores = []
     for weights, masks in zip(classes, output.mask_logits.float(), strict=True):
-        rows = max(_LARGEST // (len(masks) * size[1]), 1)
+        rows = max(largest // (len(masks) * size[1]), 1)
         if rows >= size[0]:
             shown = enlarge_masks(masks, size)[:, :height, :width].sigmoid()
             scores.append(torch.einsum("qc,qhw->chw", weights, shown))
@@ -64,17 +69,17 @@ def highest(scores: Tensor) -> Tensor:
     return scores.max(0).indices
 
 
-def class_map(scores: Tensor, size: tuple[int, int]) -> Tensor:
+def class_map(scores: Tensor, size: tuple[int, int], largest: int = LARGEST_MAP) -> Tensor:
     """The class with the highest score at every pixel, int64 [*size].
 
     Args:
         scores: [K, h, w].
-        size: Height and width; scores are resized bilinearly, class by class where a photo is so
-            large that all of them would not fit into memory.
+        size: Height and width; scores are resized bilinearly.
+        largest: Numbers in the resized scores above which the classes are taken one by one.
     """
     if tuple(scores.shape[1:]) == size:
         return highest(scores)
-    if len(scores) * size[0] * size[1] <= _LARGEST:
+    if len(scores) * size[0] * size[1] <= largest:
         return highest(enlarge_masks(scores, size))
     best = enlarge_masks(scores[:1], size)[0]
     classes = torch.zeros(size, dtype=torch.int64, device=scores.device)

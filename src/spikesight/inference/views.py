@@ -16,7 +16,8 @@ from spikesight.inference.semantic import enlarge_masks, semantic_scores
 from spikesight.label_maps import resize_labels
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
-_LARGEST_MASKS = 2**28  # numbers in the masks of all queries of a photo
+LARGEST_MASKS = 2**28
+"""Numbers in the masks of all queries of a photo."""
 Segmenter = Callable[[Tensor], Segmentation | PixelSegmentation]
 
 
@@ -115,23 +116,32 @@ def windows(
 
 
 def panoptic_truths(
-    view: View, images: Tensor, sizes: Sequence[tuple[int, int]], things: tuple[int, ...]
+    view: View,
+    images: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    things: tuple[int, ...],
+    largest: int = LARGEST_MASKS,
 ) -> list[Truth]:
     """Panoptic segments of photos; see `panoptic_segments`."""
-    return [truth for truth, _ in panoptic_segments(view, images, sizes, things)]
+    return [truth for truth, _ in panoptic_segments(view, images, sizes, things, largest)]
 
 
 def panoptic_segments(
-    view: View, images: Tensor, sizes: Sequence[tuple[int, int]], things: tuple[int, ...]
+    view: View,
+    images: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    things: tuple[int, ...],
+    largest: int = LARGEST_MASKS,
 ) -> list[tuple[Truth, list[float]]]:
     """Panoptic segments of photos and their scores.
 
     Args:
         view: Segmenter and views; queries of several views cannot be averaged.
         images: Normalised photos of one size [B, 3, H, W].
-        sizes: Height and width of each result. Where all masks at that size would not fit into
-            memory, they are fused at the size of the images and the segments are enlarged.
+        sizes: Height and width of each result.
         things: Numbers of the thing classes.
+        largest: Numbers in all masks of a result above which they are fused at the size of the
+            images and the segments are enlarged.
 
     Raises:
         ValueError: If several views are asked for.
@@ -142,7 +152,7 @@ def panoptic_segments(
     for classes, masks, size in zip(
         output.class_logits, output.mask_logits.float(), sizes, strict=True
     ):
-        fits = len(masks) * size[0] * size[1] <= _LARGEST_MASKS
+        fits = len(masks) * size[0] * size[1] <= largest
         shown = enlarged(masks, images, view.stride, size if fits else inner)
         truth, scores = fuse_scored(classes, shown, things, view.config.panoptic)
         if not fits:

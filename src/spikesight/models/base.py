@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import torch
 from msgspec import Meta
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
 from spikesight.files.replacing import explained, replaced_file, write_text
+from spikesight.files.tensors import write_tensors
 from spikesight.models.rebuilding import check_rebuilds
 from spikesight.presentation import GlobalPool, Presentation, Readout
 from spikesight.registry import create_model
@@ -173,7 +173,7 @@ class SpikingModel(nn.Module):
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with replaced_file(folder / "model.safetensors") as new:
-            save_file(tensors, new, metadata={"format": "pt"})
+            write_tensors(new, tensors, {"format": "pt"})
         write_text(folder / "config.json", json.dumps(recipe, indent=2) + "\n")
 
     def _packed(self) -> tuple[Recipe, dict[str, Tensor]]:

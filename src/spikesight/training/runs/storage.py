@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from spikesight.errors import FileError
 from spikesight.files.documents import read_json, shortened
 from spikesight.files.replacing import explained, flush
-from spikesight.files.tensors import read_tensors
+from spikesight.files.tensors import read_tensors, write_tensors
 
 _REFERENCE = "__tensor__"
 _START_AGAIN = "start again from another checkpoint"
@@ -111,7 +110,7 @@ def write_state(folder: Path, name: str, state: dict[str, Any]) -> None:
         return value
 
     skeleton = split(state, "")
-    save_file(tensors, folder / f"{name}.safetensors")
+    write_tensors(folder / f"{name}.safetensors", tensors)
     (folder / f"{name}.json").write_text(json.dumps(skeleton), encoding="utf-8")
 
 
