@@ -90,7 +90,8 @@ class Card:
 
         Args:
             folder: Folder of a model, or a .spk file that holds its card.
-            task: What the model must have been trained for; anything if omitted.
+            task: What the model must have been trained for, or a task derived from it; anything if
+                omitted.
 
         Raises:
             FileNotFoundError: If the folder has none.
@@ -110,7 +111,8 @@ class Card:
         Args:
             content: What it says.
             name: What messages call it.
-            task: What the model must have been trained for; anything if omitted.
+            task: What the model must have been trained for, or a task derived from it; anything if
+                omitted.
             model: What messages call the model.
 
         Raises:
@@ -120,7 +122,7 @@ class Card:
         parts = check(content.pop("parts", []), list[Part], f"{name}: parts", remedy=COPY_AGAIN)
         check_parts(Path(name), parts)
         kind = find_task(content["task"], f"{name}: task", COPY_AGAIN)
-        if task not in (None, kind.name):
+        if task is not None and not issubclass(kind, find_task(task)):
             raise UserError(
                 f"{model} holds {kind.called} where {find_task(task).called} belongs; pass the "
                 "run of one"
