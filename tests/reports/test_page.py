@@ -5,9 +5,8 @@ from hypothesis import given, settings, strategies as st
 
 from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
 from spikesight.reports.page import (
-    Card,
+    Tile,
     bullets,
-    cards,
     facts,
     folded,
     page,
@@ -15,6 +14,7 @@ from spikesight.reports.page import (
     percent,
     section,
     table,
+    tiles,
 )
 from tests.reports.reading import Reader, assert_self_contained
 
@@ -24,7 +24,7 @@ PARTS: list[Callable[[str], str]] = [
     lambda text: page(text, text),
     lambda text: paragraph(text),
     lambda text: bullets([text, text]),
-    lambda text: cards([Card(text, text, text)]),
+    lambda text: tiles([Tile(text, text, text)]),
     lambda text: section(text),
     lambda text: folded(text, ""),
     lambda text: table([text, text], [[text, text]], [text, text]),

@@ -19,7 +19,7 @@ from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.prediction import find_images
 from spikesight.data.segmentation.files import list_photos
 from spikesight.data.sources import EncodedSource
-from spikesight.training.tasks.classification.recipes import _look_at
+from spikesight.training.tasks.classification.choices import _look_at
 from spikesight.training.tasks.segmentation.prediction import _find
 from tests.robustness.damage import Damage
 from tests.robustness.guard import Trial, UnsoundError

@@ -15,7 +15,7 @@ from PIL import Image
 
 from spikesight.data.segmentation import SceneConfig, SceneSource, read_panoptic_json, read_scenes
 from spikesight.data.segmentation.video import VideoWriter, frame_rate, read_frames
-from spikesight.training.tasks.segmentation.recipes import _class_names
+from spikesight.training.tasks.segmentation.choices import _class_names
 from tests.data.segmentation import layouts
 from tests.robustness.damage import INTEGERS, TEXTS, Damage
 from tests.robustness.guard import Trial, UnsoundError

@@ -26,7 +26,7 @@ Options = list[tuple[str, str | None]]
 def prepare_words(words: list[str], kind: type) -> list[str]:
     """Reads the YAML files in front and lets --data.… and --scenes.… mean what the task reads.
 
-    A folder or tar file of photos in front is looked at, and a recipe chosen for it.
+    A folder or tar file of photos in front is looked at, and a configuration chosen for it.
 
     Args:
         words: The command line; files first, whose fields later words override.
@@ -92,7 +92,7 @@ def _check_list(kind: type, name: str, value: str) -> None:
 
 
 def _choose(photos: str, options: Options) -> Options:
-    """Options of the recipe for photos; those of a run that goes on if it is resumed."""
+    """Options chosen for photos; those of a run that goes on if it is resumed."""
     asked = {name.removeprefix("--").replace("-", "_"): value or "true" for name, value in options}
     tasks = map(find_task, [asked["task"]] if "task" in asked else reversed(task_names()))
     task = next(task for task in tasks if "task" in asked or task.reads(photos))
@@ -101,11 +101,11 @@ def _choose(photos: str, options: Options) -> Options:
         before = Path(asked.get("output", str(Path("runs", name))), "config.yaml")
         if before.is_file():
             return [(_CONFIG, str(before)), ("--data.path", photos)]
-    recipe = task.choose(photos, asked)
+    choice = task.choose(photos, asked)
     if os.environ.get("RANK", "0") == "0":
-        for line in recipe.lines:
+        for line in choice.lines:
             print(line, flush=True)
-    return [(_CONFIG, json.dumps(recipe.fields)), (f"--{task.section}.path", photos)]
+    return [(_CONFIG, json.dumps(choice.fields)), (f"--{task.section}.path", photos)]
 
 
 def _renamed(word: str, before: str, after: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spikesight.costs.prices import ACCUMULATE_PJ, LOW_BIT_NOTE, MULTIPLY_ACCUMULATE_PJ
 from spikesight.reports.charts import bar_chart, legend
-from spikesight.reports.page import Card, bullets, cards, folded, page, percent, section, table
+from spikesight.reports.page import Tile, bullets, folded, page, percent, section, table, tiles
 
 if TYPE_CHECKING:
     from spikesight.costs.report import EnergyReport
@@ -27,18 +27,18 @@ def energy_page(report: EnergyReport) -> str:
     """
     times, less = ratio_text(report).split()
     headline = [
-        Card(energy_text(report.picojoules), "per sample", f"mean of {report.samples:,}", "spike"),
-        Card(energy_text(report.twin_picojoules), "ANN twin", "the same layers, dense", "twin"),
-        Card(times, f"{less} than the ANN twin"),
+        Tile(energy_text(report.picojoules), "per sample", f"mean of {report.samples:,}", "spike"),
+        Tile(energy_text(report.twin_picojoules), "ANN twin", "the same layers, dense", "twin"),
+        Tile(times, f"{less} than the ANN twin"),
     ]
     parts = [section("Energy per layer", energy_chart(report), energy_details(report))]
     if report.firing_rates:
         rate = mean_firing_rate(report)
-        headline.append(Card(percent(rate), "mean firing rate", "of all spikes that could be"))
+        headline.append(Tile(percent(rate), "mean firing rate", "of all spikes that could be"))
         parts.append(section("Firing rate per layer", firing_chart(report)))
     parts.append(section("What these figures mean", bullets(energy_notes(report))))
     lead = "Synaptic operations, counted spike by spike and turned into energy."
-    return page("Energy report", lead, cards(headline), *parts)
+    return page("Energy report", lead, tiles(headline), *parts)
 
 
 def energy_text(picojoules: float) -> str:

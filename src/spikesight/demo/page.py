@@ -28,7 +28,7 @@ from spikesight.demo.deployment_part import (
 from spikesight.demo.scenes_part import SceneResult, scenes_part
 from spikesight.demo.verification_part import verification_details, verification_sentence
 from spikesight.passes import Verification
-from spikesight.reports.page import Card, bullets, cards, facts, page, paragraph, percent, section
+from spikesight.reports.page import Tile, bullets, facts, page, paragraph, percent, section, tiles
 from spikesight.reports.pictures import Guess, guess_grid, picture, spike_maps
 from spikesight.reports.training_curves import Run, training_curves
 
@@ -103,7 +103,7 @@ def demo_page(content: DemoContent) -> str:
         f"It learned from {content.training_images:,} handwritten digits and was then shown "
         f"{len(content.guesses):,} that it had never seen. Its neurons talk in spikes: zeros and "
         "ones. Here is how well it reads, what its spikes look like, and what they cost.",
-        cards(_headline(content)),
+        tiles(_headline(content)),
         _predictions(content),
         _spikes(content),
         _learning(content),
@@ -115,7 +115,7 @@ def demo_page(content: DemoContent) -> str:
     )
 
 
-def _headline(content: DemoContent) -> list[Card]:
+def _headline(content: DemoContent) -> list[Tile]:
     held_out = f"of {len(content.guesses):,} held-out digits"
     gap = round(content.twin_accuracy - content.accuracy, 1)
     place = f"{abs(gap):.1f} points {'ahead' if gap > 0 else 'behind'}" if gap else "just as good"
@@ -124,45 +124,45 @@ def _headline(content: DemoContent) -> list[Card]:
     rate = mean_firing_rate(content.energy)
     times, less = ratio_text(content.energy).split()
     return [
-        Card(f"{content.accuracy:.1f} %", "spiking accuracy", held_out, "spike", wide=True),
-        Card(
+        Tile(f"{content.accuracy:.1f} %", "spiking accuracy", held_out, "spike", wide=True),
+        Tile(
             f"{content.twin_accuracy:.1f} %",
             "ANN twin",
             f"same recipe, ReLU for spikes; {place}",
             "twin",
         ),
-        Card(
+        Tile(
             f"{verification.mismatches:,}",
             "mismatches",
             f"spikes against counts, {compared:,} compared",
             "good" if verification.equal else "bad",
         ),
-        Card(
+        Tile(
             times,
             f"{less} energy than the twin",
             f"{energy_text(content.energy.picojoules)} per digit, estimated from counts",
         ),
-        Card(percent(rate), "mean firing rate", "of the spikes that could be fired"),
-        Card(f"{content.parameters:,}", "parameters", "trained from scratch"),
-        Card(
+        Tile(percent(rate), "mean firing rate", "of the spikes that could be fired"),
+        Tile(f"{content.parameters:,}", "parameters", "trained from scratch"),
+        Tile(
             f"{content.deployment.size / 1000:,.0f} kB",
             "integer network",
             f"{content.deployment.accuracy:.1f} %, the same spikes bit for bit"
             if content.deployment.comparison.equal
             else "its spikes differ",
         ),
-        Card(
+        Tile(
             f"{content.low_bit.size / 1000:,.0f} kB",
             f"with {content.low_bit.bits}-bit weights",
             f"{content.low_bit.accuracy:.1f} %; trained weights "
             f"{content.low_bit.trained_size / 1000:,.0f} kB",
         ),
-        Card(
+        Tile(
             f"{content.scenes.panoptic_quality:.1f} %",
             "panoptic quality",
             f"digits in {content.scenes.scenes} scenes, {content.scenes.bits}-bit weights",
         ),
-        Card(f"{content.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
+        Tile(f"{content.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
     ]
 
 

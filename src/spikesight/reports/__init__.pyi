@@ -1,15 +1,14 @@
 from .charts import Curve, bar_chart, legend, line_chart
-from .page import Card, cards, page, paragraph, section, table
+from .page import Tile, page, paragraph, section, table, tiles
 from .pictures import Guess, guess_grid, heat_map, picture, spike_maps
 from .training_curves import Run, training_curves
 
 __all__ = [
-    "Card",
     "Curve",
     "Guess",
     "Run",
+    "Tile",
     "bar_chart",
-    "cards",
     "guess_grid",
     "heat_map",
     "legend",
@@ -20,5 +19,6 @@ __all__ = [
     "section",
     "spike_maps",
     "table",
+    "tiles",
     "training_curves",
 ]

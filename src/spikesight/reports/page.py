@@ -13,7 +13,7 @@ from importlib.resources import files
 
 
 @dataclass(frozen=True)
-class Card:
+class Tile:
     """A headline figure.
 
     Attributes:
@@ -70,13 +70,13 @@ def bullets(items: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
-def cards(items: Sequence[Card]) -> str:
+def tiles(items: Sequence[Tile]) -> str:
     """Headline figures side by side."""
     parts = [
-        f'<div class="card {escape(card.tone)}{" wide" if card.wide else ""}">'
-        f"<b>{escape(card.value)}</b>"
-        f"<span>{escape(card.label)}</span><small>{escape(card.note)}</small></div>"
-        for card in items
+        f'<div class="card {escape(tile.tone)}{" wide" if tile.wide else ""}">'
+        f"<b>{escape(tile.value)}</b>"
+        f"<span>{escape(tile.label)}</span><small>{escape(tile.note)}</small></div>"
+        for tile in items
     ]
     return '<div class="cards">' + "".join(parts) + "</div>"
 

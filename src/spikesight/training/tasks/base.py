@@ -100,7 +100,7 @@ class PredictionOptions:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Choice:
     """What was chosen for photos that someone wants to train on.
 
     Attributes:
@@ -230,8 +230,8 @@ class Task(ABC):
         return False
 
     @classmethod
-    def choose(cls, path: str, asked: Mapping[str, str]) -> Recipe:
-        """Chooses a recipe for photos.
+    def choose(cls, path: str, asked: Mapping[str, str]) -> Choice:
+        """Chooses a configuration for photos.
 
         Args:
             path: Folder or archive.

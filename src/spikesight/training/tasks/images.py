@@ -28,7 +28,7 @@ from spikesight.errors import UserError
 from spikesight.training.config import TrainConfig
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.description import Description, checked
-from spikesight.training.tasks.base import Prepared, Recipe, Task, take
+from spikesight.training.tasks.base import Choice, Prepared, Task, take
 
 _SAMPLED = 64  # images of a batch
 
@@ -58,13 +58,13 @@ class ImageTask(Task):
         return "data.image_size", (config.data.image_size, config.data.image_size)
 
     @classmethod
-    def choose(cls, path: str, asked: Mapping[str, str]) -> Recipe:
-        """Chooses a recipe for one folder per class."""
-        from spikesight.training.tasks.classification.recipes import choose_for_classes
+    def choose(cls, path: str, asked: Mapping[str, str]) -> Choice:
+        """Chooses a configuration for one folder per class."""
+        from spikesight.training.tasks.classification.choices import choose_for_classes
 
-        recipe = choose_for_classes(path, asked)
-        del recipe.fields["label_smoothing"]
-        return recipe
+        choice = choose_for_classes(path, asked)
+        del choice.fields["label_smoothing"]
+        return choice
 
     def prepare(self, images: Tensor, labels: Tensor, epoch: int, batch: int) -> Prepared:
         """Augmented images [B, C, H, W] or frames [B, T, C, H, W]; labels as they are."""

@@ -14,6 +14,7 @@ from spikesight.models import SpikingModel, StageFeatures
 from spikesight.training.config import TrainConfig
 from spikesight.training.runs.card import Card
 from spikesight.training.tasks.base import Prepared
+from spikesight.training.tasks.classification.choices import choose_for_classes
 from spikesight.training.tasks.classification.evaluation import (
     NO_CLASSIFIER,
     Evaluation,
@@ -22,7 +23,6 @@ from spikesight.training.tasks.classification.evaluation import (
 )
 from spikesight.training.tasks.classification.objective import ClassificationObjective
 from spikesight.training.tasks.classification.prediction import show_guesses
-from spikesight.training.tasks.classification.recipes import choose_for_classes
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.images import ImageTask
 from spikesight.training.teachers import check_teacher

@@ -34,6 +34,7 @@ from spikesight.training.tasks.base import (
     Prepared,
     Task,
 )
+from spikesight.training.tasks.segmentation.choices import choose_for_masks, holds_masks
 from spikesight.training.tasks.segmentation.description import describe_segmenter
 from spikesight.training.tasks.segmentation.evaluation import (
     NO_SEGMENTER,
@@ -48,7 +49,6 @@ from spikesight.training.tasks.segmentation.objective import (
 )
 from spikesight.training.tasks.segmentation.pictures import draw_segmenter
 from spikesight.training.tasks.segmentation.prediction import show_segments
-from spikesight.training.tasks.segmentation.recipes import choose_for_masks, holds_masks
 
 _CROPS = 16  # per batch
 

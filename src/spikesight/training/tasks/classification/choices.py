@@ -1,4 +1,4 @@
-"""A recipe for a folder or tar file of photos: what `spikesight train photos/` chooses."""
+"""A configuration for a folder or tar file of photos: what `spikesight train photos/` chooses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from spikesight.pretrained import read_recipe
 from spikesight.registry import create_model
 from spikesight.training.progress import format_duration
 from spikesight.training.runs.folder import resolve_model_folder
-from spikesight.training.tasks.base import Recipe
-from spikesight.training.tasks.recipe_words import all_of_it, number_of
+from spikesight.training.tasks.base import Choice
+from spikesight.training.tasks.choice_words import all_of_it, number_of
 from spikesight.training.training_speed import training_images_per_second
 
 _MODEL, _LEVELS = "metaspikformer_tiny", 16
@@ -52,8 +52,8 @@ class _Photos:
     side: float
 
 
-def choose_for_classes(path: str, asked: Mapping[str, str]) -> Recipe:
-    """Chooses a recipe for photos in one folder per class.
+def choose_for_classes(path: str, asked: Mapping[str, str]) -> Choice:
+    """Chooses a configuration for photos in one folder per class.
 
     Args:
         path: Folder or tar file.
@@ -120,7 +120,7 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Recipe:
         f"of {batch}; about {format_duration(seconds)} here (--epochs, --data.image_size)",
         all_of_it(asked.get("output", fields["output"])),
     ]
-    return Recipe(fields, lines)
+    return Choice(fields, lines)
 
 
 def _look_at(path: str, asked: Mapping[str, str]) -> _Photos:

@@ -1,4 +1,4 @@
-"""A recipe for a folder of photos and masks: what `spikesight train scenes/` chooses."""
+"""A configuration for a folder of photos and masks: what `spikesight train scenes/` chooses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from spikesight.files.names import show
 from spikesight.files.walking import walk
 from spikesight.registry import create_model
 from spikesight.training.progress import format_duration
-from spikesight.training.tasks.base import Recipe
-from spikesight.training.tasks.recipe_words import all_of_it, number_of
+from spikesight.training.tasks.base import Choice
+from spikesight.training.tasks.choice_words import all_of_it, number_of
 from spikesight.training.training_speed import training_images_per_second
 
 _MODEL, _LEVELS = "spike_fpn_nano", 4
@@ -32,8 +32,8 @@ _EPOCHS = (3, 30)
 _SECONDS = 6 * 60.0
 
 
-def choose_for_masks(path: str, asked: Mapping[str, str]) -> Recipe:
-    """Chooses a recipe for train/ and val/ with images/ and labels/ each.
+def choose_for_masks(path: str, asked: Mapping[str, str]) -> Choice:
+    """Chooses a configuration for train/ and val/ with images/ and labels/ each.
 
     Args:
         path: The folder.
@@ -104,7 +104,7 @@ def choose_for_masks(path: str, asked: Mapping[str, str]) -> Recipe:
             "(--scenes.class_names=[road,sky])"
         )
     lines.append(all_of_it(asked.get("output", fields["output"])))
-    return Recipe(fields, lines)
+    return Choice(fields, lines)
 
 
 def holds_masks(path: str) -> bool:

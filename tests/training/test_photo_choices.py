@@ -10,16 +10,16 @@ import yaml
 from PIL import Image
 
 from spikesight.commands.parser import main
-from spikesight.training.tasks.classification import recipes as photo_recipes
-from spikesight.training.tasks.classification.recipes import Recipe, choose_for_classes
-from spikesight.training.tasks.segmentation import recipes as scene_recipes
-from spikesight.training.tasks.segmentation.recipes import choose_for_masks
+from spikesight.training.tasks.classification import choices as photo_choices
+from spikesight.training.tasks.classification.choices import Choice, choose_for_classes
+from spikesight.training.tasks.segmentation import choices as scene_choices
+from spikesight.training.tasks.segmentation.choices import choose_for_masks
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for module in (photo_recipes, scene_recipes):
+    for module in (photo_choices, scene_choices):
         monkeypatch.setattr(module, "training_images_per_second", lambda *_: 30.0)
 
 
@@ -50,12 +50,12 @@ def masks(place: str, labels: list[int], count: int = 4) -> Path:
     return Path(place)
 
 
-def choose(path: Path, **asked: str) -> Recipe:
+def choose(path: Path, **asked: str) -> Choice:
     return choose_for_classes(str(path), {k.replace("__", "."): v for k, v in asked.items()})
 
 
 def test_choices_follow_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_recipes, "_find_shipped", lambda: None)
+    monkeypatch.setattr(photo_choices, "_find_shipped", lambda: None)
     small = choose(photos("small", 2)).fields
     assert small["batch_size"] == 8
     assert small["epochs"] == 60
@@ -66,7 +66,7 @@ def test_choices_follow_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
     assert large["data"]["validation_fraction"] == 0.2
     assert large["data"]["image_size"] in (32, 48, 64)
     assert large["model"] == {"name": "metaspikformer_tiny", "levels": 16}
-    monkeypatch.setattr(photo_recipes, "training_images_per_second", lambda *_: 1e9)
+    monkeypatch.setattr(photo_choices, "training_images_per_second", lambda *_: 1e9)
     assert choose(Path("large")).fields["data"]["image_size"] == 64
     asked = choose(Path("large"), data__image_size="24", epochs="3", batch_size="4", output="o")
     assert (asked.fields["data"]["image_size"], asked.fields["epochs"]) == (24, 3)
@@ -78,8 +78,8 @@ def test_it_starts_from_the_weights_that_come_with_the_project() -> None:
     folder = Path(__file__).parents[2] / "weights" / "cifar10_tiny"
     if not (folder / "model.safetensors").is_file():
         pytest.skip("no weights in this checkout")
-    recipe = choose(photos("p", 2))
-    assert recipe.fields["model"] == {
+    choice = choose(photos("p", 2))
+    assert choice.fields["model"] == {
         "name": "metaspikformer_tiny",
         "weights": str(folder),
         "steps": 1,

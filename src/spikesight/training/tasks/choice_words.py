@@ -1,4 +1,4 @@
-"""What recipes for photos share: what was asked for, and what is said."""
+"""What configurations chosen for photos share: what was asked for, and what is said."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def number_of(asked: Mapping[str, str], name: str, chosen: int) -> int:
 
 
 def all_of_it(output: object) -> str:
-    """Where the whole recipe is, for the user."""
+    """Where the whole configuration is, for the user."""
     return (
         f"all of it will be in {show(str(output))}/config.yaml, with which the run can be repeated"
     )
