@@ -110,6 +110,10 @@ def test_inputs_that_are_none_are_refused(folder: Path, tmp_path: Path) -> None:
         classify(clear, top_k=0)
     with pytest.raises(FileNotFoundError, match="no trained model"):
         ss.pipeline(tmp_path)
+    with pytest.raises(UserError, match="labels is the text 'cat'; pass a list"):
+        ss.pipeline(folder, labels="cat")
+    with pytest.raises(UserError, match="model is a int; pass a folder"):
+        ss.pipeline(3)  # type: ignore[arg-type]
 
 
 def test_recordings_are_classified() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import spikesight as ss
 from spikesight.commands.parser import main
 from spikesight.errors import UserError
 from spikesight.training import Card, ClassificationTask
@@ -101,6 +102,8 @@ def test_a_task_of_a_users_own(
     Image.new("L", (16, 16), 99).save("a.png")
     assert main(["predict", "net.spk", "a.png", "--output=guesses.csv"]) == 0
     assert "guesses in guesses.csv" in capsys.readouterr().out
+    (best,) = ss.pipeline("run", device="cpu")("a.png", top_k=1)
+    assert best["label"] in card.preprocessing.classes
 
 
 def test_names_of_spikesights_tasks_are_taken() -> None:

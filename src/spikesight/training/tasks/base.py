@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -25,6 +25,8 @@ from spikesight.training.precision import Precision
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.description import Description
 from spikesight.training.tasks.figures import Figures
+
+Pipeline = Callable[..., Any]  # inputs, alone or in a list, to answers
 
 
 @dataclass(frozen=True)
@@ -413,6 +415,23 @@ class Task(ABC):
             folder: Folder of a run, or its best/ or last/; or a .spk file.
             files: Files, and folders that are searched for them.
             options: What is made of them.
+        """
+        raise UserError(_refused(cls))
+
+    @classmethod
+    def pipeline(
+        cls, model: nn.Module, card: Card, labels: Sequence[str] | None, device: torch.device
+    ) -> Pipeline:
+        """What answers inputs with names; see `spikesight.pipeline`.
+
+        Args:
+            model: The model, in evaluation mode and on the device.
+            card: What belongs to it.
+            labels: Names of the classes; the card's if omitted.
+            device: Where the model is.
+
+        Raises:
+            UserError: If its models give no such answers.
         """
         raise UserError(_refused(cls))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -22,6 +23,7 @@ from spikesight.training.tasks.classification.evaluation import (
     evaluate,
 )
 from spikesight.training.tasks.classification.objective import ClassificationObjective
+from spikesight.training.tasks.classification.pipeline import ClassifierPipeline
 from spikesight.training.tasks.classification.prediction import show_guesses
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.images import ImageTask
@@ -106,6 +108,16 @@ class ClassificationTask(ImageTask):
         """Top-1, top-5 and loss."""
         transform = card.preprocessing.batch_transform
         return evaluate(model, batches, transform, accelerator, limit_batches=limit_batches)
+
+    @classmethod
+    def pipeline(
+        cls, model: nn.Module, card: Card, labels: Sequence[str] | None, device: torch.device
+    ) -> ClassifierPipeline:
+        """Labels with scores."""
+        steps = card.preprocessing
+        if labels is not None:
+            steps = replace(steps, classes=tuple(labels))
+        return ClassifierPipeline(model, steps, device)
 
     @classmethod
     def compare(

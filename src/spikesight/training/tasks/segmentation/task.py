@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikesight.data.config import Split
 from spikesight.data.prediction import read_enough
@@ -40,6 +40,7 @@ from spikesight.training.tasks.segmentation.evaluation import (
     NO_SEGMENTER,
     PanopticFigures,
     SemanticFigures,
+    build_view,
     evaluate_panoptic,
     evaluate_semantic,
 )
@@ -48,7 +49,8 @@ from spikesight.training.tasks.segmentation.objective import (
     build_segmentation_loss,
 )
 from spikesight.training.tasks.segmentation.pictures import draw_segmenter
-from spikesight.training.tasks.segmentation.prediction import show_segments
+from spikesight.training.tasks.segmentation.pipeline import SegmenterPipeline
+from spikesight.training.tasks.segmentation.prediction import Segmenter, show_segments
 
 _CROPS = 16  # per batch
 
@@ -134,6 +136,22 @@ class SegmentationTask(Task):
     def names_fit(cls, names: int, outputs: int) -> bool:
         """Each output has a name."""
         return names == outputs
+
+    @classmethod
+    def pipeline(
+        cls, model: nn.Module, card: Card, labels: Sequence[str] | None, device: torch.device
+    ) -> SegmenterPipeline:
+        """Segments with labels, masks and boxes."""
+        steps: ScenePreprocessing = card.preprocessing
+        if labels is not None:
+            if len(labels) != len(steps.table):
+                raise UserError(
+                    f"labels has {len(labels)} names and the segmenter {len(steps.table)} "
+                    "classes; pass one name per class"
+                )
+            steps = replace(steps, table=replace(steps.table, names=tuple(labels)))
+        seen = build_view(model, steps, card.view or ViewConfig())
+        return SegmenterPipeline(Segmenter(seen, steps, cls.panoptic, device))
 
     @classmethod
     def fields_of_data(cls, card: Card) -> dict[str, Any]:
