@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import spikesight as ss
+from spikesight.errors import UserError
 from spikesight.graph import Add, AttentionProduct, Input, MaxPool, Neuron, Output, Synapse, execute
+from spikesight.graph.execution import execute_all
 from spikesight.graph.tracing import UntraceableError
+from spikesight.models.base import initialise_module
 
 
 def test_the_graph_computes_what_the_model_computes() -> None:
@@ -90,3 +95,169 @@ def test_softmax_is_named() -> None:
 def test_an_unfit_example_is_refused() -> None:
     with pytest.raises(ValueError, match="in_channels=1"):
         ss.trace(ss.create_model("metaspikformer_nano"), torch.rand(1, 1, 28, 28))
+
+
+class _Two(nn.Module):
+    """Two branches of one map and two heads, which `wire` puts together."""
+
+    def __init__(self, steps: int = 2) -> None:
+        super().__init__()
+        self.presentation, self.readout = ss.Presentation(steps, 3, 1), ss.Readout(steps)
+        self.stem, self.neuron = ss.ConvNorm(3, 8, 3), ss.create_neuron("i_lif", steps)
+        self.left, self.right = ss.ConvNorm(8, 8, 3), ss.ConvNorm(8, 8, 3)
+        self.last, self.last2 = ss.create_neuron("i_lif", steps), ss.create_neuron("i_lif", steps)
+        self.pool, self.pool2 = ss.GlobalPool(), ss.GlobalPool()
+        self.head, self.head2 = ss.Linear(8, 4), ss.Linear(8, 3)
+        self.readout2 = ss.Readout(steps)
+
+    def wire(self, x: Tensor) -> Tensor:
+        return self.left(x) + self.right(x)
+
+    def answer(self, x: Tensor) -> Any:
+        return self.readout(self.head(self.pool(self.last(x))))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.answer(self.wire(self.neuron(self.stem(self.presentation(x)))))
+
+
+class _Unread(_Two):
+    def wire(self, x: Tensor) -> Tensor:
+        self.right(x)
+        return self.left(x)
+
+
+class _ByName(_Two):
+    def wire(self, x: Tensor) -> Tensor:
+        y = self.left(input=x)
+        return self.right(self.last2(current=y)).add(y)
+
+
+class _Itself(_Two):
+    def wire(self, x: Tensor) -> Tensor:
+        y = self.left(x)
+        return y + y
+
+
+class _TwoHeads(_Two):
+    def answer(self, x: Tensor) -> Any:
+        first = self.readout(self.head(self.pool(self.last(x))))
+        return first, self.readout2(self.head2(self.pool2(self.last2(x))))
+
+
+class _OneOfTwoHeads(_TwoHeads):
+    def answer(self, x: Tensor) -> Any:
+        return super().answer(x)[0]
+
+
+class _Plain(_Two):
+    """A normalisation without gain, and a linear map without bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = ss.Synapse(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8, affine=False))
+        self.head = ss.Synapse(nn.Linear(8, 4, bias=False))
+
+
+@pytest.mark.parametrize(
+    "kind", [_Two, _Unread, _ByName, _Itself, _TwoHeads, _OneOfTwoHeads, _Plain]
+)
+def test_forwards_of_every_style_are_read_as_they_compute(kind: type[_Two]) -> None:
+    torch.manual_seed(0)
+    model = kind().train()
+    model.apply(initialise_module)
+    images = torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        for _ in range(5):
+            model(4 * images)
+    found = ss.verify(model.eval(), images)
+    assert found.mismatches == 0
+    assert found.output_error < 1e-12
+    net = ss.deploy(model, images)
+    assert net.verify(images, against=("spikes",)).mismatches == 0
+    expected = model(images)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    computed = execute_all(ss.trace(model), images)
+    for ours, theirs in zip(computed, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+class _Scaled(_Two):
+    def wire(self, x: Tensor) -> Tensor:
+        return torch.add(self.left(x), self.right(x), alpha=0.5)
+
+
+class _InPlace(_Two):
+    def wire(self, x: Tensor) -> Tensor:
+        y = shortcut = self.left(x)
+        y += self.right(x)
+        return y + shortcut
+
+
+class _Swapped(_TwoHeads):
+    def answer(self, x: Tensor) -> Any:
+        return super().answer(x)[::-1]
+
+
+class _InDictionary(_Two):
+    def answer(self, x: Tensor) -> Any:
+        return {"logits": super().answer(x)}
+
+
+class _PresentedTwice(_Two):
+    def forward(self, x: Tensor) -> Any:
+        x = self.stem(self.presentation(x)) + self.stem(self.presentation(x))
+        return self.answer(self.wire(self.neuron(x)))
+
+
+class _NotPresented(_Two):
+    def forward(self, x: Tensor) -> Any:
+        return self.answer(self.wire(self.neuron(self.stem(x))))
+
+
+class _Membrane(_Two):
+    def wire(self, x: Tensor) -> Tensor:
+        y = self.left(x)
+        return self.right(self.last2(y, y))
+
+
+class _Doubled(ss.ConvNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class _DoubledKernel(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def _with(**parts: nn.Module) -> _Two:
+    model = _Two()
+    for name, part in parts.items():
+        setattr(model, name, part)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (_Scaled(), "calls add.*a synapse"),
+        (_InPlace(), r"adds to left in place.*y = x \+ z"),
+        (_Swapped(), "return the outputs.*in the order"),
+        (_InDictionary(), "as a tensor, tuple or dataclass"),
+        (_PresentedTwice(), "presents its input 2 times"),
+        (_NotPresented(), r"start with ss\.Presentation"),
+        (_Membrane(), "last2 is called with a membrane"),
+        (_with(left=_Doubled(8, 8, 3)), "left is a _Doubled.*use a ConvNorm as it is"),
+        (_with(left=ss.Synapse(_DoubledKernel(8, 8, 3, padding=1))), "_DoubledKernel.*a Conv2d"),
+        (_with(last=ss.create_neuron("lif", 1)), "last has steps=1 and presentation 2"),
+        (_with(readout=ss.Readout(1)), "readout has steps=1 and presentation 2"),
+        (
+            _with(left=ss.Synapse(nn.BatchNorm2d(8, track_running_stats=False))),
+            "running statistics.*track_running_stats",
+        ),
+    ],
+)
+def test_what_would_be_read_as_another_network_is_refused(model: nn.Module, named: str) -> None:
+    for reads in (ss.trace, lambda m: ss.deploy(m, torch.rand(2, 3, 8, 8))):
+        with pytest.raises(UserError, match=named):
+            reads(model)

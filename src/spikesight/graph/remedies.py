@@ -16,6 +16,8 @@ _PARTS = (
     ),
     (("elu", "silu", "mish", "sigmoid", "tanh", "relu6"), "a neuron of ss.create_neuron"),
     (("mul",), "ss.Gate between two maps of spikes, ss.LayerScale in a synapse for a factor"),
+    (("flatten", "reshape", "view", "permute"), "ss.GlobalPool before ss.Linear"),
+    (("add", "sub"), "the sum of two maps, a + b, and for a constant or factor a synapse,"),
     (("norm",), "ss.ConvNorm, whose normalisation folds into its kernel"),
 )
 _ANY = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from dataclasses import is_dataclass, replace
 from typing import Any, assert_never
@@ -56,14 +57,23 @@ Leaf = (
 )
 """The modules that are nodes; every other one is what its forward makes of them."""
 
-_ADDITIONS = (operator.add, operator.iadd, torch.add)
+_ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_IN_PLACE = (operator.iadd, "add_")
 
 
 class UntraceableError(UserError):
     """A model holds something that the vocabulary cannot say."""
 
 
+class _Value(fx.Proxy):
+    def __iadd__(self, other: Any) -> fx.Proxy:  # a Proxy would call it an addition to a new value
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Value(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, Leaf):
             return True
@@ -112,10 +122,11 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
     modules = dict(model.named_modules())
     nodes: list[Node] = []
     values: dict[fx.Node, str] = {}
+    of_outputs = _behind_outputs(traced)
     for node in traced.nodes:
-        if node.op in ("placeholder", "output"):
+        _check_in_place(node, traced, model)
+        if node.op in ("placeholder", "output") or node not in of_outputs:
             continue
-        inputs = tuple(values.get(arg, arg.name) for arg in node.all_input_nodes)
         if node.op == "call_module":
             name, module = str(node.target), modules[str(node.target)]
             if not isinstance(module, Leaf):
@@ -123,13 +134,22 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
                 raise UntraceableError(
                     f"{name} is a {kind}, which the vocabulary cannot say; {remedy(kind)}"
                 )
-            if not isinstance(module, Presentation):
-                inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
+            _check_forward(name, module)
+            read = _read_by(node, name, module)
+            if any(arg not in values for arg in read) != isinstance(module, Presentation):
+                raise UntraceableError(_ends(model))
+            inputs = tuple(values.get(arg, "") for arg in read)
             nodes += _nodes(_unique(name, nodes), module, inputs, model)
         elif isinstance(node.target, type) and is_dataclass(node.target):
             continue  # what the model returns, field by field
-        elif node.op == "call_function" and node.target in _ADDITIONS and len(inputs) == 2:
+        elif node.target in _ADDITIONS and _adds_two(node, values):
+            inputs = tuple(values[arg] for arg in node.args if isinstance(arg, fx.Node))
             nodes.append(Add(_unique(_owner(node) + "add", nodes), inputs))
+        elif node.op == "get_attr":
+            raise UntraceableError(
+                f"{type(model).__name__} reads its tensor {node.target}, which the vocabulary "
+                "cannot say; put it into a synapse: a bias, a normalisation or ss.LayerScale"
+            )
         else:
             called = getattr(node.target, "__name__", str(node.target))
             raise UntraceableError(
@@ -137,17 +157,119 @@ def _read(model: nn.Module, example: Tensor | None) -> Graph:
                 f"the vocabulary cannot say; {remedy(called)}"
             )
         values[node] = nodes[-1].name
-    graph = Graph(tuple(nodes))
     if not nodes or not isinstance(nodes[-1], Output) or not isinstance(nodes[0], Input):
-        raise UntraceableError(
-            f"{type(model).__name__} must start with ss.Presentation(steps, channels, stride) and "
-            "end with ss.Readout(steps), through which its input and its output go"
-        )
+        raise UntraceableError(_ends(model))
+    graph = Graph(tuple(nodes))
+    _check_ends(graph, [values.get(node) for node in _returned(traced)], model)
     if example is not None:
         presentation = modules[graph.input.name]
         assert isinstance(presentation, Presentation)
         presentation.check(tuple(example.shape))
     return graph
+
+
+def _ends(model: nn.Module) -> str:
+    return (
+        f"{type(model).__name__} must start with ss.Presentation(steps, channels, stride) and "
+        "end with ss.Readout(steps), through which its input and its output go"
+    )
+
+
+def _behind_outputs(traced: fx.Graph) -> set[fx.Node]:
+    """The nodes that what is returned depends on."""
+    found = {traced.output_node()}
+    for node in reversed(traced.nodes):
+        if node in found:
+            found.update(node.all_input_nodes)
+    return found
+
+
+def _returned(traced: fx.Graph) -> list[fx.Node]:
+    """What the model returns, in order: a tensor, or those of a tuple or dataclass."""
+    value: Any = traced.output_node().args[0]
+    if isinstance(value, fx.Node) and isinstance(value.target, type):
+        value = (*value.args, *value.kwargs.values())
+    values = value if isinstance(value, tuple | list) else [value]
+    return [value for value in values if isinstance(value, fx.Node)]
+
+
+def _check_ends(graph: Graph, returned: list[str | None], model: nn.Module) -> None:
+    """Refuses what would be another network in time, or with other outputs, than the model."""
+    kind = type(model).__name__
+    inputs = [node for node in graph.nodes if isinstance(node, Input)]
+    if len(inputs) > 1:
+        raise UntraceableError(
+            f"{kind} presents its input {len(inputs)} times, at {inputs[1].name} too; call one "
+            "ss.Presentation once and let every part read what it gives"
+        )
+    if returned != [node.name for node in graph.outputs]:
+        raise UntraceableError(
+            f"{kind} must return the outputs of its ss.Readout, each once and in the order in "
+            f"which they are computed ({', '.join(node.name for node in graph.outputs)}), as a "
+            "tensor, tuple or dataclass"
+        )
+    for node in graph.nodes:
+        own = node.dynamics if isinstance(node, Neuron) else node
+        steps = getattr(own, "steps", graph.input.steps)
+        if steps != graph.input.steps:
+            raise UntraceableError(
+                f"{node.name} has steps={steps} and {graph.input.name} {graph.input.steps}; build "
+                "all parts of a model with the same steps"
+            )
+
+
+def _check_forward(name: str, module: nn.Module) -> None:
+    """Refuses a part with a forward of the user's, which its node would not compute."""
+    home = str(getattr(module.forward, "__module__", None)).partition(".")[0]
+    if home not in ("spikesight", "torch") and not isinstance(module, neurons.Neuron):
+        known = next(
+            k for k in type(module).__mro__ if k.__module__.startswith(("spikesight", "torch"))
+        )
+        raise UntraceableError(
+            f"{name} is a {type(module).__name__}, which computes by a forward of its own, so that "
+            f"no graph knows it; use a {known.__name__} as it is, and say what is added in the "
+            "forward of the module that calls it"
+        )
+
+
+def _check_in_place(node: fx.Node, traced: fx.Graph, model: nn.Module) -> None:
+    """Refuses to add to a value that is read again under its old name."""
+    if node.target not in _IN_PLACE or not isinstance(changed := node.args[0], fx.Node):
+        return
+    order = list(traced.nodes)
+    if any(order.index(user) > order.index(node) for user in changed.users):
+        raise UntraceableError(
+            f"{_owner(node).rstrip('.') or type(model).__name__} adds to {changed.name} in place "
+            "and reads it again; write y = x + z instead of x += z"
+        )
+
+
+def _adds_two(node: fx.Node, values: dict[fx.Node, str]) -> bool:
+    both = all(isinstance(arg, fx.Node) and arg in values for arg in node.args)
+    return both and len(node.args) == 2 and not node.kwargs
+
+
+def _read_by(node: fx.Node, name: str, module: nn.Module) -> list[fx.Node]:
+    """The values that a module is called with, in the order of its forward's parameters."""
+    try:
+        bound = inspect.signature(module.forward).bind(*node.args, **node.kwargs)
+    except TypeError as error:
+        raise UntraceableError(
+            f"{name} is called in a way that it does not take ({error}); pass the "
+            "values that it reads by position"
+        ) from None
+    flat = (
+        v
+        for value in (*bound.args, *bound.kwargs.values())
+        for v in (value if isinstance(value, tuple | list) else (value,))
+    )
+    read = [value for value in flat if isinstance(value, fx.Node)]
+    if isinstance(module, neurons.Neuron) and len(read) != 1:
+        raise UntraceableError(
+            f"{name} is called with a membrane, which no graph can say: its neurons start from "
+            "rest; pass the currents alone"
+        )
+    return read
 
 
 def _owner(node: fx.Node) -> str:
@@ -264,6 +386,7 @@ def _factors(name: str, synapse: synapses.Synapse) -> tuple[Affine, ...]:
     factors: list[Affine] = []
     pending: tuple[int, Tensor] | None = None
     for child_name, child in synapse.named_children():
+        _check_forward(f"{name}.{child_name}", child)
         if isinstance(child, nn.Conv2d):
             factor = _convolution(f"{name}.{child_name}", child)
             if pending is not None:

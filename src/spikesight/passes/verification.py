@@ -165,11 +165,13 @@ def _model_counts(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], tuple
 
 
 def tensors_of(output: object) -> tuple[Tensor, ...]:
-    """The tensors of a model's output: itself, or the fields of a dataclass, in order."""
+    """The tensors of a model's output: itself, or those of a tuple or dataclass, in order."""
     if isinstance(output, Tensor):
         return (output,)
-    assert is_dataclass(output), f"a model returned a {type(output).__name__}"
-    values = (getattr(output, field.name) for field in fields(output))
+    values = output
+    if is_dataclass(output):
+        values = [getattr(output, field.name) for field in fields(output)]
+    assert isinstance(values, tuple | list), f"a model returned a {type(output).__name__}"
     return tuple(value for value in values if isinstance(value, Tensor))
 
 
