@@ -10,7 +10,7 @@ from spikesight.data.errors import DataError
 from spikesight.data.events.config import EVENT_FORMATS, PHOTO_FIELDS, EventConfig
 from spikesight.data.own_sets import DATA_SET, check_format
 from spikesight.data.photos.normalisation import check_normalisation
-from spikesight.files.ranges import Count, Margin, Processes, Side
+from spikesight.files.ranges import Count, Margin, PositiveShare, Processes, Rate, Share, Side
 from spikesight.options import check_options
 
 Format = Literal[
@@ -83,16 +83,16 @@ class DataConfig:
     image_size: Side = 32
     channels: Literal[1, 2, 3] = 3
     class_names: list[str] | None = None
-    validation_fraction: float = 0.2
+    validation_fraction: Rate = 0.2
     split_seed: Count = 0
     mean: list[float] | None = None
     std: list[float] | None = None
-    crop_fraction: float = 1.0
+    crop_fraction: PositiveShare = 1.0
     random_crop_padding: Margin = 0
     horizontal_flip: bool = False
-    random_resized_crop: float | None = None
+    random_resized_crop: PositiveShare | None = None
     rand_augment: str | None = None
-    random_erasing: float = 0.0
+    random_erasing: Share = 0.0
     workers: Processes | None = None
     in_memory: bool = False
     on_corrupt: OnCorrupt = "stop"
@@ -110,21 +110,11 @@ class DataConfig:
             raise DataError(f"data.channels is {self.channels}; pass 1 (grey) or 3 (colour)")
         if self.class_names is not None:
             check_class_names(self.class_names, "data.class_names")
-        if not 0 <= self.validation_fraction < 1:
-            raise DataError(
-                f"data.validation_fraction is {self.validation_fraction}; pass 0 or more, below 1"
-            )
         if self.format == "painted_digits" and self.validation_fraction != 0:
             raise DataError(
                 "format 'painted_digits' has its own validation digits, and a digit's copies must "
                 "not come on both sides; pass data.validation_fraction=0"
             )
-        if not 0 <= self.random_erasing <= 1:
-            raise DataError(f"data.random_erasing is {self.random_erasing}; pass 0 to 1")
-        for name in ("crop_fraction", "random_resized_crop"):
-            share = getattr(self, name)
-            if share is not None and not 0 < share <= 1:
-                raise DataError(f"data.{name} is {share}; pass more than 0, at most 1")
         if (self.mean is None) != (self.std is None):
             raise DataError("only one of data.mean and data.std is given; pass both or neither")
         for name in ("mean", "std"):

@@ -54,6 +54,16 @@ Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 """How many there are of something."""
 
+Bits = Annotated[int, Meta(ge=2, le=8)]
+"""Bits of a quantised weight."""
+
+EventCount = Annotated[int, Meta(ge=1, le=255)]
+"""Events of a pixel in a frame, which is a byte."""
+
+Angle = Annotated[float, Meta(ge=0, lt=90)]
+"""Degrees."""
+
+NotNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Rate = Annotated[float, Meta(ge=0, lt=1)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from spikesight.errors import UserError
+from spikesight.files.ranges import Positive, PositiveShare, Share
 from spikesight.options import check_options
 
 
@@ -19,14 +20,11 @@ class PanopticRules:
         overlap: Masks of which other masks take more than 1 - this share are left out.
     """
 
-    object_score: float = 0.8
-    overlap: float = 0.8
+    object_score: Share = 0.8
+    overlap: Share = 0.8
 
     def __post_init__(self) -> None:
         check_options(self, "panoptic.")
-        for name in ("object_score", "overlap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"panoptic.{name} is {getattr(self, name)}; pass a share in [0, 1]")
 
 
 @dataclass
@@ -42,16 +40,14 @@ class ViewConfig:
     """
 
     mode: Literal["whole", "slide"] = "whole"
-    stride_share: float = 0.67
-    scales: list[float] = field(default_factory=lambda: [1.0])
+    stride_share: PositiveShare = 0.67
+    scales: list[Positive] = field(default_factory=lambda: [1.0])
     flip: bool = False
     panoptic: PanopticRules = field(default_factory=PanopticRules)
 
     def __post_init__(self) -> None:
         check_options(self, "view.")
-        if not 0 < self.stride_share <= 1:
-            raise UserError(f"view.stride_share is {self.stride_share}; pass a share in (0, 1]")
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales:
             raise UserError(f"view.scales is {self.scales}; pass factors above 0, such as 1.0")
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spikesight.errors import UserError
+from spikesight.files.ranges import NotNegative, Positive, Rate, Share
 from spikesight.options import check_options
 
 
@@ -18,15 +19,11 @@ class FiringRateConfig:
         target: Firing rate in [0, 1) up to which a layer pays nothing.
     """
 
-    weight: float = 0.0
-    target: float = 0.0
+    weight: NotNegative = 0.0
+    target: Rate = 0.0
 
     def __post_init__(self) -> None:
         check_options(self, "firing_rate.")
-        if self.weight < 0:
-            raise UserError(f"firing_rate.weight is {self.weight}; pass 0 (off) or more")
-        if not 0.0 <= self.target < 1.0:
-            raise UserError(f"firing_rate.target is {self.target}; pass a rate in [0, 1)")
 
 
 @dataclass
@@ -50,26 +47,13 @@ class DistillationConfig:
     teacher: str | None = None
     teacher_weights: str | None = None
     logits: Literal["none", "soft", "hard"] = "none"
-    logits_share: float = 0.5
-    temperature: float = 3.0
+    logits_share: Share = 0.5
+    temperature: Positive = 3.0
     attention: bool = False
-    attention_weight: float = 2.0
+    attention_weight: Positive = 2.0
 
     def __post_init__(self) -> None:
         check_options(self, "distillation.")
-        if not 0.0 <= self.logits_share <= 1.0:
-            raise UserError(
-                f"distillation.logits_share is {self.logits_share}; pass a share in [0, 1]"
-            )
-        if self.temperature <= 0:
-            raise UserError(
-                f"distillation.temperature is {self.temperature}; pass more than 0, such as 3"
-            )
-        if self.attention_weight <= 0:
-            raise UserError(
-                f"distillation.attention_weight is {self.attention_weight}; pass more than 0, or "
-                "distillation.attention=false"
-            )
         learning = self.logits != "none" or self.attention
         if learning and self.teacher is None:
             raise UserError(

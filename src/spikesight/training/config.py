@@ -16,7 +16,7 @@ from spikesight.data.segmentation import SceneConfig
 from spikesight.errors import UserError
 from spikesight.files import documents
 from spikesight.files.names import show
-from spikesight.files.ranges import Count, Number
+from spikesight.files.ranges import Bits, Count, Number, Positive, Rate
 from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.models import MaskedImageSizes
@@ -63,15 +63,15 @@ class ModelConfig:
     """
 
     name: str
-    steps: int = 1
-    levels: int | None = None
+    steps: Number = 1
+    levels: Number | None = None
     neuron: str | None = None
     neuron_arguments: dict[str, Any] = field(default_factory=dict)
-    drop_path_rate: float = 0.0
-    num_classes: int | None = None
+    drop_path_rate: Rate = 0.0
+    num_classes: Number | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
-    bits: int | None = None
+    bits: Bits | None = None
     recipe: Literal["deployable", "official"] = "deployable"
     power_of_two: bool = False
 
@@ -84,14 +84,6 @@ class ModelConfig:
                 "@spikesight.register_neuron on the class or function that builds it"
             )
         check_options(self, "model.")
-        for name in ("steps", "levels", "num_classes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"model.{name} is {value}; pass 1 or more")
-        if self.bits is not None and not 2 <= self.bits <= 8:
-            raise UserError(f"model.bits is {self.bits}; pass 2 to 8, or leave it out")
-        if not 0.0 <= self.drop_path_rate < 1.0:
-            raise UserError(f"model.drop_path_rate is {self.drop_path_rate}; pass one in [0, 1)")
         if self.weights == "":
             raise UserError("model.weights is empty; pass the folder of a model, or leave it out")
         for name in (*_BUILDING, "in_channels"):
@@ -181,7 +173,7 @@ class TrainConfig:
     device: Literal["auto", "cpu"] = "auto"
     seed: Count = 0
     resume: bool = False
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: Positive = 10.0
     validate_every: Number = 1
     log_every: Number = 20
     limit_batches: int | None = None
@@ -202,8 +194,6 @@ class TrainConfig:
             raise UserError(f"clip_norm is {self.clip_norm}; pass a positive number or null")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(f"label_smoothing is {self.label_smoothing}; pass one in [0, 1)")
-        if self.checkpoint_minutes <= 0:
-            raise UserError(f"checkpoint_minutes is {self.checkpoint_minutes}; pass more than 0")
         if self.data.holds_events and self.model.steps != self.data.events.frames:
             raise UserError(
                 f"model.steps is {self.model.steps} but data.events.frames is "

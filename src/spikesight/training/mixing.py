@@ -9,7 +9,7 @@ from spikesight.lazy_names import TYPE_CHECKING
 if TYPE_CHECKING:
     from timm.data.mixup import Mixup
 
-from spikesight.errors import UserError
+from spikesight.files.ranges import Count, NotNegative, Share
 from spikesight.options import check_options
 
 
@@ -25,20 +25,14 @@ class MixConfig:
         off_epochs: Number of last epochs trained without mixing.
     """
 
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    probability: float = 1.0
-    switch_probability: float = 0.5
-    off_epochs: int = 0
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    probability: Share = 1.0
+    switch_probability: Share = 0.5
+    off_epochs: Count = 0
 
     def __post_init__(self) -> None:
         check_options(self, "mix.")
-        for name in ("mixup", "cutmix", "off_epochs"):
-            if getattr(self, name) < 0:
-                raise UserError(f"mix.{name} is {getattr(self, name)}; pass 0 (off) or more")
-        for name in ("probability", "switch_probability"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"mix.{name} is {getattr(self, name)}; pass a share in [0, 1]")
 
     @property
     def active(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spikesight.errors import UserError
+from spikesight.files.ranges import Count, NotNegative, Positive, PositiveShare, Rate
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.options import check_options
 
@@ -36,25 +37,15 @@ class OptimizerConfig:
     name: Literal["adamw", "lamb", "sgd"] = "adamw"
     lr: float = 1e-3
     lr_per_256: bool = False
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.999)
-    layer_decay: float | None = None
-    trunk_lr_scale: float = 1.0
+    weight_decay: NotNegative = 0.05
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    layer_decay: PositiveShare | None = None
+    trunk_lr_scale: Positive = 1.0
 
     def __post_init__(self) -> None:
         check_options(self, "optimizer.")
         if self.lr <= 0:
             raise UserError(f"optimizer.lr is {self.lr}; pass a positive number such as 1e-3")
-        if self.weight_decay < 0:
-            raise UserError(f"optimizer.weight_decay is {self.weight_decay}; pass 0 or more")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"optimizer.betas is {self.betas}; pass two numbers in [0, 1)")
-        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise UserError(f"optimizer.layer_decay is {self.layer_decay}; pass one in (0, 1]")
-        if self.trunk_lr_scale <= 0:
-            raise UserError(
-                f"optimizer.trunk_lr_scale is {self.trunk_lr_scale}; pass a factor above 0"
-            )
 
     def peak_lr(self, images_per_update: int) -> float:
         """The learning rate after warm-up for this many images in an update."""
@@ -156,20 +147,14 @@ class ScheduleConfig:
     """
 
     name: Literal["cosine", "poly"] = "cosine"
-    power: float = 1.0
-    warmup_epochs: float = 1.0
-    warmup_updates: int | None = None
-    warmup_lr: float = 1e-6
-    min_lr: float = 1e-6
+    power: Positive = 1.0
+    warmup_epochs: NotNegative = 1.0
+    warmup_updates: Count | None = None
+    warmup_lr: NotNegative = 1e-6
+    min_lr: NotNegative = 1e-6
 
     def __post_init__(self) -> None:
         check_options(self, "schedule.")
-        if self.power <= 0:
-            raise UserError(f"schedule.power is {self.power}; pass a number above 0")
-        for name in ("warmup_epochs", "warmup_updates", "warmup_lr", "min_lr"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise UserError(f"schedule.{name} is {value}; pass 0 or more")
 
     def warmup(self, updates: int, updates_per_epoch: int) -> int:
         """Updates of the warm-up, which fits into the run.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spikesight.data.errors import DataError
-from spikesight.files.ranges import Count, Margin, Steps
+from spikesight.files.ranges import Angle, Count, EventCount, Margin, Positive, Steps
 from spikesight.options import check_options
 
 Slicing = Literal["count", "time"]
@@ -54,28 +54,19 @@ class EventConfig:
     frames: Steps = 8
     slicing: Slicing = "count"
     saccades: bool = False
-    threshold: float = 0.25
+    threshold: Positive = 0.25
     sensor: list[int] | None = None
-    max_count: int = 127
+    max_count: EventCount = 127
     cache_mb: Count = 1024
     roll: Margin = 0
-    rotation: float = 0.0
-    shear: float = 0.0
+    rotation: Angle = 0.0
+    shear: Angle = 0.0
     cutout: Margin = 0
     drop: bool = False
 
     def __post_init__(self) -> None:
         check_options(self, "data.events.", DataError)
-        if self.threshold <= 0:
-            raise DataError(f"data.events.threshold is {self.threshold}; pass more than 0")
-        if not 1 <= self.max_count <= 255:
-            raise DataError(f"data.events.max_count is {self.max_count}; pass 1 to 255")
         if self.sensor is not None and (len(self.sensor) != 2 or min(self.sensor) < 1):
             raise DataError(
                 f"data.events.sensor is {self.sensor}; pass two numbers, width and height"
             )
-        for name in ("rotation", "shear"):
-            if not 0 <= getattr(self, name) < 90:
-                raise DataError(
-                    f"data.events.{name} is {getattr(self, name)}; pass degrees from 0, below 90"
-                )

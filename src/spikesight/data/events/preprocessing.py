@@ -19,7 +19,7 @@ from spikesight.data.events.saccades import saccade_events
 from spikesight.data.photos.decoding import IMAGE_SUFFIXES, decode, read_image_file
 from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.files.documents import check
-from spikesight.files.ranges import Positive, SensorSide, Side, Steps
+from spikesight.files.ranges import EventCount, Positive, SensorSide, Side, Steps
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EventPreprocessing:
     channels: Annotated[int, Meta(ge=2, le=3)]
     frames: Steps
     slicing: Slicing = "count"
-    max_count: Annotated[int, Meta(ge=1, le=255)] = 127
+    max_count: EventCount = 127
     sensor: tuple[SensorSide, SensorSide] | None = None
     saccades: bool = False
     threshold: Positive = 0.25

@@ -12,7 +12,7 @@ from spikesight.data.errors import DataError
 from spikesight.data.own_sets import SCENES, check_format
 from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.limits import IMAGE_PIXELS
-from spikesight.files.ranges import Count, Processes, ShortSide
+from spikesight.files.ranges import Count, PositiveShare, Processes, ShortSide
 from spikesight.options import check_options
 
 SceneFormat = Literal[
@@ -83,7 +83,7 @@ class SceneConfig:
     base_short_side: ShortSide | None = None
     scale_range: tuple[float, float] = (1.0, 1.0)
     large_scale_jitter: bool = False
-    largest_category_share: float = 1.0
+    largest_category_share: PositiveShare = 1.0
     flip: bool = False
     photometric_distortion: bool = False
     evaluation_size: tuple[int, int] | None = None
@@ -149,11 +149,6 @@ class SceneConfig:
             raise DataError(
                 f"scenes.scale_range is {self.scale_range}; pass two factors above 0, the smaller "
                 "one first"
-            )
-        if not 0 < self.largest_category_share <= 1:
-            raise DataError(
-                f"scenes.largest_category_share is {self.largest_category_share}; pass a share in "
-                "(0, 1]"
             )
         if (
             self.objects is not None
