@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spikesight.data.config import Split
-from spikesight.errors import ResultError, UserError
+from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file, place_for_folder
 from spikesight.lazy_names import TYPE_CHECKING
@@ -45,7 +45,7 @@ def verify_command(
     """
     import torch
 
-    from spikesight.commands.networks import network_and_images, verify_deployed
+    from spikesight.commands.networks import network_and_images, print_comparison
     from spikesight.passes import verify
     from spikesight.pretrained import load
     from spikesight.training.runs.folder import resolve_model_folder
@@ -53,13 +53,12 @@ def verify_command(
 
     if model.is_file():
         net, x = network_and_images(model, run, data, split, images, photos)
-        verify_deployed(net, x, against)
+        forms = [form.strip() for form in against.split(",") if form.strip()]
+        print_comparison(net.verify(x, against=forms))
         return
     x = sample_images(run or model, data, images, split, photos)
-    result = verify(load(resolve_model_folder(model)), x, dtype=getattr(torch, precision))
-    print(result.table())
-    if not result.equal:
-        raise ResultError(f"{result.mismatches} elements differ; the table says where")
+    trained = load(resolve_model_folder(model))
+    print_comparison(verify(trained, x, dtype=getattr(torch, precision)))
 
 
 def energy_command(

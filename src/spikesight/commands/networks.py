@@ -17,7 +17,9 @@ from spikesight.reports.text_table import text_table
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from spikesight.deployment.comparison import Comparison
     from spikesight.deployment.network import Deployed
+    from spikesight.passes import Verification
 
 
 def deploy_command(
@@ -63,10 +65,7 @@ def deploy_command(
     card = Card.read(folder)
     net = deploy(model, x, max_size, x.split(64) if real else None, weight_bits)
     net.card = replace(card, data=None, metrics=None).text()
-    result = net.verify(x[:16], against=("spikes", "training"))
-    print(result.table())
-    if not result.equal:
-        raise ResultError(f"{result.mismatches} elements differ; the table says where")
+    print_comparison(net.verify(x[:16], against=("spikes", "training")))
     if not real:
         print(
             "the training data are not here, so the range of pixels calibrates the network; "
@@ -81,15 +80,8 @@ def deploy_command(
     print(f"{output.stat().st_size:,} bytes in {show(output)}")
 
 
-def verify_deployed(net: Deployed, x: Tensor, against: str) -> None:
-    """Prints how the forms of a deployed network compare, and fails where they differ.
-
-    Args:
-        net: The network.
-        x: Normalised inputs.
-        against: Forms, separated by commas.
-    """
-    result = net.verify(x, against=[form.strip() for form in against.split(",") if form.strip()])
+def print_comparison(result: Comparison | Verification) -> None:
+    """Prints how the forms of a network compare, and fails where they differ."""
     print(result.table())
     if not result.equal:
         raise ResultError(f"{result.mismatches} elements differ; the table says where")

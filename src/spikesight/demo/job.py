@@ -34,15 +34,15 @@ from spikesight.demo.deployment_part import (
     deployment_sentence,
     low_bit_sentence,
 )
-from spikesight.demo.page import DemoContent, SpikeExample, demo_page
+from spikesight.demo.page import DemoContent, DemoResult as DemoResult, SpikeExample, demo_page
 from spikesight.demo.scenes import segment_scenes
-from spikesight.demo.scenes_part import SceneResult, scenes_sentence
+from spikesight.demo.scenes_part import scenes_sentence
 from spikesight.demo.verification_part import verification_sentence
 from spikesight.errors import UserError
 from spikesight.files.documents import read_json
 from spikesight.graph import Neuron, trace
 from spikesight.models import SpikingModel
-from spikesight.passes import Verification, quantize, unroll, verify
+from spikesight.passes import quantize, unroll, verify
 from spikesight.passes.warm_start import settle_statistics
 from spikesight.processor import processor_name
 from spikesight.reports import Guess, Run
@@ -68,40 +68,6 @@ _LOW_BITS = 4
 _SETTLING_IMAGES = 512
 
 
-@dataclass(frozen=True)
-class DemoResult:
-    """What a demo found.
-
-    Attributes:
-        folder: Folder with run/, twin/, digits.spk, digits4.spk, report.html and demo.json.
-        accuracy: Share of held-out digits that the spiking model gets right, in percent.
-        twin_accuracy: The same of its ANN twin.
-        images: Number of held-out digits.
-        verification: The model against its binary spikes.
-        energy: Energy on the held-out digits.
-        deployment: The integer network.
-        low_bit: The integer network with 4-bit weights.
-        scenes: A shipped segmenter on scenes of digits.
-        seconds: Duration of the demo.
-    """
-
-    folder: Path
-    accuracy: float
-    twin_accuracy: float
-    images: int
-    verification: Verification
-    energy: EnergyReport
-    deployment: Deployment
-    low_bit: LowBit
-    scenes: SceneResult
-    seconds: float
-
-    @property
-    def report(self) -> Path:
-        """The page with everything on it."""
-        return self.folder / "report.html"
-
-
 def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0) -> DemoResult:
     """Trains a spiking transformer on handwriting, proves that it is spikes, shows what it costs.
 
@@ -121,8 +87,8 @@ def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0
     """
     console = Console(highlight=False)
     began = time.monotonic()
-    configs = [_config(output / "run", "i_lif", epochs, seed)]
-    configs.append(_config(output / "twin", "relu", epochs, seed))
+    config = _config(output / "run", "i_lif", epochs, seed)
+    twin_config = _config(output / "twin", "relu", epochs, seed)
     _clear(output)
     images = len(read_digits().labels)
 
@@ -138,14 +104,13 @@ def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0
         f"{MODEL}: its neurons hand on whole counts from 0 to {LEVELS}, not real numbers. The twin "
         "has the same layers, first weights, digits and recipe; only its neurons are ReLUs.",
     )
-    _train_both(configs[0], configs[1], console)
+    _train_both(config, twin_config, console)
 
     digits = _read_held_out(output / "run" / "last")
     model = spikesight.load(output / "run" / "last")
     twin = spikesight.load(output / "twin" / "last")
     guesses = _guess(model, digits)
-    accuracy = _accuracy(guesses)
-    twin_accuracy = _accuracy(_guess(twin, digits))
+    accuracy, twin_accuracy = _accuracy(guesses), _accuracy(_guess(twin, digits))
     _say(
         console,
         "3/8  Who reads better?",
@@ -194,7 +159,6 @@ def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0
         f"objects apart. {scenes_sentence(scenes)}",
     )
 
-    seconds = time.monotonic() - began
     result = DemoResult(
         folder=output,
         accuracy=accuracy,
@@ -205,11 +169,10 @@ def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0
         deployment=deployment,
         low_bit=low_bit,
         scenes=scenes,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
     )
     content = DemoContent(
-        accuracy=accuracy,
-        twin_accuracy=twin_accuracy,
+        result,
         guesses=guesses,
         training_images=images - len(guesses),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -218,13 +181,7 @@ def demo(output: Path = Path("spikesight-demo"), epochs: int = 12, seed: int = 0
             Run("ANN twin", "twin", output / "twin"),
         ],
         example=_example(model, digits, guesses),
-        verification=verification,
-        energy=report,
-        deployment=deployment,
-        low_bit=low_bit,
-        scenes=scenes,
-        seconds=seconds,
-        facts=_facts(configs[0], seconds),
+        facts=_facts(config, result.seconds),
     )
     result.report.write_text(demo_page(content), encoding="utf-8")
     _mark(output, result)

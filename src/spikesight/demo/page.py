@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 from torch import Tensor
 
@@ -53,39 +54,59 @@ class SpikeExample:
 
 
 @dataclass(frozen=True)
-class DemoContent:
-    """Everything that the page shows.
+class DemoResult:
+    """What a demo found.
 
     Attributes:
-        accuracy: Share of held-out images that the spiking model gets right, in percent.
+        folder: Folder with run/, twin/, digits.spk, digits4.spk, report.html and demo.json.
+        accuracy: Share of held-out digits that the spiking model gets right, in percent.
         twin_accuracy: The same of its ANN twin.
-        guesses: What the spiking model sees in every held-out image.
-        training_images: Number of images it learned from.
-        parameters: Number of its weights.
-        runs: The training runs.
-        example: Spikes of one image.
+        images: Number of held-out digits.
         verification: The model against its binary spikes.
-        energy: Its energy on the held-out images.
-        deployment: Its integer network.
-        low_bit: Its integer network with low-bit weights.
-        scenes: A segmenter on scenes.
-        seconds: Duration of the whole demo.
-        facts: Further names and values: machine, versions, seed, date.
+        energy: Energy on the held-out digits.
+        deployment: The integer network.
+        low_bit: The integer network with 4-bit weights.
+        scenes: A shipped segmenter on scenes of digits.
+        seconds: Duration of the demo.
     """
 
+    folder: Path
     accuracy: float
     twin_accuracy: float
-    guesses: Sequence[Guess]
-    training_images: int
-    parameters: int
-    runs: Sequence[Run]
-    example: SpikeExample
+    images: int
     verification: Verification
     energy: EnergyReport
     deployment: Deployment
     low_bit: LowBit
     scenes: SceneResult
     seconds: float
+
+    @property
+    def report(self) -> Path:
+        """The page with everything on it."""
+        return self.folder / "report.html"
+
+
+@dataclass(frozen=True)
+class DemoContent:
+    """Everything that the page shows.
+
+    Attributes:
+        result: What the demo found.
+        guesses: What the spiking model sees in every held-out image.
+        training_images: Number of images it learned from.
+        parameters: Number of its weights.
+        runs: The training runs.
+        example: Spikes of one image.
+        facts: Further names and values: machine, versions, seed, date.
+    """
+
+    result: DemoResult
+    guesses: Sequence[Guess]
+    training_images: int
+    parameters: int
+    runs: Sequence[Run]
+    example: SpikeExample
     facts: Sequence[tuple[str, str]]
 
 
@@ -107,26 +128,27 @@ def demo_page(content: DemoContent) -> str:
         _predictions(content),
         _spikes(content),
         _learning(content),
-        _firing(content),
-        _energy(content),
-        _integers(content),
-        scenes_part(content.scenes),
+        _firing(content.result),
+        _energy(content.result.energy),
+        _integers(content.result),
+        scenes_part(content.result.scenes),
         section("How this was made", facts(content.facts)),
     )
 
 
 def _headline(content: DemoContent) -> list[Tile]:
+    result = content.result
     held_out = f"of {len(content.guesses):,} held-out digits"
-    gap = round(content.twin_accuracy - content.accuracy, 1)
+    gap = round(result.twin_accuracy - result.accuracy, 1)
     place = f"{abs(gap):.1f} points {'ahead' if gap > 0 else 'behind'}" if gap else "just as good"
-    verification = content.verification
+    verification = result.verification
     compared = sum(check.elements for check in verification.layers)
-    rate = mean_firing_rate(content.energy)
-    times, less = ratio_text(content.energy).split()
+    rate = mean_firing_rate(result.energy)
+    times, less = ratio_text(result.energy).split()
     return [
-        Tile(f"{content.accuracy:.1f} %", "spiking accuracy", held_out, "spike", wide=True),
+        Tile(f"{result.accuracy:.1f} %", "spiking accuracy", held_out, "spike", wide=True),
         Tile(
-            f"{content.twin_accuracy:.1f} %",
+            f"{result.twin_accuracy:.1f} %",
             "ANN twin",
             f"same recipe, ReLU for spikes; {place}",
             "twin",
@@ -140,29 +162,29 @@ def _headline(content: DemoContent) -> list[Tile]:
         Tile(
             times,
             f"{less} energy than the twin",
-            f"{energy_text(content.energy.picojoules)} per digit, estimated from counts",
+            f"{energy_text(result.energy.picojoules)} per digit, estimated from counts",
         ),
         Tile(percent(rate), "mean firing rate", "of the spikes that could be fired"),
         Tile(f"{content.parameters:,}", "parameters", "trained from scratch"),
         Tile(
-            f"{content.deployment.size / 1000:,.0f} kB",
+            f"{result.deployment.size / 1000:,.0f} kB",
             "integer network",
-            f"{content.deployment.accuracy:.1f} %, the same spikes bit for bit"
-            if content.deployment.comparison.equal
+            f"{result.deployment.accuracy:.1f} %, the same spikes bit for bit"
+            if result.deployment.comparison.equal
             else "its spikes differ",
         ),
         Tile(
-            f"{content.low_bit.size / 1000:,.0f} kB",
-            f"with {content.low_bit.bits}-bit weights",
-            f"{content.low_bit.accuracy:.1f} %; trained weights "
-            f"{content.low_bit.trained_size / 1000:,.0f} kB",
+            f"{result.low_bit.size / 1000:,.0f} kB",
+            f"with {result.low_bit.bits}-bit weights",
+            f"{result.low_bit.accuracy:.1f} %; trained weights "
+            f"{result.low_bit.trained_size / 1000:,.0f} kB",
         ),
         Tile(
-            f"{content.scenes.panoptic_quality:.1f} %",
+            f"{result.scenes.panoptic_quality:.1f} %",
             "panoptic quality",
-            f"digits in {content.scenes.scenes} scenes, {content.scenes.bits}-bit weights",
+            f"digits in {result.scenes.scenes} scenes, {result.scenes.bits}-bit weights",
         ),
-        Tile(f"{content.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
+        Tile(f"{result.seconds:.0f} s", "for everything", "two trainings, proof, energy"),
     ]
 
 
@@ -206,16 +228,16 @@ def _spikes(content: DemoContent) -> str:
         "vary most on this digit. Each square is one neuron.</figcaption></figure></div>",
         paragraph(
             "Is it true everywhere? All held-out digits ran through the model, its folded graph "
-            "and the binary simulation. " + verification_sentence(content.verification)
+            "and the binary simulation. " + verification_sentence(content.result.verification)
         ),
         paragraph(
             "So a network whose synapses see only zeros and ones reads just as well. The one "
             "exception is the first layer: it reads the grey values of the image. Where "
             "attention multiplies, one side is spikes and the other whole numbers."
-            if content.verification.equal
+            if content.result.verification.equal
             else "So the binary network is not the one that was trained. The table shows where."
         ),
-        verification_details(content.verification),
+        verification_details(content.result.verification),
     )
 
 
@@ -231,19 +253,18 @@ def _learning(content: DemoContent) -> str:
     )
 
 
-def _firing(content: DemoContent) -> str:
+def _firing(result: DemoResult) -> str:
     return section(
         "How often neurons fire",
         paragraph(
             "Firing rate: spikes fired, as a share of the spikes possible in all sub-steps. A "
             "silent neuron costs nothing."
         ),
-        firing_chart(content.energy),
+        firing_chart(result.energy),
     )
 
 
-def _energy(content: DemoContent) -> str:
-    energy = content.energy
+def _energy(energy: EnergyReport) -> str:
     return section(
         "What it costs",
         paragraph(
@@ -258,14 +279,14 @@ def _energy(content: DemoContent) -> str:
     )
 
 
-def _integers(content: DemoContent) -> str:
+def _integers(result: DemoResult) -> str:
     return section(
         "One integer network",
         paragraph(
             "Counts are whole numbers. With whole numbers for weights and thresholds too, the "
             "network runs once instead of once per sub-step, on any processor, and fires exactly "
-            f"the same spikes. {deployment_sentence(content.deployment)}"
+            f"the same spikes. {deployment_sentence(result.deployment)}"
         ),
-        deployment_details(content.deployment),
-        paragraph(low_bit_sentence(content.low_bit)),
+        deployment_details(result.deployment),
+        paragraph(low_bit_sentence(result.low_bit)),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -19,8 +18,8 @@ from rich.progress import (
 from rich.text import Text
 
 
-class ProgressReport(Protocol):
-    """Shows how far a run is and how well it goes."""
+class ProgressReport:
+    """Shows how far a run is and how well it goes; this one nothing, as in helper processes."""
 
     def start(self, total: int, done: int) -> None:
         """Begins a run of `total` updates, `done` of which lie behind."""
@@ -38,26 +37,7 @@ class ProgressReport(Protocol):
         """Ends the display."""
 
 
-class SilentReport:
-    """Shows nothing: for processes other than the main one."""
-
-    def start(self, total: int, done: int) -> None:
-        """See ProgressReport."""
-
-    def start_epoch(self, name: str, total: int, done: int) -> None:
-        """See ProgressReport."""
-
-    def update(self, status: str) -> None:
-        """See ProgressReport."""
-
-    def message(self, text: str) -> None:
-        """See ProgressReport."""
-
-    def stop(self) -> None:
-        """See ProgressReport."""
-
-
-class PlainReport(SilentReport):
+class PlainReport(ProgressReport):
     """Plain lines, for logs: messages, and the status at most every few seconds.
 
     Args:
@@ -108,7 +88,7 @@ class _BarsAndStatus(Progress):
         yield Text(self.status)
 
 
-class LiveReport(SilentReport):
+class LiveReport(ProgressReport):
     """Two progress bars, the run above the epoch, and the live figures below.
 
     Args:
@@ -157,7 +137,7 @@ class LiveReport(SilentReport):
 def build_report(main_process: bool) -> ProgressReport:
     """Bars on a terminal, lines in a log, nothing in helper processes."""
     if not main_process:
-        return SilentReport()
+        return ProgressReport()
     console = Console()
     return LiveReport(console) if console.is_terminal else PlainReport(console)
 

@@ -84,15 +84,7 @@ def train(config: TrainConfig, after_update: Callable[[int], None] | None = None
 
 
 class Trainer:
-    """One run, from its configuration to its folder.
-
-    Args:
-        config: The run.
-        after_update: Called with the number of every update that has been made, from 1.
-
-    Raises:
-        ValueError: If the configuration cannot be carried out.
-    """
+    """One run, from its configuration to its folder; arguments and errors as of `train`."""
 
     def __init__(
         self, config: TrainConfig, after_update: Callable[[int], None] | None = None
@@ -124,7 +116,8 @@ class Trainer:
             config, self.task.classes, self.task.channels, resumed=resumed
         )
         check_batch(config, self.model, self.batch_size)
-        for note in (self._shrinking(), self._shortening(), *fresh):
+        shortening = config.schedule.describe_shortening(self.updates, self.updates_per_epoch)
+        for note in (self._shrinking(), shortening, *fresh):
             if note is not None:
                 self.report.message(note)
         self.model.to(self.device)
@@ -159,9 +152,6 @@ class Trainer:
             f"batch_size is {self.batch_size} instead of {self.config.batch_size}: "
             f"{images} training images fill no larger one"
         )
-
-    def _shortening(self) -> str | None:
-        return self.config.schedule.describe_shortening(self.updates, self.updates_per_epoch)
 
     def _check_output(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -231,15 +221,7 @@ class Trainer:
         )
 
     def run(self) -> TrainResult:
-        """Trains to the end.
-
-        Returns:
-            The figures of the best and the last model.
-
-        Raises:
-            DivergenceError: If the loss becomes infinite or not a number.
-            TrainingInterrupted: If a signal ended the run, after writing last/.
-        """
+        """Trains to the end; figures and errors as of `train`."""
         config = self.config
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)

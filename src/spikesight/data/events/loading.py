@@ -27,7 +27,7 @@ class RecordedFrames(StoredImages):
     """
 
     def __init__(self, source: EventSource, preprocessing: EventPreprocessing) -> None:
-        super().__init__(source.labels, preprocessing.shape)
+        super().__init__(source.labels, preprocessing.input_shape)
         self.source = source
         self.preprocessing = preprocessing
 
@@ -124,7 +124,7 @@ def keep_if_small(
         DataError: If not a single recording can be read.
     """
     preprocessing = event_preprocessing(config, source.classes)
-    if len(source.labels) * math.prod(preprocessing.shape) > config.events.cache_mb << 20:
+    if len(source.labels) * math.prod(preprocessing.input_shape) > config.events.cache_mb << 20:
         return source
     frames = RecordedFrames(source, preprocessing)
     return read_all(source, frames, _CACHING_BATCH, workers, config.on_corrupt, failed)

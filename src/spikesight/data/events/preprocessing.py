@@ -81,18 +81,13 @@ class EventPreprocessing:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the frames as the model sees them."""
+        """Shape of the frames as the model sees them: `[T, C, image_size, image_size]`."""
         return (self.frames, self.channels, self.image_size, self.image_size)
 
     @property
     def suffixes(self) -> frozenset[str]:
         """Suffixes of the files that `read_file` takes."""
         return RECORDING_SUFFIXES | IMAGE_SUFFIXES if self.saccades else RECORDING_SUFFIXES
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the frames of a recording: `[T, C, image_size, image_size]`."""
-        return self.frames, self.channels, self.image_size, self.image_size
 
     def make_frames(self, events: Events, name: str) -> Tensor:
         """Turns a recording into the model's frames.

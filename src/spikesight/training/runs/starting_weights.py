@@ -38,7 +38,7 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
         ValueError: If they are damaged or do not fit.
     """
     folder = resolve_model_folder(source)
-    tensors = read_tensors(folder / _WEIGHTS)
+    tensors, described = read_tensors(folder / _WEIGHTS), _described(folder)
     trunk = getattr(model, "trunk", None)
     if isinstance(trunk, StageFeatures):
         nested = {
@@ -46,11 +46,12 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
             for name, tensor in tensors.items()
             if name.startswith(_TRUNK + _TRUNK)
         }
-        trunk_alone = not nested or _name(folder) != model.recipe["name"]
+        trunk_alone = not nested or described is None or described.name != model.recipe["name"]
         tensors = nested if nested and trunk_alone else tensors
     else:
         trunk_alone = False
-    trunk_alone |= _is_autoencoder(folder) != isinstance(model, MaskedAutoencoder)
+    pre_trained = described is not None and described.masked_image is not None
+    trunk_alone |= pre_trained != isinstance(model, MaskedAutoencoder)
     if trunk_alone:
         assert isinstance(trunk, nn.Module)
         _fill_trunk(trunk.trunk if isinstance(trunk, StageFeatures) else trunk, tensors, folder)
@@ -91,16 +92,6 @@ def saved_quantization(wanted: ModelConfig) -> Quantization | None:
 
 def _described(folder: Path) -> RecipeFile | None:
     return read_recipe(folder) if (folder / "config.json").is_file() else None
-
-
-def _name(folder: Path) -> str | None:
-    described = _described(folder)
-    return None if described is None else described.name
-
-
-def _is_autoencoder(folder: Path) -> bool:
-    described = _described(folder)
-    return described is not None and described.masked_image is not None
 
 
 def _fill(model: SpikingModel, tensors: dict[str, Tensor], folder: Path) -> list[str]:

@@ -72,19 +72,17 @@ class ClassificationTask(ImageTask):
 
     def prepare(self, images: Tensor, labels: Tensor, epoch: int, batch: int) -> Prepared:
         """Images [B, C, H, W] and class numbers [B], or probabilities [B, K] where mixed."""
-        device, config = self.accelerator.device, self.config
-        generator = self.loaders.train.generator(batch)
-        images = images.to(device, non_blocking=True)
-        images = self.loaders.batch_transform_train(images, generator)
-        targets = labels.to(device, non_blocking=True)
-        count = len(targets)
+        prepared, config = super().prepare(images, labels, epoch, batch), self.config
+        images, targets = prepared.images, prepared.targets
         if self._mixup is not None and epoch < config.epochs - config.mix.off_epochs:
-            if count % 2:  # images of this batch were skipped as corrupt; mixing needs pairs
+            if (
+                prepared.count % 2
+            ):  # images of this batch were skipped as corrupt; mixing needs pairs
                 images, targets = _append_first(images), _append_first(targets)
             # Mixing knows images only, so the frames of a sequence become channels of one.
             mixed, targets = self._mixup(images.flatten(1, -3), targets)
             images = mixed.view_as(images)
-        return Prepared(images, targets, count)
+        return Prepared(images, targets, prepared.count)
 
     def evaluate(self, model: nn.Module) -> Figures:
         """Measures in the memory format of training."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,7 @@ class MaskedImageTask(ImageTask):
 
     def prepare(self, images: Tensor, labels: Tensor, epoch: int, batch: int) -> Prepared:
         """Augmented images [B, C, H, W]; they are their own targets."""
-        images = images.to(self.accelerator.device, non_blocking=True)
-        generator = self.loaders.train.generator(batch)
-        images = self.loaders.batch_transform_train(images, generator)
-        return Prepared(images, None, len(images))
+        return replace(super().prepare(images, labels, epoch, batch), targets=None)
 
     @classmethod
     def suits(cls, model: SpikingModel) -> bool:
