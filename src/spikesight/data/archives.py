@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -221,45 +222,42 @@ def _unpacking(file: BinaryIO) -> Readable | None:
     return None
 
 
+@dataclass
 class _Blocks:
     """A tar file, unpacked, of which tarfile reads heads only and nothing larger.
 
-    Args:
+    Attributes:
         file: The file.
         unpacked: A decompressor around it; None for a plain one.
         path: What messages call it.
         most: Bytes up to which a decompressor goes on.
     """
 
-    def __init__(
-        self, file: BinaryIO, unpacked: Readable | None, path: str, most: int | None
-    ) -> None:
-        self._file = file
-        self._unpacked = unpacked
-        self._stream: Readable = unpacked or file
-        self._path = path
-        self._most = most
-        self._position = 0
-        self._last_head = b""
+    file: BinaryIO
+    unpacked: Readable | None
+    path: str
+    most: int | None
+    position: int = 0
+    last_head: bytes = b""
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes of a head."""
         if size > _LARGEST_HEAD:
             raise tarfile.ReadError(f"a member's head states {size:,} bytes")
-        self._last_head = self.take(size)
-        return self._last_head
+        self.last_head = self.take(size)
+        return self.last_head
 
     def take(self, size: int) -> bytes:
         """Up to `size` bytes."""
         parts = []
-        while size > 0 and (part := self._stream.read(min(size, _CHUNK))):
+        while size > 0 and (part := (self.unpacked or self.file).read(min(size, _CHUNK))):
             parts.append(part)
             size -= len(part)
-            self._position += len(part)
-            if self._most is not None and self._position > self._most:
+            self.position += len(part)
+            if self.most is not None and self.position > self.most:
                 ratio = TAR_UNPACKED_RATIO
                 raise DataError(
-                    f"{show(self._path)}: becomes more than {ratio.value} times as large when it "
+                    f"{show(self.path)}: becomes more than {ratio.value} times as large when it "
                     "is unpacked; unpack it yourself, or if that is right, set the environment "
                     f"variable {ratio.variable} to a larger number"
                 )
@@ -267,22 +265,22 @@ class _Blocks:
 
     def seek(self, position: int) -> None:
         """Goes to a byte; in a compressed file to a later one, by reading."""
-        if self._unpacked is None:
-            self._position = self._file.seek(position)
+        if self.unpacked is None:
+            self.position = self.file.seek(position)
             return
-        if position < self._position:
+        if position < self.position:
             raise tarfile.ReadError("its members overlap")
-        while self._position < position:
-            if not self.take(min(position - self._position, _CHUNK)):
+        while self.position < position:
+            if not self.take(min(position - self.position, _CHUNK)):
                 raise tarfile.ReadError("unexpected end of data")
 
     def tell(self) -> int:
         """The position in bytes."""
-        return self._position
+        return self.position
 
     def check_end(self) -> None:
         """Refuses a place that tarfile takes for the end of the file although it is not."""
-        damaged = bool(self._last_head.strip(b"\0"))
+        damaged = bool(self.last_head.strip(b"\0"))
         for _ in range(_LONGEST_END // _CHUNK):
             block = self.take(_CHUNK)
             damaged = damaged or any(
@@ -292,6 +290,6 @@ class _Blocks:
                 break
         if damaged:
             raise DataError(
-                f"{show(self._path)}: is damaged after {self._position:,} bytes, or two tar files "
+                f"{show(self.path)}: is damaged after {self.position:,} bytes, or two tar files "
                 "in one; fetch or make it again, and join tar files with tar --concatenate"
             )

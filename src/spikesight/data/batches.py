@@ -6,6 +6,7 @@ import logging
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sized
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -62,25 +63,23 @@ class BatchDataset(Protocol[ImagesT, LabelsT]):
     def __getitem__(self, draw: Draw, /) -> Batch[ImagesT, LabelsT]: ...
 
 
+@dataclass(eq=False, repr=False)
 class MemoryImages(Dataset[Batch[Tensor, Tensor]]):
     """Images in memory.
 
-    Args:
+    Attributes:
         source: Images of the model's size, uint8 `[N, C, image_size, image_size]`.
         augmentation: Applied image by image, or None.
     """
 
-    def __init__(self, source: ArraySource, augmentation: ImageAugmentation | None = None) -> None:
-        self.images = source.images
-        self.labels = source.labels
-        self.augmentation = augmentation
+    source: ArraySource
+    augmentation: ImageAugmentation | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.source.labels)
 
     def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
-        positions = torch.tensor(draw.indices, dtype=torch.int64)
-        images = self.images[positions]
+        images, labels = self.source.images[draw.indices], self.source.labels[draw.indices]
         if self.augmentation is not None:
             images = torch.stack(
                 [
@@ -88,7 +87,7 @@ class MemoryImages(Dataset[Batch[Tensor, Tensor]]):
                     for image, index in zip(images, draw.indices, strict=True)
                 ]
             )
-        return Batch(images, self.labels[positions], ())
+        return Batch(images, labels, ())
 
 
 def read_each(
@@ -173,15 +172,13 @@ class EncodedImages(StoredImages):
         return to_tensor(fit(image, *self.preprocessing.fitting))
 
 
+@dataclass
 class _Draws:
     """Cuts a sampler's images into batches."""
 
-    def __init__(
-        self, sampler: EpochSampler | EvaluationSampler, batch_size: int, drop_last: bool
-    ) -> None:
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.drop_last = drop_last
+    sampler: EpochSampler | EvaluationSampler
+    batch_size: int
+    drop_last: bool
 
     def __iter__(self) -> Iterator[Draw]:
         indices = list(self.sampler)
@@ -196,6 +193,7 @@ def _identity(batch: Any) -> Any:
     return batch
 
 
+@dataclass(eq=False)
 class BatchLoader(Generic[ImagesT, LabelsT]):
     """Iterates over the batches of one epoch, `(images, labels)`.
 
@@ -205,43 +203,29 @@ class BatchLoader(Generic[ImagesT, LabelsT]):
         dataset: What is read.
         sampler: The order of this process.
         batch_size: Images per batch and process.
-        start_batch: First batch of the coming iteration; see `set_epoch`.
-        skipped: Name and reason of every image that was skipped so far.
-
-    Args:
-        dataset: What to read.
-        sampler: The order of this process.
-        batch_size: Images per batch and process.
         seed: Seed of the augmentation.
         drop_last: Leave out a last batch that is not full.
         workers: Processes that read; 0 reads in this one.
         on_corrupt: What an image that cannot be decoded does.
-        skipped: Images that were skipped already when they were read into memory.
+        skipped: Name and reason of every image that was skipped so far, such as when it was read
+            into memory.
+        start_batch: First batch of the coming iteration; see `set_epoch`.
     """
 
-    def __init__(
-        self,
-        dataset: BatchDataset[ImagesT, LabelsT],
-        sampler: EpochSampler | EvaluationSampler,
-        batch_size: int,
-        seed: int = 0,
-        drop_last: bool = False,
-        workers: int = 0,
-        on_corrupt: OnCorrupt = "stop",
-        skipped: dict[str, str] | None = None,
-    ) -> None:
-        check_range("batch_size", batch_size, least=1, error=DataError)
-        check_value("on_corrupt", on_corrupt, OnCorrupt, DataError)
-        self.dataset = dataset
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.seed = seed
-        self.drop_last = drop_last
-        self.workers = workers
-        self.on_corrupt = on_corrupt
-        self.skipped = dict(skipped or {})
-        self.start_batch = 0
-        self._loader: Any = None
+    dataset: BatchDataset[ImagesT, LabelsT]
+    sampler: EpochSampler | EvaluationSampler
+    batch_size: int
+    seed: int = 0
+    drop_last: bool = False
+    workers: int = 0
+    on_corrupt: OnCorrupt = "stop"
+    skipped: dict[str, str] = field(default_factory=dict)
+    start_batch: int = field(default=0, init=False)
+    _loader: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_range("batch_size", self.batch_size, least=1, error=DataError)
+        check_value("on_corrupt", self.on_corrupt, OnCorrupt, DataError)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Chooses the epoch, for training loaders only.

@@ -13,10 +13,6 @@ def check_class_names(classes: Sequence[str], name: str) -> None:
 
     Names that differ in how Unicode composes a letter alone are one name.
 
-    Args:
-        classes: Names of the classes.
-        name: What the message calls the list.
-
     Raises:
         DataError: A name comes twice.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -46,13 +47,14 @@ def filled_batch_size(wanted: int, samples: int, batches: int = 1, *, even: bool
     return size - size % 2 if even and size < wanted else size
 
 
+@dataclass(eq=False)
 class EpochSampler(Sampler[int]):
     """Training order of one process, a pure function of the seed and the epoch.
 
     Process `rank` takes every `world_size`-th image, so that the processes' batches together are
     the consecutive images of one common order, and every process has the same number of them.
 
-    Args:
+    Attributes:
         dataset_size: Number of images.
         seed: Seed of the order, at least 0.
         rank: Number of this process.
@@ -60,26 +62,21 @@ class EpochSampler(Sampler[int]):
         shuffle: False keeps the order of the data set.
         drop_last: Leave out the last images that do not fill all processes; otherwise the first
             images of the epoch's order come again.
+        epoch: Number of the epoch, at least 0.
+        start: Number of this process's images to leave out, because they were seen already.
     """
 
-    def __init__(
-        self,
-        dataset_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        shuffle: bool = True,
-        drop_last: bool = True,
-    ) -> None:
-        assert 0 <= rank < world_size
-        self.dataset_size = dataset_size
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.epoch = 0
-        self.start = 0
+    dataset_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    shuffle: bool = True
+    drop_last: bool = True
+    epoch: int = field(default=0, init=False)
+    start: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.rank < self.world_size
 
     @property
     def samples_per_epoch(self) -> int:
@@ -88,14 +85,8 @@ class EpochSampler(Sampler[int]):
         return share if self.drop_last else -(-self.dataset_size // self.world_size)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Chooses the epoch.
-
-        Args:
-            epoch: Number of the epoch, at least 0.
-            start: Number of this process's images to leave out, because they were seen already.
-        """
-        self.epoch = epoch
-        self.start = start
+        """Chooses the epoch, and how much of it lies behind."""
+        self.epoch, self.start = epoch, start
 
     def indices(self) -> Tensor:
         """The positions of this epoch's images that are still to come, int64."""

@@ -27,9 +27,6 @@ from spikesight.parts import find_part
 def find_parts(config: DataConfig) -> Parts:
     """Finds the parts into which a data set is divided on disk.
 
-    Args:
-        config: Names the format and the path.
-
     Returns:
         For each part that is there a function that reads it.
 
@@ -103,10 +100,6 @@ def _read_checked(name: str, read: Callable[[], Source]) -> Source:
 def divide_training(config: DataConfig, source: Source) -> tuple[Source, Source]:
     """Sets a share of the training images aside for validation.
 
-    Args:
-        config: States the share and the seed.
-        source: All training images.
-
     Returns:
         The images for training and those for validation.
 
@@ -131,9 +124,6 @@ def read_splits(config: DataConfig) -> tuple[Source, Source, Source | None]:
     With a `validation_fraction` the validation images are split from the training images, and
     the test images are those that the data set keeps back. Without, the validation images are
     those of `val/`, or else those that the data set keeps for testing; then no test is left.
-
-    Args:
-        config: Describes the data set.
 
     Returns:
         Training, validation and, if there are any left, test images.

@@ -113,9 +113,6 @@ class DemoContent:
 def demo_page(content: DemoContent) -> str:
     """The report of a demo, self-contained.
 
-    Args:
-        content: What to show.
-
     Returns:
         The HTML document.
     """

@@ -133,9 +133,6 @@ def check(
 def named(*paths: str | Path) -> Iterator[None]:
     """Puts the file in front of what is said about its fields within the with block.
 
-    Args:
-        *paths: Where the fields come from.
-
     Raises:
         UserError: Where the block raises one.
     """

@@ -65,12 +65,7 @@ class Limit:
             raise error(self.message(what, f"{amount:,}"))
 
     def message(self, what: str, amount: str = "its") -> str:
-        """What to say of a file that goes beyond the limit.
-
-        Args:
-            what: The file, as messages call it.
-            amount: How much it holds.
-        """
+        """What to say of a file that goes beyond the limit."""
         return (
             f"{what}: {amount} {self.unit} are more than the {self.value:,} that are read; if that "
             f"is right, set the environment variable {self.variable} to a larger number"

@@ -17,9 +17,6 @@ from spikesight.files.names import show
 def explained(path: Path) -> Iterator[None]:
     """Names the file where writing within the with block fails.
 
-    Args:
-        path: The file or folder that is written.
-
     Raises:
         WriteError: If the disk is full, or the file cannot be written for another reason.
     """

@@ -79,9 +79,6 @@ def can_compute(tensor: Tensor) -> bool:
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors of a safetensors file; the tensors are not read.
 
-    Args:
-        path: The file.
-
     Raises:
         FileError: If it is missing or damaged.
     """

@@ -61,10 +61,6 @@ def place_for_file(path: Path, option: str, endings: Collection[str] = ()) -> Pa
 def place_for_folder(path: Path, option: str) -> Path:
     """Makes a folder, if it is not there, and makes sure that files can be written into it.
 
-    Args:
-        path: The folder.
-        option: What messages call it.
-
     Returns:
         The same path.
 

@@ -50,11 +50,6 @@ def check_feasible(config: TrainConfig, *, filled: bool) -> None:
 def check_batch(config: TrainConfig, model: SpikingModel, batch_size: int) -> None:
     """Refuses batches of which a normalisation sees one value per channel.
 
-    Args:
-        config: The run.
-        model: Its model.
-        batch_size: Images per process and forward pass.
-
     Raises:
         UserError: If a channel's variance cannot be measured.
     """
@@ -66,12 +61,7 @@ def check_batch(config: TrainConfig, model: SpikingModel, batch_size: int) -> No
 
 @contextmanager
 def explained_normalisations(config: TrainConfig, batch_size: int) -> Iterator[None]:
-    """Says what helps where a normalisation sees one value per channel, as of a skipped image.
-
-    Args:
-        config: The run.
-        batch_size: Images in the batch.
-    """
+    """Says what helps where a normalisation sees one value per channel, as of a skipped image."""
     try:
         yield
     except ValueError as error:

@@ -24,11 +24,7 @@ class Meter:
         self.restart(EpochSums())
 
     def restart(self, sums: EpochSums) -> None:
-        """Begins an epoch, or goes on with one.
-
-        Args:
-            sums: What lies behind.
-        """
+        """Begins an epoch, or goes on with one."""
         self.sums = sums
         self.loss_sum = torch.tensor(
             sums.loss, dtype=torch.float64, device=self._accelerator.device

@@ -63,11 +63,7 @@ class FiringWatch(NeuronRecorder):
         self._rates.append((name, firing_rate(neuron, output)))
 
     def note(self, images: int) -> None:
-        """Adds what has fired since the last call.
-
-        Args:
-            images: Number of images that were shown.
-        """
+        """Adds what has fired since the last call."""
         if self._rates:
             rates = torch.stack([rate for _, rate in self._rates]).double().cpu()
             self._sum += float(rates.mean()) * images

@@ -37,11 +37,7 @@ def choose_precision(asked: Precision, device: torch.device) -> Precision:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether a device has units for bf16; others emulate it, many times slower than float32.
-
-    Args:
-        device: A CPU, CUDA or XPU device.
-    """
+    """Whether a device has units for bf16; others emulate it, many times slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "xpu":
@@ -56,13 +52,7 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def describe_precision(asked: Precision, chosen: str, device: torch.device) -> str:
-    """What a run says about its precision.
-
-    Args:
-        asked: What the configuration says.
-        chosen: What it became.
-        device: Where the run computes.
-    """
+    """What a run says about its precision."""
     name = "no (float32)" if chosen == "no" else chosen
     if asked != "auto":
         return name
@@ -72,12 +62,7 @@ def describe_precision(asked: Precision, chosen: str, device: torch.device) -> s
 
 
 def warn_if_emulated(precision: Precision, device: torch.device) -> None:
-    """Warns once where bf16 or fp16 is asked of a device that emulates it, with a measured factor.
-
-    Args:
-        precision: The autocast type.
-        device: Where the run computes.
-    """
+    """Warns once where bf16 is asked of a device that emulates it, with a measured factor."""
     if precision != "bf16" or computes_bf16(device) or os.environ.get("RANK", "0") != "0":
         return
     _warn(device.type)
@@ -101,10 +86,6 @@ def measure_slowdown(dtype: torch.dtype, device: torch.device) -> float:
     """Times a small convolution block, forwards and backwards, against float32.
 
     Takes about half a second where the type is emulated. No random number is drawn.
-
-    Args:
-        dtype: The autocast type.
-        device: Where to measure.
 
     Returns:
         Time under autocast over time in float32.

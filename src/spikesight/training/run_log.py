@@ -95,16 +95,7 @@ def epoch_row(
     own: Figures | None,
     averaged: Figures | None,
 ) -> Row:
-    """The figures of an epoch by column.
-
-    Args:
-        epoch: Its number, from 1.
-        lr: The learning rate at its end.
-        sums: Loss, images and time.
-        columns: Names of the validation figures.
-        own: Those of the model, if it was validated.
-        averaged: Those of its moving average, if there is one.
-    """
+    """The figures of an epoch, numbered from 1, by column; `lr` is that of its end."""
     row: Row = {"epoch": epoch, "train_loss": sums.loss / sums.batches, "lr": lr}
     for kind, figures in (("val", own), ("ema", averaged)):
         values = dict.fromkeys(columns) if figures is None else figures.columns()

@@ -100,11 +100,6 @@ def build_teacher(
 ) -> Teacher | None:
     """The teacher of a run.
 
-    Args:
-        config: Which one, and what is learned from it.
-        preprocessing: What makes the student's input, and its classes.
-        outputs: Classes K of the student.
-
     Returns:
         The teacher on the CPU; None if there is none.
 
@@ -123,10 +118,6 @@ def build_teacher(
 
 def check_teacher(config: DistillationConfig, holds_events: bool) -> None:
     """Refuses a teacher that is not there, before it or the data are read.
-
-    Args:
-        config: Which one.
-        holds_events: Whether the student learns from events.
 
     Raises:
         FileNotFoundError: If there is no such folder or file.

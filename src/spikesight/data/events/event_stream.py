@@ -26,10 +26,6 @@ _CHUNK = 1 << 15
 def parse_event_stream(content: bytes, name: str) -> Events:
     """Reads an Event Stream file.
 
-    Args:
-        content: The whole file.
-        name: What error messages call it.
-
     Returns:
         Its events; row 0 is the lowest.
 

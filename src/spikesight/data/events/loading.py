@@ -42,12 +42,7 @@ class RecordedFrames(StoredImages):
 
 
 def event_preprocessing(config: DataConfig, classes: list[str]) -> EventPreprocessing:
-    """What turns recordings into frames, as a configuration says.
-
-    Args:
-        config: Describes the data set.
-        classes: Names of the classes.
-    """
+    """What turns recordings into frames, as a configuration says."""
     events = config.events
     return EventPreprocessing(
         config.image_size,
@@ -110,12 +105,6 @@ def keep_if_small(
     source: EventSource, config: DataConfig, workers: int, failed: dict[str, str]
 ) -> ArraySource | EventSource:
     """Makes all frames at once if they need no more memory than the configuration grants.
-
-    Args:
-        source: The recordings.
-        config: States the frames, the memory and what a corrupt recording does.
-        workers: Processes that read.
-        failed: Takes the name and reason of every recording that was skipped.
 
     Returns:
         Frames uint8 `[N, T, C, H, W]`, or the source itself.

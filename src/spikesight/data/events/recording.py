@@ -165,11 +165,6 @@ def build_events(
 def check_sensor(name: str, width: int, height: int) -> None:
     """Refuses a sensor that cannot be, before room is made for its pixels.
 
-    Args:
-        name: The file that states it.
-        width: Its columns.
-        height: Its rows.
-
     Raises:
         CorruptRecordingError: It has no pixels, or more than the limit.
     """
@@ -196,10 +191,5 @@ def check_whole(name: str, content: bytes, start: int, size: int, what: str = "a
 
 
 def corrupt(name: str, problem: str) -> CorruptRecordingError:
-    """The error of a file that is damaged or of another kind.
-
-    Args:
-        name: The file.
-        problem: What is wrong, and where.
-    """
+    """The error of a file that is damaged or of another kind."""
     return CorruptRecordingError(f"{name}: {problem}; record or fetch the file again, {SKIPPING}")

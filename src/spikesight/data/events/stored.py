@@ -53,10 +53,6 @@ def _compact(places: NDArray[np.int32], side: int) -> NDArray[Any]:
 def parse_npz(content: bytes, name: str) -> Events:
     """Reads what `save_events` wrote.
 
-    Args:
-        content: The whole file.
-        name: What error messages call it.
-
     Raises:
         CorruptRecordingError: If it is no such file, or damaged.
     """

@@ -163,12 +163,7 @@ def size_of_webp(encoded: bytes) -> tuple[int, int] | None:
 
 
 def is_lossy(encoded: bytes, image: Image.Image) -> bool:
-    """Whether an image file is compressed so that pixels change: a JPEG, or like one inside.
-
-    Args:
-        encoded: Content of the file.
-        image: The opened image.
-    """
+    """Whether an image file is compressed so that pixels change: a JPEG, or like one inside."""
     if image.format == "WEBP":
         start = 12
         while start + 8 <= len(encoded):

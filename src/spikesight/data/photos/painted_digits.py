@@ -51,12 +51,7 @@ def digit_alpha(digit: Tensor, side: int) -> NDArray[np.float32]:
 
 
 def usable_digits(held_out: bool, seed: int) -> tuple[ArraySource, Tensor]:
-    """All digits, and the positions of those that train, or of those that are held out.
-
-    Args:
-        held_out: Which.
-        seed: Seed of the split.
-    """
+    """All digits, and the positions of those that train, or of those that are held out."""
     source = read_digits()
     train, validation = split_stratified(source.labels, HELD_OUT, seed)
     return source, validation if held_out else train

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -42,10 +43,11 @@ def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     return ImageOps.posterize(image, max(bits, 1))
 
 
+@dataclass(eq=False)
 class ImageAugmentation:
     """Augments one PIL image, as a pure function of seed, epoch and the image's number.
 
-    Args:
+    Attributes:
         image_size: Height and width of the result, in pixels.
         mean: Mean per channel of images in 0..1; RandAugment fills uncovered corners with it.
         seed: Seed of all draws.
@@ -57,21 +59,14 @@ class ImageAugmentation:
         DataError: The policy is not one of timm's.
     """
 
-    def __init__(
-        self,
-        image_size: int,
-        mean: tuple[float, ...],
-        seed: int,
-        rand_augment: str | None = None,
-        random_resized_crop: float | None = None,
-        crop_fraction: float = 1.0,
-    ) -> None:
-        self.image_size = image_size
-        self.mean = mean
-        self.seed = seed
-        self.rand_augment = rand_augment
-        self.random_resized_crop = random_resized_crop
-        self.crop_fraction = crop_fraction
+    image_size: int
+    mean: tuple[float, ...]
+    seed: int
+    rand_augment: str | None = None
+    random_resized_crop: float | None = None
+    crop_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
         _ = self._policy
 
     @cached_property

@@ -174,10 +174,6 @@ class SceneConfig:
 def check_ignored(ignore_label: int, class_names: Sequence[str]) -> None:
     """Checks that what is ignored in masks is not the number of a class.
 
-    Args:
-        ignore_label: Number in the masks that means nothing.
-        class_names: Names of the classes 0, 1, ...
-
     Raises:
         DataError: If it is.
     """

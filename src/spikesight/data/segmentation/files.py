@@ -84,9 +84,6 @@ def read_mask(path: Path) -> Image.Image:
 def read_index_mask(path: Path) -> NDArray[np.int32]:
     """Label ids of a mask with one number per pixel: 8-bit grey, palette, or 16-bit grey.
 
-    Args:
-        path: A PNG.
-
     Returns:
         [H, W].
 

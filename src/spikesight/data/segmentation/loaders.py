@@ -23,22 +23,20 @@ TrainingBatches = BatchLoader[Tensor, Truths]
 EvaluationBatches = BatchLoader[tuple[Tensor, ...], Truths]
 
 
+@dataclass(eq=False)
 class Scenes(Dataset[Batch[Any, Truths]]):
     """Scenes a batch at a time: augmented ones of one size, or as they are evaluated.
 
-    Args:
+    Attributes:
         source: The scenes.
         prepare: Augments, so that images are uint8 [B, 3, H, W]; or says how large a photo is
             shown, so that they are B images of any size and truths keep their own.
         semantic: Whether the objects of a class are one segment.
     """
 
-    def __init__(
-        self, source: SceneSource, prepare: SceneAugmentation | ScenePreprocessing, semantic: bool
-    ) -> None:
-        self.source = source
-        self.prepare = prepare
-        self.semantic = semantic
+    source: SceneSource
+    prepare: SceneAugmentation | ScenePreprocessing
+    semantic: bool
 
     def __len__(self) -> int:
         return len(self.source)

@@ -96,10 +96,6 @@ class DataSummary:
     def check_same(self, now: DataSummary, folder: Path) -> None:
         """Refuses to go on with other data.
 
-        Args:
-            now: The data to go on with.
-            folder: last/ of the run, for the message.
-
         Raises:
             UserError: If they differ from these.
         """
@@ -163,13 +159,7 @@ class RunState:
     data: DataSummary | None = None
 
     def save(self, folder: Path, model: SpikingModel, card: Card) -> None:
-        """Replaces last/ by the model and this state.
-
-        Args:
-            folder: last/ of a run.
-            model: The weights that belong to the state.
-            card: What belongs to the model.
-        """
+        """Replaces last/ by the model and this state."""
         content = {
             "format": 1,
             "position": asdict(self.position),
@@ -216,10 +206,6 @@ class RunState:
     def finished(self, epochs: int, folder: Path) -> tuple[Figures, Figures] | None:
         """The figures of a run that has had all its epochs.
 
-        Args:
-            epochs: How many these are.
-            folder: last/ of the run, for the message.
-
         Returns:
             Those of best/ and of last/; None if the run goes on.
 
@@ -241,11 +227,6 @@ class RunState:
 
         Fields that the run did not know yet when it was started had their defaults. A precision of
         "auto" stays what it was when the run began.
-
-        Args:
-            config: The configuration to go on with.
-            processes: Number of processes to go on with.
-            folder: last/ of the run, for the message.
 
         Raises:
             ValueError: If something differs that changes the figures.

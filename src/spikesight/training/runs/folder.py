@@ -95,9 +95,6 @@ def resolve_model_folder(folder: str | Path) -> Path:
 def saved_recipe(folder: Path) -> RecipeFile | None:
     """What config.json says of a folder that holds a saved model and nothing else.
 
-    Args:
-        folder: An existing folder.
-
     Returns:
         The recipe; None of any other folder.
     """
@@ -143,13 +140,7 @@ def check_model_output(output: Path, source: Path, *, to_train_on: bool = False)
 
 
 def save_model(folder: Path, model: SpikingModel, card: Card) -> None:
-    """Replaces a folder by one that `spikesight.load` reads.
-
-    Args:
-        folder: best/ of a run.
-        model: What to save.
-        card: What belongs to it.
-    """
+    """Replaces a folder by one that `spikesight.load` reads."""
     with replaced_folder(folder) as new:
         model.save_pretrained(new)
         card.write(new)

@@ -28,24 +28,14 @@ def largest(accelerator: Accelerator, value: float) -> float:
 
 
 def total(accelerator: Accelerator, values: list[float | Tensor]) -> list[float]:
-    """Sums over all processes, in float64.
-
-    Args:
-        accelerator: The processes.
-        values: Numbers or scalar tensors.
-    """
+    """Sums over all processes, in float64."""
     own = torch.tensor([float(value) for value in values], dtype=torch.float64)
     summed: Tensor = accelerator.reduce(own.to(accelerator.device), "sum")
     return list(summed.tolist())
 
 
 def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:
-    """Gives every process the first one's buffers, such as the running statistics of norms.
-
-    Args:
-        accelerator: The processes.
-        *models: Models whose buffers differ between the processes.
-    """
+    """Gives every process the first one's buffers, such as the running statistics of norms."""
     if accelerator.num_processes == 1:
         return
     for model in models:

@@ -61,9 +61,6 @@ def _exchange(folder: Path, new: Path, old: Path) -> None:
 def recover_folder(folder: Path) -> Path:
     """Brings a folder back that a crash in `replaced_folder` left aside.
 
-    Args:
-        folder: The folder that was being replaced.
-
     Returns:
         The folder itself, whether or not it exists.
     """
@@ -116,10 +113,6 @@ def write_state(folder: Path, name: str, state: dict[str, Any]) -> None:
 
 def read_state(folder: Path, name: str) -> dict[str, Any]:
     """Reads what `write_state` wrote, tensors on the CPU.
-
-    Args:
-        folder: Where the two files lie.
-        name: Stem of both files.
 
     Raises:
         FileNotFoundError: If one of the files is missing.

@@ -11,11 +11,6 @@ from spikesight.files.names import show
 def number_of(asked: Mapping[str, str], name: str, chosen: int) -> int:
     """A whole number that the user asked for, or what was chosen.
 
-    Args:
-        asked: Options of the user by name.
-        name: The option.
-        chosen: What is taken without it.
-
     Raises:
         UserError: If it is none above 0.
     """

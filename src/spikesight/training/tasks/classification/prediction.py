@@ -150,12 +150,7 @@ def _thumbnail(prediction: Prediction) -> Image.Image:
 
 
 def write_guesses(predictions: Sequence[Prediction], path: Path) -> None:
-    """Writes the guesses for every picture, the most probable first, as CSV or JSON.
-
-    Args:
-        predictions: What was guessed.
-        path: A file ending in .csv or .json.
-    """
+    """Writes the guesses for every picture, the most probable first, as CSV or JSON."""
     most = max((len(p.guesses) for p in predictions), default=1)
     columns = ["file", "class", "probability"]
     for rank in range(2, most + 1):

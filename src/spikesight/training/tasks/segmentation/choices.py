@@ -108,11 +108,7 @@ def choose_for_masks(path: str, asked: Mapping[str, str]) -> Choice:
 
 
 def holds_masks(path: str) -> bool:
-    """Whether a folder holds photos and masks: images/ and labels/ side by side, maybe in parts.
-
-    Args:
-        path: A folder.
-    """
+    """Whether a folder holds photos and masks: images/ and labels/ side by side, maybe in parts."""
     places = chain([Path(path)], (Path(path, part) for part in ("train", "val")))
     return any((place / "images").is_dir() and (place / "labels").is_dir() for place in places)
 

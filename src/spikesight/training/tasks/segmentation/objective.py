@@ -65,13 +65,7 @@ class SegmentationObjective(Objective):
 def build_segmentation_loss(
     config: TrainConfig, model: SpikingModel, classes: int, panoptic: bool
 ) -> nn.Module:
-    """What a segmenter minimises besides the price of firing.
-
-    Args:
-        config: The run.
-        model: The model, which needs no memory for this.
-        classes: Classes K.
-        panoptic: Whether objects are told apart.
+    """What a segmenter, which needs no memory for this, minimises besides the price of firing.
 
     Raises:
         ValueError: If segmentation.loss has an unknown argument, or the model cannot tell the

@@ -87,15 +87,7 @@ class SegmentRow:
 def segment_rows(
     file: Path, frame: int | None, truth: Truth, table: ClassTable, panoptic: bool
 ) -> list[SegmentRow]:
-    """The segments of a photo that have pixels.
-
-    Args:
-        file: The photo or video.
-        frame: Number of the frame.
-        truth: Its segments.
-        table: The classes.
-        panoptic: Whether segments of thing classes are objects.
-    """
+    """The segments of a photo that have pixels."""
     segments = truth.segment_map.numpy()
     rows = []
     for number, label in enumerate(truth.segment_classes.tolist()):
@@ -118,12 +110,7 @@ def segment_rows(
 
 
 def write_segments(rows: Sequence[SegmentRow], path: Path) -> None:
-    """Writes one row per segment, as CSV or JSON.
-
-    Args:
-        rows: The segments.
-        path: A file ending in .csv or .json.
-    """
+    """Writes one row per segment, as CSV or JSON."""
     called = {"class_name": "class", "is_object": "object"}
     columns = [called.get(field.name, field.name) for field in fields(SegmentRow)]
     records = [dict(zip(columns, astuple(row), strict=True)) for row in rows]

@@ -223,11 +223,7 @@ class PanopticTask(SegmentationTask):
 
 
 def segments_of(truth: Truth) -> Segments:
-    """The segments that are there, without crowds, which nobody could learn.
-
-    Args:
-        truth: Segments of a crop.
-    """
+    """The segments that are there, without crowds, which nobody could learn."""
     present = [int(n) for n in truth.segment_map.unique() if n >= 0 and not truth.crowd[int(n)]]
     numbers = torch.tensor(present, dtype=torch.int64)
     masks = truth.segment_map[None] == numbers.view(-1, 1, 1)
