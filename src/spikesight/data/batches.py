@@ -63,23 +63,23 @@ class BatchDataset(Protocol[ImagesT, LabelsT]):
     def __getitem__(self, draw: Draw, /) -> Batch[ImagesT, LabelsT]: ...
 
 
-@dataclass(eq=False, repr=False)
 class MemoryImages(Dataset[Batch[Tensor, Tensor]]):
     """Images in memory.
 
-    Attributes:
+    Args:
         source: Images of the model's size, uint8 `[N, C, image_size, image_size]`.
         augmentation: Applied image by image, or None.
     """
 
-    source: ArraySource
-    augmentation: ImageAugmentation | None = None
+    def __init__(self, source: ArraySource, augmentation: ImageAugmentation | None = None) -> None:
+        self.images, self.labels = source.images, source.labels
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
-        return len(self.source.labels)
+        return len(self.labels)
 
     def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
-        images, labels = self.source.images[draw.indices], self.source.labels[draw.indices]
+        images, labels = self.images[draw.indices], self.labels[draw.indices]
         if self.augmentation is not None:
             images = torch.stack(
                 [
