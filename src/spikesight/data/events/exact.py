@@ -56,7 +56,19 @@ def brighter(
     Raises:
         DataError: If there are other values; names the event.
     """
-    return _signs(owner, _as_array(owner, "polarity", polarity, count, error), error)
+    values = _as_array(owner, "polarity", polarity, count, error)
+    if values.dtype.kind == "b" or not len(values):
+        return values.astype(np.bool_, copy=False)
+    if values.dtype.kind not in "iuf":
+        raise error(f"{owner}: polarity holds {values.dtype} and no signs; {_POLARITIES}")
+    unknown = (values != 0) & (values != 1) & (values != -1)
+    if unknown.any():
+        first = int(unknown.argmax())
+        raise error(f"{owner}: polarity of event {first} is {values[first]}; {_POLARITIES}")
+    if (values == 0).any() and (values == -1).any():
+        raise error(f"{owner}: polarity holds both 0 and -1, two words for darker; {_POLARITIES}")
+    is_brighter: NDArray[np.bool_] = values == 1
+    return is_brighter
 
 
 def _as_array(
@@ -98,18 +110,3 @@ def _whole(
                 f"{_REMEDIES[name]}"
             )
     return values.astype(kind)
-
-
-def _signs(owner: str, values: NDArray[Any], error: type[DataError]) -> NDArray[np.bool_]:
-    if values.dtype.kind == "b" or not len(values):
-        return values.astype(np.bool_, copy=False)
-    if values.dtype.kind not in "iuf":
-        raise error(f"{owner}: polarity holds {values.dtype} and no signs; {_POLARITIES}")
-    unknown = (values != 0) & (values != 1) & (values != -1)
-    if unknown.any():
-        first = int(unknown.argmax())
-        raise error(f"{owner}: polarity of event {first} is {values[first]}; {_POLARITIES}")
-    if (values == 0).any() and (values == -1).any():
-        raise error(f"{owner}: polarity holds both 0 and -1, two words for darker; {_POLARITIES}")
-    is_brighter: NDArray[np.bool_] = values == 1
-    return is_brighter

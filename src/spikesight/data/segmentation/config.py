@@ -99,17 +99,8 @@ class SceneConfig:
     on_corrupt: OnCorrupt = "stop"
 
     def __post_init__(self) -> None:
-        for name in (
-            "crop_size",
-            "scale_range",
-            "evaluation_size",
-            "mean",
-            "std",
-            "objects",
-            "object_size",
-        ):
-            value = getattr(self, name)
-            if isinstance(value, Sequence) and not isinstance(value, str):
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Sequence) and not isinstance(value, str) and name != "class_names":
                 setattr(self, name, tuple(value))
         check_options(self, "scenes.", DataError)
         check_format(SCENES, self.format, get_args(SceneFormat))

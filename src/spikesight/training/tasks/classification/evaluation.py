@@ -27,10 +27,6 @@ class Evaluation(Figures):
         top1: Share of images whose first guess is right, in percent.
         top5: Share of images with the right class among the first five guesses, in percent.
         loss: Mean cross entropy, in nats.
-        images: Number of images.
-        firing_rate: Mean over the spiking neuron layers of their firing rate; None if the model
-            has none (the ANN twin).
-        silent_neurons: Names of the neuron layers that never fired.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")

@@ -25,10 +25,7 @@ class MaskedImageFigures(Figures):
 
     Attributes:
         loss: Mean squared error of hidden patches, each normalised; 1 is the error of the mean.
-        images: Number of images.
-        firing_rate: Mean over the spiking neuron layers of their firing rate at visible positions;
-            None if the model has none (the ANN twin).
-        silent_neurons: Names of the neuron layers that never fired.
+        firing_rate: At visible positions.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("loss",)

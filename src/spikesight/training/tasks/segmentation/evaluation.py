@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from accelerate import Accelerator
@@ -32,9 +32,6 @@ class SemanticFigures(Figures):
         miou: Mean over the classes that occur of the intersection over union.
         pixel_accuracy: Share of the known pixels that are right.
         class_iou: Intersection over union by class; None for a class that does not occur.
-        images: Number of images.
-        firing_rate: Mean firing rate; None if the model does not spike.
-        silent_neurons: Names of the neuron layers that never fired.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("miou", "pixel_accuracy")
@@ -74,21 +71,10 @@ class PanopticFigures(Figures):
         sq: Segmentation quality.
         rq: Recognition quality.
         class_pq: Panoptic quality by class; None for a class that does not occur.
-        images: Number of images.
-        firing_rate: Mean firing rate; None if the model does not spike.
-        silent_neurons: Names of the neuron layers that never fired.
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = (
-        "pq",
-        "sq",
-        "rq",
-        "pq_things",
-        "sq_things",
-        "rq_things",
-        "pq_stuff",
-        "sq_stuff",
-        "rq_stuff",
+    COLUMNS: ClassVar[tuple[str, ...]] = tuple(
+        quality + kind for kind in ("", "_things", "_stuff") for quality in ("pq", "sq", "rq")
     )
     pq: float
     sq: float
@@ -182,17 +168,11 @@ def evaluate_panoptic(
     images, rate, silent = _measure(model, batches, card, accelerator, score, limit_batches)
     counts.counts = _summed(accelerator, counts.counts)
     quality = counts.quality()
-    every, things, stuff = quality.all, quality.things, quality.stuff
+    parts = (quality.all, quality.things, quality.stuff)
+    values = [v for part in parts for v in (part.panoptic, part.segmentation, part.recognition)]
+    named: dict[str, Any] = dict(zip(PanopticFigures.COLUMNS, values, strict=True))
     return PanopticFigures(
-        pq=every.panoptic,
-        sq=every.segmentation,
-        rq=every.recognition,
-        pq_things=things.panoptic,
-        sq_things=things.segmentation,
-        rq_things=things.recognition,
-        pq_stuff=stuff.panoptic,
-        sq_stuff=stuff.segmentation,
-        rq_stuff=stuff.recognition,
+        **named,
         class_pq=_named(preprocessing, counts.per_class()[:, 0]),
         images=images,
         firing_rate=rate,
