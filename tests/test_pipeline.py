@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,31 @@ def test_inputs_that_are_none_are_refused(folder: Path, tmp_path: Path) -> None:
             classify(item)
     with pytest.raises(UserError, match="top_k is 0"):
         classify(clear, top_k=0)
+    with pytest.raises(UserError, match=r"top_k is 1\.5"):
+        classify(clear, top_k=1.5)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="preprocessing is a int; pass a Preprocessing"):
+        ss.pipeline(folder, preprocessing=3)  # type: ignore[arg-type]
+    for empty in (np.zeros((0, 5), np.uint8), Image.new("RGB", (0, 0))):
+        with pytest.raises(UserError, match="input 1: has no pixel"):
+            classify(empty)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes((tmp_path / "a.png").read_bytes()[:900])
+    with pytest.raises(UserError, match="input 1: not a readable image"):
+        classify(Image.open(cut))
+
+
+def test_a_mark_behind_the_pixels_turns_an_opened_photo_too(folder: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content, mark = draw(tmp_path / "a.png").read_bytes(), b"eXIf" + exif.tobytes()[6:]
+    chunk = struct.pack(">I", len(mark) - 4) + mark + struct.pack(">I", zlib.crc32(mark))
+    late = tmp_path / "late.png"
+    late.write_bytes(content[:-12] + chunk + content[-12:])
+    classify = ss.pipeline(folder, device="cpu")
+    assert classify(Image.open(late)) == classify(late) != classify(tmp_path / "a.png")
+
+
+def test_folders_and_arguments_that_are_none_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no trained model"):
         ss.pipeline(tmp_path)
     with pytest.raises(UserError, match="labels is the text 'cat'; pass a list"):

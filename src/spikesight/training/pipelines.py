@@ -57,6 +57,11 @@ def pipeline(
     """
     if isinstance(labels, str):
         raise UserError(f"labels is the text {labels!r}; pass a list of names")
+    if not isinstance(preprocessing, Steps | None):
+        raise UserError(
+            f"preprocessing is a {type(preprocessing).__name__}; pass a Preprocessing, "
+            "EventPreprocessing or ScenePreprocessing"
+        )
     card = _described(preprocessing)
     if isinstance(model, str | os.PathLike):
         place = Path(model)

@@ -118,6 +118,16 @@ def open_image(
         return image
 
 
+def to_plain_opened(image: Image.Image, name: str, channels: int) -> Image.Image:
+    """As `to_plain`, of an image whose file may not be decoded yet; with `decode`'s errors."""
+    if not image.width * image.height:
+        raise DataError(f"{show(name)}: has no pixel; pass an image that has some")
+    with _readable(name, "image", "pass another"):
+        IMAGE_PIXELS.check(image.width * image.height, show(name), CorruptImageError)
+        image.load()  # some formats keep the orientation mark behind the pixels
+    return to_plain(image, name, channels)
+
+
 def _open(encoded: bytes, name: str) -> ImageFile:
     """Reads the head alone and checks the size that it states."""
     webp = size_of_webp(encoded)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spikesight.data.photos.decoding import decode, read_image_file, to_plain
+from spikesight.data.photos.decoding import decode, read_image_file, to_plain_opened
 from spikesight.errors import UserError
 from spikesight.files.names import show
 
@@ -41,7 +41,8 @@ def photo(item: Any, name: str, channels: int) -> Image.Image:
                 f"{name} is an array {list(item.shape)} of {item.dtype}; pass uint8 [H, W] (grey) "
                 "or [H, W, 3] (RGB), 0 to 255"
             )
-        item = Image.fromarray(item)
+        # Pillow takes no array without a row.
+        item = Image.fromarray(item) if item.size else Image.new("L", (0, 0))
     if not isinstance(item, Image.Image):
         raise UserError(f"{name} is a {type(item).__name__}; {_ITEMS}")
-    return to_plain(item, name, channels)
+    return to_plain_opened(item, name, channels)

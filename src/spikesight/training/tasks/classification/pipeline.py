@@ -13,7 +13,8 @@ from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.data.events import Events
 from spikesight.data.photos.preprocessing import fit, to_tensor
 from spikesight.errors import UserError
-from spikesight.options import check_range
+from spikesight.files.ranges import Number
+from spikesight.options import check_arguments
 from spikesight.training.tasks.pipeline_inputs import called, listed, photo
 
 
@@ -37,7 +38,7 @@ class ClassifierPipeline:
         self.device = device
 
     @torch.no_grad()
-    def __call__(self, inputs: Any, *, top_k: int = 5, batch_size: int = 64) -> list[Any]:
+    def __call__(self, inputs: Any, *, top_k: Number = 5, batch_size: Number = 64) -> list[Any]:
         """Classifies photos, or recordings if the model learned from events.
 
         Args:
@@ -53,8 +54,7 @@ class ClassifierPipeline:
         Raises:
             UserError: If an input is no such, or cannot be read; names it.
         """
-        check_range("top_k", top_k, least=1)
-        check_range("batch_size", batch_size, least=1)
+        check_arguments(ClassifierPipeline.__call__, {"top_k": top_k, "batch_size": batch_size})
         items, alone = listed(inputs)
         answers: list[list[dict[str, Any]]] = []
         for start in range(0, len(items), batch_size):

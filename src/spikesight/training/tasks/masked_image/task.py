@@ -57,7 +57,7 @@ class MaskedImageTask(ImageTask):
     """Augmented photos and the error at hidden patches."""
 
     name = "masked_image"
-    called = "a pre-trained trunk, to be fine-tuned first (spikesight train ... --from RUN),"
+    called = "a pre-trained trunk, to be fine-tuned first (spikesight train ... --from RUN)"
     figures = MaskedImageFigures
     measure = staticmethod(evaluate_masked_images)
 
@@ -119,12 +119,12 @@ class MaskedImageTask(ImageTask):
     @classmethod
     def evaluation_inputs(cls, card: Card, count: int, split: Split) -> Tensor:
         """None: a trunk has no outputs to compare or to count."""
-        raise UserError(f"the model is {cls.called} and this works on finished models")
+        raise UserError(f"the model is {cls.called}; this works on finished models")
 
     @classmethod
     def training_inputs(cls, card: Card, count: int, batch_size: int) -> Iterable[Tensor]:
         """None, likewise."""
-        raise UserError(f"the model is {cls.called} and this works on finished models")
+        raise UserError(f"the model is {cls.called}; this works on finished models")
 
     @torch.no_grad()
     def illustrate(self, model: nn.Module, epoch: int) -> Path:
