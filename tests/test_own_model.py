@@ -227,3 +227,14 @@ def test_what_cannot_be_traced_names_the_public_part(part: Any, operation: Any, 
     model.extra = part
     with pytest.raises(UserError, match=named):
         ss.trace(model)
+
+
+def test_no_model_takes_the_name_of_one_of_spikesight() -> None:
+    def metaspikformer_nano(**options: Any) -> nn.Module:
+        return OwnNet(10, 3, 1, 4, None)
+
+    with pytest.raises(UserError, match=r"'metaspikformer_nano' is a model of spikesight"):
+        ss.register_model(metaspikformer_nano)
+    with pytest.raises(UserError, match="'<lambda>' is no name"):
+        ss.register_model(lambda **options: OwnNet(10, 3, 1, 4, None))
+    assert type(ss.create_model("metaspikformer_nano")) is not OwnNet

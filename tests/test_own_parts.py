@@ -187,7 +187,7 @@ def test_classes_in_a_configuration_become_names(own_file: Path) -> None:
         ("missing.py", None, "there is no file missing.py"),
         ("no_such_module_here", None, "cannot be imported: ModuleNotFoundError"),
         ("broken_part_x.py", "x = 1\ny = undefined\n", "NameError.*broken_part_x.py, line 2"),
-        ("json.py", "x = 1\n", "a module of another kind; rename it"),
+        ("json.py", "x = 1\n", "is the name of another module"),
         ("a.b.py", "x = 1\n", "rename it"),
         ("", None, "--import needs a value"),
     ],
@@ -235,3 +235,9 @@ def test_entry_points_of_installed_packages(own_file: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "two_layers_offered" in done.stdout
     assert "offered-parts cannot be imported" in "".join(done.stderr)
+
+
+def test_a_file_with_a_dot_in_its_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "my.net.py").write_text("x = 1\n")
+    with pytest.raises(UserError, match=r"my\.net\.py.*no module's name has a dot; rename it"):
+        parts.import_part(str(tmp_path / "my.net.py"))

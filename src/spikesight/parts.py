@@ -227,9 +227,14 @@ def _import_file(file: Path) -> None:
     spec = None if "." in name else importlib.util.find_spec(name)
     taken = known is not None or spec is not None
     place = getattr(known, "__file__", None) or (spec.origin if spec else None)
-    if "." in name or (taken and (place is None or Path(place).resolve() != file)):
+    if "." in name:
         raise UserError(
-            f"{show(file.name)} cannot be imported as {name}, a module of another kind; rename it"
+            f"{show(file.name)} cannot be imported: no module's name has a dot; rename it"
+        )
+    if taken and (place is None or Path(place).resolve() != file):
+        raise UserError(
+            f"{show(file.name)} cannot be imported: {show(name)} is the name of another module "
+            f"({show(place or 'a folder or a part of Python')}); rename it"
         )
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))  # also for processes that load data

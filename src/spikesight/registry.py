@@ -36,8 +36,17 @@ def register_model(builder: Builder) -> Builder:
 
     Returns:
         The builder itself.
+
+    Raises:
+        UserError: If the function has no name, or that of a model of spikesight.
     """
-    name = builder.__name__
+    name = getattr(builder, "__name__", "")
+    known = _builders.get(name, _families.get(name))
+    home = "spikesight."
+    theirs = known is not None and known.__module__.startswith(home)
+    if not name.isidentifier() or (theirs and not builder.__module__.startswith(home)):
+        why = "is a model of spikesight" if theirs else "is no name"
+        raise UserError(f"{name!r} {why}; give the function that builds the model another name")
 
     def timm_entry(pretrained: bool = False, **options: Any) -> nn.Module:
         if pretrained:

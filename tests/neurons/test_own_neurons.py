@@ -170,10 +170,15 @@ def test_mistakes_are_named(neuron: Any, arguments: Any, said: str | None) -> No
 
 def test_an_own_builder_that_lacks_the_argument_is_told_of_neuron_arguments() -> None:
     @ss.register_model
-    def plain_net(neuron: Any = None, **options: Any) -> nn.Module:
-        if "threshold" in options:
-            raise TypeError("threshold is unknown here")
-        return ss.create_model("metaspikformer_nano", neuron=neuron, **options)
+    def plain_net(
+        num_classes: int,
+        in_channels: int,
+        steps: int,
+        levels: Any,
+        neuron: Any,
+        drop_path_rate: Any,
+    ) -> nn.Module:
+        return ss.create_model("metaspikformer_nano", num_classes=num_classes, neuron=neuron)
 
     with pytest.raises(UserError, match=r"neuron_arguments=\{'threshold': 0.5\}"):
         ss.create_model("plain_net", num_classes=5, threshold=0.5)
@@ -307,3 +312,17 @@ def test_only_registered_neurons_are_saved(tmp_path: Path) -> None:
     assert not (tmp_path / "m").exists()
     _model(build_hasty).save_pretrained(tmp_path / "m")
     assert ss.load(tmp_path / "m").recipe["arguments"]["neuron"] == "hasty_lif"
+
+
+def test_a_neuron_that_does_not_say_what_it_emits_is_refused() -> None:
+    class Bare(ss.Neuron):
+        def __init__(self, steps: int = 1) -> None:
+            torch.nn.Module.__init__(self)
+
+    class InOrder(ss.Neuron):
+        def __init__(self, steps: int = 1, levels: int = 4) -> None:
+            super().__init__(steps, levels)  # type: ignore[arg-type]
+
+    for kind in (Bare, InOrder):
+        with pytest.raises(UserError, match=r"super\(\).__init__\(Dynamics\(steps, levels\)\)"):
+            ss.create_neuron(kind)

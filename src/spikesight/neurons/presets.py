@@ -18,6 +18,7 @@ from spikesight.neurons.integer_lif import IntegerLIF
 from spikesight.neurons.lif import LIF
 from spikesight.neurons.neuron import Neuron
 from spikesight.neurons.ni_lif import NILIF
+from spikesight.neurons.recurrence import Rule
 from spikesight.neurons.relu import ReLU
 from spikesight.options import check_arguments
 from spikesight.parts import find_part, list_parts, own_name, remember, reserve
@@ -190,6 +191,11 @@ def _build(
         raise UserError(
             f"the neuron {label!r} is a {type(built).__name__}; write it as a subclass of "
             "spikesight.Neuron"
+        )
+    if not isinstance(getattr(built, "_rule", None), Rule):
+        raise UserError(
+            f"the neuron {label!r} does not say what it emits; call "
+            "super().__init__(Dynamics(steps, levels)) in its __init__"
         )
     return built
 
