@@ -77,6 +77,7 @@ _MOVED = {
     "training.processes": "training.runs.processes",
     "training.run_folder": "training.runs.folder",
     "training.run_lock": "training.runs.lock",
+    "training.scene_card": "training.runs.card",
     "training.scene_recipes": "training.tasks.segmentation.choices",
     "training.segmentation_evaluation": "training.tasks.segmentation.evaluation",
     "training.segmentation_prediction": "training.tasks.segmentation.prediction",
@@ -88,6 +89,15 @@ _MOVED = {
     "training.tasks.semantic": "training.tasks.segmentation.task",
     "training.validation": "training.tasks.validation",
     "training.warm_start": "passes.warm_start",
+}
+# Those with functions that took other arguments, which training/old_calls.py takes still.
+_CALLED_OTHERWISE = {
+    "training.prediction",
+    "training.scene_card",
+    "training.segmentation_evaluation",
+    "training.segmentation_prediction",
+    "training.segmenter_pictures",
+    "training.validation",
 }
 
 
@@ -102,11 +112,18 @@ class _OldNames(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if package == "spikesight" and name in _MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Puts the module itself in the place of the empty one."""
+        """Puts the module in the place of the empty one, or its content and old calls into it."""
         old = module.__name__
-        new = "spikesight." + _MOVED[old.partition(".")[2]]
+        name = old.partition(".")[2]
+        new = "spikesight." + _MOVED[name]
         warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=2)
-        sys.modules[old] = importlib.import_module(new)
+        found = importlib.import_module(new)
+        if name not in _CALLED_OTHERWISE:
+            sys.modules[old] = found
+            return
+        calls = importlib.import_module("spikesight.training.old_calls").CALLS[name]
+        content = {key: value for key, value in vars(found).items() if not key.startswith("__")}
+        vars(module).update({**content, **calls})
 
 
 def find_old_names() -> None:

@@ -58,6 +58,7 @@ def evaluate(
     transform: BatchTransform,
     accelerator: Accelerator,
     *,
+    channels_last: bool = False,
     limit_batches: int | None = None,
 ) -> Evaluation:
     """Measures a model; with several processes each one measures its share of the images.
@@ -70,6 +71,7 @@ def evaluate(
         loader: Yields (images, labels [B]); over all processes each image once.
         transform: Turns a raw batch into the model's input, on the accelerator's device.
         accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
+        channels_last: Whether images are handed over in the channels-last memory format.
         limit_batches: Stop after so many batches per process.
 
     Raises:
@@ -80,6 +82,8 @@ def evaluate(
 
     def show(batch: tuple[Tensor, Tensor]) -> Iterator[int]:
         inputs = transform(batch[0].to(device, non_blocking=True), None)
+        if channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         labels = batch[1].to(device, non_blocking=True)
         logits = model(inputs)
         check_logits(logits)
