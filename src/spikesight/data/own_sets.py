@@ -55,11 +55,6 @@ def register_scenes(reader: SceneReaderT) -> SceneReaderT:
 def check_format(kind: str, value: str, shipped: Collection[str]) -> None:
     """Refuses a format that nothing reads.
 
-    Args:
-        kind: `DATA_SET` or `SCENES`.
-        value: The format.
-        shipped: Formats that come along.
-
     Raises:
         DataError: If it is none of them and not registered.
     """

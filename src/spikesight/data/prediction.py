@@ -141,14 +141,6 @@ def read_enough(
 ) -> Tensor:
     """So many images, spread evenly over what there is; others in place of corrupt ones.
 
-    Args:
-        read: Gives the image at a position.
-        describe: What messages call it.
-        available: Number of positions.
-        count: Images wanted.
-        on_corrupt: What an image that cannot be decoded does.
-        name: What messages call all of them.
-
     Raises:
         DataError: If every image is corrupt.
     """

@@ -53,11 +53,6 @@ class Limit:
     def check(self, amount: int, what: str, error: type[UserError] = FileError) -> None:
         """Refuses an amount above the limit.
 
-        Args:
-            amount: What a file holds or says that it holds.
-            what: The file, as messages call it.
-            error: What is raised.
-
         Raises:
             UserError: It is more than the limit; of the type `error`.
         """

@@ -32,10 +32,6 @@ class Readable(Protocol):
 def open_regular(path: str | os.PathLike[str], error: type[UserError] = FileError) -> BinaryIO:
     """Opens a regular file, or a link to one, for reading.
 
-    Args:
-        path: The file.
-        error: What is raised.
-
     Raises:
         UserError: It is not there, may not be read, or is a folder, pipe, device or socket; of
             the type `error`.
@@ -73,11 +69,6 @@ def read_bytes(
     path: str | os.PathLike[str], limit: Limit, error: type[UserError] = FileError
 ) -> bytes:
     """The content of a regular file.
-
-    Args:
-        path: The file.
-        limit: The most that is read.
-        error: What is raised.
 
     Raises:
         UserError: It cannot be opened or read, or is larger than the limit; of the type `error`.
@@ -120,11 +111,6 @@ def read_text(
 ) -> str:
     r"""The content of a text file in UTF-8; a byte order mark is dropped, lines end in \n.
 
-    Args:
-        path: The file.
-        limit: The most that is read.
-        error: What is raised.
-
     Raises:
         UserError: It cannot be read, is larger than the limit or is not UTF-8; of the type
             `error`.
@@ -134,11 +120,6 @@ def read_text(
 
 def decode_text(content: bytes, name: str, error: type[UserError] = FileError) -> str:
     """Text from bytes by the rules of `read_text`.
-
-    Args:
-        content: What a text file holds.
-        name: What messages call it.
-        error: What is raised.
 
     Raises:
         UserError: It is not UTF-8; of the type `error`.

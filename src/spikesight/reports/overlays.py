@@ -94,10 +94,6 @@ def _with_legend(
 def class_index_image(truth: Truth, classes: ClassTable) -> Image.Image:
     """Class numbers as a palette image, which viewers show in the classes' colours; 255 is void.
 
-    Args:
-        truth: Segments.
-        classes: Fewer than 256 classes.
-
     Raises:
         UserError: If there are more classes than a palette holds.
     """

@@ -283,10 +283,6 @@ def read_yaml(path: str | Path, *, readers: tuple[Path, ...] = ()) -> dict[str, 
 def check_path_is_read(section: str, fields: Mapping[str, Any]) -> None:
     """Refuses a path that someone passes beside a format that reads no file.
 
-    Args:
-        section: "data" or "scenes".
-        fields: Those of the section, as far as they are given.
-
     Raises:
         UserError: If other images would be read than those of the path.
     """
@@ -323,12 +319,7 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
 
 
 def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings with some values replaced.
-
-    Args:
-        base: The values.
-        changes: What replaces them, key by key.
-    """
+    """Nested mappings with some values replaced."""
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

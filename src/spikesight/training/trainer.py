@@ -397,15 +397,14 @@ class Trainer:
         self._save_last(own)
 
     def _keep_best(self, own: Figures, averaged: Figures | None) -> None:
-        use_average = averaged is not None and not own.better_than(averaged)
-        chosen = averaged if use_average and averaged is not None else own
+        chosen, model, weights = own, self.model, "model"
+        if averaged is not None and self.ema is not None and not own.better_than(averaged):
+            chosen, model, weights = averaged, self.ema.module, "ema"
         if not chosen.better_than(self.best):
             return
         self.best = chosen
         if self.accelerator.is_main_process:
-            assert not use_average or self.ema is not None
-            model = self.ema.module if use_average and self.ema is not None else self.model
-            card = self.task.card(self.position.epoch, "ema" if use_average else "model", chosen)
+            card = self.task.card(self.position.epoch, weights, chosen)
             save_model(self.folder / "best", model, card)
 
     def _save_last(self, figures: Figures | None) -> None:

@@ -83,10 +83,6 @@ def read_header(content: bytes, mark: bytes) -> tuple[list[str], int]:
 
     Data may begin with the mark's byte too, but hardly a printable line of it.
 
-    Args:
-        content: The whole file.
-        mark: The byte with which header lines begin.
-
     Returns:
         The lines without the mark and the white space around them, and where the data begins.
     """

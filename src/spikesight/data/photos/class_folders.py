@@ -29,9 +29,6 @@ def find_parts(archive: Archive) -> dict[Part, Callable[[], EncodedSource]]:
     around everything is looked through. A class's images may lie in folders of its own. Classes
     are numbered in the order of their names.
 
-    Args:
-        archive: The files.
-
     Returns:
         For each part that is there a function that reads it; without part folders there is
         `train` only. The function raises `DataError` where a class folder is empty or an image

@@ -141,11 +141,6 @@ class _Unpickler(pickle.Unpickler):
 def load_arrays(path: Path, kind: str, remedy: str) -> Any:
     """Reads a pickle of arrays, lists, dictionaries, names and numbers.
 
-    Args:
-        path: The file.
-        kind: What it should be, for the message.
-        remedy: What helps if it is none.
-
     Returns:
         What it holds, arrays as `PickledArray`; strings of Python 2 as Latin-1.
 

@@ -53,12 +53,7 @@ class ClassTable:
 
 
 def table_of(names: tuple[str, ...], things: tuple[int, ...] = ()) -> ClassTable:
-    """A table with the colours of Pascal VOC's colour map, which tells neighbours well apart.
-
-    Args:
-        names: K names.
-        things: Numbers of the thing classes.
-    """
+    """A table with the colours of Pascal VOC's colour map, which tells neighbours well apart."""
     return ClassTable(names, tuple(voc_colour(n + 1) for n in range(len(names))), things)
 
 

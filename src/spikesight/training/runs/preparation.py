@@ -96,11 +96,6 @@ def build_model(
 
 
 def count_batches(config: TrainConfig, available: int) -> int:
-    """Batches of an epoch: as many as make whole updates.
-
-    Args:
-        config: The run.
-        available: Batches that the loader has; at least those of one update.
-    """
+    """Batches of an epoch: as many as make whole updates."""
     batches = available if config.limit_batches is None else min(available, config.limit_batches)
     return batches - batches % config.accumulation

@@ -63,9 +63,6 @@ def start_from(model: SpikingModel, source: str | Path) -> list[str]:
 def saved_quantization(wanted: ModelConfig) -> Quantization | None:
     """How the model to start from is quantised; None if it is not.
 
-    Args:
-        wanted: The model to build, with `weights`.
-
     Raises:
         FileNotFoundError: If there are no weights.
         ValueError: If they are packed, or quantised otherwise than the model to build.

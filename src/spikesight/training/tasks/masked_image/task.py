@@ -130,10 +130,6 @@ class MaskedImageTask(ImageTask):
     def illustrate(self, model: nn.Module, epoch: int) -> Path:
         """Draws photos, what was visible of them and what was guessed.
 
-        Args:
-            model: A `MaskedAutoencoder`.
-            epoch: Number of epochs it was trained for.
-
         Returns:
             PNG in reconstructions/ of the run's folder.
         """

@@ -201,13 +201,7 @@ def _measure(
 
 
 def build_view(model: nn.Module, preprocessing: ScenePreprocessing, config: ViewConfig) -> View:
-    """A model as photos are shown to it.
-
-    Args:
-        model: Returns a `Segmentation` or `PixelSegmentation`.
-        preprocessing: That of the model.
-        config: How photos are shown.
-    """
+    """A model as photos are shown to it."""
     stride = model.stride
     assert isinstance(stride, int)
 
