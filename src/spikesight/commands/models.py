@@ -293,25 +293,21 @@ def models_command(pattern: str = "*", sizes: bool = False, bits: int = 4) -> No
     names = spikesight.list_models(pattern)
     if not names:
         raise UserError(f"no model matches {pattern!r}; pass '*' to see all")
-    extra: tuple[str, ...] = ()
+    about: tuple[str, ...] = ("input", "neuron")
     if sizes:
-        extra = (f"equivalent at {bits} bits", "bytes float32", f"bytes packed, {bits} bits")
-    about = () if sizes else ("input", "neuron")
-    table = Table(Column("model", no_wrap=True), "parameters", *extra, *about)
+        about = (f"equivalent at {bits} bits", "bytes float32", f"bytes packed, {bits} bits")
+    table = Table(Column("model", no_wrap=True), "parameters", *about)
     for name in names:
         with torch.device("meta"):
             model = spikesight.create_model(name)
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        arguments = model.recipe["arguments"]
-        stored = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-        shown: tuple[str, ...] = ()
         if sizes:
             trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
+            stored = sum(t.numel() * t.element_size() for t in model.state_dict().values())
             packed = packed_bytes(model, bits)
-            shown = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", f"{packed:,}")
-        described: tuple[str, ...] = ()
-        if not sizes:
+            about = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", f"{packed:,}")
+        else:
             input_ = f"any number of channels, sides divisible by {model.stride}"
-            described = (input_, str(arguments["neuron"] or "i_lif"))
-        table.add_row(Text(name), f"{parameters / 1e6:.2f} M", *shown, *described)
+            about = (input_, str(model.recipe["arguments"]["neuron"] or "i_lif"))
+        table.add_row(Text(name), f"{parameters / 1e6:.2f} M", *about)
     print_table(table)

@@ -36,22 +36,18 @@ SCENES = 40
 _SHOWN = 4
 
 
-def segment_scenes(folder: Path = WEIGHTS, scenes: int = SCENES) -> SceneResult:
-    """Shows a segmenter scenes of digits, and proves that its integers are its spikes.
-
-    Args:
-        folder: A quantised panoptic segmenter trained on composed scenes of digits.
-        scenes: Number of validation scenes to measure it on; the first four are proved and drawn.
+def segment_scenes() -> SceneResult:
+    """Shows a segmenter validation scenes of digits, and proves that its integers are its spikes.
 
     Returns:
-        The figures and pictures.
+        The figures of all scenes, and pictures of the first four, on which it is proved.
 
     Raises:
         FileNotFoundError: If there is no trained model.
     """
-    changes = {"validation_scenes": scenes, "workers": 0}
-    card = Card.read(folder).with_data(changes)
-    model = spikesight.load(folder)
+    changes = {"validation_scenes": SCENES, "workers": 0}
+    card = Card.read(WEIGHTS).with_data(changes)
+    model = spikesight.load(WEIGHTS)
     accelerator = build_accelerator(device="cpu")
 
     told_apart = PanopticTask.measure(
@@ -61,17 +57,17 @@ def segment_scenes(folder: Path = WEIGHTS, scenes: int = SCENES) -> SceneResult:
         model, SemanticTask.evaluation_batches(card, 8, "validation"), card, accelerator
     )
     source = read_scenes(card.data, "val")
-    shown = [source.read(index) for index in range(min(_SHOWN, scenes))]
+    shown = [source.read(index) for index in range(_SHOWN)]
     images = card.preprocessing.batch_transform(torch.stack([scene.image for scene in shown]))
     integers = spikesight.deploy(model, images)
     fresh = create_model(model.recipe["name"], **model.recipe["arguments"])
     return SceneResult(
-        scenes=scenes,
+        scenes=SCENES,
         miou=per_pixel.miou,
         panoptic_quality=told_apart.pq,
         parameters=sum(parameter.numel() for parameter in fresh.parameters()),
         bits=model.recipe["quantization"]["bits"],
-        size=(folder / "model.safetensors").stat().st_size,
+        size=(WEIGHTS / "model.safetensors").stat().st_size,
         comparison=integers.verify(images, against=("spikes",)),
         multiplying=spikesight.audit(integers, images[:1]).offenders,
         energy=energy(model, images),

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+_STATUS_SECONDS = 10.0  # shortest time between two lines of status
+
 
 class ProgressReport:
     """Shows how far a run is and how well it goes; this one nothing, as in helper processes."""
@@ -42,12 +44,10 @@ class PlainReport(ProgressReport):
 
     Args:
         console: Where the lines go.
-        seconds: Shortest time between two lines of status.
     """
 
-    def __init__(self, console: Console, seconds: float = 10.0) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._seconds = seconds
 
     def start(self, total: int, done: int) -> None:
         """See ProgressReport."""
@@ -63,7 +63,7 @@ class PlainReport(ProgressReport):
         self._done += 1
         self._epoch_done += 1
         now = time.monotonic()
-        if now - self._shown >= self._seconds:
+        if now - self._shown >= _STATUS_SECONDS:
             self._shown = now
             remaining = (
                 (now - self._began) / (self._done - self._first) * (self._total - self._done)

@@ -168,19 +168,11 @@ def write_guesses(predictions: Sequence[Prediction], path: Path) -> None:
     write_table(path, columns, rows, records)
 
 
-def draw_contact_sheet(
-    predictions: Sequence[Prediction], path: Path, limit: int = SHEET_PICTURES
-) -> None:
-    """Draws pictures in a grid, each with a bar for every guess.
-
-    Args:
-        predictions: What to draw.
-        path: Picture to write; its ending says the format.
-        limit: Most pictures to draw.
-    """
+def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
+    """Draws pictures in a grid, a bar for every guess; the path's ending says the format."""
     from matplotlib.figure import Figure
 
-    shown = predictions[:limit]
+    shown = predictions[:SHEET_PICTURES]
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     width, height = _CELL
