@@ -37,7 +37,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
 from spikesight.deployment.export.openvino_runtime import shared_core
-from spikesight.graph.integer_vocabulary import IntegerSynapse
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import prove_ranges
 from spikesight.processor import processor_name
 from spikesight.timing import time_alternating
@@ -257,7 +257,7 @@ def _multiply_accumulates(networks: Networks) -> int:
     return sum(
         node.weight.numel() * reaches[node.name].shape.pixels
         for node in graph.nodes
-        if isinstance(node, IntegerSynapse)
+        if isinstance(node, integer.Synapse)
     )
 
 

@@ -9,22 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Leak,
-    Rounding,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import RangeError, prove_ranges
 
 
@@ -48,16 +33,16 @@ class _Drawing:
         self.rng = random.Random(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.steps = self.rng.choice([1, 1, 1, 1, 2])
-        self.nodes: list[IntegerNode] = []
+        self.nodes: list[integer.Node] = []
         self.counts: list[_Value] = []
         self.currents: list[_Value] = []
         self.largest = self.rng.choice([1, 3, 7, 31, 127])
         self.widths = self.rng.sample([1, 3, 4, 8, 12, 16, 32], 2)
         self.size = (self.rng.randint(1, 8), self.rng.randint(1, 8))
 
-    def run(self) -> IntegerGraph:
+    def run(self) -> integer.Graph:
         channels = self.rng.choice([1, 2, 3])
-        image = IntegerInput("image", (), self.steps, channels, 1, 5, -128, 127)
+        image = integer.Input("image", (), self.steps, channels, 1, 5, -128, 127)
         self.nodes.append(image)
         weights = self.rng.choice([3, 63, 127])
         self.neuron(self.synapse(_Value("image", channels, self.size), largest=weights))
@@ -65,11 +50,11 @@ class _Drawing:
             self.grow()
         last = self.rng.choice(self.counts[-3:])
         current = self.synapse(last, width=self.rng.choice([1, 5]), kernel=1, stride=1)
-        self.nodes.append(IntegerPool("pool", (current.name,)))
-        self.nodes.append(IntegerOutput("out", ("pool",), self.steps, 1.0))
-        return IntegerGraph(self._read(), self.size)
+        self.nodes.append(integer.Pool("pool", (current.name,)))
+        self.nodes.append(integer.Output("out", ("pool",), self.steps, 1.0))
+        return integer.Graph(self._read(), self.size)
 
-    def _read(self) -> tuple[IntegerNode, ...]:
+    def _read(self) -> tuple[integer.Node, ...]:
         """Nodes that the output depends on."""
         needed, kept = {"out"}, []
         for node in reversed(self.nodes):
@@ -113,7 +98,7 @@ class _Drawing:
 
     def sum(self, first: _Value, second: _Value) -> _Value:
         name = f"add{len(self.nodes)}"
-        self.nodes.append(IntegerAdd(name, (first.name, second.name)))
+        self.nodes.append(integer.Add(name, (first.name, second.name)))
         return _Value(name, first.channels, first.size)
 
     def _neurons(self) -> list[_Value]:
@@ -129,18 +114,18 @@ class _Drawing:
         ]
         if fitting:
             name = f"gate{len(self.nodes)}"
-            self.nodes.append(IntegerGate(name, (source.name, self.rng.choice(fitting).name)))
+            self.nodes.append(integer.Gate(name, (source.name, self.rng.choice(fitting).name)))
             self.counts.append(_Value(name, source.channels, source.size))
 
     def spike_sum(self, source: _Value) -> None:
         """Over tokens, or over the channels of heads; a neuron reads it, and gates a map."""
         name = f"sum{len(self.nodes)}"
         if self.rng.random() < 0.5:
-            self.nodes.append(IntegerSpikeSum(name, (source.name,), "tokens"))
+            self.nodes.append(integer.SpikeSum(name, (source.name,), "tokens"))
             total = _Value(name, source.channels, (1, 1))
         else:
             heads = self.rng.choice([h for h in (1, 2, 4) if source.channels % h == 0])
-            self.nodes.append(IntegerSpikeSum(name, (source.name,), "channels", heads))
+            self.nodes.append(integer.SpikeSum(name, (source.name,), "channels", heads))
             total = _Value(name, heads, source.size)
         self.neuron(total)
         self.gate(source, self.counts[-1:])
@@ -150,7 +135,7 @@ class _Drawing:
             return None
         name = f"max{len(self.nodes)}"
         kernel, stride, padding = self.rng.choice([(3, 2, 1), (2, 2, 0), (3, 1, 1)])
-        self.nodes.append(IntegerMaxPool(name, (source.name,), kernel, stride, padding))
+        self.nodes.append(integer.MaxPool(name, (source.name,), kernel, stride, padding))
         height, width = ((side + 2 * padding - kernel) // stride + 1 for side in source.size)
         return _Value(name, source.channels, (height, width)) if min(height, width) > 0 else None
 
@@ -158,7 +143,7 @@ class _Drawing:
         heads = self.rng.choice([h for h in (1, 2, 4) if query.channels % h == 0])
         name = f"attention{len(self.nodes)}"
         inputs = (query.name, key.name, value.name)
-        self.nodes.append(IntegerAttention(name, inputs, heads))
+        self.nodes.append(integer.Attention(name, inputs, heads))
         self.neuron(_Value(name, query.channels, query.size), shrink=8)
 
     def synapse(
@@ -182,7 +167,7 @@ class _Drawing:
         name = f"synapse{len(self.nodes)}"
         zeros = torch.zeros(width, dtype=torch.int64)
         self.nodes.append(
-            IntegerSynapse(
+            integer.Synapse(
                 name,
                 (source.name,),
                 weight=weight.to(torch.int8),
@@ -214,7 +199,7 @@ class _Drawing:
         rounds = self.steps == 1 and rng.random() < 0.9
         zero = torch.zeros(1, dtype=torch.int64)
         self.nodes.append(
-            IntegerNeuron(
+            integer.Neuron(
                 name,
                 (current.name,),
                 steps=self.steps,
@@ -223,12 +208,19 @@ class _Drawing:
                 step=thresholds[:, :1].abs().flatten() if self.steps > 1 else zero,
                 bias=zero,
                 shift=0,
-                leak=rng.choice([Leak("none"), Leak("all"), Leak("share", 1), Leak("rest", 2)])
+                leak=rng.choice(
+                    [
+                        integer.Leak("none"),
+                        integer.Leak("all"),
+                        integer.Leak("share", 1),
+                        integer.Leak("rest", 2),
+                    ]
+                )
                 if self.steps > 1
-                else Leak("none"),
+                else integer.Leak("none"),
                 reset="soft",
                 per_pixel=False,
-                rounding=Rounding(
+                rounding=integer.Rounding(
                     torch.tensor([gain], dtype=torch.float32), offsets.to(torch.float32)
                 )
                 if rounds
@@ -253,7 +245,7 @@ def _first(gain: float, offset: float, level: int) -> int:
     return first + (gain * first + offset == level - 0.5 and level % 2)
 
 
-def random_graph(seed: int) -> IntegerGraph | None:
+def random_graph(seed: int) -> integer.Graph | None:
     """A network drawn by a seed; None if it needs more than 32 bits.
 
     Args:

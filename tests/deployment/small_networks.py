@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 import spikesight as ss
-from spikesight.graph.integer_vocabulary import IntegerGraph
+from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
 
 
 @functools.cache
-def _network(size: int, options: tuple[tuple[str, Any], ...]) -> IntegerGraph:
+def _network(size: int, options: tuple[tuple[str, Any], ...]) -> integer.Graph:
     torch.manual_seed(0)
     chosen = {"name": "metaspikformer_nano", **dict(options)}
     model = ss.create_model(chosen.pop("name"), num_classes=5, **chosen)
@@ -21,6 +21,6 @@ def _network(size: int, options: tuple[tuple[str, Any], ...]) -> IntegerGraph:
     return ss.deploy(wake(model, x), x).graph
 
 
-def deployed(size: int, **options: Any) -> IntegerGraph:
+def deployed(size: int, **options: Any) -> integer.Graph:
     """The network of `create_model`'s options on random images of a size."""
     return _network(size, tuple(options.items()))

@@ -16,9 +16,7 @@ from torch import Tensor
 
 import spikesight as ss
 from spikesight.deployment.spk.file import write_spk
-from spikesight.graph.integer_vocabulary import (
-    IntegerGraph,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.integerisation import IntegerSettings, integerise
 from tests.conftest import wake
@@ -31,19 +29,19 @@ STEPS_4: dict[str, Any] = {"neuron": "lif", "steps": 4}
 Kind = Literal[1, 4, "gates"]
 
 
-def network(bits: int = 8, size: int = 16, **options: Any) -> IntegerGraph:
+def network(bits: int = 8, size: int = 16, **options: Any) -> integer.Graph:
     torch.manual_seed(0)
     return _integers(ss.create_model("metaspikformer_nano", num_classes=5, **options), bits, size)
 
 
-def _integers(model: ss.SpikingModel, bits: int, size: int) -> IntegerGraph:
+def _integers(model: ss.SpikingModel, bits: int, size: int) -> integer.Graph:
     x = torch.rand(2, 3, size, size) * 3
     graph = ss.trace(wake(model, x).double(), x.double())
     return integerise(graph, IntegerSettings((size, size), bits), Calibration(3.0))
 
 
 @cache
-def least(steps: Kind) -> IntegerGraph:
+def least(steps: Kind) -> integer.Graph:
     """A network of so many time steps, or one with gates, sums of spikes and maxima."""
     if steps == "gates":
         torch.manual_seed(0)

@@ -6,7 +6,7 @@ import torch
 import spikesight as ss
 from spikesight.costs.audit import Audit, Operations
 from spikesight.deployment.runtime.integers import IntegerExecutor
-from spikesight.graph.integer_vocabulary import IntegerNeuron
+from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
 
 
@@ -70,7 +70,7 @@ def test_accumulates_are_the_spikes_of_the_network_times_their_fan_out() -> None
     for layer in ss.energy(model, x).layers[1:]:
         audited = counted[layer.name].operations.accumulates
         assert audited == pytest.approx(layer.accumulates, rel=0.25), layer.name
-    neurons = [node for node in net.graph.nodes if isinstance(node, IntegerNeuron)]
+    neurons = [node for node in net.graph.nodes if isinstance(node, integer.Neuron)]
     assert all(counted[node.name].operations.comparisons > 0 for node in neurons)
 
 

@@ -13,7 +13,7 @@ from spikesight.attention.deformable_sampling import deformable_sample
 from spikesight.attention.embedding import sine_position
 from spikesight.deployment.runtime.sampling import interpolate, resize, weigh
 from spikesight.deployment.runtime.segmenter import position
-from spikesight.graph.integer_vocabulary import IntegerPosition, IntegerResize, IntegerSample
+from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
 
 
@@ -64,7 +64,7 @@ def test_quantised_weights_are_deployed_as_trained() -> None:
 
 def test_integer_interpolation_is_bilinear_on_its_grid() -> None:
     torch.manual_seed(3)
-    node = IntegerSample("s", (), groups=2, side=3, offset_shift=10, position_bits=4)
+    node = integer.Sample("s", (), groups=2, side=3, offset_shift=10, position_bits=4)
     value = torch.randint(-5000, 5000, (2, 4, 5, 6)).double()
     # Offsets on the grid, so that nothing but the last rounding differs.
     steps = torch.randint(-40, 40, (2, 2 * 9 * 2, 5, 6)).double()
@@ -79,7 +79,7 @@ def test_integer_interpolation_is_bilinear_on_its_grid() -> None:
 @pytest.mark.parametrize(("channels", "side"), [(4, 1), (64, 7), (256, 12), (256, 27)])
 def test_positions_are_those_of_exact_sines(channels: int, side: int) -> None:
     """Python's floats, pixel by pixel; float32 ends on the other side of a tie at 12 and 27."""
-    node = IntegerPosition("p", (), channels, 10)
+    node = integer.Position("p", (), channels, 10)
     found = position(node, side, side + 1)
     assert found.shape == (1, channels, side, side + 1)
     half = channels // 2
@@ -96,7 +96,7 @@ def test_positions_are_those_of_exact_sines(channels: int, side: int) -> None:
 
 
 def test_integer_doubling_is_bilinear() -> None:
-    node = IntegerResize("r", ())
+    node = integer.Resize("r", ())
     x = torch.randint(-5000, 5000, (2, 3, 4, 5)).double()
     doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     assert float((resize(node, x, (8, 10)) - doubled).abs().max()) <= 0.5

@@ -16,18 +16,7 @@ from spikesight.deployment.export.exporting import export
 from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerGraph,
-    IntegerInput,
-    IntegerNeuron,
-    IntegerOutput,
-    IntegerPool,
-    IntegerSynapse,
-    Leak,
-    Rounding,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, prove_ranges
 from spikesight.passes.thresholds import agrees
 from tests.deployment.small_networks import deployed
@@ -60,14 +49,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
 RUNTIMES = ("onnx", "openvino", "openvino float32")
 
 
-def _runtime(name: str, graph: IntegerGraph, size: tuple[int, int], **options: Any) -> Any:
+def _runtime(name: str, graph: integer.Graph, size: tuple[int, int], **options: Any) -> Any:
     if name == "onnx":
         return OnnxRuntime(to_onnx(graph, size, observe=True, **options), threads=1)
     fast = name == "openvino"
     return OpenVinoRuntime(to_openvino(graph, size, observe=True, fast=fast, **options), threads=1)
 
 
-def _require_equal(graph: IntegerGraph, name: str, runtime: Any, x: Tensor) -> Counts:
+def _require_equal(graph: integer.Graph, name: str, runtime: Any, x: Tensor) -> Counts:
     counts, logits = runtime.observe(x)
     assert set(counts) == {neuron.name for neuron in graph.neurons}
     assert logits.dtype == torch.int32
@@ -121,13 +110,13 @@ def test_a_runtime_of_one_shape_and_keys_as_signed_bytes() -> None:
         for op in model.get_ops()
         if op.get_type_name() == "FakeQuantize" and op.get_friendly_name().endswith("key_neuron")
     ]
-    attentions = sum(isinstance(node, IntegerAttention) for node in graph.nodes)
+    attentions = sum(isinstance(node, integer.Attention) for node in graph.nodes)
     assert low_ends == [-128.0] * attentions
     assert attentions > 0
 
 
-def _neuron(name: str, source: str, **changes: Any) -> IntegerNeuron:
-    neuron = IntegerNeuron(
+def _neuron(name: str, source: str, **changes: Any) -> integer.Neuron:
+    neuron = integer.Neuron(
         name,
         (source,),
         steps=1,
@@ -136,16 +125,16 @@ def _neuron(name: str, source: str, **changes: Any) -> IntegerNeuron:
         step=torch.tensor([0]),
         bias=torch.tensor([0]),
         shift=0,
-        leak=Leak("none"),
+        leak=integer.Leak("none"),
         reset="soft",
         per_pixel=False,
     )
     return replace(neuron, **changes)
 
 
-def _synapse(name: str, source: str, weight: Tensor, **changes: Any) -> IntegerSynapse:
+def _synapse(name: str, source: str, weight: Tensor, **changes: Any) -> integer.Synapse:
     zeros = torch.zeros(len(weight), dtype=torch.int64)
-    synapse = IntegerSynapse(
+    synapse = integer.Synapse(
         name,
         (source,),
         weight=weight.to(torch.int8),
@@ -159,7 +148,7 @@ def _synapse(name: str, source: str, weight: Tensor, **changes: Any) -> IntegerS
     return replace(synapse, **changes)
 
 
-def _wide_network(reset: str, leak: Leak) -> IntegerGraph:
+def _wide_network(reset: str, leak: integer.Leak) -> integer.Graph:
     """Two time steps whose currents, membranes and sums need 26 to 32 bits, and reach them."""
     generator = torch.Generator().manual_seed(3)
 
@@ -194,9 +183,9 @@ def _wide_network(reset: str, leak: Leak) -> IntegerGraph:
         shift=0,
         per_pixel=True,
     )
-    return IntegerGraph(
+    return integer.Graph(
         (
-            IntegerInput("image", (), 2, 2, 1, 5, -128, 127),
+            integer.Input("image", (), 2, 2, 1, 5, -128, 127),
             _synapse("stem", "image", integers(-20, 128, 2400, 2, 3, 3)),
             first,
             _synapse(
@@ -206,12 +195,12 @@ def _wide_network(reset: str, leak: Leak) -> IntegerGraph:
                 shift=torch.tensor([-13, -1, 0, 1], dtype=torch.int8),
                 bias=torch.tensor([4096, -5, 2**22 + 1, 0], dtype=torch.int32),
             ),
-            IntegerAdd("sum", ("wide", "wide")),
+            integer.Add("sum", ("wide", "wide")),
             second,
-            IntegerPool("pool", ("sum",)),
+            integer.Pool("pool", ("sum",)),
             head,
             _synapse("head", "head_neuron", integers(-127, 128, 5, 4)),
-            IntegerOutput("logits!", ("head",), 2, 1.0),
+            integer.Output("logits!", ("head",), 2, 1.0),
         ),
         (3, 2),
     )
@@ -221,14 +210,14 @@ def _wide_network(reset: str, leak: Leak) -> IntegerGraph:
 @pytest.mark.parametrize(
     ("reset", "leak"),
     [
-        ("soft", Leak("none")),
-        ("soft", Leak("all")),
-        ("soft", Leak("rest", 14)),
-        ("hard", Leak("share", 2)),
-        ("hard", Leak("rest", 1)),
+        ("soft", integer.Leak("none")),
+        ("soft", integer.Leak("all")),
+        ("soft", integer.Leak("rest", 14)),
+        ("hard", integer.Leak("share", 2)),
+        ("hard", integer.Leak("rest", 1)),
     ],
 )
-def test_values_beyond_float32(reset: str, leak: Leak, runtime: str) -> None:
+def test_values_beyond_float32(reset: str, leak: integer.Leak, runtime: str) -> None:
     graph = _wide_network(reset, leak)
     exported = _runtime(runtime, graph, (3, 2))
     largest: dict[str, float] = {}
@@ -247,16 +236,16 @@ def test_values_beyond_float32(reset: str, leak: Leak, runtime: str) -> None:
 def test_wide_currents_whose_sum_is_short(runtime: str) -> None:
     ones = torch.ones(2, 2, 1, 1)
     bias = torch.tensor([2**25 + 1, -(2**26) - 3])
-    graph = IntegerGraph(
+    graph = integer.Graph(
         (
-            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            integer.Input("image", (), 1, 2, 1, 5, -128, 127),
             _synapse("up", "image", ones, bias=bias),
             _synapse("down", "image", ones, bias=-bias),
-            IntegerAdd("sum", ("up", "down")),
+            integer.Add("sum", ("up", "down")),
             _neuron("neuron", "sum", levels=100, thresholds=torch.arange(-50, 50)[None]),
-            IntegerPool("pool", ("neuron",)),
+            integer.Pool("pool", ("neuron",)),
             _synapse("head", "pool", torch.ones(3, 2)),
-            IntegerOutput("out", ("head",), 1, 1.0),
+            integer.Output("out", ("head",), 1, 1.0),
         ),
         (6, 5),
     )
@@ -300,16 +289,16 @@ def test_a_current_that_two_neurons_read(runtime: str) -> None:
             levels=4,
             # Half a level, and one more where a tie rounds down.
             thresholds=halves * 2 ** (bits - 1) + ties,
-            rounding=Rounding(torch.tensor([2.0**-bits]), torch.tensor([0.0])),
+            rounding=integer.Rounding(torch.tensor([2.0**-bits]), torch.tensor([0.0])),
         )
         for i, bits in enumerate((7, 10))
     )
     assert first.rounding is not None
     assert agrees(first, first.rounding)
     second = replace(second, rounding=None)
-    graph = IntegerGraph(
+    graph = integer.Graph(
         (
-            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            integer.Input("image", (), 1, 2, 1, 5, -128, 127),
             _synapse("to_counts", "image", weight),
             _neuron(
                 "counts", "to_counts", levels=4, thresholds=torch.tensor([[1, 500, 900, 3000]])
@@ -319,11 +308,11 @@ def test_a_current_that_two_neurons_read(runtime: str) -> None:
             second,
             _synapse("branch0", "neuron0", torch.randint(-127, 128, (8, 8, 1, 1))),
             _synapse("branch1", "neuron1", torch.randint(-127, 128, (8, 8, 1, 1))),
-            IntegerAdd("sum", ("branch0", "branch1")),
-            IntegerPool("pool", ("sum",)),
+            integer.Add("sum", ("branch0", "branch1")),
+            integer.Pool("pool", ("sum",)),
             _neuron("last", "pool", per_pixel=True),
             _synapse("head", "last", torch.randint(-127, 128, (5, 8))),
-            IntegerOutput("out", ("head",), 1, 1.0),
+            integer.Output("out", ("head",), 1, 1.0),
         ),
         (6, 6),
     )
@@ -336,7 +325,7 @@ def test_openvino_is_asked_to_multiply_in_int8() -> None:
     """Whether it does is the plugin's choice: that no pair of products overflows is not."""
     graph = deployed(28, neuron="i_lif", levels=4)
     ops = to_openvino(graph, (28, 28)).get_ops()
-    synapses = [node for node in graph.nodes if isinstance(node, IntegerSynapse)]
+    synapses = [node for node in graph.nodes if isinstance(node, integer.Synapse)]
     kernels = [op for op in ops if op.get_element_type() == openvino.Type.i8]
     assert len(kernels) == len(synapses)
     for node, peak in zip(synapses, [255] + [4] * len(synapses), strict=False):
@@ -349,12 +338,12 @@ def test_openvino_is_asked_to_multiply_in_int8() -> None:
 
 def test_image_weights_of_eight_bits_are_not_multiplied_in_int8() -> None:
     """Pairs of products would fill more than 16 bits, in which some processors add them."""
-    graph = IntegerGraph(
+    graph = integer.Graph(
         (
-            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            integer.Input("image", (), 1, 2, 1, 5, -128, 127),
             _synapse("stem", "image", torch.full((8, 2, 3, 3), 127)),
-            IntegerPool("pool", ("stem",)),
-            IntegerOutput("out", ("pool",), 1, 1.0),
+            integer.Pool("pool", ("stem",)),
+            integer.Output("out", ("pool",), 1, 1.0),
         ),
         (6, 6),
     )
@@ -366,14 +355,14 @@ def test_image_weights_of_eight_bits_are_not_multiplied_in_int8() -> None:
         assert torch.equal(runtime(x), IntegerExecutor(graph)(x))
 
 
-def _rounding_ties(name: str, source: str) -> IntegerNeuron:
+def _rounding_ties(name: str, source: str) -> integer.Neuron:
     """Counts round(X / 2): every odd current is a tie."""
     return _neuron(
         name,
         source,
         levels=3,
         thresholds=torch.tensor([[2, 3, 6]]),
-        rounding=Rounding(torch.tensor([0.5]), torch.tensor([0.0])),
+        rounding=integer.Rounding(torch.tensor([0.5]), torch.tensor([0.0])),
     )
 
 
@@ -383,19 +372,19 @@ def test_ties_of_a_neuron_whose_counts_are_added() -> None:
     def weight(*shape: int) -> Tensor:
         return torch.randint(-1, 2, shape)
 
-    graph = IntegerGraph(
+    graph = integer.Graph(
         (
-            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            integer.Input("image", (), 1, 2, 1, 5, -128, 127),
             _synapse("stem", "image", weight(8, 2, 3, 3)),
             _rounding_ties("first", "stem"),
             _synapse("expand", "first", weight(8, 8, 1, 1)),
             _rounding_ties("inside", "expand"),
             _synapse("project", "inside", weight(8, 8, 1, 1)),
             _rounding_ties("second", "project"),
-            IntegerAdd("sum", ("first", "second")),
+            integer.Add("sum", ("first", "second")),
             _synapse("head", "sum", torch.randint(-127, 128, (5, 8, 1, 1))),
-            IntegerPool("pool", ("head",)),
-            IntegerOutput("out", ("pool",), 1, 1.0),
+            integer.Pool("pool", ("head",)),
+            integer.Output("out", ("pool",), 1, 1.0),
         ),
         (6, 6),
     )
@@ -422,24 +411,24 @@ def test_gains_and_offsets_behind_something_else_than_a_convolution(
 ) -> None:
     """OpenVINO 2026.4 divided the offset by the gain, and read offsets of other channels."""
     offset = torch.arange(-8, 24) / 8
-    form = Rounding(torch.tensor([gain]), offset)
+    form = integer.Rounding(torch.tensor([gain]), offset)
     neuron = _neuron(
         "neuron", source, levels=levels, thresholds=_counts_of(gain, offset, levels), rounding=form
     )
     assert agrees(neuron, form)
     neuron = neuron if rounds else replace(neuron, rounding=None)
     shift = torch.arange(32) % 4 - 2
-    graph = IntegerGraph(
+    graph = integer.Graph(
         (
-            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            integer.Input("image", (), 1, 2, 1, 5, -128, 127),
             _synapse("stem", "image", torch.randint(-1, 2, (32, 2, 3, 3))),
             _rounding_ties("first", "stem"),
             _synapse("stream", "first", torch.randint(-3, 4, (32, 32, 3, 3)), shift=shift),
-            IntegerAttention("attention", ("first", "first", "first"), 2),
+            integer.Attention("attention", ("first", "first", "first"), 2),
             neuron,
             _synapse("head", "neuron", torch.randint(-127, 128, (5, 32, 1, 1))),
-            IntegerPool("pool", ("head",)),
-            IntegerOutput("out", ("pool",), 1, 1.0),
+            integer.Pool("pool", ("head",)),
+            integer.Output("out", ("pool",), 1, 1.0),
         ),
         (2, 3),
     )
@@ -450,11 +439,11 @@ def test_gains_and_offsets_behind_something_else_than_a_convolution(
 
 
 def test_openvino_refuses_logits_beyond_float32() -> None:
-    graph = _wide_network("soft", Leak("none"))
+    graph = _wide_network("soft", integer.Leak("none"))
     wide = graph.by_name["wide"]
-    assert isinstance(wide, IntegerSynapse)
-    output = IntegerOutput("out", ("pool",), 2, 1.0)
-    short = replace(graph, nodes=(*graph.nodes[:5], IntegerPool("pool", ("sum",)), output))
+    assert isinstance(wide, integer.Synapse)
+    output = integer.Output("out", ("pool",), 2, 1.0)
+    short = replace(graph, nodes=(*graph.nodes[:5], integer.Pool("pool", ("sum",)), output))
     with pytest.raises(ExportError, match=r"out needs \d+ bits"):
         to_openvino(short, (3, 2))
     x = torch.rand(2, 2, 3, 2)
@@ -495,7 +484,7 @@ def test_export_writes_nothing_that_differs(
     graph = deployed(28, neuron="i_lif", levels=4)
     name = "trunk.1.1.mixer.neuron2"
     neuron = graph.by_name[name]
-    assert isinstance(neuron, IntegerNeuron)
+    assert isinstance(neuron, integer.Neuron)
     assert neuron.rounding is not None
     form = replace(neuron.rounding, offset=neuron.rounding.offset + 2.0**-6)
     nodes = tuple(replace(n, rounding=form) if n is neuron else n for n in graph.nodes)
@@ -503,7 +492,7 @@ def test_export_writes_nothing_that_differs(
         module, function = (f"spikesight.deployment.export.{target}").rsplit(".", 1)
         original = getattr(sys.modules[module], function)
 
-        def wrong(_: IntegerGraph, *args: Any, original: Any = original, **options: Any) -> Any:
+        def wrong(_: integer.Graph, *args: Any, original: Any = original, **options: Any) -> Any:
             return original(replace(graph, nodes=nodes), *args, **options)
 
         monkeypatch.setattr(sys.modules[module], function, wrong)
@@ -516,16 +505,16 @@ def test_export_writes_nothing_that_differs(
 def test_a_strided_kernel_of_one_pixel(groups: int) -> None:
     """OpenVINO's own stride there is a race of two threads, seen in one of 25 networks built."""
     weight = torch.randint(-9, 10, (4, 4 // groups, 1, 1))
-    graph = IntegerGraph(
+    graph = integer.Graph(
         (
-            IntegerInput("image", (), 1, 2, 1, 5, -128, 127),
+            integer.Input("image", (), 1, 2, 1, 5, -128, 127),
             _synapse("stem", "image", torch.randint(-9, 10, (4, 2, 3, 3))),
             _neuron("stem_neuron", "stem", levels=3, thresholds=torch.arange(1, 300, 100)[None]),
             _synapse("down", "stem_neuron", weight, stride=2, groups=groups),
             _neuron("down_neuron", "down", levels=2, thresholds=torch.tensor([[1, 9]])),
             _synapse("head", "down_neuron", torch.randint(-9, 10, (5, 4, 1, 1))),
-            IntegerPool("pool", ("head",)),
-            IntegerOutput("logits", ("pool",), 1, 1.0),
+            integer.Pool("pool", ("head",)),
+            integer.Output("logits", ("pool",), 1, 1.0),
         ),
         (7, 6),
     )

@@ -14,9 +14,7 @@ import torch
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.deployment.spk.file import SpkError, read_spk, write_spk
-from spikesight.graph.integer_vocabulary import (
-    IntegerGraph,
-)
+from spikesight.graph import integer_vocabulary as integer
 from tests.deployment.spk_files import (
     SAFETENSORS,
     Kind,
@@ -29,7 +27,7 @@ from tests.deployment.spk_files import (
 )
 
 
-def read_or_refuse(path: Path, data: bytes) -> IntegerGraph | None:
+def read_or_refuse(path: Path, data: bytes) -> integer.Graph | None:
     path.write_bytes(data)
     try:
         return read_spk(path)
@@ -166,7 +164,7 @@ def test_hostile_files_are_refused_or_sound(steps: Kind, target: str, tmp_path: 
     assert accepted < 100
 
 
-def check_sound(graph: IntegerGraph, path: Path) -> None:
+def check_sound(graph: integer.Graph, path: Path) -> None:
     """A network that was read can be written, and its two executors agree on it."""
     write_spk(graph, path)
     assert difference(graph, read_spk(path)) is None

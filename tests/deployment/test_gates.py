@@ -20,22 +20,8 @@ from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.deployment.spk.check import InvalidNetworkError, check_network
 from spikesight.errors import UserError
-from spikesight.graph import Graph, Neuron, Synapse, execute
+from spikesight.graph import Graph, Neuron, Synapse, execute, integer_vocabulary as integer
 from spikesight.graph.counts import Counts, counts_of
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Leak,
-)
 from spikesight.models.masked_image import run_visible
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.integerisation import IntegerSettings, NotDeployableError, integerise
@@ -280,49 +266,51 @@ def test_binary_products_may_be_pooled() -> None:
     assert ss.deploy(model, x).verify(x).mismatches == 0
 
 
-def _neuron(name: str, source: str, levels: int, steps: int = 1, **fields: Any) -> IntegerNeuron:
+def _neuron(name: str, source: str, levels: int, steps: int = 1, **fields: Any) -> integer.Neuron:
     zero = torch.zeros(1, dtype=torch.int64)
     given: dict[str, Any] = {
         "thresholds": torch.arange(1, levels + 1)[None],
         "step": zero,
         "bias": zero,
         "shift": 0,
-        "leak": Leak("none"),
+        "leak": integer.Leak("none"),
         "reset": "soft",
         "per_pixel": False,
     }
-    return IntegerNeuron(name, (source,), steps, levels, **(given | fields))
+    return integer.Neuron(name, (source,), steps, levels, **(given | fields))
 
 
-def _synapse(name: str, source: str, weight: Tensor) -> IntegerSynapse:
+def _synapse(name: str, source: str, weight: Tensor) -> integer.Synapse:
     zeros = torch.zeros(len(weight), dtype=torch.int64)
     kernel = weight.to(torch.int8)
-    return IntegerSynapse(name, (source,), kernel, 8, 1, kernel.shape[-1] // 2, 1, zeros, zeros)
+    return integer.Synapse(name, (source,), kernel, 8, 1, kernel.shape[-1] // 2, 1, zeros, zeros)
 
 
-def _graph(*middle: IntegerNode, levels: int = 255, side: int = 8, steps: int = 1) -> IntegerGraph:
+def _graph(
+    *middle: integer.Node, levels: int = 255, side: int = 8, steps: int = 1
+) -> integer.Graph:
     """Image, synapse "current", neuron "counts", what is between, "last" pooled and put out."""
-    return IntegerGraph(
+    return integer.Graph(
         (
-            IntegerInput("image", (), steps, 2, 1, 5, -128, 127),
+            integer.Input("image", (), steps, 2, 1, 5, -128, 127),
             _synapse("current", "image", torch.tensor([[[[1]], [[2]]], [[[-1]], [[1]]]])),
             _neuron("counts", "current", levels, steps),
             *middle,
-            IntegerPool("pool", ("last",)),
-            IntegerOutput("out", ("pool",), steps, 1.0),
+            integer.Pool("pool", ("last",)),
+            integer.Output("out", ("pool",), steps, 1.0),
         ),
         (side, side),
     )
 
 
 def test_ranges_bound_gates_and_sums() -> None:
-    gated = IntegerGate("gate", ("counts", "counts"))
-    total = IntegerSpikeSum("sum", ("gate",), "tokens")
+    gated = integer.Gate("gate", ("counts", "counts"))
+    total = integer.SpikeSum("sum", ("gate",), "tokens")
     graph = _graph(gated, total, _neuron("last", "sum", 2))
     reaches = prove_ranges(graph)
     assert reaches["gate"].interval.magnitude == 255**2
     assert reaches["sum"].interval.high.tolist() == [255**2 * 64] * 2
-    per_head = IntegerSpikeSum("sum", ("gate",), "channels", 1)
+    per_head = integer.SpikeSum("sum", ("gate",), "channels", 1)
     by_channel = _graph(gated, per_head, _neuron("last", "sum", 2))
     assert prove_ranges(by_channel)["sum"].interval.high.tolist() == [255**2 * 2]
     x = torch.rand(2, 2, 8, 8) * 8 - 4
@@ -333,8 +321,8 @@ def test_ranges_bound_gates_and_sums() -> None:
         prove_ranges(replace(graph, max_size=(256, 256)))
     deeper = _graph(
         gated,
-        IntegerGate("again", ("gate", "counts")),
-        IntegerSpikeSum("sum", ("again",), "channels"),
+        integer.Gate("again", ("gate", "counts")),
+        integer.SpikeSum("sum", ("again",), "channels"),
         _neuron("last", "sum", 2),
     )
     with pytest.raises(InvalidNetworkError, match="'again' sums more spikes per time step"):
@@ -346,8 +334,8 @@ def test_runtimes_that_cannot_be_exact_say_why() -> None:
     pytest.importorskip("nir")
     from spikesight.deployment.export.openvino import to_openvino
 
-    gated = IntegerGate("gate", ("counts", "counts"))
-    total = IntegerSpikeSum("sum", ("gate",), "tokens")
+    gated = integer.Gate("gate", ("counts", "counts"))
+    total = integer.SpikeSum("sum", ("gate",), "tokens")
     graph = _graph(gated, total, _neuron("last", "sum", 2), side=32)
     with pytest.raises(ExportError, match="sum needs 27 bits, more than OpenVINO's float32 holds"):
         to_openvino(graph, (32, 32))
@@ -362,10 +350,10 @@ def test_openvino_takes_long_chains_of_comparisons(levels: int) -> None:
     from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
 
     graph = _graph(
-        IntegerSpikeSum("sum", ("counts",), "channels"),
+        integer.SpikeSum("sum", ("counts",), "channels"),
         _neuron("gates", "sum", levels),
-        IntegerGate("gate", ("counts", "gates")),
-        IntegerAdd("both", ("gate", "counts")),
+        integer.Gate("gate", ("counts", "gates")),
+        integer.Add("both", ("gate", "counts")),
         _synapse("next", "both", torch.ones(2, 2, 3, 3)),
         _neuron("last", "next", 4),
         levels=3,
@@ -382,7 +370,7 @@ def test_the_maximum_of_currents_is_that_of_what_sub_steps_accumulate(steps: int
     weight = torch.randint(-9, 10, (2, 2, 3, 3), generator=torch.Generator().manual_seed(0))
     graph = _graph(
         _synapse("second", "counts", weight),
-        IntegerMaxPool("highest", ("second",), 3, 2, 1),
+        integer.MaxPool("highest", ("second",), 3, 2, 1),
         _neuron("last", "highest", 4, steps, thresholds=torch.arange(10, 50, 10)[None]),
         levels=4,
         steps=steps,

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import spikesight as ss
-from spikesight.graph.integer_vocabulary import IntegerNeuron, IntegerSynapse
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.integerisation import NotDeployableError
 from spikesight.passes.ranges import RangeError, prove_ranges
 from spikesight.passes.thresholds import agrees
@@ -207,7 +207,7 @@ def test_a_stream_is_as_coarse_as_the_range_proof_asks() -> None:
 def test_two_products_of_a_pixel_and_a_weight_fit_into_16_bits() -> None:
     x = torch.randn(1, 2, 16, 16)
     first, second, *_ = (
-        node for node in ss.deploy(_model(), x).graph.nodes if isinstance(node, IntegerSynapse)
+        node for node in ss.deploy(_model(), x).graph.nodes if isinstance(node, integer.Synapse)
     )
     assert (first.bits, second.bits) == (7, 8)
     assert 2 * 255 * int(first.weight.abs().max()) < 2**15
@@ -279,5 +279,5 @@ class TestErrors:
 def test_the_table_names_every_neuron() -> None:
     net = ss.deploy(_model(), torch.randn(2, 2, 16, 16))
     table = net.verify(torch.randn(2, 2, 16, 16), against=("spikes", "training")).table()
-    assert all(node.name in table for node in net.graph.nodes if isinstance(node, IntegerNeuron))
+    assert all(node.name in table for node in net.graph.nodes if isinstance(node, integer.Neuron))
     assert "integer == spikes: 0 mismatches" in table

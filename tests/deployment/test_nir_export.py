@@ -16,7 +16,7 @@ from torch import Tensor
 from spikesight.deployment.export.exactness import ExportError, refuse_difference
 from spikesight.deployment.export.exporting import export
 from spikesight.deployment.runtime.integers import Counts
-from spikesight.graph.integer_vocabulary import IntegerNeuron, IntegerSynapse
+from spikesight.graph import integer_vocabulary as integer
 from tests.deployment.small_networks import deployed
 
 nir = pytest.importorskip("nir")
@@ -55,7 +55,7 @@ def test_nir_carries_a_convolutional_network(options: dict[str, Any], tmp_path: 
     shifted = [
         node.name
         for node in graph.nodes
-        if isinstance(node, IntegerSynapse) and bool((node.shift < 0).any())
+        if isinstance(node, integer.Synapse) and bool((node.shift < 0).any())
     ]
     over_time = [neuron.name for neuron in graph.neurons if neuron.steps > 1]
     assert {line.split(":")[0] for line in unsaid} == {*shifted, *over_time}
@@ -134,7 +134,7 @@ def _is_array(value: Any) -> bool:
 def test_nir_equations_give_the_counts() -> None:
     graph = deployed(28, **CONVOLUTIONAL)
     nodes = tuple(
-        replace(node, shift=node.shift.clamp(min=0)) if isinstance(node, IntegerSynapse) else node
+        replace(node, shift=node.shift.clamp(min=0)) if isinstance(node, integer.Synapse) else node
         for node in graph.nodes
     )
     graph = replace(graph, nodes=nodes)
@@ -145,7 +145,7 @@ def test_nir_equations_give_the_counts() -> None:
     logits = torch.empty(0)
     for name, value in _run_nir(network, graph.input.name, x.double()):
         neuron = name.split("@")[0]
-        if isinstance(graph.by_name.get(neuron), IntegerNeuron):
+        if isinstance(graph.by_name.get(neuron), integer.Neuron):
             counts[neuron] = counts.get(neuron, torch.zeros(())) + value
         if name == graph.output.name:
             logits = value

@@ -14,15 +14,7 @@ import torch
 import spikesight as ss
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.spk.check import InvalidNetworkError, check_network
-from spikesight.graph.integer_vocabulary import (
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGraph,
-    IntegerMaskProduct,
-    IntegerNode,
-    IntegerPosition,
-    IntegerSample,
-)
+from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
 from tests.deployment.spk_files import difference
 
@@ -129,21 +121,21 @@ def test_runtimes_without_an_exact_form_say_why(tmp_path: Path) -> None:
 
 
 def changed(
-    graph: IntegerGraph, kind: type[IntegerNode], change: Callable[[Any], IntegerNode]
-) -> IntegerGraph:
+    graph: integer.Graph, kind: type[integer.Node], change: Callable[[Any], integer.Node]
+) -> integer.Graph:
     target = next(node for node in graph.nodes if isinstance(node, kind))
     nodes = tuple(change(node) if node is target else node for node in graph.nodes)
-    return IntegerGraph(nodes, graph.max_size)
+    return integer.Graph(nodes, graph.max_size)
 
 
-WRONG: list[tuple[type[IntegerNode], Callable[[Any], IntegerNode], str]] = [
-    (IntegerPosition, lambda n: replace(n, channels=18), "four do not divide"),
-    (IntegerEmbedding, lambda n: replace(n, value=n.value.view(2, -1, 1, 1)), "its value is"),
-    (IntegerSample, lambda n: replace(n, side=5), "its inputs are"),
-    (IntegerSample, lambda n: replace(n, inputs=(*n.inputs[:2], n.inputs[1])), "its inputs are"),
-    (IntegerMaskProduct, lambda n: replace(n, inhibitory=17), "more channels inhibit"),
-    (IntegerMaskProduct, lambda n: replace(n, inputs=n.inputs[::-1]), "it reads no queries"),
-    (IntegerAttention, lambda n: replace(n, mean=False), "per_pixel"),
+WRONG: list[tuple[type[integer.Node], Callable[[Any], integer.Node], str]] = [
+    (integer.Position, lambda n: replace(n, channels=18), "four do not divide"),
+    (integer.Embedding, lambda n: replace(n, value=n.value.view(2, -1, 1, 1)), "its value is"),
+    (integer.Sample, lambda n: replace(n, side=5), "its inputs are"),
+    (integer.Sample, lambda n: replace(n, inputs=(*n.inputs[:2], n.inputs[1])), "its inputs are"),
+    (integer.MaskProduct, lambda n: replace(n, inhibitory=17), "more channels inhibit"),
+    (integer.MaskProduct, lambda n: replace(n, inputs=n.inputs[::-1]), "it reads no queries"),
+    (integer.Attention, lambda n: replace(n, mean=False), "per_pixel"),
 ]
 
 

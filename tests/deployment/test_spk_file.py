@@ -17,15 +17,7 @@ import spikesight as ss
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.deployment.spk.file import SpkError, read_spk, write_spk
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerGraph,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerSynapse,
-    Leak,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.integerisation import IntegerSettings, integerise
 from spikesight.synapses.bit_packing import packed_length
@@ -62,7 +54,7 @@ def test_a_network_comes_back(options: dict[str, Any], bits: int, tmp_path: Path
     assert torch.equal(IntegerExecutor(graph)(x), IntegerExecutor(back)(x))
 
 
-def spikformer() -> IntegerGraph:
+def spikformer() -> integer.Graph:
     torch.manual_seed(0)
     model = ss.create_model(
         "spikformer_nano", num_classes=5, width=16, neuron="lif", steps=2, in_channels=2
@@ -83,20 +75,20 @@ def test_maxima_and_sums_of_spikes_come_back(tmp_path: Path) -> None:
 def test_maxima_that_are_none_are_refused(tmp_path: Path) -> None:
     graph = spikformer()
     nodes = graph.nodes
-    pool = next(node for node in nodes if isinstance(node, IntegerMaxPool))
-    total = next(n for n in nodes if isinstance(n, IntegerAdd))
+    pool = next(node for node in nodes if isinstance(node, integer.MaxPool))
+    total = next(n for n in nodes if isinstance(n, integer.Add))
     position = nodes.index(total) + 1
-    of_sum = IntegerMaxPool("of_sum", (total.name,), 3, 1, 1)
+    of_sum = integer.MaxPool("of_sum", (total.name,), 3, 1, 1)
 
-    def with_nodes(*changed: IntegerNode) -> IntegerGraph:
+    def with_nodes(*changed: integer.Node) -> integer.Graph:
         return replace(graph, nodes=changed)
 
     wide = tuple(replace(n, padding=2) if n is pool else n for n in nodes)
-    vector = (*nodes[:-1], IntegerMaxPool("late", nodes[-1].inputs, 1, 1, 0), nodes[-1])
-    doubled: list[IntegerNode] = [*nodes[:position]]
+    vector = (*nodes[:-1], integer.MaxPool("late", nodes[-1].inputs, 1, 1, 0), nodes[-1])
+    doubled: list[integer.Node] = [*nodes[:position]]
     for index in range(20):
         last = doubled[-1].name
-        doubled.append(IntegerAdd(f"twice{index}", (last, last)))
+        doubled.append(integer.Add(f"twice{index}", (last, last)))
     for broken, message in (
         (with_nodes(*wide), "padding exceeds half"),
         (with_nodes(*nodes[:position], of_sum, *nodes[position:]), "maximum of sums"),
@@ -109,10 +101,15 @@ def test_maxima_that_are_none_are_refused(tmp_path: Path) -> None:
 
 def test_unusual_fields_come_back(tmp_path: Path) -> None:
     graph = least(4)
-    leaks = [Leak("none"), Leak("all"), Leak("share", 3), Leak("rest", 15)]
+    leaks = [
+        integer.Leak("none"),
+        integer.Leak("all"),
+        integer.Leak("share", 3),
+        integer.Leak("rest", 15),
+    ]
     nodes = [
         replace(node, leak=leaks[i % 4], reset=("soft", "hard")[i % 2])
-        if isinstance(node, IntegerNeuron)
+        if isinstance(node, integer.Neuron)
         else node
         for i, node in enumerate(graph.nodes)
     ]
@@ -154,7 +151,7 @@ def test_a_file_is_as_small_as_its_bits(tmp_path: Path) -> None:
         sizes[bits] = path.stat().st_size
         with safe_open(path, framework="pt") as file:
             assert file.metadata()["format"] == "spikesight.spk"
-            synapses = [node for node in graph.nodes if isinstance(node, IntegerSynapse)]
+            synapses = [node for node in graph.nodes if isinstance(node, integer.Synapse)]
             for index, node in enumerate(synapses):
                 packed = file.get_tensor(f"{node.name}.weight")
                 assert packed.dtype == torch.uint8
@@ -174,7 +171,7 @@ def test_a_file_is_as_small_as_its_bits(tmp_path: Path) -> None:
 # Writing.
 
 
-def change(graph: IntegerGraph, kind: type, **values: Any) -> IntegerGraph:
+def change(graph: integer.Graph, kind: type, **values: Any) -> integer.Graph:
     """The graph with other values in its last node of a type."""
     last = next(node for node in reversed(graph.nodes) if isinstance(node, kind))
     new: Any = replace(last, **values)
@@ -186,11 +183,11 @@ def test_a_network_that_is_none_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "net.spk"
     path.write_bytes(b"an older file")
     for bad, message in [
-        (change(graph, IntegerSynapse, bits=2), "values from .* do not fit into 2 bits"),
-        (change(graph, IntegerSynapse, stride=0), "stride is 0 instead of 1 to 255"),
-        (change(graph, IntegerNeuron, steps=torch.tensor(1)), "steps is None"),
-        (change(graph, IntegerNeuron, steps=np.int64(1)), "no form in JSON"),
-        (change(graph, IntegerNeuron, rounding=None, levels=9), "4 thresholds for 9 levels"),
+        (change(graph, integer.Synapse, bits=2), "values from .* do not fit into 2 bits"),
+        (change(graph, integer.Synapse, stride=0), "stride is 0 instead of 1 to 255"),
+        (change(graph, integer.Neuron, steps=torch.tensor(1)), "steps is None"),
+        (change(graph, integer.Neuron, steps=np.int64(1)), "no form in JSON"),
+        (change(graph, integer.Neuron, rounding=None, levels=9), "4 thresholds for 9 levels"),
         (replace(graph, nodes=graph.nodes[1:]), "before it exists"),
     ]:
         with pytest.raises(SpkError, match=rf"net\.spk was not written: .*{message}.*; "):

@@ -8,8 +8,15 @@ from torch import Tensor
 
 import spikesight as ss
 from spikesight.deployment.runtime.integers import IntegerExecutor
-from spikesight.graph import Add, Graph, Node, Output, Synapse, execute
-from spikesight.graph.integer_vocabulary import IntegerNode, IntegerOutput
+from spikesight.graph import (
+    Add,
+    Graph,
+    Node,
+    Output,
+    Synapse,
+    execute,
+    integer_vocabulary as integer,
+)
 from spikesight.graph.operations import Shape, ShapeError
 from tests.conftest import wake
 from tests.registered_models import MODELS, NANO, tensors
@@ -37,8 +44,8 @@ def test_shapes_are_those_of_the_values(name: str) -> None:
     seen.clear()
     net = ss.deploy(model, x)
 
-    def observe_integers(node: IntegerNode, output: Tensor) -> None:
-        if not isinstance(node, IntegerOutput):
+    def observe_integers(node: integer.Node, output: Tensor) -> None:
+        if not isinstance(node, integer.Output):
             seen[node.name] = tuple(output.shape[1:])
 
     IntegerExecutor(net.graph)(x, observe_integers)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.attention import DeformableSampling, MaskProduct
 from spikesight.deployment.runtime.sampling import interpolate, resize
-from spikesight.graph.integer_vocabulary import IntegerResize, IntegerSample
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.losses import SegmentationLoss, Segments
 from spikesight.models.spike2former import MULTIPLICATION_FREE
 from spikesight.synapses.resizing import bilinear_resize, sixteen_times_doubled
@@ -36,7 +36,7 @@ def test_doubling_by_shifts_is_bilinear(size: tuple[int, int]) -> None:
     assert torch.equal(sixteen_times_doubled(x.long()), (wanted * 16).long())
     doubled = (2 * size[0], 2 * size[1])
     assert torch.equal(bilinear_resize(x, doubled, shifts=True), wanted)
-    assert torch.equal(resize(IntegerResize("r", ()), x, doubled), (wanted + 0.5).floor())
+    assert torch.equal(resize(integer.Resize("r", ()), x, doubled), (wanted + 0.5).floor())
     assert torch.equal(bilinear_resize(x, size, shifts=True), x)
     with pytest.raises(ValueError, match="only doubling"):
         bilinear_resize(x, (3 * size[0], 3 * size[1]), shifts=True)
@@ -44,7 +44,7 @@ def test_doubling_by_shifts_is_bilinear(size: tuple[int, int]) -> None:
 
 def test_quarters_of_a_pixel_are_shifts_and_additions() -> None:
     """The integer network's interpolation equals one that shifts and adds."""
-    node = IntegerSample("s", (), groups=1, side=1, offset_shift=10, position_bits=2)
+    node = integer.Sample("s", (), groups=1, side=1, offset_shift=10, position_bits=2)
     value = torch.randint(-5000, 5000, (1, 1, 8, 9))
     quarters = torch.randint(-6, 7, (1, 2, 8, 9))
     ours = interpolate(node, value.double(), quarters.double() * 256)[0, 0, 0, 0]

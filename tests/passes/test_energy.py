@@ -13,8 +13,7 @@ import torch.nn.functional as F
 import spikesight as ss
 from spikesight.costs.fan_out import accumulations
 from spikesight.deployment.runtime.integers import IntegerExecutor
-from spikesight.graph import Neuron
-from spikesight.graph.integer_vocabulary import IntegerAdd, IntegerMaxPool, IntegerSynapse
+from spikesight.graph import Neuron, integer_vocabulary as integer
 from tests.conftest import wake
 
 
@@ -194,11 +193,11 @@ def test_sums_and_maxima_of_counts_have_rates_when_deployed(
     x = torch.randn(4, 2, 32, 32) * 2
     wake(model, x)
     net = ss.deploy(model, x)
-    counted = (IntegerAdd, IntegerMaxPool)
+    counted = (integer.Add, integer.MaxPool)
     reading = {
         node.name
         for node in net.graph.nodes
-        if isinstance(node, IntegerSynapse)
+        if isinstance(node, integer.Synapse)
         and isinstance(net.graph.by_name[node.inputs[0]], counted)
     }
     assert len(reading) >= 6

@@ -9,8 +9,15 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.graph import Graph, Input, MaskProduct, Neuron, Output, Synapse
-from spikesight.graph.integer_vocabulary import IntegerSynapse
+from spikesight.graph import (
+    Graph,
+    Input,
+    MaskProduct,
+    Neuron,
+    Output,
+    Synapse,
+    integer_vocabulary as integer,
+)
 from spikesight.passes.quantization import packed_bytes
 from spikesight.synapses import MembraneRectifier, QuantizedSynapse, RepConv, WeightQuantizer
 from spikesight.training.config import ModelConfig, TrainConfig
@@ -117,7 +124,7 @@ def test_weights_that_read_the_image_have_seven_bits_and_saved_ones_keep_their_e
         loaded.save_pretrained(folder / "packed", packed=True)
         assert torch.equal(ss.load(folder / "packed")(x), model(x))
         synapse = ss.deploy(ss.load(folder / "packed"), x).graph.by_name[stem]
-        assert isinstance(synapse, IntegerSynapse)
+        assert isinstance(synapse, integer.Synapse)
         assert synapse.bits == bits
         assert (2 * 255 * int(synapse.weight.long().abs().max()) < 2**15) == (bits == 7)
     wanted = ModelConfig("metaspikformer_nano", weights=str(tmp_path / "before"), bits=4)
@@ -164,7 +171,7 @@ def test_deploys_the_integers_of_training(options: dict[str, Any]) -> None:
     report = net.verify(x, against=("spikes",))
     assert report.equal, report.table()
     assert report.silent == []
-    synapses = {n.name: n for n in net.graph.nodes if isinstance(n, IntegerSynapse)}
+    synapses = {n.name: n for n in net.graph.nodes if isinstance(n, integer.Synapse)}
     assert {n.bits for name, n in synapses.items() if name not in ("trunk.0.0.conv", "head")} <= {
         2,
         3,
@@ -201,7 +208,7 @@ def test_spikformer_learns_in_few_bits_and_deploys(bits: int, recipe: str) -> No
     report = net.verify(x)
     assert report.equal, report.table()
     assert report.silent == []
-    inner = {n.bits for n in net.graph.nodes if isinstance(n, IntegerSynapse)}
+    inner = {n.bits for n in net.graph.nodes if isinstance(n, integer.Synapse)}
     assert bits in inner or recipe == "official"
 
 

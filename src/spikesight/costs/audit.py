@@ -21,25 +21,7 @@ from spikesight.costs.prices import (
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.runtime.integers import IntegerExecutor, Observer
 from spikesight.errors import UserError
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaskProduct,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerSpikeSum,
-    IntegerSynapse,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.batches import inputs_of
 from spikesight.reports.text_table import si_number, text_table
 
@@ -190,7 +172,7 @@ def observe_batches(net: Deployed, data: Tensor | Iterable[object], *observers: 
     """
     executor = IntegerExecutor(net.graph)
 
-    def observe(node: IntegerNode, output: Tensor) -> None:
+    def observe(node: integer.Node, output: Tensor) -> None:
         for observer in observers:
             observer(node, output)
 
@@ -204,40 +186,40 @@ def observe_batches(net: Deployed, data: Tensor | Iterable[object], *observers: 
     return samples
 
 
-def _kind(graph: IntegerGraph, node: IntegerNode) -> str:
+def _kind(graph: integer.Graph, node: integer.Node) -> str:
     match node:
-        case IntegerSynapse():
+        case integer.Synapse():
             source = graph.by_name[node.inputs[0]]
-            if isinstance(source, IntegerInput):
+            if isinstance(source, integer.Input):
                 return "first layer"
             return "synapse" if source.name in graph.counts else "real-valued synapse"
-        case IntegerInput():
+        case integer.Input():
             return "image"
-        case IntegerNeuron():
+        case integer.Neuron():
             return "neuron"
-        case IntegerAdd():
+        case integer.Add():
             return "spike shortcut" if node.name in graph.counts else "shortcut"
-        case IntegerGate():
+        case integer.Gate():
             return "gate"
-        case IntegerSpikeSum():
+        case integer.SpikeSum():
             return "spike sum"
-        case IntegerAttention():
+        case integer.Attention():
             return "attention"
-        case IntegerPool():
+        case integer.Pool():
             return "pool"
-        case IntegerMaxPool():
+        case integer.MaxPool():
             return "maximum"
-        case IntegerOutput():
+        case integer.Output():
             return "output"
-        case IntegerEmbedding():
+        case integer.Embedding():
             return "embedding"
-        case IntegerPosition():
+        case integer.Position():
             return "position"
-        case IntegerResize():
+        case integer.Resize():
             return "upsampling"
-        case IntegerSample():
+        case integer.Sample():
             return "bilinear sampling"
-        case IntegerMaskProduct():
+        case integer.MaskProduct():
             return "mask product"
 
 
@@ -248,14 +230,14 @@ class AuditMeter:
         levels: Largest count per time step of every value that is a count, by name.
     """
 
-    def __init__(self, graph: IntegerGraph) -> None:
+    def __init__(self, graph: integer.Graph) -> None:
         self.graph = graph
         self.levels = {name: counts.levels for name, counts in graph.counts.items()}
         self._sums: dict[str, Operations] = {}
         self._counts: dict[str, Tensor] = {}
         self._elements: dict[str, int] = {}
 
-    def observe(self, node: IntegerNode, output: Tensor) -> None:
+    def observe(self, node: integer.Node, output: Tensor) -> None:
         """Takes part in the execution."""
         if node.name in self.graph.counts:
             self._counts[node.name] = output
@@ -271,47 +253,47 @@ class AuditMeter:
         )
         return Audit(layers, samples)
 
-    def _operations(self, node: IntegerNode, output: Tensor) -> Operations:
+    def _operations(self, node: integer.Node, output: Tensor) -> Operations:
         elements = output.numel()
         match node:
-            case IntegerInput():
+            case integer.Input():
                 return Operations(comparisons=elements)
-            case IntegerSynapse():
+            case integer.Synapse():
                 return self._synapse(node, output)
-            case IntegerNeuron():
+            case integer.Neuron():
                 return _neuron(node, elements)
-            case IntegerAdd(name=name):
+            case integer.Add(name=name):
                 return Operations(additions=0 if name in self._counts else elements)
-            case IntegerMaxPool(name=name, kernel=kernel):
+            case integer.MaxPool(name=name, kernel=kernel):
                 levels = self.levels[name] if name in self._counts else 1
                 return Operations(comparisons=elements * (kernel**2 - 1) * levels)
-            case IntegerGate():
+            case integer.Gate():
                 source, by = node.inputs
                 if 1 in (self.levels[source], self.levels[by]):
                     return Operations(comparisons=elements * self.levels[node.name])
                 return Operations(accumulates=float(self._counts[source].double().sum()))
-            case IntegerSpikeSum():
+            case integer.SpikeSum():
                 (source,) = node.inputs
                 return Operations(accumulates=float(self._counts[source].double().sum()))
-            case IntegerAttention(heads=heads):
+            case integer.Attention(heads=heads):
                 query, key, _ = node.inputs
                 head_dim = output.shape[1] // heads
                 spikes = sum(float(self._counts[name].double().sum()) for name in (query, key))
                 return Operations(accumulates=spikes * head_dim)
-            case IntegerPool():
+            case integer.Pool():
                 (source,) = node.inputs
                 return Operations(additions=self._elements[source])
-            case IntegerOutput(steps=steps):
+            case integer.Output(steps=steps):
                 return Operations(additions=elements * (steps - 1))
-            case IntegerEmbedding() | IntegerPosition():
+            case integer.Embedding() | integer.Position():
                 return Operations()
-            case IntegerResize():
+            case integer.Resize():
                 source, _ = node.inputs
                 if self._elements[source] == elements:
                     return Operations()
                 # a + b + 2 b along rows, then along columns of twice as many, then rounding.
                 return Operations(additions=4.0 * elements, comparisons=2.5 * elements)
-            case IntegerSample(side=side, position_bits=bits):
+            case integer.Sample(side=side, position_bits=bits):
                 _, _, weight = node.inputs
                 counts = self._counts[weight]
                 spikes = float(counts.double().sum()) * (elements / (counts.numel() / side**2))
@@ -332,7 +314,7 @@ class AuditMeter:
                     comparisons=positions + values,
                     multiplies=4.0 * values + 4.0 * counts.numel(),
                 )
-            case IntegerMaskProduct():
+            case integer.MaskProduct():
                 embedding, features = node.inputs
                 spikes = float(self._counts[embedding].double().sum())
                 if features in self._counts:
@@ -343,7 +325,7 @@ class AuditMeter:
                 return Operations(accumulates=spikes * output.shape[-2:].numel())
         assert_never(node)
 
-    def _synapse(self, node: IntegerSynapse, output: Tensor) -> Operations:
+    def _synapse(self, node: integer.Synapse, output: Tensor) -> Operations:
         channels = torch.as_tensor(output.numel() / len(node.shift))
         once = Operations(
             additions=float(channels * int((node.bias != 0).sum())),
@@ -357,7 +339,7 @@ class AuditMeter:
         return once + Operations(multiplies=float(output.numel() * node.weight[0].numel()))
 
 
-def _neuron(node: IntegerNeuron, elements: int) -> Operations:
+def _neuron(node: integer.Neuron, elements: int) -> Operations:
     """One comparison per level; over time, the leak, the charge and the reset too."""
     compared = float(elements * node.levels)
     if node.steps == 1:

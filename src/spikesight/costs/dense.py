@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from spikesight.graph import Node, Rearrange, Synapse
-from spikesight.graph.integer_vocabulary import IntegerNode, IntegerSynapse
+from spikesight.graph import Node, Rearrange, Synapse, integer_vocabulary as integer
 from spikesight.graph.operations import (
     AnyAdd,
     AnyAttention,
@@ -24,7 +23,7 @@ from spikesight.graph.operations import (
 )
 
 
-def dense_parts(node: Node | IntegerNode, inputs: list[Shape]) -> list[tuple[str, float]]:
+def dense_parts(node: Node | integer.Node, inputs: list[Shape]) -> list[tuple[str, float]]:
     """The parts of a node that cost something, for one sample and one time step.
 
     Four multiply-accumulates per interpolated value; one per gated value, per weighted sample and
@@ -45,7 +44,7 @@ def dense_parts(node: Node | IntegerNode, inputs: list[Shape]) -> list[tuple[str
                 ("synapse", 0.0 if f.is_diagonal else float(given.elements * f.weight[0].numel()))
                 for f, given in zip(factors, shapes, strict=True)
             ]
-        case IntegerSynapse(weight=weight):
+        case integer.Synapse(weight=weight):
             return [("synapse", float(node.infer_shape(*inputs).elements * weight[0].numel()))]
         case AnyAttention(heads=heads):
             query, key, _ = inputs

@@ -14,15 +14,7 @@ from spikesight.costs.dense import dense_parts
 from spikesight.costs.models import energy as model_energy
 from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.deployment.network import Deployed
-from spikesight.graph.integer_vocabulary import (
-    IntegerAttention,
-    IntegerGraph,
-    IntegerInput,
-    IntegerNode,
-    IntegerResize,
-    IntegerSample,
-    IntegerSynapse,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.graph.operations import Shape
 
 
@@ -65,7 +57,7 @@ def _deployed_energy(net: Deployed, data: Tensor | Iterable[object]) -> EnergyRe
 class _Meter:
     """What the audit does not say: mean counts, and operations if the network were dense."""
 
-    def __init__(self, graph: IntegerGraph, levels: dict[str, int]) -> None:
+    def __init__(self, graph: integer.Graph, levels: dict[str, int]) -> None:
         self.graph = graph
         self._levels = levels
         self.macs: dict[str, float] = defaultdict(float)
@@ -73,13 +65,13 @@ class _Meter:
         self._elements: dict[str, int] = defaultdict(int)
         self._shapes: dict[str, Shape] = {}
 
-    def observe(self, node: IntegerNode, output: Tensor) -> None:
+    def observe(self, node: integer.Node, output: Tensor) -> None:
         """Takes part in the execution."""
         name = node.name
         if name in self._levels:
             self._spikes[name] += float(output.sum(dtype=torch.float64))
             self._elements[name] += output.numel()
-        if isinstance(node, IntegerInput):
+        if isinstance(node, integer.Input):
             self._shapes = self.graph.shapes((output.shape[-2], output.shape[-1]))
         parts = dense_parts(node, [self._shapes[source] for source in node.inputs])
         if (macs := sum(macs for _, macs in parts)) > 0:
@@ -103,13 +95,13 @@ class _Meter:
             rate = mean / self._levels[source]
         per_sample = self.macs.get(name, 0.0) / samples
         dense = per_sample / self.graph.input.steps
-        synapse = isinstance(node, IntegerSynapse)
+        synapse = isinstance(node, integer.Synapse)
         attention = None
-        if isinstance(node, IntegerAttention):
+        if isinstance(node, integer.Attention):
             query, key = (self._shapes[key] for key in node.inputs[:2])
             attention = attention_energy(query, key, node.heads, operations.accumulates)
         # Interpolation adds in place of multiplications; biases and shortcuts are left out.
-        interpolates = isinstance(node, IntegerResize | IntegerSample)
+        interpolates = isinstance(node, integer.Resize | integer.Sample)
         accumulates = operations.accumulates + operations.additions * interpolates
         return LayerEnergy(
             name=name,
@@ -121,6 +113,6 @@ class _Meter:
             multiplies=operations.multiplies,
             paper_accumulates=accumulates if mean is None or not synapse else mean * per_sample,
             twin_macs=dense,
-            weight_bits=node.bits if isinstance(node, IntegerSynapse) else None,
+            weight_bits=node.bits if isinstance(node, integer.Synapse) else None,
             attention=attention,
         )

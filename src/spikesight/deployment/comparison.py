@@ -12,8 +12,7 @@ from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.errors import UserError
-from spikesight.graph import Graph
-from spikesight.graph.integer_vocabulary import IntegerGraph, IntegerNeuron
+from spikesight.graph import Graph, integer_vocabulary as integer
 from spikesight.passes.batches import require_samples
 from spikesight.passes.verification import counts_of
 from spikesight.reports.text_table import text_table
@@ -132,7 +131,7 @@ def _cell(layer: LayerComparison, form: str) -> str:
 
 
 def compare(
-    graph: IntegerGraph,
+    graph: integer.Graph,
     training: Graph | None,
     executor: IntegerExecutor,
     x: Tensor,
@@ -218,10 +217,10 @@ class _Run:
     shipped: tuple[str, Tensor] | None = None
 
 
-def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> _Run:
+def _run_spikes(graph: integer.Graph, executor: IntegerExecutor, x: Tensor) -> _Run:
     parts: dict[str, list[Tensor]] = {}
 
-    def record(node: IntegerNeuron, _: int, spikes: list[Tensor]) -> None:
+    def record(node: integer.Neuron, _: int, spikes: list[Tensor]) -> None:
         stacked = torch.stack(spikes)
         assert bool(((stacked == 0) | (stacked == 1)).all()), f"{node.name} is not binary"
         parts.setdefault(node.name, []).append(stacked.sum(0).cpu())
@@ -230,7 +229,7 @@ def _run_spikes(graph: IntegerGraph, executor: IntegerExecutor, x: Tensor) -> _R
     return _Run({name: torch.cat(steps) for name, steps in parts.items()}, logits)
 
 
-def _run_onnx(graph: IntegerGraph, x: Tensor) -> _Run:
+def _run_onnx(graph: integer.Graph, x: Tensor) -> _Run:
     from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
 
     size = (x.shape[-2], x.shape[-1])
@@ -240,7 +239,7 @@ def _run_onnx(graph: IntegerGraph, x: Tensor) -> _Run:
     return _Run(*observing.observe(x), (runtime.form, shipped))
 
 
-def _run_openvino(graph: IntegerGraph, x: Tensor) -> _Run:
+def _run_openvino(graph: integer.Graph, x: Tensor) -> _Run:
     from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
     from spikesight.deployment.export.openvino_runtime import FLOAT32
 

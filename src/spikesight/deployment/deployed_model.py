@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.deployment.network import Deployed
-from spikesight.errors import UserError
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
 
@@ -30,12 +29,6 @@ class DeployedModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor | Segmentation | PixelSegmentation:
         """Logits [B, K], or a segmenter's output, of normalised images or frames."""
         height, width = x.shape[-2:]
-        largest = self.net.graph.max_size
-        if height > largest[0] or width > largest[1]:
-            raise UserError(
-                f"an input of {height}x{width} pixels is larger than the {largest[0]}x{largest[1]} "
-                f"that the .spk file is proved for; deploy again with --max-size=[{height},{width}]"
-            )
         if x.device != self._device:
             self.net.to(x.device)
             self._device = x.device

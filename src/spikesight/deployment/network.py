@@ -14,8 +14,7 @@ from spikesight.deployment.comparison import Comparison, compare
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.errors import MissingPackageError, UserError
-from spikesight.graph import Graph
-from spikesight.graph.integer_vocabulary import IntegerGraph
+from spikesight.graph import Graph, integer_vocabulary as integer
 from spikesight.passes.batches import require_finite
 from spikesight.passes.calibration import calibrate
 from spikesight.passes.integerisation import IntegerSettings, integerise
@@ -54,7 +53,7 @@ class Deployed:
     """
 
     def __init__(
-        self, graph: IntegerGraph, training: Training | None = None, card: str | None = None
+        self, graph: integer.Graph, training: Training | None = None, card: str | None = None
     ) -> None:
         self.graph = graph
         self.card = card
@@ -267,10 +266,4 @@ class Deployed:
         """Raises UserError when the network cannot take an input."""
         image = self.graph.input
         check_input(tuple(x.shape), image.steps, image.channels, image.stride)
-        height, width = x.shape[-2:]
-        largest = self.graph.max_size
-        if height > largest[0] or width > largest[1]:
-            raise UserError(
-                f"input of {height}x{width} pixels is larger than the {largest[0]}x{largest[1]} "
-                "that the ranges are proved for; deploy with a larger max_size"
-            )
+        self.graph.check_size(*x.shape[-2:])

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
+from spikesight.errors import UserError
 from spikesight.graph.counts import Counts
 from spikesight.graph.operations import (
     AnyAdd,
@@ -27,16 +28,24 @@ from spikesight.graph.operations import (
     AnySample,
     AnySpikeSum,
     Elementwise,
+    Network,
     Operation,
     Shape,
-    infer_shapes,
 )
 
 INTEGER_VOCABULARY_VERSION = 2
 
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """The nodes and the graph as they were called before, which was with Integer in front."""
+        if not name.startswith("Integer"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name.removeprefix("Integer")]
+
 
 @dataclass(frozen=True)
-class IntegerInput(AnyInput):
+class Input(AnyInput):
     """The normalised image or frames, as integers: clamp(round(x * 2^shift), low, high).
 
     x is float32; half rounds to even. What follows is presented at every time step.
@@ -53,7 +62,7 @@ class IntegerInput(AnyInput):
 
 
 @dataclass(frozen=True)
-class IntegerSynapse(Operation):
+class Synapse(Operation):
     """Accumulates weights: ((sum of weight * x) << left) + bias) >> right, floor.
 
     One step per time step: bias and shift come once after the sum over the kernel and, in a spike
@@ -121,7 +130,7 @@ class Rounding:
 
 
 @dataclass(frozen=True)
-class IntegerNeuron(Elementwise):
+class Neuron(Elementwise):
     """Compares the membrane with thresholds.
 
     Per time step, with current X and membrane V (0 at rest)::
@@ -157,12 +166,12 @@ class IntegerNeuron(Elementwise):
 
 
 @dataclass(frozen=True)
-class IntegerAdd(AnyAdd):
+class Add(AnyAdd):
     """Sum of two currents on the same grid, or of two counts: the spikes of both."""
 
 
 @dataclass(frozen=True)
-class IntegerGate(AnyGate):
+class Gate(AnyGate):
     """Product of counts of a map and of counts that gate it.
 
     As spikes it is each sub-step of one AND each sub-step of the other.
@@ -170,12 +179,12 @@ class IntegerGate(AnyGate):
 
 
 @dataclass(frozen=True)
-class IntegerSpikeSum(AnySpikeSum):
+class SpikeSum(AnySpikeSum):
     """Number of spikes over tokens, or over the channels of each head."""
 
 
 @dataclass(frozen=True)
-class IntegerAttention(AnyAttention):
+class Attention(AnyAttention):
     """Q (K^T V) per head, inputs in the order query, key, value; its factor lies in thresholds.
 
     Attributes:
@@ -187,12 +196,12 @@ class IntegerAttention(AnyAttention):
 
 
 @dataclass(frozen=True)
-class IntegerPool(AnyPool):
+class Pool(AnyPool):
     """Sum over the pixels: [N, C, H, W] to [N, C]."""
 
 
 @dataclass(frozen=True)
-class IntegerMaxPool(AnyMaxPool):
+class MaxPool(AnyMaxPool):
     """Maximum over a window of pixels; the border does not take part.
 
     Over counts of a neuron it is the maximum of their spikes in each sub-step; over currents it is
@@ -201,12 +210,12 @@ class IntegerMaxPool(AnyMaxPool):
 
 
 @dataclass(frozen=True)
-class IntegerEmbedding(AnyEmbedding):
+class Embedding(AnyEmbedding):
     """Learned currents, once per sample of the node that it reads."""
 
 
 @dataclass(frozen=True)
-class IntegerPosition(AnyPosition):
+class Position(AnyPosition):
     """round(p * 2^shift) of the sines and cosines p of rows and columns, half to even.
 
     In float64, whose errors are too small to turn one of these integers.
@@ -219,7 +228,7 @@ class IntegerPosition(AnyPosition):
 
 
 @dataclass(frozen=True)
-class IntegerResize(AnyResize):
+class Resize(AnyResize):
     """A map at twice its size, or as it is where the other map read has the same size.
 
     (9a + 3b + 3c + d + 8) >> 4 of the nearest pixel, its neighbours and the diagonal one.
@@ -234,7 +243,7 @@ class IntegerResize(AnyResize):
 
 
 @dataclass(frozen=True)
-class IntegerSample(AnySample):
+class Sample(AnySample):
     """Sum over points of counts times values between pixels, inputs value, offset, weight.
 
     Positions are rounded to 2^-position_bits pixels, half up. An interpolated value is
@@ -250,12 +259,12 @@ class IntegerSample(AnySample):
 
 
 @dataclass(frozen=True)
-class IntegerMaskProduct(AnyMaskProduct):
+class MaskProduct(AnyMaskProduct):
     """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order."""
 
 
 @dataclass(frozen=True)
-class IntegerOutput(Elementwise):
+class Output(Elementwise):
     """Sum of an output over time.
 
     Attributes:
@@ -270,30 +279,30 @@ class IntegerOutput(Elementwise):
     of_queries: bool = False
 
 
-IntegerNode = (
-    IntegerInput
-    | IntegerSynapse
-    | IntegerNeuron
-    | IntegerAdd
-    | IntegerGate
-    | IntegerSpikeSum
-    | IntegerAttention
-    | IntegerPool
-    | IntegerMaxPool
-    | IntegerEmbedding
-    | IntegerPosition
-    | IntegerResize
-    | IntegerSample
-    | IntegerMaskProduct
-    | IntegerOutput
+Node = (
+    Input
+    | Synapse
+    | Neuron
+    | Add
+    | Gate
+    | SpikeSum
+    | Attention
+    | Pool
+    | MaxPool
+    | Embedding
+    | Position
+    | Resize
+    | Sample
+    | MaskProduct
+    | Output
 )
 
 SEGMENTER_NODES = (
-    IntegerEmbedding,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerMaskProduct,
+    Embedding,
+    Position,
+    Resize,
+    Sample,
+    MaskProduct,
 )
 """Nodes that a segmenter has beside a classifier's."""
 
@@ -319,27 +328,20 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class IntegerGraph:
-    """A deployed network as nodes in an order in which each follows what it reads.
+class Graph(Network[Node]):
+    """A deployed network.
 
     Attributes:
-        nodes: The nodes.
         max_size: Largest input, (height, width) in pixels, for which the ranges hold.
     """
 
-    nodes: tuple[IntegerNode, ...]
     max_size: tuple[int, int]
 
     @property
     def version(self) -> int:
         """The least version of the vocabulary that has all its nodes."""
-        newer = any(isinstance(node, IntegerGate | IntegerSpikeSum) for node in self.nodes)
+        newer = any(isinstance(node, Gate | SpikeSum) for node in self.nodes)
         return INTEGER_VOCABULARY_VERSION if newer else 1
-
-    @cached_property
-    def by_name(self) -> dict[str, IntegerNode]:
-        """Nodes by name."""
-        return {node.name: node for node in self.nodes}
 
     @cached_property
     def counts(self) -> dict[str, Counts]:
@@ -348,46 +350,52 @@ class IntegerGraph:
         for node in self.nodes:
             sources = [found[name] for name in node.inputs if name in found]
             match node:
-                case IntegerNeuron(levels=levels):
+                case Neuron(levels=levels):
                     found[node.name] = Counts(levels, 1.0, ordered=True)
-                case IntegerMaxPool() if sources:
+                case MaxPool() if sources:
                     found[node.name] = sources[0]
-                case IntegerAdd() if len(sources) == 2:
+                case Add() if len(sources) == 2:
                     found[node.name] = sources[0] + sources[1]
-                case IntegerGate() if len(sources) == 2:
+                case Gate() if len(sources) == 2:
                     found[node.name] = sources[0] * sources[1]
         return found
 
-    def shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
-        """The shapes of all values for inputs of one size, as `infer_shapes` returns them."""
-        return infer_shapes(self.nodes, self.input.channels, size)
+    def check_size(self, height: int, width: int) -> None:
+        """Raises UserError when inputs are larger than the ranges are proved for."""
+        highest, widest = self.max_size
+        if height > highest or width > widest:
+            raise UserError(
+                f"an input of {height}x{width} pixels is larger than the {highest}x{widest} that "
+                "the network's ranges are proved for; deploy again with "
+                f"max_size=({height}, {width}), on the command line --max-size=[{height},{width}]"
+            )
 
     @property
-    def input(self) -> IntegerInput:
+    def input(self) -> Input:
         """The input node."""
-        (first,) = (node for node in self.nodes if isinstance(node, IntegerInput))
+        (first,) = (node for node in self.nodes if isinstance(node, Input))
         return first
 
     @property
-    def output(self) -> IntegerOutput:
+    def output(self) -> Output:
         """The output node; of several the last."""
         return self.outputs[-1]
 
     @property
-    def outputs(self) -> list[IntegerOutput]:
+    def outputs(self) -> list[Output]:
         """The output nodes, first to last."""
-        return [node for node in self.nodes if isinstance(node, IntegerOutput)]
+        return [node for node in self.nodes if isinstance(node, Output)]
 
     @property
-    def segmenter_node(self) -> IntegerNode | None:
+    def segmenter_node(self) -> Node | None:
         """The first node that only segmenters have; None in a classifier."""
         for node in self.nodes:
-            mean = isinstance(node, IntegerAttention) and node.mean
+            mean = isinstance(node, Attention) and node.mean
             if mean or isinstance(node, SEGMENTER_NODES):
                 return node
         return None
 
     @property
-    def neurons(self) -> list[IntegerNeuron]:
+    def neurons(self) -> list[Neuron]:
         """All neurons, first to last."""
-        return [node for node in self.nodes if isinstance(node, IntegerNeuron)]
+        return [node for node in self.nodes if isinstance(node, Neuron)]

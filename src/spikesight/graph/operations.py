@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -40,29 +41,6 @@ class Shape:
     def elements(self) -> int:
         """How many numbers it is."""
         return self.channels * self.pixels
-
-
-def infer_shapes(
-    nodes: Iterable[Operation], channels: int, size: tuple[int, int]
-) -> dict[str, Shape]:
-    """The shapes of all values of a network for images [channels, *size].
-
-    Args:
-        nodes: The nodes, each after those that it reads.
-        channels: Channels of the image.
-        size: Height and width of the image.
-
-    Returns:
-        The shapes by the nodes' names.
-
-    Raises:
-        ShapeError: If nodes do not fit together.
-    """
-    shapes: dict[str, Shape] = {}
-    for node in nodes:
-        inputs = [shapes[name] for name in node.inputs] or [Shape(channels, size)]
-        shapes[node.name] = node.infer_shape(*inputs)
-    return shapes
 
 
 @dataclass(frozen=True)
@@ -349,3 +327,47 @@ class AnyMaskProduct(Operation):
         fits = self.inhibitory <= features.channels
         self.require(fits, "more channels inhibit than there are")
         return replace(features, channels=embedding.size[1])
+
+
+NodeT = TypeVar("NodeT", bound=Operation)
+
+
+@dataclass(frozen=True)
+class Network(Generic[NodeT]):
+    """Nodes in an order in which each follows what it reads.
+
+    Attributes:
+        nodes: The nodes.
+    """
+
+    nodes: tuple[NodeT, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, NodeT]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[NodeT, ...]]:
+        """For each node, the nodes that read it."""
+        readers: dict[str, list[NodeT]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    def shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
+        """The shapes of all values, by the nodes' names.
+
+        Args:
+            size: Height and width of the image.
+
+        Raises:
+            ShapeError: If nodes do not fit together.
+        """
+        shapes: dict[str, Shape] = {}
+        image = next(node for node in self.nodes if isinstance(node, AnyInput))
+        for node in self.nodes:
+            inputs = [shapes[name] for name in node.inputs] or [Shape(image.channels, size)]
+            shapes[node.name] = node.infer_shape(*inputs)
+        return shapes

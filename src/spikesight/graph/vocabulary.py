@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,9 +24,9 @@ from spikesight.graph.operations import (
     AnySample,
     AnySpikeSum,
     Elementwise,
+    Network,
     Operation,
     Shape,
-    infer_shapes,
 )
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.presentation import check_input
@@ -297,15 +296,13 @@ Node = (
 
 
 @dataclass(frozen=True)
-class Graph:
-    """A network as nodes in an order in which each follows what it reads.
+class Graph(Network[Node]):
+    """A network as nodes of this vocabulary.
 
     Attributes:
-        nodes: The nodes.
         version: Version of the vocabulary.
     """
 
-    nodes: tuple[Node, ...]
     version: int = VOCABULARY_VERSION
 
     def __post_init__(self) -> None:
@@ -315,20 +312,6 @@ class Graph:
             assert not missing, f"{node.name} reads {missing} before they exist"
             assert node.name not in seen, f"two nodes are named {node.name}"
             seen.add(node.name)
-
-    @cached_property
-    def by_name(self) -> dict[str, Node]:
-        """Nodes by name."""
-        return {node.name: node for node in self.nodes}
-
-    @cached_property
-    def consumers(self) -> dict[str, tuple[Node, ...]]:
-        """For each node, the nodes that read it."""
-        readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
-        for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
-                readers[name].append(node)
-        return {name: tuple(nodes) for name, nodes in readers.items()}
 
     @property
     def input(self) -> Input:
@@ -344,10 +327,6 @@ class Graph:
     def neurons(self) -> list[Neuron]:
         """All neurons, first to last."""
         return [node for node in self.nodes if isinstance(node, Neuron)]
-
-    def shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
-        """The shapes of all values for inputs of one size, as `infer_shapes` returns them."""
-        return infer_shapes(self.nodes, self.input.channels, size)
 
     def lands_on_neurons(self, name: str) -> bool:
         """Whether neurons alone read a value, if only after a maximum over pixels."""

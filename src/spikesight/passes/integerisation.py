@@ -31,28 +31,9 @@ from spikesight.graph import (
     Sample,
     SpikeSum,
     Synapse,
+    integer_vocabulary as integer,
 )
 from spikesight.graph.counts import counts_of, require_ordered_maxima
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaskProduct,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Leak,
-)
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.fixed_point import (
@@ -122,7 +103,7 @@ class IntegerSettings:
             raise UserError(f"max_size is {self.max_size}; pass a height and a width in pixels")
 
 
-def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration) -> IntegerGraph:
+def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration) -> integer.Graph:
     """Gives every value of a network an integer form.
 
     - A synapse that only neurons read keeps a scale per channel; with its bias it folds into D
@@ -202,17 +183,17 @@ class _Integeriser:
         self.stream_bits = stream_bits
         self.mean_inputs = calibration.mean_inputs
         self.image_shift = math.floor(math.log2(_IMAGE_HIGH / max(calibration.peak, LEAST_PEAK)))
-        self.nodes: list[IntegerNode] = []
+        self.nodes: list[integer.Node] = []
         self.meanings: dict[str, _Meaning] = {}
         self.reaches: dict[str, Reach] = {}
 
-    def run(self) -> IntegerGraph:
+    def run(self) -> integer.Graph:
         require_ordered_maxima(self.graph, NotDeployableError)
         for node in self.graph.nodes:
             self._convert(node)
-        return IntegerGraph(tuple(self.nodes), self.max_size)
+        return integer.Graph(tuple(self.nodes), self.max_size)
 
-    def _append(self, node: IntegerNode, meaning: _Meaning) -> None:
+    def _append(self, node: integer.Node, meaning: _Meaning) -> None:
         self.nodes.append(node)
         self.meanings[node.name] = meaning
         self.reaches |= prove_node(node, self.reaches, self.max_size)
@@ -222,7 +203,7 @@ class _Integeriser:
         match node:
             case Input(steps=steps, channels=channels, stride=stride):
                 shift = self.image_shift
-                image = IntegerInput(
+                image = integer.Input(
                     name, (), steps, channels, stride, shift, -_IMAGE_HIGH - 1, _IMAGE_HIGH
                 )
                 self._append(image, _plain(2.0**-shift))
@@ -239,24 +220,24 @@ class _Integeriser:
                 if not self.counts.keys() >= set(inputs):
                     for source in inputs:
                         self._require_grid(name, source)
-                self._append(IntegerAdd(name, inputs), self.meanings[inputs[0]])
+                self._append(integer.Add(name, inputs), self.meanings[inputs[0]])
             case Gate():
                 for source in inputs:
                     self._require_counts(name, source)
                 unit = math.prod(float(self.meanings[source].scale) for source in inputs)
-                self._append(IntegerGate(name, inputs), _plain(unit))
+                self._append(integer.Gate(name, inputs), _plain(unit))
             case SpikeSum(over=over, heads=heads, scale=scale):
                 self._require_counts(name, inputs[0])
                 meaning = _plain(nearest_short(scale))
-                self._append(IntegerSpikeSum(name, inputs, over, heads), meaning)
+                self._append(integer.SpikeSum(name, inputs, over, heads), meaning)
             case AttentionProduct(heads=heads, scale=scale, mean=mean):
                 meaning = replace(_plain(nearest_short(scale)), summed=mean)
-                self._append(IntegerAttention(name, inputs, heads, mean), meaning)
+                self._append(integer.Attention(name, inputs, heads, mean), meaning)
             case Pool():
                 meaning = self.meanings[inputs[0]]
                 if meaning.scale.numel() != 1 or meaning.summed:
                     self._refuse_stream(name, inputs[0])
-                self._append(IntegerPool(name, inputs), replace(meaning, summed=True))
+                self._append(integer.Pool(name, inputs), replace(meaning, summed=True))
             case MaxPool(kernel=kernel, stride=stride, padding=padding):
                 # A scale is positive, so integers rise with what they mean.
                 if self.meanings[inputs[0]].summed:
@@ -264,13 +245,13 @@ class _Integeriser:
                         f"{name} takes the maximum of {inputs[0]}, a mean whose neuron counts what "
                         "was summed; let a neuron stand between the two"
                     )
-                maximum = IntegerMaxPool(name, inputs, kernel, stride, padding)
+                maximum = integer.MaxPool(name, inputs, kernel, stride, padding)
                 self._append(maximum, self.meanings[inputs[0]])
             case Output(steps=steps, of_queries=of_queries):
                 meaning = self.meanings[inputs[0]]
                 pixels = self.reaches[inputs[0]].pixels
                 scale = float(meaning.scale) / steps / pixels
-                self._append(IntegerOutput(name, inputs, steps, scale, of_queries), _plain(scale))
+                self._append(integer.Output(name, inputs, steps, scale, of_queries), _plain(scale))
             case Rearrange():
                 raise NotDeployableError(
                     f"{name} permutes memory as the authors' code does, which has no integer form; "
@@ -289,26 +270,26 @@ class _Integeriser:
         match node:
             case Embedding(value=value):
                 integers = (value / grid).round().to(torch.int64)
-                self._append(IntegerEmbedding(name, inputs, integers), _plain(grid))
+                self._append(integer.Embedding(name, inputs, integers), _plain(grid))
             case Position(channels=channels):
-                position = IntegerPosition(name, inputs, channels, self.stream_bits)
+                position = integer.Position(name, inputs, channels, self.stream_bits)
                 self._append(position, _plain(grid))
             case Resize():
                 self._require_grid(name, inputs[0])
-                self._append(IntegerResize(name, inputs), _plain(grid))
+                self._append(integer.Resize(name, inputs), _plain(grid))
             case Sample(groups=groups, side=side, scale=scale, offset_bits=offset_bits):
                 for source in inputs[:2]:
                     self._require_grid(name, source)
                 self._require_counts(name, inputs[2])
                 bits = _POSITION_BITS if offset_bits is None else offset_bits
-                sample = IntegerSample(name, inputs, groups, side, self.stream_bits, bits)
+                sample = integer.Sample(name, inputs, groups, side, self.stream_bits, bits)
                 self._append(sample, _plain(grid * scale))
             case MaskProduct(scale=scale, inhibitory=inhibitory):
                 self._require_counts(name, inputs[0])
                 if inputs[1] not in self.counts:
                     self._require_grid(name, inputs[1])
                 unit = float(self.meanings[inputs[1]].scale)
-                self._append(IntegerMaskProduct(name, inputs, inhibitory), _plain(unit * scale))
+                self._append(integer.MaskProduct(name, inputs, inhibitory), _plain(unit * scale))
             case _:
                 assert_never(node)
 
@@ -351,7 +332,7 @@ class _Integeriser:
 
     def _synapse_to_neuron(
         self, name: str, source: str, factor: Affine
-    ) -> tuple[IntegerSynapse, _Meaning]:
+    ) -> tuple[integer.Synapse, _Meaning]:
         """Scales are short multiples of a power of two, as float32 multiplies without error."""
         unit = float(self.meanings[source].scale)
         trained = trained_weights(factor)
@@ -376,7 +357,7 @@ class _Integeriser:
 
     def _synapse_to_stream(
         self, name: str, source: str, factor: Affine, *, last: bool
-    ) -> tuple[IntegerSynapse, _Meaning]:
+    ) -> tuple[integer.Synapse, _Meaning]:
         """Scales are powers of two and land on the grid by a shift."""
         unit = float(self.meanings[source].scale)
         trained = trained_weights(factor)
@@ -426,9 +407,9 @@ class _Integeriser:
 
     def _synapse(
         self, name: str, source: str, factor: Affine, weight: Tensor, bits: int
-    ) -> IntegerSynapse:
+    ) -> integer.Synapse:
         zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
-        return IntegerSynapse(
+        return integer.Synapse(
             name,
             (source,),
             weight=weight,
@@ -440,7 +421,7 @@ class _Integeriser:
             bias=zeros,
         )
 
-    def _neuron(self, node: Neuron, dynamics: Dynamics) -> IntegerNeuron:
+    def _neuron(self, node: Neuron, dynamics: Dynamics) -> integer.Neuron:
         if dynamics.unit != 1.0:
             raise NotDeployableError(
                 f"{node.name} is read by something else than synapses and attention; its unit "
@@ -456,7 +437,7 @@ class _Integeriser:
         shift = finer_bits(reach / meaning.scale, _MEAN_BITS) if coarse else 0
         scale = meaning.scale * 2.0**-shift
         thresholds = thresholds_of(scale, meaning.offset, dynamics, reach)
-        neuron = IntegerNeuron(
+        neuron = integer.Neuron(
             node.name,
             node.inputs,
             steps=1,
@@ -465,7 +446,7 @@ class _Integeriser:
             step=torch.zeros(len(thresholds), dtype=torch.int64),
             bias=torch.zeros(len(thresholds), dtype=torch.int64),
             shift=shift,
-            leak=Leak("none"),
+            leak=integer.Leak("none"),
             reset=dynamics.reset,
             per_pixel=meaning.summed,
         )
@@ -475,7 +456,7 @@ class _Integeriser:
 
     def _neuron_over_time(
         self, node: Neuron, dynamics: Dynamics, meaning: _Meaning, reach: float
-    ) -> IntegerNeuron:
+    ) -> integer.Neuron:
         units = reach / meaning.scale
         shift = finer_bits(units, _MEMBRANE_BITS)
         step = (units * 2.0**shift).round().to(torch.int64)
@@ -485,7 +466,7 @@ class _Integeriser:
             [first_integer(int(s) * (d + offset), d + 1, dynamics) for d in range(dynamics.levels)]
             for s in step
         ]
-        return IntegerNeuron(
+        return integer.Neuron(
             node.name,
             node.inputs,
             steps=dynamics.steps,
@@ -500,14 +481,14 @@ class _Integeriser:
         )
 
 
-def _leak(name: str, retain: float) -> Leak:
+def _leak(name: str, retain: float) -> integer.Leak:
     if retain in (0.0, 1.0):
-        return Leak("all" if retain else "none")
+        return integer.Leak("all" if retain else "none")
     for shift in range(1, 16):
         if retain == 2.0**-shift:
-            return Leak("share", shift)
+            return integer.Leak("share", shift)
         if retain == 1 - 2.0**-shift:
-            return Leak("rest", shift)
+            return integer.Leak("rest", shift)
     nearest = min(
         (s * 2.0**-k + (s < 0) for k in range(1, 9) for s in (1, -1)), key=lambda r: abs(r - retain)
     )

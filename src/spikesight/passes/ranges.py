@@ -10,26 +10,7 @@ import torch
 from torch import Tensor
 
 from spikesight.errors import UserError
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaskProduct,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Interval,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.graph.operations import Shape
 
 ACCUMULATOR_BITS = 32
@@ -50,12 +31,12 @@ class Reach:
         pixels: Pixels that it is the sum of.
     """
 
-    interval: Interval
+    interval: integer.Interval
     shape: Shape
     pixels: int = 1
 
 
-def prove_ranges(graph: IntegerGraph) -> dict[str, Reach]:
+def prove_ranges(graph: integer.Graph) -> dict[str, Reach]:
     """Bounds every value of a network over all inputs up to its largest size.
 
     Args:
@@ -74,7 +55,7 @@ def prove_ranges(graph: IntegerGraph) -> dict[str, Reach]:
 
 
 def prove_node(
-    node: IntegerNode, reaches: Mapping[str, Reach], max_size: tuple[int, int]
+    node: integer.Node, reaches: Mapping[str, Reach], max_size: tuple[int, int]
 ) -> dict[str, Reach]:
     """Bounds one node's output and membrane.
 
@@ -104,39 +85,41 @@ def _require_bits(name: str, magnitude: int, max_size: tuple[int, int]) -> None:
         )
 
 
-def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) -> dict[str, Reach]:
+def reach_of(
+    node: integer.Node, inputs: list[Reach], max_size: tuple[int, int]
+) -> dict[str, Reach]:
     """The reach of one node's output and membrane from those of its inputs."""
-    if isinstance(node, IntegerInput):
+    if isinstance(node, integer.Input):
         shape = node.infer_shape(Shape(node.channels, max_size))
     else:
         shape = node.infer_shape(*(reach.shape for reach in inputs))
     pixels = 1
     match node:
-        case IntegerInput(low=low, high=high):
+        case integer.Input(low=low, high=high):
             interval = _constant(low, high, shape)
-        case IntegerSynapse():
+        case integer.Synapse():
             interval = _synapse(node, inputs[0].interval)
-        case IntegerNeuron():
+        case integer.Neuron():
             interval = _constant(0, node.levels, shape)
-        case IntegerAdd():
+        case integer.Add():
             first, second = (reach.interval for reach in inputs)
             interval = _interval(first.low + second.low, first.high + second.high)
-        case IntegerGate():
+        case integer.Gate():
             gated, by = (reach.interval.high for reach in inputs)
             highest = gated * by.repeat_interleave(len(gated) // len(by))
             interval = _interval(torch.zeros_like(highest), highest)
-        case IntegerSpikeSum(over=over, heads=heads):
+        case integer.SpikeSum(over=over, heads=heads):
             highest, tokens = inputs[0].interval.high, inputs[0].shape.pixels
             highest = highest * tokens if over == "tokens" else highest.view(heads, -1).sum(1)
             interval = _interval(torch.zeros_like(highest), highest)
-        case IntegerAttention(heads=heads):
+        case integer.Attention(heads=heads):
             query, key, value = (int(reach.interval.high.max()) for reach in inputs)
             tokens = inputs[1].shape.pixels
             bound = query * key * value * tokens * (shape.channels // heads)
             _require_bits(node.name, bound, max_size)
             interval = _constant(0, bound, shape)
             pixels = tokens if node.mean else 1
-        case IntegerPool():
+        case integer.Pool():
             pixels = inputs[0].shape.pixels
             source = inputs[0].interval
             _require_bits(node.name, source.magnitude * pixels, max_size)
@@ -144,43 +127,43 @@ def reach_of(node: IntegerNode, inputs: list[Reach], max_size: tuple[int, int]) 
             lowest = (source.low * pixels).clamp(max=0)
             highest = (source.high * pixels).clamp(min=0)
             interval = _interval(lowest, highest)
-        case IntegerMaxPool():
+        case integer.MaxPool():
             interval = inputs[0].interval
-        case IntegerOutput(steps=steps):
+        case integer.Output(steps=steps):
             source = inputs[0].interval
             interval = _interval(source.low * steps, source.high * steps)
-        case IntegerEmbedding(value=value):
+        case integer.Embedding(value=value):
             flat = value.flatten(2)[0]
             interval = _interval(flat.amin(1), flat.amax(1))
-        case IntegerPosition(shift=shift):
+        case integer.Position(shift=shift):
             interval = _constant(-(1 << shift), 1 << shift, shape)
-        case IntegerResize():
+        case integer.Resize():
             interval = inputs[0].interval
             # The sum before it is rounded has sixteenths.
             _require_bits(node.name, 16 * interval.magnitude + 8, max_size)
-        case IntegerSample(side=side, position_bits=bits):
+        case integer.Sample(side=side, position_bits=bits):
             sampled, _, weights = (reach.interval for reach in inputs)
             most = (sampled.magnitude << (2 * bits)) + (1 << (2 * bits))
             _require_bits(node.name, most, max_size)
             reached = _size(sampled) * side**2 * int(weights.high.max())
             interval = _interval(-reached, reached)
-        case IntegerMaskProduct():
+        case integer.MaskProduct():
             embedding, features = (reach.interval for reach in inputs)
             bound = int((embedding.high * _size(features)).sum())
             interval = _constant(-bound, bound, shape)
         case _:
             assert_never(node)
     reaches = {node.name: Reach(interval, shape, pixels)}
-    if isinstance(node, IntegerNeuron) and node.steps > 1:
+    if isinstance(node, integer.Neuron) and node.steps > 1:
         reaches[f"{node.name}.membrane"] = _membrane(node, inputs[0])
     return reaches
 
 
-def _size(interval: Interval) -> Tensor:
+def _size(interval: integer.Interval) -> Tensor:
     return torch.maximum(interval.low.abs(), interval.high.abs())
 
 
-def accumulator(node: IntegerSynapse, source: Interval) -> Interval:
+def accumulator(node: integer.Synapse, source: integer.Interval) -> integer.Interval:
     """The reach of a synapse's bare sum of weights times inputs."""
     group_in = node.weight.shape[1]
     group_out = node.weight.shape[0] // node.groups
@@ -200,10 +183,10 @@ def accumulator(node: IntegerSynapse, source: Interval) -> Interval:
     highest = (positive * high + negative * low).sum(1)
     size = torch.maximum(low.abs(), high.abs())
     magnitude = int((weight.abs().sum(-1) * size).sum(1).max())
-    return Interval(lowest, highest, magnitude)
+    return integer.Interval(lowest, highest, magnitude)
 
 
-def scale_at(graph: IntegerGraph, size: tuple[int, int]) -> float:
+def scale_at(graph: integer.Graph, size: tuple[int, int]) -> float:
     """Real value of one unit of the logits for inputs of one size.
 
     Args:
@@ -215,7 +198,7 @@ def scale_at(graph: IntegerGraph, size: tuple[int, int]) -> float:
     """
     output = graph.output
     pool = graph.by_name[output.inputs[0]]
-    if not isinstance(pool, IntegerPool):
+    if not isinstance(pool, integer.Pool):
         return output.scale
     largest, pixels = (
         prove_ranges(replace(graph, max_size=each))[pool.name].pixels
@@ -224,7 +207,7 @@ def scale_at(graph: IntegerGraph, size: tuple[int, int]) -> float:
     return output.scale * largest / pixels
 
 
-def potential_of(node: IntegerNeuron, reaches: Mapping[str, Reach]) -> int:
+def potential_of(node: integer.Neuron, reaches: Mapping[str, Reach]) -> int:
     """The largest magnitude that a neuron compares, of a potential or a threshold."""
     source = reaches[node.inputs[0]]
     bias = int(node.bias.abs().max()) * source.pixels
@@ -235,7 +218,7 @@ def potential_of(node: IntegerNeuron, reaches: Mapping[str, Reach]) -> int:
     return max(potential, int(node.thresholds.abs().max()) * source.pixels)
 
 
-def _synapse(node: IntegerSynapse, source: Interval) -> Interval:
+def _synapse(node: integer.Synapse, source: integer.Interval) -> integer.Interval:
     total = accumulator(node, source)
     left, right = node.shift.long().clamp(min=0), (-node.shift.long()).clamp(min=0)
     bias = node.bias.long()
@@ -243,10 +226,10 @@ def _synapse(node: IntegerSynapse, source: Interval) -> Interval:
     magnitude = max(
         (total.magnitude << int(left.max())) + int(bias.abs().max()), _magnitude(low, high)
     )
-    return Interval(low >> right, high >> right, magnitude)
+    return integer.Interval(low >> right, high >> right, magnitude)
 
 
-def _membrane(node: IntegerNeuron, source: Reach) -> Reach:
+def _membrane(node: integer.Neuron, source: Reach) -> Reach:
     bias = node.bias * source.pixels
     low = (source.interval.low << node.shift) + bias
     high = (source.interval.high << node.shift) + bias
@@ -256,12 +239,12 @@ def _membrane(node: IntegerNeuron, source: Reach) -> Reach:
     return Reach(_constant(-bound, bound, source.shape), source.shape)
 
 
-def _constant(low: int, high: int, shape: Shape) -> Interval:
+def _constant(low: int, high: int, shape: Shape) -> integer.Interval:
     return _interval(torch.full((shape.channels,), low), torch.full((shape.channels,), high))
 
 
-def _interval(low: Tensor, high: Tensor) -> Interval:
-    return Interval(low, high, _magnitude(low, high))
+def _interval(low: Tensor, high: Tensor) -> integer.Interval:
+    return integer.Interval(low, high, _magnitude(low, high))
 
 
 def _magnitude(low: Tensor, high: Tensor) -> int:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from spikesight.graph.integer_vocabulary import IntegerNeuron, Interval, Rounding
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.passes.fixed_point import grid_of
 from spikesight.passes.ranges import EXACT_IN_FLOAT32
@@ -41,13 +41,13 @@ def first_integer(position: Fraction, level: int, dynamics: Dynamics) -> int:
 
 
 def rounding_of(
-    neuron: IntegerNeuron,
+    neuron: integer.Neuron,
     scale: Tensor,
     offset: Tensor,
     dynamics: Dynamics,
     reach: float,
-    interval: Interval,
-) -> Rounding | None:
+    interval: integer.Interval,
+) -> integer.Rounding | None:
     """The neuron as a multiplication, if float32 computes it without error and agrees.
 
     Args:
@@ -68,11 +68,11 @@ def rounding_of(
     extent = (gain / grid).abs() * interval.magnitude + (zero / grid).abs() + 1 / grid
     if bool((extent >= EXACT_IN_FLOAT32).any()):
         return None
-    form = Rounding(gain.float(), zero.float())
+    form = integer.Rounding(gain.float(), zero.float())
     return form if agrees(neuron, form) else None
 
 
-def agrees(neuron: IntegerNeuron, form: Rounding) -> bool:
+def agrees(neuron: integer.Neuron, form: integer.Rounding) -> bool:
     """Whether a rounding form gives a neuron's counts for every integer.
 
     Both rise with the current, so they agree everywhere if they agree on both sides of each

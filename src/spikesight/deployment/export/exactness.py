@@ -9,13 +9,7 @@ from torch import Tensor
 
 from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
 from spikesight.errors import UserError
-from spikesight.graph.integer_vocabulary import (
-    IntegerGraph,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerSynapse,
-    Interval,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, Reach, accumulator, prove_ranges
 
 
@@ -23,7 +17,7 @@ class ExportError(UserError):
     """A network has no exact form in another runtime; says which layer and why."""
 
 
-def prove_at(graph: IntegerGraph, size: tuple[int, int]) -> dict[str, Reach]:
+def prove_at(graph: integer.Graph, size: tuple[int, int]) -> dict[str, Reach]:
     """Bounds every value of a network for inputs of one size.
 
     Args:
@@ -36,21 +30,17 @@ def prove_at(graph: IntegerGraph, size: tuple[int, int]) -> dict[str, Reach]:
     Raises:
         UserError: If the network does not take this size.
     """
-    stride, largest = graph.input.stride, graph.max_size
+    stride = graph.input.stride
     if min(size) < 1 or size[0] % stride or size[1] % stride:
         raise UserError(
             f"size {size[0]}x{size[1]} is not divisible by the network's stride {stride}; "
             "export a multiple of it"
         )
-    if size[0] > largest[0] or size[1] > largest[1]:
-        raise UserError(
-            f"size {size[0]}x{size[1]} is larger than the {largest[0]}x{largest[1]} that the "
-            "ranges are proved for; deploy with a larger max_size"
-        )
+    graph.check_size(*size)
     return prove_ranges(replace(graph, max_size=size))
 
 
-def refuse_segmenter(graph: IntegerGraph, runtime: str, reason: str) -> None:
+def refuse_segmenter(graph: integer.Graph, runtime: str, reason: str) -> None:
     """Raises ExportError for a network with nodes of segmenters; names the first one.
 
     Args:
@@ -65,7 +55,7 @@ def refuse_segmenter(graph: IntegerGraph, runtime: str, reason: str) -> None:
         )
 
 
-def split_of(node: IntegerSynapse, source: Interval) -> int:
+def split_of(node: integer.Synapse, source: integer.Interval) -> int:
     """Bits at which to split a synapse's input so that float32 accumulates each part exactly.
 
     Args:
@@ -82,11 +72,11 @@ def split_of(node: IntegerSynapse, source: Interval) -> int:
     if accumulator(node, source).magnitude < EXACT_IN_FLOAT32:
         return 0
     bits = source.magnitude.bit_length() // 2
-    remainder = Interval(
+    remainder = integer.Interval(
         torch.zeros_like(source.low), torch.full_like(source.high, 2**bits - 1), 2**bits - 1
     )
     low, high = source.low >> bits, source.high >> bits
-    quotient = Interval(low, high, (source.magnitude >> bits) + 1)
+    quotient = integer.Interval(low, high, (source.magnitude >> bits) + 1)
     for part in (quotient, remainder):
         reach = accumulator(node, part)
         if reach.magnitude >= EXACT_IN_FLOAT32:
@@ -97,29 +87,19 @@ def split_of(node: IntegerSynapse, source: Interval) -> int:
     return bits
 
 
-def folded_neurons(graph: IntegerGraph) -> dict[str, IntegerNeuron]:
+def folded_neurons(graph: integer.Graph) -> dict[str, integer.Neuron]:
     """Neurons whose gain and offset can enter the synapse before them, by that synapse's name."""
-    readers: dict[str, list[IntegerNode]] = {}
+    folded: dict[str, integer.Neuron] = {}
     for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
-    folded: dict[str, IntegerNeuron] = {}
-    for name, nodes in readers.items():
-        synapse, (reader, *others) = graph.by_name[name], nodes
-        if (
-            isinstance(synapse, IntegerSynapse)
-            and not bool(synapse.shift.any())
-            and not bool(synapse.bias.any())
-            and isinstance(reader, IntegerNeuron)
-            and reader.rounding is not None
-            and not others
-        ):
-            folded[name] = reader
+        match node, graph.consumers[node.name]:
+            case integer.Synapse(), (integer.Neuron(rounding=integer.Rounding()) as reader,):
+                if not bool(node.shift.any() or node.bias.any()):
+                    folded[node.name] = reader
     return folded
 
 
 def refuse_difference(
-    graph: IntegerGraph, x: Tensor, runtime: str, counts: Counts, logits: Tensor
+    graph: integer.Graph, x: Tensor, runtime: str, counts: Counts, logits: Tensor
 ) -> None:
     """Raises ExportError at the first layer in which a runtime differs from the integer network.
 

@@ -12,7 +12,7 @@ from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.errors import MissingPackageError, UserError
 from spikesight.files.replacing import put_in_place
-from spikesight.graph.integer_vocabulary import IntegerGraph
+from spikesight.graph import integer_vocabulary as integer
 
 _PACKAGES = {
     ".onnx": ("onnx", "onnxruntime"),
@@ -25,7 +25,9 @@ EXPORT_ENDINGS = tuple(_PACKAGES)
 _THREADS = (None, 1)
 
 
-def export(graph: IntegerGraph, path: Path, size: tuple[int, int], *, frames: bool = False) -> Path:
+def export(
+    graph: integer.Graph, path: Path, size: tuple[int, int], *, frames: bool = False
+) -> Path:
     """Writes a network for another runtime and compares the two on the file's self-test.
 
     Nothing is written unless every count and every logit agrees, in the form that observes counts
@@ -66,7 +68,9 @@ def export(graph: IntegerGraph, path: Path, size: tuple[int, int], *, frames: bo
     return path
 
 
-def _write_onnx(graph: IntegerGraph, path: Path, size: tuple[int, int], frames: bool) -> list[Path]:
+def _write_onnx(
+    graph: integer.Graph, path: Path, size: tuple[int, int], frames: bool
+) -> list[Path]:
     import onnx
 
     from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
@@ -82,7 +86,7 @@ def _write_onnx(graph: IntegerGraph, path: Path, size: tuple[int, int], frames: 
 
 
 def _write_openvino(
-    graph: IntegerGraph, path: Path, size: tuple[int, int], frames: bool
+    graph: integer.Graph, path: Path, size: tuple[int, int], frames: bool
 ) -> list[Path]:
     try:
         _write_openvino_form(graph, path, size, frames, fast=True)
@@ -95,7 +99,7 @@ def _write_openvino(
 
 
 def _write_openvino_form(
-    graph: IntegerGraph, path: Path, size: tuple[int, int], frames: bool, *, fast: bool
+    graph: integer.Graph, path: Path, size: tuple[int, int], frames: bool, *, fast: bool
 ) -> None:
     import openvino
 
@@ -112,7 +116,7 @@ def _write_openvino_form(
     OpenVinoRuntime(path, shape=(1, *x.shape[1:]), fall_back=False)
 
 
-def _write_nir(graph: IntegerGraph, path: Path, size: tuple[int, int], frames: bool) -> list[Path]:
+def _write_nir(graph: integer.Graph, path: Path, size: tuple[int, int], frames: bool) -> list[Path]:
     import nir
 
     from spikesight.deployment.export.nir import from_nir, to_nir

@@ -18,30 +18,14 @@ from torch import Tensor
 
 from spikesight.deployment.export.exactness import ExportError, prove_at, refuse_segmenter
 from spikesight.errors import UserError
-from spikesight.graph.integer_vocabulary import (
-    SEGMENTER_NODES,
-    IntegerAdd,
-    IntegerAttention,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Leak,
-    Rounding,
-)
+from spikesight.graph import integer_vocabulary as integer
 
 _KEY = "spikesight"
 _Array = npt.NDArray[np.floating[Any]]
 _Facts = dict[str, Any]
 
 
-def to_nir(graph: IntegerGraph, size: tuple[int, int]) -> tuple[Any, list[str]]:
+def to_nir(graph: integer.Graph, size: tuple[int, int]) -> tuple[Any, list[str]]:
     """Writes a network as a `nir.NIRGraph`.
 
     Args:
@@ -60,7 +44,7 @@ def to_nir(graph: IntegerGraph, size: tuple[int, int]) -> tuple[Any, list[str]]:
     return _Writer(graph, size).run()
 
 
-def from_nir(network: Any) -> IntegerGraph:
+def from_nir(network: Any) -> integer.Graph:
     """Reads a network that `to_nir` wrote.
 
     Args:
@@ -75,7 +59,7 @@ def from_nir(network: Any) -> IntegerGraph:
     about = _facts_of(network, "the graph")
     if about is None:
         raise UserError("the NIR graph carries no spikesight metadata; write it with to_nir")
-    found: list[tuple[int, IntegerNode]] = []
+    found: list[tuple[int, integer.Node]] = []
     levels: dict[str, list[Any]] = {}
     for name, node in network.nodes.items():
         facts = _facts_of(node, name)
@@ -93,11 +77,11 @@ def from_nir(network: Any) -> IntegerGraph:
     if [position for position, _ in found] != list(range(about["nodes"])):
         raise UserError(f"the NIR graph holds {len(found)} of {about['nodes']} nodes")
     height, width = about["max_size"]
-    return IntegerGraph(tuple(node for _, node in found), (height, width))
+    return integer.Graph(tuple(node for _, node in found), (height, width))
 
 
 class _Writer:
-    def __init__(self, graph: IntegerGraph, size: tuple[int, int]) -> None:
+    def __init__(self, graph: integer.Graph, size: tuple[int, int]) -> None:
         import nir
 
         self.nir: Any = nir
@@ -120,7 +104,7 @@ class _Writer:
                 f"NIR has no primitive for {', '.join(refused)}; export to .onnx or .xml"
             )
         for position, node in enumerate(self.graph.nodes):
-            self._write(node, {"kind": type(node).__name__, "position": position})
+            self._write(node, {"kind": f"Integer{type(node).__name__}", "position": position})
         about = {
             "nodes": len(self.graph.nodes),
             "max_size": self.graph.max_size,
@@ -129,27 +113,27 @@ class _Writer:
         network = self.nir.NIRGraph(self.nodes, self.edges, {_KEY: json.dumps(about)})
         return network, self.unsaid
 
-    def _write(self, node: IntegerNode, facts: _Facts) -> None:
+    def _write(self, node: integer.Node, facts: _Facts) -> None:
         facts |= {"name": node.name, "inputs": node.inputs}
         shape = self._shape(node.name)
         match node:
-            case IntegerInput():
+            case integer.Input():
                 facts |= _plain_fields(node, "steps", "channels", "stride", "shift", "low", "high")
                 self._add(node, facts, self.nir.Input(np.array(shape)))
-            case IntegerSynapse():
+            case integer.Synapse():
                 self._add(node, facts | _synapse_facts(node), self._synapse(node))
-            case IntegerNeuron():
+            case integer.Neuron():
                 self._neuron(node, facts | _neuron_facts(node))
-            case IntegerAdd():
+            case integer.Add():
                 self._add(node, facts, self.nir.Scale(np.ones(shape, np.float32)))
-            case IntegerAttention() | IntegerGate() | IntegerMaxPool() | IntegerSpikeSum():
+            case integer.Attention() | integer.Gate() | integer.MaxPool() | integer.SpikeSum():
                 raise AssertionError(f"{node.name} should have been refused")
-            case IntegerPool():
+            case integer.Pool():
                 kernel = np.array(self.reaches[node.inputs[0]].shape.size)
                 self._add(node, facts, self.nir.SumPool2d(kernel, kernel, np.array([0, 0])))
                 flat = self.nir.Flatten(np.array([*shape, 1, 1]), 0, -1)
                 self._append(node, flat)
-            case IntegerOutput():
+            case integer.Output():
                 facts |= _plain_fields(node, "steps", "scale")
                 self._add(node, facts, self.nir.Output(np.array(shape)))
                 if node.steps > 1:
@@ -161,10 +145,10 @@ class _Writer:
                     ]
                     self.edges.append((integrator, node.name))
             case _:
-                assert not isinstance(node, SEGMENTER_NODES)
+                assert not isinstance(node, integer.SEGMENTER_NODES)
                 assert_never(node)
 
-    def _synapse(self, node: IntegerSynapse) -> Any:
+    def _synapse(self, node: integer.Synapse) -> Any:
         """Shifts enter the real weights and biases; what a right shift drops stays."""
         shift = node.shift.double()
         if bool((shift < 0).any()):
@@ -179,7 +163,7 @@ class _Writer:
         dense, size = _dense(weight, node.groups), self.reaches[node.inputs[0]].shape.size
         return self.nir.Conv2d(size, dense, node.stride, node.padding, 1, 1, bias)
 
-    def _neuron(self, node: IntegerNeuron, facts: _Facts) -> None:
+    def _neuron(self, node: integer.Neuron, facts: _Facts) -> None:
         thresholds, scale = _real_thresholds(node, self.reaches[node.inputs[0]].pixels)
         for level in range(node.levels):
             threshold = self._spread(thresholds[:, level], node)
@@ -192,7 +176,7 @@ class _Writer:
             about["pixels"] = self.reaches[node.inputs[0]].pixels
             self._add(node, about, primitive, name)
 
-    def _over_time(self, node: IntegerNeuron, threshold: _Array, gain: float) -> Any:
+    def _over_time(self, node: integer.Neuron, threshold: _Array, gain: float) -> Any:
         if node.reset == "soft":
             self.unsaid.append(f"{node.name}: subtracts from the membrane where NIR resets it")
         bias = node.bias * self.reaches[node.inputs[0]].pixels
@@ -207,19 +191,19 @@ class _Writer:
         rest = self._spread(bias.double() * tau, node)
         return self.nir.LIF(one * tau, one * (tau * gain), rest, threshold, zero)
 
-    def _spread(self, values: Tensor, node: IntegerNeuron) -> _Array:
+    def _spread(self, values: Tensor, node: integer.Neuron) -> _Array:
         """Values [C] or [1] for every neuron of a map."""
         channels, *size = self._shape(node.name)
         return _shortest(values.reshape(-1, *[1] * len(size)).expand(channels, *size))
 
-    def _add(self, node: IntegerNode, facts: _Facts, primitive: Any, name: str = "") -> None:
+    def _add(self, node: integer.Node, facts: _Facts, primitive: Any, name: str = "") -> None:
         name = name or node.name
         primitive.metadata = {_KEY: json.dumps(facts)}
         self.nodes[name] = primitive
         self.edges += [(end, name) for source in node.inputs for end in self.ends[source]]
         self.ends.setdefault(node.name, []).append(name)
 
-    def _append(self, node: IntegerNode, primitive: Any) -> None:
+    def _append(self, node: integer.Node, primitive: Any) -> None:
         """Puts a primitive behind a node."""
         (before,), after = self.ends[node.name], f"{node.name}@{type(primitive).__name__.lower()}"
         self.nodes[after] = primitive
@@ -240,26 +224,26 @@ def _dense(weight: _Array, groups: int) -> _Array:
     return dense.reshape(rows, groups * columns, *sides)
 
 
-def _why_unsayable(node: IntegerNode) -> str | None:
-    if isinstance(node, IntegerAttention | IntegerGate):
+def _why_unsayable(node: integer.Node) -> str | None:
+    if isinstance(node, integer.Attention | integer.Gate):
         return "a product of spikes with spikes"
-    if isinstance(node, IntegerSpikeSum):
+    if isinstance(node, integer.SpikeSum):
         return "a sum of spikes that gates them"
-    if isinstance(node, IntegerMaxPool):
+    if isinstance(node, integer.MaxPool):
         return "a maximum over pixels"
     if (
-        isinstance(node, IntegerNeuron)
+        isinstance(node, integer.Neuron)
         and node.steps > 1
         and node.leak.kind != "none"
         and node.levels > 1
     ):
         return f"a membrane that fires up to {node.levels} spikes per time step"
-    if isinstance(node, IntegerAdd) and len(set(node.inputs)) < len(node.inputs):
+    if isinstance(node, integer.Add) and len(set(node.inputs)) < len(node.inputs):
         return "a value added to itself"
     return None
 
 
-def _real_thresholds(node: IntegerNeuron, pixels: int) -> tuple[Tensor, float]:
+def _real_thresholds(node: integer.Neuron, pixels: int) -> tuple[Tensor, float]:
     """Thresholds [C, D] or [1, D] that NIR's v > threshold means, and the current's gain.
 
     A stateless neuron compares the bare current; a membrane is on its own grid.
@@ -271,11 +255,11 @@ def _real_thresholds(node: IntegerNeuron, pixels: int) -> tuple[Tensor, float]:
     return half, gain
 
 
-def _plain_fields(node: IntegerNode, *names: str) -> _Facts:
+def _plain_fields(node: integer.Node, *names: str) -> _Facts:
     return {name: getattr(node, name) for name in names}
 
 
-def _synapse_facts(node: IntegerSynapse) -> _Facts:
+def _synapse_facts(node: integer.Synapse) -> _Facts:
     return {
         "bits": node.bits,
         "groups": node.groups,
@@ -284,7 +268,7 @@ def _synapse_facts(node: IntegerSynapse) -> _Facts:
     }
 
 
-def _neuron_facts(node: IntegerNeuron) -> _Facts:
+def _neuron_facts(node: integer.Neuron) -> _Facts:
     form = node.rounding
     return {
         **_plain_fields(node, "steps", "levels", "shift", "reset", "per_pixel"),
@@ -296,29 +280,29 @@ def _neuron_facts(node: IntegerNeuron) -> _Facts:
     }
 
 
-def _read(facts: _Facts, primitives: list[Any]) -> IntegerNode:
+def _read(facts: _Facts, primitives: list[Any]) -> integer.Node:
     name, inputs = facts["name"], tuple(facts["inputs"])
     match facts["kind"]:
         case "IntegerInput":
             fields = ("steps", "channels", "stride", "shift", "low", "high")
-            return IntegerInput(name, inputs, *(int(facts[field]) for field in fields))
+            return integer.Input(name, inputs, *(int(facts[field]) for field in fields))
         case "IntegerSynapse":
             return _read_synapse(facts, name, inputs, primitives[0])
         case "IntegerNeuron":
             return _read_neuron(facts, name, inputs, primitives)
         case "IntegerAdd":
-            return IntegerAdd(name, inputs)
+            return integer.Add(name, inputs)
         case "IntegerPool":
-            return IntegerPool(name, inputs)
+            return integer.Pool(name, inputs)
         case "IntegerOutput":
-            return IntegerOutput(name, inputs, int(facts["steps"]), float(facts["scale"]))
+            return integer.Output(name, inputs, int(facts["steps"]), float(facts["scale"]))
         case kind:
             raise UserError(f"NIR node {name} is of the unknown kind {kind!r}")
 
 
 def _read_synapse(
     facts: _Facts, name: str, inputs: tuple[str, ...], primitive: Any
-) -> IntegerSynapse:
+) -> integer.Synapse:
     shift = _tensor(facts["shift"])
     weight_type, bias_type = (getattr(torch, kind) for kind in facts["types"])
     groups = int(facts["groups"])
@@ -328,7 +312,7 @@ def _read_synapse(
     bias = torch.from_numpy(np.array(primitive.bias, np.float64))
     bias = bias * torch.exp2((-shift.double()).clamp(min=0))
     linear = weight.ndim == 2
-    return IntegerSynapse(
+    return integer.Synapse(
         name,
         inputs,
         weight=(weight * factor).round().to(weight_type),
@@ -343,7 +327,7 @@ def _read_synapse(
 
 def _read_neuron(
     facts: _Facts, name: str, inputs: tuple[str, ...], primitives: list[Any]
-) -> IntegerNeuron:
+) -> integer.Neuron:
     kind, leak_shift = facts["leak"]
     steps, rows, shift, pixels = (int(facts[key]) for key in ("steps", "rows", "shift", "pixels"))
     bias, stateless = _tensor(facts["bias"]), steps == 1 or kind == "none"
@@ -355,7 +339,7 @@ def _read_neuron(
             column = column * 2.0**shift + bias.double() * pixels
         columns.append(((column + 0.5) / pixels).round().to(torch.int64))
     form = facts["rounding"]
-    return IntegerNeuron(
+    return integer.Neuron(
         name,
         inputs,
         steps=steps,
@@ -364,10 +348,10 @@ def _read_neuron(
         step=_tensor(facts["step"]),
         bias=bias,
         shift=shift,
-        leak=Leak(kind, int(leak_shift)),
+        leak=integer.Leak(kind, int(leak_shift)),
         reset=facts["reset"],
         per_pixel=bool(facts["per_pixel"]),
-        rounding=None if form is None else Rounding(*(_tensor(part) for part in form)),
+        rounding=None if form is None else integer.Rounding(*(_tensor(part) for part in form)),
     )
 
 

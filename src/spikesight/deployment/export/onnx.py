@@ -23,25 +23,7 @@ from spikesight.deployment.export.onnx_runtime import OnnxRuntime
 from spikesight.deployment.export.onnx_segmenter import lower_segmenter_node
 from spikesight.deployment.export.proved_runtime import LOGITS
 from spikesight.deployment.export.self_test import KEY, SelfTest
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaskProduct,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerSpikeSum,
-    IntegerSynapse,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 
 if TYPE_CHECKING:
@@ -56,7 +38,7 @@ _Array = npt.NDArray[np.generic]
 
 
 def to_onnx(
-    graph: IntegerGraph, size: tuple[int, int], *, observe: bool = False, frames: bool = False
+    graph: integer.Graph, size: tuple[int, int], *, observe: bool = False, frames: bool = False
 ) -> onnx.ModelProto:
     """Writes a network in ONNX's standard operators.
 
@@ -92,7 +74,7 @@ class Lowering:
         types: Types of the tensors by name.
     """
 
-    def __init__(self, graph: IntegerGraph, size: tuple[int, int], frames: bool) -> None:
+    def __init__(self, graph: integer.Graph, size: tuple[int, int], frames: bool) -> None:
         import onnx
 
         self.onnx = onnx
@@ -160,28 +142,28 @@ class Lowering:
         self.onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _lower(self, node: IntegerNode, inputs: list[str]) -> str:
+    def _lower(self, node: integer.Node, inputs: list[str]) -> str:
         reaches = [self.reaches[name].interval for name in (node.name, *node.inputs)]
         wide = any(reach.magnitude >= EXACT_IN_FLOAT32 for reach in reaches)
         match node:
-            case IntegerInput():
+            case integer.Input():
                 return self._input(node, inputs[0])
-            case IntegerSynapse():
+            case integer.Synapse():
                 return self._synapse(node, inputs[0], wide=wide)
-            case IntegerNeuron():
+            case integer.Neuron():
                 return self._neuron(node, inputs[0])
-            case IntegerAdd():
+            case integer.Add():
                 return self.op("Add", *(self.cast(x, wide=wide) for x in inputs))
-            case IntegerGate():
+            case integer.Gate():
                 return self._gate(node, [self.cast(x, wide=wide) for x in inputs])
-            case IntegerSpikeSum():
+            case integer.SpikeSum():
                 return self._spike_sum(node, self.cast(inputs[0], wide=wide))
-            case IntegerAttention():
+            case integer.Attention():
                 return self._attention(node, [self.cast(x, wide=wide) for x in inputs])
-            case IntegerPool():
+            case integer.Pool():
                 axes = self.constant(np.array([2, 3]))
                 return self.op("ReduceSum", self.cast(inputs[0], wide=wide), axes, keepdims=0)
-            case IntegerMaxPool(kernel=kernel, stride=stride, padding=padding):
+            case integer.MaxPool(kernel=kernel, stride=stride, padding=padding):
                 return self.op(
                     "MaxPool",
                     self.cast(inputs[0], wide=wide),
@@ -189,19 +171,19 @@ class Lowering:
                     strides=[stride] * 2,
                     pads=[padding] * 4,
                 )
-            case IntegerOutput():
+            case integer.Output():
                 return self._output(node, self.cast(inputs[0], wide=wide))
             case (
-                IntegerEmbedding()
-                | IntegerPosition()
-                | IntegerResize()
-                | IntegerSample()
-                | IntegerMaskProduct()
+                integer.Embedding()
+                | integer.Position()
+                | integer.Resize()
+                | integer.Sample()
+                | integer.MaskProduct()
             ):
                 return lower_segmenter_node(self, node, inputs, wide=wide)
         assert_never(node)
 
-    def _output(self, node: IntegerOutput, total: str) -> str:
+    def _output(self, node: integer.Output, total: str) -> str:
         channels, size = self._channels(node.inputs[0]), self.reaches[node.inputs[0]].shape.size
         if node.steps > 1:
             shape = self.constant(np.array([node.steps, -1, channels, *size]))
@@ -212,7 +194,7 @@ class Lowering:
             total = self.op("Transpose", total, perm=[0, 2, 1])
         return self.op("Cast", total, to=self.onnx.TensorProto.INT32)
 
-    def _input(self, node: IntegerInput, image: str) -> str:
+    def _input(self, node: integer.Input, image: str) -> str:
         if self.frames:
             image = self.op("Transpose", image, perm=[1, 0, 2, 3, 4])
             image = self.op(
@@ -222,7 +204,7 @@ class Lowering:
         x = self.op("Clip", x, self.number(node.low), self.number(node.high))
         return x if self.frames or node.steps == 1 else self.op("Concat", *[x] * node.steps, axis=0)
 
-    def _synapse(self, node: IntegerSynapse, source: str, *, wide: bool) -> str:
+    def _synapse(self, node: integer.Synapse, source: str, *, wide: bool) -> str:
         neuron = self.folded.get(node.name)
         if neuron is not None and neuron.rounding is not None:
             return self._accumulate(node, source, neuron.rounding.gain, neuron.rounding.offset)
@@ -236,7 +218,7 @@ class Lowering:
             total = self._accumulate(node, source, scale, offset)
         return self.op("Floor", total) if bool((node.shift < 0).any()) else total
 
-    def _accumulate(self, node: IntegerSynapse, x: str, scale: Tensor, offset: Tensor) -> str:
+    def _accumulate(self, node: integer.Synapse, x: str, scale: Tensor, offset: Tensor) -> str:
         """Scale and offset enter kernel and bias; float32 holds their products."""
         weight = self.cast(self.constant(node.weight.to(torch.int8).numpy()), wide=False)
         if bool((scale != 1).any()):
@@ -257,7 +239,7 @@ class Lowering:
             group=node.groups,
         )
 
-    def _accumulate_wide(self, node: IntegerSynapse, source: str, bits: int) -> str:
+    def _accumulate_wide(self, node: integer.Synapse, source: str, bits: int) -> str:
         one, none = torch.ones(1), torch.zeros(1)
         if not bits:
             return self.cast(self._accumulate(node, source, one, none), wide=True)
@@ -271,7 +253,7 @@ class Lowering:
         )
         return self.op("Add", self.op("Mul", high, self.number(2.0**bits, like=high)), low)
 
-    def _neuron(self, node: IntegerNeuron, current: str) -> str:
+    def _neuron(self, node: integer.Neuron, current: str) -> str:
         if node.rounding is not None:
             if node.inputs[0] not in self.folded:
                 current = self.cast(current, wide=False)
@@ -283,7 +265,7 @@ class Lowering:
         pixels = self.reaches[node.inputs[0]].pixels
         return self._compare(node, self.cast(current, wide=wide), pixels)
 
-    def _compare(self, node: IntegerNeuron, current: str, pixels: int) -> str:
+    def _compare(self, node: integer.Neuron, current: str, pixels: int) -> str:
         """Unrolls the time steps of a membrane."""
         rank = self._rank(node)
         steps = [current]
@@ -312,7 +294,7 @@ class Lowering:
         return counts[0] if len(counts) == 1 else self.op("Concat", *counts, axis=0)
 
     def _reset(
-        self, node: IntegerNeuron, potential: str, fired: str, count: str, pixels: int
+        self, node: integer.Neuron, potential: str, fired: str, count: str, pixels: int
     ) -> str:
         if node.reset == "hard":
             return self.op("Where", fired, self.number(0.0, like=potential), potential)
@@ -320,14 +302,14 @@ class Lowering:
         step = self._channelwise(node.step * pixels, potential, self._rank(node))
         return self.op("Sub", potential, self.op("Mul", count, step))
 
-    def _leak(self, node: IntegerNeuron, membrane: str) -> str:
+    def _leak(self, node: integer.Neuron, membrane: str) -> str:
         if node.leak.kind == "all":
             return membrane
         share = self.number(2.0**-node.leak.shift, like=membrane)
         shifted = self.op("Floor", self.op("Mul", membrane, share))
         return shifted if node.leak.kind == "share" else self.op("Sub", membrane, shifted)
 
-    def _gate(self, node: IntegerGate, inputs: list[str]) -> str:
+    def _gate(self, node: integer.Gate, inputs: list[str]) -> str:
         gated, by = (self.reaches[name].shape for name in node.inputs)
         if by.channels in (1, gated.channels):
             return self.op("Mul", *inputs)
@@ -336,14 +318,14 @@ class Lowering:
         product = self.op("Mul", by_head, gate)
         return self.op("Reshape", product, self.integers(0, gated.channels, *gated.size))
 
-    def _spike_sum(self, node: IntegerSpikeSum, x: str) -> str:
+    def _spike_sum(self, node: integer.SpikeSum, x: str) -> str:
         if node.over == "tokens":
             return self.op("ReduceSum", x, self.integers(2, 3), keepdims=1)
         size = self.reaches[node.name].shape.size
         by_head = self.op("Reshape", x, self.integers(0, node.heads, -1, *size))
         return self.op("ReduceSum", by_head, self.integers(2), keepdims=0)
 
-    def _attention(self, node: IntegerAttention, inputs: list[str]) -> str:
+    def _attention(self, node: integer.Attention, inputs: list[str]) -> str:
         reach = self.reaches[node.inputs[0]]
         channels = reach.interval.low.numel()
         by_head = self.constant(np.array([0, node.heads, channels // node.heads, -1]))
@@ -416,7 +398,7 @@ class Lowering:
         shaped: _Array = values.reshape(-1, *[1] * (rank - 2)).numpy()
         return self.constant(shaped.astype(self.types[like]))
 
-    def _rank(self, node: IntegerNode) -> int:
+    def _rank(self, node: integer.Node) -> int:
         return 2 + len(self.reaches[node.name].shape.size)
 
     def _channels(self, name: str) -> int:

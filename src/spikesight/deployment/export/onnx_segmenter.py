@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spikesight.deployment.runtime.segmenter import SegmenterNode, position
-from spikesight.graph.integer_vocabulary import (
-    IntegerEmbedding,
-    IntegerMaskProduct,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32
 
 if TYPE_CHECKING:
@@ -39,17 +33,17 @@ def lower_segmenter_node(
         Name of its output.
     """
     match node:
-        case IntegerEmbedding(value=value):
+        case integer.Embedding(value=value):
             return _for_each_sample(lowering, value.double().numpy(), inputs[0], wide=wide)
-        case IntegerPosition():
+        case integer.Position():
             height, width = lowering.reaches[node.name].shape.size
             values = position(node, height, width).numpy()
             return _for_each_sample(lowering, values, inputs[0], wide=wide)
-        case IntegerResize():
+        case integer.Resize():
             return _resize(lowering, node, inputs[0])
-        case IntegerSample():
+        case integer.Sample():
             return _sample(lowering, node, inputs, wide=wide)
-        case IntegerMaskProduct():
+        case integer.MaskProduct():
             return _mask_product(lowering, node, inputs, wide=wide)
 
 
@@ -67,7 +61,7 @@ def _for_each_sample(
     return lowering.op("Expand", constant, shape)
 
 
-def _resize(lowering: Lowering, node: IntegerResize, x: str) -> str:
+def _resize(lowering: Lowering, node: integer.Resize, x: str) -> str:
     source, size = lowering.reaches[node.inputs[0]], lowering.reaches[node.name].shape.size
     if source.shape.size == size:
         return x
@@ -98,7 +92,7 @@ def _four_times_doubled(
     return op("Reshape", beside, ints(0, *shape))
 
 
-def _sample(lowering: Lowering, node: IntegerSample, inputs: list[str], *, wide: bool) -> str:
+def _sample(lowering: Lowering, node: integer.Sample, inputs: list[str], *, wide: bool) -> str:
     op, ints = lowering.op, lowering.integers
     value_reach, offset_reach, _ = (lowering.reaches[name] for name in node.inputs)
     groups, points, bits = node.groups, node.side**2, node.position_bits
@@ -164,7 +158,7 @@ def _sample(lowering: Lowering, node: IntegerSample, inputs: list[str], *, wide:
 
 
 def _mask_product(
-    lowering: Lowering, node: IntegerMaskProduct, inputs: list[str], *, wide: bool
+    lowering: Lowering, node: integer.MaskProduct, inputs: list[str], *, wide: bool
 ) -> str:
     op, ints = lowering.op, lowering.integers
     embedding, features = (lowering.cast(x, wide=wide) for x in inputs)

@@ -33,22 +33,7 @@ from spikesight.deployment.export.openvino_arithmetic import (
 from spikesight.deployment.export.openvino_runtime import INFO, OpenVinoRuntime
 from spikesight.deployment.export.proved_runtime import LOGITS
 from spikesight.deployment.export.self_test import KEY, SelfTest
-from spikesight.graph.integer_vocabulary import (
-    SEGMENTER_NODES,
-    IntegerAdd,
-    IntegerAttention,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Interval,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.fixed_point import are_powers_of_two
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 
@@ -58,7 +43,7 @@ _ONE, _ZERO = torch.ones(1), torch.zeros(1)
 
 
 def to_openvino(
-    graph: IntegerGraph,
+    graph: integer.Graph,
     size: tuple[int, int],
     *,
     observe: bool = False,
@@ -92,7 +77,7 @@ def to_openvino(
 
 class _Lowering:
     def __init__(
-        self, graph: IntegerGraph, size: tuple[int, int], *, frames: bool, fast: bool
+        self, graph: integer.Graph, size: tuple[int, int], *, frames: bool, fast: bool
     ) -> None:
         self.exact = Arithmetic()
         self.op = self.exact.op
@@ -138,46 +123,46 @@ class _Lowering:
             model.set_rt_info(test.text(), [INFO, KEY])
         return model
 
-    def _lower(self, node: IntegerNode, inputs: list[Value]) -> Value:
+    def _lower(self, node: integer.Node, inputs: list[Value]) -> Value:
         match node:
-            case IntegerInput():
+            case integer.Input():
                 return self._input(node, inputs[0])
-            case IntegerSynapse():
+            case integer.Synapse():
                 return self._synapse(node, inputs[0])
-            case IntegerNeuron():
+            case integer.Neuron():
                 return self._neuron(node, inputs[0])
-            case IntegerAdd():
+            case integer.Add():
                 first = self.exact.pair(inputs[0]) if self._exceeds(node) else inputs[0]
                 total = self.exact.sum(first, inputs[1])
                 return self._quantised(total, 0, 255) if self._peak(node.name) else total
-            case IntegerGate():
+            case integer.Gate():
                 gated = self._gate(node, inputs)
                 return self._quantised(gated, 0, 255) if self._peak(node.name) else gated
-            case IntegerSpikeSum():
+            case integer.SpikeSum():
                 return self._spike_sum(node, inputs[0])
-            case IntegerAttention():
+            case integer.Attention():
                 return self._attention(node, inputs)
-            case IntegerPool():
+            case integer.Pool():
                 return self._pool(node, inputs[0])
-            case IntegerMaxPool():
+            case integer.MaxPool():
                 return self._max_pool(node, inputs[0])
-            case IntegerOutput():
+            case integer.Output():
                 return self._output(node, inputs[0])
-        assert not isinstance(node, SEGMENTER_NODES)
+        assert not isinstance(node, integer.SEGMENTER_NODES)
         assert_never(node)
 
-    def _input(self, node: IntegerInput, image: Float) -> Float:
+    def _input(self, node: integer.Input, image: Float) -> Float:
         if self.frames:
             image = self.op.transpose(image, integers(1, 0, 2, 3, 4))
             image = self.op.reshape(image, integers(-1, node.channels, *self.size), False)
         x = self.exact.shifted_left(image, torch.tensor(node.shift))
         x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
-        readers = self._readers(node)
-        if all(isinstance(reader, IntegerSynapse) and self._is_int8(reader) for reader in readers):
+        readers = self.graph.consumers[node.name]
+        if all(isinstance(reader, integer.Synapse) and self._is_int8(reader) for reader in readers):
             x = self._quantised(x, node.low, node.high)
         return x if self.frames or node.steps == 1 else self.op.concat([x] * node.steps, 0)
 
-    def _synapse(self, node: IntegerSynapse, source: Value) -> Value:
+    def _synapse(self, node: integer.Synapse, source: Value) -> Value:
         neuron = self.folded.get(node.name)
         if neuron is not None and neuron.rounding is not None:
             return self._accumulate(node, source, neuron.rounding.gain, neuron.rounding.offset)
@@ -196,7 +181,7 @@ class _Lowering:
         total = self.exact.plus(self.exact.shifted_left(total, left), bias.long())
         return self.exact.shifted_right(total, right)
 
-    def _accumulate_in_parts(self, node: IntegerSynapse, source: Float, bits: Tensor) -> Value:
+    def _accumulate_in_parts(self, node: integer.Synapse, source: Float, bits: Tensor) -> Value:
         if not bool(bits):
             return self.exact.pair(self._accumulate(node, source))
         quotient = self.exact.shifted_right(source, bits)
@@ -207,7 +192,7 @@ class _Lowering:
 
     def _accumulate(
         self,
-        node: IntegerSynapse,
+        node: integer.Synapse,
         source: Value,
         scale: Tensor = _ONE,
         offset: Tensor = _ZERO,
@@ -264,14 +249,14 @@ class _Lowering:
         )
         return self.op.squeeze(total, sides)
 
-    def _rounds_like_floor(self, node: IntegerSynapse, right: Tensor) -> bool:
+    def _rounds_like_floor(self, node: integer.Synapse, right: Tensor) -> bool:
         magnitude = self.reaches[node.name].interval.magnitude
         return bool(right.any()) and 2 * magnitude + (2 << int(right.max())) < EXACT_IN_FLOAT32
 
     def _rounded(self, x: Float) -> Float:
         return self.op.round(x, "half_to_even")
 
-    def _neuron(self, node: IntegerNeuron, current: Value) -> Float:
+    def _neuron(self, node: integer.Neuron, current: Value) -> Float:
         # The plugin multiplies unsigned by signed bytes.
         ends = (-128, 127) if self._are_keys(node) else (0, 255)
         is_folded = node.inputs[0] in self.folded
@@ -285,9 +270,8 @@ class _Lowering:
             # A mark alone rounds what a convolution gives, unless it is that of signed bytes, which
             # shifts first, or a sum reads it: where a convolution takes in the mark, a sum and the
             # sum's mark, OpenVINO 2026.4 rounds the sum alone, and a tie turns the other way.
-            is_added = any(
-                isinstance(reader, IntegerAdd | IntegerGate) for reader in self._readers(node)
-            )
+            readers = self.graph.consumers[node.name]
+            is_added = any(isinstance(reader, integer.Add | integer.Gate) for reader in readers)
             if is_folded and not ends[0] and not is_added:
                 return self._quantised(count, *ends)
         else:
@@ -299,7 +283,7 @@ class _Lowering:
         # then reads those of other channels where the batch is free.
         return self._quantised(self._rounded(count), *ends)
 
-    def _compare(self, node: IntegerNeuron, current: Value, pixels: int) -> list[Float]:
+    def _compare(self, node: integer.Neuron, current: Value, pixels: int) -> list[Float]:
         """Unrolls the time steps of a membrane."""
         shift = torch.tensor(node.shift)
         bias = self._shaped(node.bias * pixels, node)
@@ -319,7 +303,7 @@ class _Lowering:
         return counts
 
     def _left(
-        self, node: IntegerNeuron, potential: Value, count: Float, pixels: int
+        self, node: integer.Neuron, potential: Value, count: Float, pixels: int
     ) -> Value | None:
         """What reset and leak leave for the next time step."""
         if node.leak.kind == "none":
@@ -335,7 +319,7 @@ class _Lowering:
         shifted = self.exact.shifted_right(membrane, torch.tensor(node.leak.shift))
         return shifted if node.leak.kind == "share" else self.exact.difference(membrane, shifted)
 
-    def _gate(self, node: IntegerGate, inputs: list[Value]) -> Float:
+    def _gate(self, node: integer.Gate, inputs: list[Value]) -> Float:
         gated, by = (self.reaches[name].shape for name in node.inputs)
         x, gate = inputs
         if by.channels in (1, gated.channels):
@@ -345,7 +329,7 @@ class _Lowering:
         product = self.op.multiply(x, gate)
         return self.op.reshape(product, integers(0, gated.channels, *gated.size), True)
 
-    def _spike_sum(self, node: IntegerSpikeSum, x: Float) -> Float:
+    def _spike_sum(self, node: integer.SpikeSum, x: Float) -> Float:
         reach = self.reaches[node.name]
         if self._exceeds(node):
             raise self._too_wide(node, reach.interval.bits)
@@ -354,7 +338,7 @@ class _Lowering:
         by_head = self.op.reshape(x, integers(0, node.heads, -1, *reach.shape.size), True)
         return self.op.reduce_sum(by_head, integers(2), False)
 
-    def _attention(self, node: IntegerAttention, inputs: list[Value]) -> Value:
+    def _attention(self, node: integer.Attention, inputs: list[Value]) -> Value:
         source = self.reaches[node.inputs[0]]
         channels, heads = source.interval.low.numel(), node.heads
         shape = integers(0, heads, channels // heads, source.shape.pixels)
@@ -379,21 +363,21 @@ class _Lowering:
         high = self.exact.shifted_left(self.exact.pair(attend(quotient)), split)
         return self.exact.sum(high, attend(remainder))
 
-    def _pool(self, node: IntegerPool, source: Value) -> Value:
+    def _pool(self, node: integer.Pool, source: Value) -> Value:
         reach = self.reaches[node.name]
         pooled = self.exact.pair(source) if self._exceeds(node) else source
         if isinstance(pooled, Pair) and reach.pixels > DIGIT:
             raise self._too_wide(node, reach.interval.bits)
         return self.exact.pooled(pooled)
 
-    def _max_pool(self, node: IntegerMaxPool, source: Value) -> Float:
+    def _max_pool(self, node: integer.MaxPool, source: Value) -> Float:
         from openvino import opset1
 
         window, sides = [node.kernel] * 2, [node.padding] * 2
         x = self._float(node, source)
         return opset1.max_pool(x, [node.stride] * 2, sides, sides, window, "floor")
 
-    def _output(self, node: IntegerOutput, source: Value) -> Float:
+    def _output(self, node: integer.Output, source: Value) -> Float:
         if self._exceeds(node):
             raise self._too_wide(node, self.reaches[node.name].interval.bits)
         total = self._float(node, source)
@@ -408,56 +392,53 @@ class _Lowering:
         ends = [self.exact.constant(float(end)) for end in (low, high)]
         return self.op.fake_quantize(x, *ends, *ends, 256)
 
-    def _is_int8(self, node: IntegerSynapse) -> bool:
+    def _is_int8(self, node: integer.Synapse) -> bool:
         """Whether the plugin may multiply in int8.
 
         Without VNNI it adds pairs of products in 16 bits, which counts and weights must not fill.
         """
         source = self.graph.by_name[node.inputs[0]]
-        if isinstance(source, IntegerInput):
+        if isinstance(source, integer.Input):
             # A signed input is read as an unsigned one.
             peak = source.high - source.low
         else:
             peak = self._peak(source.name)
         return self.fast and peak > 0 and 2 * peak * int(node.weight.long().abs().max()) < 2**15
 
-    def _are_keys(self, node: IntegerNeuron) -> bool:
+    def _are_keys(self, node: integer.Neuron) -> bool:
         """Whether only attention reads a neuron, as keys that it may multiply in int8."""
         return node.levels < 128 and all(
-            isinstance(reader, IntegerAttention)
+            isinstance(reader, integer.Attention)
             and [i for i, name in enumerate(reader.inputs) if name == node.name] == [1]
             # Two would read a product to be split: as with convolutions, that is not exact.
             and not self._exceeds(reader)
             and 0 < 2 * node.levels * self._peak(reader.inputs[2]) < 2**15
-            for reader in self._readers(node)
+            for reader in self.graph.consumers[node.name]
         )
-
-    def _readers(self, node: IntegerNode) -> list[IntegerNode]:
-        return [reader for reader in self.graph.nodes if node.name in reader.inputs]
 
     def _peak(self, name: str) -> int:
         """The largest count of a value that has 8 bits; 0 if it is no count or has more."""
         largest = self.reaches[name].interval.magnitude
         return largest if name in self.graph.counts and largest <= 255 else 0
 
-    def _exceeds(self, node: IntegerNode) -> bool:
+    def _exceeds(self, node: integer.Node) -> bool:
         return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32
 
-    def _float(self, node: IntegerNode, value: Value) -> Float:
+    def _float(self, node: integer.Node, value: Value) -> Float:
         if isinstance(value, Pair):
             raise self._too_wide(node, self.reaches[node.inputs[0]].interval.bits)
         return value
 
-    def _too_wide(self, node: IntegerNode, bits: int) -> ExportError:
+    def _too_wide(self, node: integer.Node, bits: int) -> ExportError:
         return ExportError(
             f"{node.name} needs {bits} bits, more than OpenVINO's float32 holds; export to .onnx, "
             "or a smaller size"
         )
 
-    def _shaped(self, values: Tensor, node: IntegerNode) -> Tensor:
+    def _shaped(self, values: Tensor, node: integer.Node) -> Tensor:
         """Values [C] or [1], shaped for the output of a node."""
         return values.reshape(-1, *[1] * len(self.reaches[node.name].shape.size))
 
 
-def _largest(reach: Interval) -> int:
+def _largest(reach: integer.Interval) -> int:
     return int(torch.maximum(reach.low.abs(), reach.high.abs()).max())

@@ -20,7 +20,7 @@ from torch import Tensor
 from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.errors import UserError
-from spikesight.graph.integer_vocabulary import IntegerGraph
+from spikesight.graph import integer_vocabulary as integer
 
 KEY = "self_test"
 _FEWEST, _MOST = 6, 32
@@ -51,7 +51,7 @@ class SelfTest:
     answers: tuple[str, ...]
 
     @staticmethod
-    def of(graph: IntegerGraph, size: tuple[int, int], *, frames: bool = False) -> SelfTest:
+    def of(graph: integer.Graph, size: tuple[int, int], *, frames: bool = False) -> SelfTest:
         """Runs the integer network on the inputs.
 
         Args:

@@ -10,32 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikesight.graph.integer_vocabulary import (
-    IntegerAttention,
-    IntegerInput,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerSynapse,
-    Leak,
-)
+from spikesight.graph import integer_vocabulary as integer
 
 
-def quantise_image(node: IntegerInput, x: Tensor) -> Tensor:
+def quantise_image(node: integer.Input, x: Tensor) -> Tensor:
     """Integers of a normalised image, read in float32 as every runtime reads it."""
     return (x.float() * 2.0**node.shift).round().clamp(node.low, node.high)
 
 
-def accumulate(node: IntegerSynapse, x: Tensor, weight: Tensor) -> Tensor:
+def accumulate(node: integer.Synapse, x: Tensor, weight: Tensor) -> Tensor:
     """The bare sum of weights times inputs; `weight` is the node's in the dtype of `x`."""
     if node.is_linear:
         return F.linear(x, weight)
     return F.conv2d(x, weight, None, node.stride, node.padding, 1, node.groups)
 
 
-def shift_and_bias(node: IntegerSynapse, accumulated: Tensor) -> Tensor:
+def shift_and_bias(node: integer.Synapse, accumulated: Tensor) -> Tensor:
     """What a synapse does once per time step."""
     if not bool(node.shift.any()) and not bool(node.bias.any()):
         return accumulated
@@ -45,7 +35,7 @@ def shift_and_bias(node: IntegerSynapse, accumulated: Tensor) -> Tensor:
     return (total * per_channel(right, accumulated)).floor_()
 
 
-def maximum(node: IntegerMaxPool, x: Tensor) -> Tensor:
+def maximum(node: integer.MaxPool, x: Tensor) -> Tensor:
     """The maxima over the windows of a map [N, C, H, W]."""
     return F.max_pool2d(x, node.kernel, node.stride, node.padding)
 
@@ -60,14 +50,14 @@ def attend(context: Tensor, query: Tensor) -> Tensor:
     return (context @ _by_head(query, context.shape[1])).reshape(query.shape)
 
 
-def summed_map(node: IntegerNode, inputs: list[Tensor]) -> Tensor | None:
+def summed_map(node: integer.Node, inputs: list[Tensor]) -> Tensor | None:
     """The map whose pixels a node's result is a sum over, where its neuron counts them."""
-    if isinstance(node, IntegerPool):
+    if isinstance(node, integer.Pool):
         return inputs[0]
-    return inputs[1] if isinstance(node, IntegerAttention) and node.mean else None
+    return inputs[1] if isinstance(node, integer.Attention) and node.mean else None
 
 
-def arrange_output(node: IntegerOutput, total: Tensor) -> Tensor:
+def arrange_output(node: integer.Output, total: Tensor) -> Tensor:
     """What an output node returns of the sum over time [B, K] or [B, K, H, W]."""
     return total.squeeze(2).transpose(1, 2) if node.of_queries else total
 
@@ -79,18 +69,18 @@ def joined(outputs: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([output.flatten(1) for output in outputs], 1)
 
 
-def charge(node: IntegerNeuron, current: Tensor, membrane: Tensor | None, pixels: int) -> Tensor:
+def charge(node: integer.Neuron, current: Tensor, membrane: Tensor | None, pixels: int) -> Tensor:
     """The potential U of one time step; a membrane of None is at rest."""
     potential = current * 2.0**node.shift + per_channel(node.bias, current) * pixels
     return potential if membrane is None else _leak(node.leak, membrane) + potential
 
 
-def reached(node: IntegerNeuron, level: int, potential: Tensor, pixels: int) -> Tensor:
+def reached(node: integer.Neuron, level: int, potential: Tensor, pixels: int) -> Tensor:
     """Where a potential reaches the threshold of a level 0..D-1."""
     return potential >= per_channel(node.thresholds[:, level], potential) * pixels
 
 
-def reset(node: IntegerNeuron, potential: Tensor, count: Tensor, pixels: int) -> Tensor:
+def reset(node: integer.Neuron, potential: Tensor, count: Tensor, pixels: int) -> Tensor:
     """The membrane that firing leaves."""
     if node.reset == "hard":
         return torch.where(count > 0, 0.0, potential)
@@ -103,7 +93,7 @@ def per_channel(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.device, like.dtype).view(shape)
 
 
-def _leak(leak: Leak, membrane: Tensor) -> Tensor:
+def _leak(leak: integer.Leak, membrane: Tensor) -> Tensor:
     match leak.kind:
         case "none":
             return torch.zeros_like(membrane)

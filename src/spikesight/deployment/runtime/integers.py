@@ -11,30 +11,12 @@ from torch import Tensor
 from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaskProduct,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerSpikeSum,
-    IntegerSynapse,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, accumulator, potential_of, prove_ranges
 from spikesight.presentation import present
 
 Counts = dict[str, Tensor]
-Observer = Callable[[IntegerNode, Tensor], None]
+Observer = Callable[[integer.Node, Tensor], None]
 
 
 class IntegerExecutor:
@@ -49,7 +31,7 @@ class IntegerExecutor:
             there may transform convolutions or shorten operands.
     """
 
-    def __init__(self, graph: IntegerGraph, device: torch.device | str = "cpu") -> None:
+    def __init__(self, graph: integer.Graph, device: torch.device | str = "cpu") -> None:
         self.graph = graph
         self.device = torch.device(device)
         self._reaches = prove_ranges(graph)
@@ -57,7 +39,7 @@ class IntegerExecutor:
         self._weights = {
             node.name: node.weight.to(self.device, self._dtypes[node.name])
             for node in graph.nodes
-            if isinstance(node, IntegerSynapse)
+            if isinstance(node, integer.Synapse)
         }
         self._last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
 
@@ -85,7 +67,7 @@ class IntegerExecutor:
             if (summed := arithmetic.summed_map(node, inputs)) is not None:
                 pixels[node.name] = summed.shape[-1] * summed.shape[-2]
             result = values[node.name] = self._run(node, inputs, pixels)
-            if isinstance(node, IntegerOutput):
+            if isinstance(node, integer.Output):
                 outputs.append(result.to(torch.int32))
             if observe is not None:
                 observe(node, result)
@@ -106,71 +88,71 @@ class IntegerExecutor:
         """
         counts: Counts = {}
 
-        def record(node: IntegerNode, output: Tensor) -> None:
-            if isinstance(node, IntegerNeuron):
+        def record(node: integer.Node, output: Tensor) -> None:
+            if isinstance(node, integer.Neuron):
                 counts[node.name] = output.cpu()
 
         outputs = self.run(x, record)
         return counts, arithmetic.joined(outputs).cpu()
 
-    def _dtype(self, node: IntegerNode) -> torch.dtype:
+    def _dtype(self, node: integer.Node) -> torch.dtype:
         """float32 where it is exact for the node's arithmetic."""
-        if isinstance(node, IntegerResize | IntegerSample):
+        if isinstance(node, integer.Resize | integer.Sample):
             return torch.float64
         magnitude = self._reaches[node.name].interval.magnitude
         sources = [self._reaches[name] for name in node.inputs]
-        if isinstance(node, IntegerSynapse):
+        if isinstance(node, integer.Synapse):
             magnitude = max(magnitude, accumulator(node, sources[0].interval).magnitude)
-        elif isinstance(node, IntegerNeuron):
+        elif isinstance(node, integer.Neuron):
             magnitude = potential_of(node, self._reaches)
-        elif isinstance(node, IntegerAdd):
+        elif isinstance(node, integer.Add):
             magnitude = max(magnitude, *(source.interval.magnitude for source in sources))
         elsewhere = self.device.type != "cpu" and isinstance(
-            node, IntegerSynapse | IntegerAttention | IntegerMaskProduct
+            node, integer.Synapse | integer.Attention | integer.MaskProduct
         )
         return torch.float64 if elsewhere or magnitude >= EXACT_IN_FLOAT32 else torch.float32
 
-    def _run(self, node: IntegerNode, inputs: list[Tensor], pixels: dict[str, int]) -> Tensor:
+    def _run(self, node: integer.Node, inputs: list[Tensor], pixels: dict[str, int]) -> Tensor:
         dtype = self._dtypes[node.name]
         match node:
-            case IntegerInput():
+            case integer.Input():
                 return present(arithmetic.quantise_image(node, inputs[0]), node.steps).to(dtype)
-            case IntegerSynapse():
+            case integer.Synapse():
                 total = arithmetic.accumulate(node, inputs[0].to(dtype), self._weights[node.name])
                 return arithmetic.shift_and_bias(node, total)
-            case IntegerNeuron(rounding=None):
+            case integer.Neuron(rounding=None):
                 return _compare(node, inputs[0].to(dtype), pixels.get(node.inputs[0], 1)).float()
-            case IntegerNeuron():
+            case integer.Neuron():
                 return _round(node, inputs[0].float())
-            case IntegerAdd():
+            case integer.Add():
                 return inputs[0].to(dtype) + inputs[1].to(dtype)
-            case IntegerGate():
+            case integer.Gate():
                 return gate(*(x.to(dtype) for x in inputs))
-            case IntegerSpikeSum(over=over, heads=heads):
+            case integer.SpikeSum(over=over, heads=heads):
                 return spike_sum(inputs[0].to(dtype), over, heads)
-            case IntegerAttention():
+            case integer.Attention():
                 query, key, value = (x.to(dtype) for x in inputs)
                 context = arithmetic.attention_context(key, value, node.heads)
                 return arithmetic.attend(context, query)
-            case IntegerPool():
+            case integer.Pool():
                 return inputs[0].to(dtype).sum((-2, -1))
-            case IntegerMaxPool():
+            case integer.MaxPool():
                 return arithmetic.maximum(node, inputs[0].to(dtype))
-            case IntegerOutput():
+            case integer.Output():
                 frames: Tensor = inputs[0].to(dtype).unflatten(0, (node.steps, -1))
                 return arithmetic.arrange_output(node, frames.sum(0))
             case (
-                IntegerEmbedding()
-                | IntegerPosition()
-                | IntegerResize()
-                | IntegerSample()
-                | IntegerMaskProduct()
+                integer.Embedding()
+                | integer.Position()
+                | integer.Resize()
+                | integer.Sample()
+                | integer.MaskProduct()
             ):
                 return run_segmenter_node(node, [x.to(dtype) for x in inputs])
         assert_never(node)
 
 
-def _compare(node: IntegerNeuron, current: Tensor, pixels: int) -> Tensor:
+def _compare(node: integer.Neuron, current: Tensor, pixels: int) -> Tensor:
     counts = []
     membrane: Tensor | None = None
     for current_t in current.unflatten(0, (node.steps, -1)).unbind(0):
@@ -183,7 +165,7 @@ def _compare(node: IntegerNeuron, current: Tensor, pixels: int) -> Tensor:
     return torch.cat(counts)
 
 
-def _round(node: IntegerNeuron, current: Tensor) -> Tensor:
+def _round(node: integer.Neuron, current: Tensor) -> Tensor:
     assert node.rounding is not None
     gain = arithmetic.per_channel(node.rounding.gain, current)
     offset = arithmetic.per_channel(node.rounding.offset, current)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikesight.graph.integer_vocabulary import IntegerResize, IntegerSample
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.synapses.resizing import check_doubling, sixteen_times_doubled
 
 
-def resize(node: IntegerResize, x: Tensor, size: tuple[int, ...]) -> Tensor:
+def resize(node: integer.Resize, x: Tensor, size: tuple[int, ...]) -> Tensor:
     """Doubles a map of integers, or leaves one that has the size already.
 
     Weights are sixteenths (1, 3 and 9), so the sum is exact before it is rounded half up.
@@ -22,7 +22,7 @@ def resize(node: IntegerResize, x: Tensor, size: tuple[int, ...]) -> Tensor:
     return x if size == own else ((sixteen_times_doubled(x) + 8) / 16).floor()
 
 
-def interpolate(node: IntegerSample, value: Tensor, offset: Tensor) -> Tensor:
+def interpolate(node: integer.Sample, value: Tensor, offset: Tensor) -> Tensor:
     """Values between pixels, with positions and weights on a grid of 2^-position_bits pixels.
 
     Positions and interpolated values are rounded half up; outside the map values are zero.

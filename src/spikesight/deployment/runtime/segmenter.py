@@ -8,16 +8,10 @@ from torch import Tensor
 from spikesight.attention.embedding import sine_position
 from spikesight.attention.mask_product import mask_product
 from spikesight.deployment.runtime import sampling
-from spikesight.graph.integer_vocabulary import (
-    IntegerEmbedding,
-    IntegerMaskProduct,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-)
+from spikesight.graph import integer_vocabulary as integer
 
 SegmenterNode = (
-    IntegerEmbedding | IntegerPosition | IntegerResize | IntegerSample | IntegerMaskProduct
+    integer.Embedding | integer.Position | integer.Resize | integer.Sample | integer.MaskProduct
 )
 Spikes = list[Tensor]
 
@@ -34,33 +28,33 @@ def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Te
         [N, C', H', W'].
     """
     first = inputs[0]
-    assert not isinstance(first, list) or isinstance(node, IntegerMaskProduct)
+    assert not isinstance(first, list) or isinstance(node, integer.MaskProduct)
     match node:
-        case IntegerMaskProduct(inhibitory=inhibitory):
+        case integer.MaskProduct(inhibitory=inhibitory):
             spikes = first if isinstance(first, list) else [first]
             # Where the features are spikes too, every sub-step of one meets every one of the other.
             features = inputs[1] if isinstance(inputs[1], list) else [inputs[1]]
             return torch.stack(
                 [mask_product(s.to(f), f, inhibitory) for s in spikes for f in features]
             ).sum(0)
-        case IntegerSample():
+        case integer.Sample():
             interpolated = sampling.interpolate(node, _tensor(first), _tensor(inputs[1]))
             weight = inputs[2]
             spikes = weight if isinstance(weight, list) else [weight]
             return torch.stack(
                 [sampling.weigh(interpolated, s.to(interpolated)) for s in spikes]
             ).sum(0)
-        case IntegerResize():
+        case integer.Resize():
             return sampling.resize(node, _tensor(first), tuple(_tensor(inputs[1]).shape[-2:]))
-        case IntegerEmbedding(value=value):
+        case integer.Embedding(value=value):
             like = _tensor(first)
             return value.to(like).expand(like.shape[0], -1, -1, -1)
-        case IntegerPosition():
+        case integer.Position():
             like = _tensor(first)
             return position(node, like.shape[-2], like.shape[-1]).to(like)
 
 
-def position(node: IntegerPosition, height: int, width: int) -> Tensor:
+def position(node: integer.Position, height: int, width: int) -> Tensor:
     """The integers [1, C, H, W] of a map's rows and columns, computed in float64.
 
     Where float32 ends near a tie, the math library would choose the integer.

@@ -10,24 +10,11 @@ from torch import Tensor
 from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerSpikeSum,
-    IntegerSynapse,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.presentation import present
 
 Spikes = list[Tensor]
-SpikeObserver = Callable[[IntegerNeuron, int, Spikes], None]
+SpikeObserver = Callable[[integer.Neuron, int, Spikes], None]
 
 
 class SpikeExecutor:
@@ -44,13 +31,13 @@ class SpikeExecutor:
         device: Where to run.
     """
 
-    def __init__(self, graph: IntegerGraph, device: torch.device | str = "cpu") -> None:
+    def __init__(self, graph: integer.Graph, device: torch.device | str = "cpu") -> None:
         self.graph = graph
         self.device = torch.device(device)
         self._weights = {
             node.name: node.weight.to(self.device, torch.float64)
             for node in graph.nodes
-            if isinstance(node, IntegerSynapse)
+            if isinstance(node, integer.Synapse)
         }
 
     @torch.inference_mode()
@@ -79,10 +66,10 @@ class SpikeExecutor:
             pixels: dict[str, int] = {}
             for node in self.graph.nodes:
                 inputs = [values[name] for name in node.inputs] or [frame]
-                if isinstance(node, IntegerPool | IntegerAttention):
+                if isinstance(node, integer.Pool | integer.Attention):
                     summed = arithmetic.summed_map(node, [_total(value) for value in inputs])
                     pixels[node.name] = 1 if summed is None else summed[0, 0].numel()
-                if isinstance(node, IntegerNeuron):
+                if isinstance(node, integer.Neuron):
                     spikes = _fire(node, _total(inputs[0]), membranes, pixels)
                     values[node.name] = spikes
                     if observe is not None:
@@ -97,42 +84,42 @@ class SpikeExecutor:
             for node in self.graph.outputs
         )
 
-    def _run(self, node: IntegerNode, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
-        assert not isinstance(node, IntegerNeuron)
+    def _run(self, node: integer.Node, inputs: list[Tensor | Spikes]) -> Tensor | Spikes:
+        assert not isinstance(node, integer.Neuron)
         match node:
-            case IntegerInput() | IntegerOutput():
+            case integer.Input() | integer.Output():
                 return _total(inputs[0])
-            case IntegerSynapse():
+            case integer.Synapse():
                 weight = self._weights[node.name]
                 parts = [arithmetic.accumulate(node, s, weight) for s in _list(inputs[0])]
                 return arithmetic.shift_and_bias(node, _total(parts))
-            case IntegerAdd():
+            case integer.Add():
                 first, second = inputs
                 if isinstance(first, list) and isinstance(second, list):
                     return first + second
                 return _total(first) + _total(second)
-            case IntegerGate():
+            case integer.Gate():
                 return [gate(x, by) for x in _list(inputs[0]) for by in _list(inputs[1])]
-            case IntegerSpikeSum(over=over, heads=heads):
+            case integer.SpikeSum(over=over, heads=heads):
                 return _total([spike_sum(s, over, heads) for s in _list(inputs[0])])
-            case IntegerMaxPool():
+            case integer.MaxPool():
                 if isinstance(inputs[0], list):
                     return [arithmetic.maximum(node, spikes) for spikes in inputs[0]]
                 return arithmetic.maximum(node, inputs[0])
-            case IntegerAttention():
+            case integer.Attention():
                 queries, keys, values = inputs
                 summed = _total(values)
                 context = _total(
                     [arithmetic.attention_context(k, summed, node.heads) for k in _list(keys)]
                 )
                 return _total([arithmetic.attend(context, q) for q in _list(queries)])
-            case IntegerPool():
+            case integer.Pool():
                 return _total(inputs[0]).sum((-2, -1))
         return run_segmenter_node(node, inputs)
 
 
 def _fire(
-    node: IntegerNeuron, current: Tensor, membranes: dict[str, Tensor], pixels: dict[str, int]
+    node: integer.Neuron, current: Tensor, membranes: dict[str, Tensor], pixels: dict[str, int]
 ) -> Spikes:
     summed = pixels.get(node.inputs[0], 1)
     potential = arithmetic.charge(node, current, membranes.get(node.name), summed)

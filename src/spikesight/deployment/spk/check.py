@@ -9,26 +9,7 @@ from typing import assert_never
 import torch
 
 from spikesight.errors import UserError
-from spikesight.graph.integer_vocabulary import (
-    IntegerAdd,
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaskProduct,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Rounding,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.graph.operations import Shape, ShapeError
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, RangeError, prove_ranges
 from spikesight.passes.thresholds import agrees
@@ -43,7 +24,7 @@ class InvalidNetworkError(UserError):
     """Nodes are no network."""
 
 
-def check_network(graph: IntegerGraph) -> None:
+def check_network(graph: integer.Graph) -> None:
     """Refuses nodes that are no network, whoever wrote them.
 
     Fields are taken to be within the limits of their types, and inputs to exist.
@@ -55,12 +36,12 @@ def check_network(graph: IntegerGraph) -> None:
         InvalidNetworkError: If nodes do not fit together, a range cannot be proved, or a rounding
             form is not the thresholds'; names the node.
     """
-    images = [node for node in graph.nodes if isinstance(node, IntegerInput)]
+    images = [node for node in graph.nodes if isinstance(node, integer.Input)]
     if len(images) != 1 or graph.nodes[0] is not images[0]:
         raise InvalidNetworkError("there is not exactly one IntegerInput, first of the nodes")
-    if not isinstance(graph.nodes[-1], IntegerOutput):
+    if not isinstance(graph.nodes[-1], integer.Output):
         raise InvalidNetworkError("there is no IntegerOutput, last of the nodes")
-    ends = {node.name for node in graph.nodes if isinstance(node, IntegerOutput)}
+    ends = {node.name for node in graph.nodes if isinstance(node, integer.Output)}
     shapes: dict[str, Shape] = {}
     for node in graph.nodes:
         _require(node, not ends.intersection(node.inputs), "it reads an output")
@@ -89,52 +70,52 @@ def check_network(graph: IntegerGraph) -> None:
             _check_rounding(neuron, neuron.rounding, magnitude)
 
 
-def _check_fields(node: IntegerNode, inputs: list[Shape], graph: IntegerGraph) -> None:
+def _check_fields(node: integer.Node, inputs: list[Shape], graph: integer.Graph) -> None:
     """What a node asks beside shapes that fit."""
     match node:
-        case IntegerInput():
+        case integer.Input():
             _require(node, node.low <= node.high, "low is above high")
-        case IntegerSynapse():
+        case integer.Synapse():
             outputs = node.weight.shape[0]
             _require(node, len(node.shift) == outputs, "shift is not one per channel")
             _require(node, len(node.bias) == outputs, "bias is not one per channel")
             plain = not node.is_linear or (node.stride, node.padding, node.groups) == (1, 0, 1)
             _require(node, plain, "a matrix has stride 1, padding 0 and groups 1")
-        case IntegerNeuron():
+        case integer.Neuron():
             _check_neuron(node, inputs[0].channels, graph)
-        case IntegerGate() | IntegerSpikeSum():
+        case integer.Gate() | integer.SpikeSum():
             _require_counts(node, graph)
-        case IntegerAttention():
-            counts = all(isinstance(graph.by_name[name], IntegerNeuron) for name in node.inputs)
+        case integer.Attention():
+            counts = all(isinstance(graph.by_name[name], integer.Neuron) for name in node.inputs)
             _require(node, counts, "it reads something else than neurons")
-        case IntegerMaxPool():
+        case integer.MaxPool():
             counted = graph.counts.get(node.inputs[0])
             ordered = counted is None or counted.ordered
             _require(node, ordered, "no spikes are the maximum of sums of counts or products")
-        case IntegerOutput():
+        case integer.Output():
             _require(node, node.steps == graph.input.steps, "steps are not those of the input")
             _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")
-        case IntegerSample(side=side):
+        case integer.Sample(side=side):
             fits = inputs[0].channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
             _require(node, fits, "it samples more values than any network")
             _require_counts(node, graph, node.inputs[2])
-        case IntegerMaskProduct():
+        case integer.MaskProduct():
             _require_counts(node, graph, node.inputs[0])
-        case IntegerAdd() | IntegerPool() | IntegerEmbedding() | IntegerPosition():
+        case integer.Add() | integer.Pool() | integer.Embedding() | integer.Position():
             pass
-        case IntegerResize():
+        case integer.Resize():
             pass
         case _:
             assert_never(node)
 
 
-def _require_counts(node: IntegerNode, graph: IntegerGraph, *sources: str) -> None:
+def _require_counts(node: integer.Node, graph: integer.Graph, *sources: str) -> None:
     """Refuses a node of whose inputs, or those named, one is no count of spikes."""
     for source in sources or node.inputs:
         _require(node, source in graph.counts, f"{source!r} is no neuron and no count of spikes")
 
 
-def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph) -> None:
+def _check_neuron(node: integer.Neuron, channels: int, graph: integer.Graph) -> None:
     _require(node, node.steps == graph.input.steps, "steps are not those of the input")
     rows, levels = node.thresholds.shape
     _require(node, levels == node.levels, f"{levels} thresholds for {node.levels} levels")
@@ -143,8 +124,8 @@ def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph) -> No
     ascending = bool((node.thresholds.diff(dim=1) >= 0).all())
     _require(node, ascending, "thresholds do not ascend")
     source = graph.by_name[node.inputs[0]]
-    of_keys = isinstance(source, IntegerAttention) and source.mean
-    of_pixels = of_keys or isinstance(source, IntegerPool)
+    of_keys = isinstance(source, integer.Attention) and source.mean
+    of_pixels = of_keys or isinstance(source, integer.Pool)
     _require(node, node.per_pixel == of_pixels, "per_pixel is not whether it reads a pool")
     if node.steps == 1:
         at_rest = (of_keys or node.shift == 0) and not bool(node.bias.any())
@@ -153,12 +134,12 @@ def _check_neuron(node: IntegerNeuron, channels: int, graph: IntegerGraph) -> No
         _require(node, node.steps == 1 and not of_pixels, "a rounding form cannot serve it")
 
 
-def _require(node: IntegerNode, holds: bool, problem: str) -> None:
+def _require(node: integer.Node, holds: bool, problem: str) -> None:
     if not holds:
         raise InvalidNetworkError(f"{node.name!r}: {problem}")
 
 
-def _check_rounding(node: IntegerNeuron, form: Rounding, magnitude: int) -> None:
+def _check_rounding(node: integer.Neuron, form: integer.Rounding, magnitude: int) -> None:
     """Whether a rounding form is free of errors and gives the counts of the thresholds."""
     rows, levels = node.thresholds.shape
     same = len(form.gain) == len(form.offset) == rows
@@ -175,5 +156,5 @@ def _check_rounding(node: IntegerNeuron, form: Rounding, magnitude: int) -> None
     for start in range(0, rows, size):
         part = slice(start, start + size)
         some = replace(node, thresholds=node.thresholds[part])
-        same = agrees(some, Rounding(form.gain[part], form.offset[part]))
+        same = agrees(some, integer.Rounding(form.gain[part], form.offset[part]))
         _require(node, same, "rounding and thresholds differ")

@@ -33,7 +33,7 @@ from spikesight.deployment.spk.nodes import (
 from spikesight.errors import UserError
 from spikesight.files.opening import open_regular, read_at_most
 from spikesight.files.replacing import replaced_file
-from spikesight.graph.integer_vocabulary import IntegerGraph
+from spikesight.graph import integer_vocabulary as integer
 
 T = TypeVar("T")
 SPK_VERSION = 1
@@ -58,7 +58,7 @@ class SpkError(UserError):
     """A .spk file is damaged, hostile, of a newer version or cannot be written."""
 
 
-def write_spk(graph: IntegerGraph, path: str | Path, card: str | None = None) -> None:
+def write_spk(graph: integer.Graph, path: str | Path, card: str | None = None) -> None:
     """Writes a network as one file, which takes the place of an older one whole or not at all.
 
     Equal networks with equal cards give equal bytes.
@@ -83,7 +83,7 @@ def write_spk(graph: IntegerGraph, path: str | Path, card: str | None = None) ->
         new.write_bytes(data)
 
 
-def read_spk(path: str | Path) -> IntegerGraph:
+def read_spk(path: str | Path) -> integer.Graph:
     """Reads a network and proves that it is one: its checksum, every field and all ranges.
 
     Args:
@@ -133,7 +133,7 @@ def _check_size(size: int) -> None:
         raise FaultError(f"it is larger than {_MOST_FILE_BYTES} bytes, as no .spk file is")
 
 
-def _read(data: bytes) -> IntegerGraph:
+def _read(data: bytes) -> integer.Graph:
     text, tensors, _ = _unwrap(data)
     graph = build(text, tensors)
     try:

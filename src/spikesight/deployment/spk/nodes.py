@@ -13,28 +13,7 @@ from torch import Tensor
 
 from spikesight.attention.gate import SummedAxis
 from spikesight.errors import UserError
-from spikesight.graph.integer_vocabulary import (
-    INTEGER_VOCABULARY_VERSION,
-    IntegerAdd,
-    IntegerAttention,
-    IntegerEmbedding,
-    IntegerGate,
-    IntegerGraph,
-    IntegerInput,
-    IntegerMaskProduct,
-    IntegerMaxPool,
-    IntegerNeuron,
-    IntegerNode,
-    IntegerOutput,
-    IntegerPool,
-    IntegerPosition,
-    IntegerResize,
-    IntegerSample,
-    IntegerSpikeSum,
-    IntegerSynapse,
-    Leak,
-    Rounding,
-)
+from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32
 from spikesight.synapses.bit_packing import pack, packed_length, unpack
 
@@ -84,7 +63,7 @@ class _Kind:
         tensors: Dimensions, smallest and largest value of its integer tensors.
     """
 
-    node: type[IntegerNode]
+    node: type[integer.Node]
     inputs: int
     integers: dict[str, tuple[int, int]]
     tensors: dict[str, tuple[int, int, int]]
@@ -92,7 +71,7 @@ class _Kind:
 
 _KINDS = {
     "Input": _Kind(
-        IntegerInput,
+        integer.Input,
         0,
         {
             "steps": _STEPS,
@@ -105,33 +84,33 @@ _KINDS = {
         {},
     ),
     "Synapse": _Kind(
-        IntegerSynapse,
+        integer.Synapse,
         1,
         {"bits": (2, 8), "stride": _KERNEL_STEP, "padding": (0, 255), "groups": _CHANNELS},
         {"shift": (1, *_SHIFT), "bias": (1, *_INT32)},
     ),
     "Neuron": _Kind(
-        IntegerNeuron,
+        integer.Neuron,
         1,
         {"steps": _STEPS, "levels": (1, 255), "shift": _LEFT_SHIFT},
         {"thresholds": (2, *_THRESHOLD), "step": (1, 0, _INT32[1]), "bias": (1, *_INT32)},
     ),
-    "Add": _Kind(IntegerAdd, 2, {}, {}),
-    "Gate": _Kind(IntegerGate, 2, {}, {}),
-    "SpikeSum": _Kind(IntegerSpikeSum, 1, {"heads": _CHANNELS}, {}),
-    "Attention": _Kind(IntegerAttention, 3, {"heads": _CHANNELS}, {}),
-    "Pool": _Kind(IntegerPool, 1, {}, {}),
+    "Add": _Kind(integer.Add, 2, {}, {}),
+    "Gate": _Kind(integer.Gate, 2, {}, {}),
+    "SpikeSum": _Kind(integer.SpikeSum, 1, {"heads": _CHANNELS}, {}),
+    "Attention": _Kind(integer.Attention, 3, {"heads": _CHANNELS}, {}),
+    "Pool": _Kind(integer.Pool, 1, {}, {}),
     "MaxPool": _Kind(
-        IntegerMaxPool,
+        integer.MaxPool,
         1,
         {"kernel": (1, 255), "stride": _KERNEL_STEP, "padding": (0, 127)},
         {},
     ),
-    "Embedding": _Kind(IntegerEmbedding, 1, {}, {"value": (4, *_INT32)}),
-    "Position": _Kind(IntegerPosition, 1, {"channels": _CHANNELS, "shift": _LEFT_SHIFT}, {}),
-    "Resize": _Kind(IntegerResize, 2, {}, {}),
+    "Embedding": _Kind(integer.Embedding, 1, {}, {"value": (4, *_INT32)}),
+    "Position": _Kind(integer.Position, 1, {"channels": _CHANNELS, "shift": _LEFT_SHIFT}, {}),
+    "Resize": _Kind(integer.Resize, 2, {}, {}),
     "Sample": _Kind(
-        IntegerSample,
+        integer.Sample,
         3,
         {
             "groups": _CHANNELS,
@@ -141,8 +120,8 @@ _KINDS = {
         },
         {},
     ),
-    "MaskProduct": _Kind(IntegerMaskProduct, 2, {"inhibitory": (0, _CHANNELS[1])}, {}),
-    "Output": _Kind(IntegerOutput, 1, {"steps": _STEPS}, {}),
+    "MaskProduct": _Kind(integer.MaskProduct, 2, {"inhibitory": (0, _CHANNELS[1])}, {}),
+    "Output": _Kind(integer.Output, 1, {"steps": _STEPS}, {}),
 }
 
 
@@ -154,7 +133,7 @@ class FaultError(Exception):
         self.problem = problem
 
 
-def describe(graph: IntegerGraph) -> tuple[str, dict[str, Tensor]]:
+def describe(graph: integer.Graph) -> tuple[str, dict[str, Tensor]]:
     """A network as JSON text and tensors named node.field.
 
     Raises:
@@ -170,7 +149,7 @@ def describe(graph: IntegerGraph) -> tuple[str, dict[str, Tensor]]:
             if isinstance(value, Tensor):
                 shapes[field] = list(value.shape)
                 tensors[f"{node.name}.{field}"] = _stored(node, field, value.detach().cpu())
-            elif isinstance(value, Leak):
+            elif isinstance(value, integer.Leak):
                 entry[field] = {"kind": value.kind, "shift": value.shift}
             elif value is not None:
                 entry[field] = value
@@ -183,20 +162,20 @@ def describe(graph: IntegerGraph) -> tuple[str, dict[str, Tensor]]:
     return text, tensors
 
 
-def _values(node: IntegerNode) -> list[tuple[str, object]]:
+def _values(node: integer.Node) -> list[tuple[str, object]]:
     values: list[tuple[str, object]] = []
     for field in fields(node):
         value = getattr(node, field.name)
-        if isinstance(value, Rounding):
+        if isinstance(value, integer.Rounding):
             values += [("rounding.gain", value.gain), ("rounding.offset", value.offset)]
         elif value is not False or field.name not in _FLAGS.values():
             values.append((field.name, value))
     return values
 
 
-def _stored(node: IntegerNode, field: str, tensor: Tensor) -> Tensor:
+def _stored(node: integer.Node, field: str, tensor: Tensor) -> Tensor:
     """The smallest form of a tensor."""
-    if isinstance(node, IntegerSynapse) and field == "weight":
+    if isinstance(node, integer.Synapse) and field == "weight":
         try:
             return pack(tensor, node.bits)
         except UserError as error:
@@ -208,7 +187,7 @@ def _stored(node: IntegerNode, field: str, tensor: Tensor) -> Tensor:
     return tensor.to(dtype)
 
 
-def build(text: object, tensors: dict[str, Tensor]) -> IntegerGraph:
+def build(text: object, tensors: dict[str, Tensor]) -> integer.Graph:
     """The network that JSON text and tensors describe, each field within its limits.
 
     Raises:
@@ -220,13 +199,13 @@ def build(text: object, tensors: dict[str, Tensor]) -> IntegerGraph:
         description = None
     graph = _Entry("the graph", description)
     version = graph.take("vocabulary", int)
-    if not 1 <= version <= INTEGER_VOCABULARY_VERSION:
-        refuse_version(version, INTEGER_VOCABULARY_VERSION)
+    if not 1 <= version <= integer.INTEGER_VOCABULARY_VERSION:
+        refuse_version(version, integer.INTEGER_VOCABULARY_VERSION)
     entries = graph.take_list("nodes", most=_MOST_NODES)
     height, width = graph.take_sizes("max_size", 2, 2, _MOST_SIDE)
     graph.finish()
     left = dict(tensors)
-    nodes: list[IntegerNode] = []
+    nodes: list[integer.Node] = []
     names: set[str] = set()
     for index, entry in enumerate(entries):
         node = _node(_Entry(f"node {index}", entry), left)
@@ -239,7 +218,7 @@ def build(text: object, tensors: dict[str, Tensor]) -> IntegerGraph:
         nodes.append(node)
     if left:
         raise FaultError(f"tensors {short(sorted(left))} belong to no node")
-    network = IntegerGraph(tuple(nodes), (height, width))
+    network = integer.Graph(tuple(nodes), (height, width))
     if version != network.version:
         raise FaultError(f"its nodes are of vocabulary {network.version} and it says {version}")
     return network
@@ -294,7 +273,7 @@ class _Entry:
             raise FaultError(f"{self.name} has the unknown fields {short(sorted(self.left))}")
 
 
-def _node(entry: _Entry, left: dict[str, Tensor]) -> IntegerNode:
+def _node(entry: _Entry, left: dict[str, Tensor]) -> integer.Node:
     """One node; takes its tensors out of `left`."""
     kind_name, name = entry.take("type", str), entry.take("name", str)
     if not 1 <= len(name) <= _MOST_NAME or not name.isprintable():
@@ -314,19 +293,19 @@ def _node(entry: _Entry, left: dict[str, Tensor]) -> IntegerNode:
     tensors = _Tensors(name, entry.take_entry("tensors"), left)
     for field, (ndim, *limits) in kind.tensors.items():
         values[field] = tensors.take_integers(field, ndim, *limits)
-    if kind.node is IntegerSynapse:
+    if kind.node is integer.Synapse:
         values["weight"] = tensors.take_weight(values["bits"])
-    elif kind.node is IntegerNeuron:
+    elif kind.node is integer.Neuron:
         leak = entry.take_entry("leak")
         kept = leak.take_choice("kind", _LEAKS)
-        values["leak"] = Leak(kept, leak.take_integer("shift", *_LEFT_SHIFT))
+        values["leak"] = integer.Leak(kept, leak.take_integer("shift", *_LEFT_SHIFT))
         leak.finish()
         values["reset"] = entry.take_choice("reset", _RESETS)
         values["per_pixel"] = entry.take("per_pixel", bool)
         values["rounding"] = tensors.take_rounding()
-    elif kind.node is IntegerSpikeSum:
+    elif kind.node is integer.SpikeSum:
         values["over"] = entry.take_choice("over", get_args(SummedAxis))
-    elif kind.node is IntegerOutput:
+    elif kind.node is integer.Output:
         values["scale"] = entry.take("scale", float)
     if (flag := _FLAGS.get(kind_name)) in entry.left:
         values[flag] = entry.take(flag, bool)
@@ -361,7 +340,7 @@ class _Tensors:
         packed = self._take("weight", [packed_length(count, bits)], (torch.uint8,))
         return unpack(packed, bits, count).view(shape)
 
-    def take_rounding(self) -> Rounding | None:
+    def take_rounding(self) -> integer.Rounding | None:
         """The rounding form, if there is one."""
         if not self.shapes.left:
             return None
@@ -369,7 +348,7 @@ class _Tensors:
             self._take(field, self._shape(field, 1), (torch.float32,))
             for field in ("rounding.gain", "rounding.offset")
         )
-        return Rounding(gain, offset)
+        return integer.Rounding(gain, offset)
 
     def _shape(self, field: str, fewest: int, most: int | None = None) -> list[int]:
         return self.shapes.take_sizes(field, fewest, most or fewest, _CHANNELS[1])
