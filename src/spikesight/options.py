@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
@@ -121,14 +122,9 @@ def check_range(
     if value is None:
         return
     check_value(name, value, float, error)
-    bounds = [
-        (least is None or value >= least, least, f"{least} or more"),
-        (above is None or value > above, above, f"more than {above}"),
-        (most is None or value <= most, most, f"at most {most}"),
-        (below is None or value < below, below, f"less than {below}"),
-    ]
-    if not all(holds for holds, _, _ in bounds):
-        wanted = ", ".join(text for _, bound, text in bounds if bound is not None)
+    bounds: dict[str, Any] = {"ge": least, "gt": above, "le": most, "lt": below}
+    wanted = _wanted_within(value, Meta(**bounds))
+    if wanted is not None:
         raise error(f"{name} is {value}; pass {wanted}")
 
 
@@ -179,21 +175,16 @@ def _wanted_of_any_kind(value: Any) -> str | None:
 
 def _wanted_within(value: Any, bounds: Meta) -> str | None:
     """What to pass instead of a number; None if it is within the bounds."""
-    holds = [
-        bounds.ge is None or value >= bounds.ge,
-        bounds.gt is None or value > bounds.gt,
-        bounds.le is None or value <= bounds.le,
-        bounds.lt is None or value < bounds.lt,
+    limits = [
+        (bounds.ge, operator.ge, "{} or more"),
+        (bounds.gt, operator.gt, "more than {}"),
+        (bounds.le, operator.le, "at most {}"),
+        (bounds.lt, operator.lt, "less than {}"),
     ]
-    if all(holds):
+    given = [(bound, holds, text) for bound, holds, text in limits if bound is not None]
+    if all(holds(value, bound) for bound, holds, _ in given):
         return None
-    texts = [
-        (bounds.ge, "{} or more"),
-        (bounds.gt, "more than {}"),
-        (bounds.le, "at most {}"),
-        (bounds.lt, "less than {}"),
-    ]
-    return ", ".join(text.format(bound) for bound, text in texts if bound is not None)
+    return ", ".join(text.format(bound) for bound, _, text in given)
 
 
 def _wanted_tuple(value: Any, parts: tuple[Any, ...]) -> str | None:

@@ -75,15 +75,11 @@ def _forward(
     rule: Rule,
     want_state: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    steps = rule.dynamics.steps
-    dense = _as_dense(current, steps)
-    first = dense[: dense.shape[0] // steps]
-    if membrane is not None:
-        membrane = _flat(_in_format(membrane, first), 1)[0]
-    spikes, state = kernels.forward(_flat(dense, steps), membrane, retain, rule, want_state)
-    if state is not None:
-        state = _shaped(state, first)
-    return _shaped(spikes, dense), state
+    dense, first = _as_dense(current, rule)
+    spikes, state = kernels.forward(
+        _flat(dense, rule), _flat_state(membrane, first), retain, rule, want_state
+    )
+    return _shaped(spikes, dense), None if state is None else _shaped(state, first)
 
 
 def _backward(
@@ -94,18 +90,14 @@ def _backward(
     retain: Tensor | None,
     rule: Rule,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    steps = rule.dynamics.steps
-    dense = _as_dense(current, steps)
-    first = dense[: dense.shape[0] // steps]
+    dense, first = _as_dense(current, rule)
     if grad_spikes is None:
         grad_spikes = torch.zeros_like(dense)
-    flat_membrane = None if membrane is None else _flat(_in_format(membrane, first), 1)[0]
-    flat_state = None if grad_state is None else _flat(_in_format(grad_state, first), 1)[0]
     grad_current, grad_membrane, grad_retain = kernels.backward(
-        _flat(_in_format(grad_spikes, dense), steps),
-        flat_state,
-        _flat(dense, steps),
-        flat_membrane,
+        _flat(_in_format(grad_spikes, dense), rule),
+        _flat_state(grad_state, first),
+        _flat(dense, rule),
+        _flat_state(membrane, first),
         retain,
         rule,
     )
@@ -114,14 +106,14 @@ def _backward(
     return _shaped(grad_current, dense), grad_membrane, grad_retain
 
 
-def _as_dense(current: Tensor, steps: int) -> Tensor:
-    """Returns the current itself if its memory is T gapless slabs, else a contiguous copy."""
-    if current.is_contiguous():
-        return current
-    outermost = current.stride(0) * current.shape[0] == current.numel()
-    if (steps == 1 or outermost) and _is_gapless(current):
-        return current
-    return current.contiguous()
+def _as_dense(current: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """The current itself if its memory is T gapless slabs, else a contiguous copy; and slab one."""
+    steps = rule.dynamics.steps
+    if not current.is_contiguous():
+        outermost = current.stride(0) * current.shape[0] == current.numel()
+        if not (steps == 1 or outermost) or not _is_gapless(current):
+            current = current.contiguous()
+    return current, current[: current.shape[0] // steps]
 
 
 def _is_gapless(tensor: Tensor) -> bool:
@@ -134,17 +126,26 @@ def _is_gapless(tensor: Tensor) -> bool:
     return True
 
 
+def _empty_like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=tensor.device)
+
+
 def _in_format(tensor: Tensor, like: Tensor) -> Tensor:
     if tensor.stride() == like.stride():
         return tensor
-    return torch.empty_strided(
-        like.shape, like.stride(), dtype=tensor.dtype, device=tensor.device
-    ).copy_(tensor)
+    return _empty_like(like, tensor.dtype).copy_(tensor)
 
 
-def _flat(dense: Tensor, steps: int) -> Tensor:
+def _flat(dense: Tensor, rule: Rule) -> Tensor:
+    steps = rule.dynamics.steps
     neurons = dense.numel() // steps
     return dense.as_strided((steps, neurons), (neurons, 1))
+
+
+def _flat_state(state: Tensor | None, first: Tensor) -> Tensor | None:
+    if state is None:
+        return None
+    return _in_format(state, first).as_strided((first.numel(),), (1,))
 
 
 def _shaped(flat: Tensor, like: Tensor) -> Tensor:
@@ -191,18 +192,11 @@ def _(
     rule: str,
     want_state: bool,
 ) -> tuple[Tensor, Tensor]:
-    steps = Rule.from_code(rule).dynamics.steps
-    dense = _as_dense(current, steps)
-    spikes = torch.empty_strided(
-        dense.shape, dense.stride(), dtype=current.dtype, device=current.device
-    )
+    dense, first = _as_dense(current, Rule.from_code(rule))
+    spikes = _empty_like(dense, current.dtype)
     if not want_state:
         return spikes, current.new_empty(0)
-    first = dense[: dense.shape[0] // steps]
-    state = torch.empty_strided(
-        first.shape, first.stride(), dtype=compute_dtype(current.dtype), device=current.device
-    )
-    return spikes, state
+    return spikes, _empty_like(first, compute_dtype(current.dtype))
 
 
 @torch.library.custom_op("spikesight::fire_backward", mutates_args=())
@@ -228,18 +222,10 @@ def _(
     retain: Tensor | None,
     rule: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    steps = Rule.from_code(rule).dynamics.steps
-    dense = _as_dense(current, steps)
-    first = dense[: dense.shape[0] // steps]
-
-    def like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-        return torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=dtype, device=current.device
-        )
-
+    dense, first = _as_dense(current, Rule.from_code(rule))
     return (
-        like(dense, current.dtype),
-        current.new_empty(0) if membrane is None else like(first, membrane.dtype),
+        _empty_like(dense, current.dtype),
+        current.new_empty(0) if membrane is None else _empty_like(first, membrane.dtype),
         current.new_empty(0) if retain is None else torch.empty_like(retain),
     )
 
@@ -256,13 +242,8 @@ def _differentiate(ctx: Any, grad_spikes: Tensor, grad_state: Tensor) -> Any:
     grads = torch.ops.spikesight.fire_backward(
         grad_spikes, grad_state if ctx.want_state else None, current, membrane, retain, ctx.rule
     )
-    return (
-        grads[0],
-        None if membrane is None else grads[1],
-        None if retain is None else grads[2],
-        None,
-        None,
-    )
+    given = [None if t is None else grad for t, grad in zip(ctx.saved_tensors, grads, strict=True)]
+    return *given, None, None
 
 
 _fire_operator.register_autograd(_differentiate, setup_context=_keep_for_backward)

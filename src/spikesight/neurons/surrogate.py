@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -21,8 +21,9 @@ class Surrogate:
 
     @property
     def parameter(self) -> float:
-        """The one number that shapes the derivative."""
-        raise NotImplementedError
+        """The one number that shapes the derivative: the value of the only field."""
+        (field,) = fields(self)
+        return float(getattr(self, field.name))
 
     def slope(self, potential: Tensor, dynamics: Dynamics) -> Tensor:
         """Returns dn/dU at the given potential."""
@@ -31,7 +32,13 @@ class Surrogate:
 
 @dataclass(frozen=True)
 class Bump(Surrogate):
-    """A surrogate for binary neurons: a bump around the threshold."""
+    """A surrogate for binary neurons: a bump around the threshold, shaped by a positive number."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.parameter < float("inf"):
+            raise UserError(
+                f"{fields(self)[0].name} must be positive and finite, got {self.parameter}"
+            )
 
     def derivative(self, x: Tensor) -> Tensor:
         """Returns dn/dU at a distance x = U - threshold from the threshold."""
@@ -49,14 +56,6 @@ class Sigmoid(Bump):
     alpha: float = 4.0
     name: ClassVar[str] = "sigmoid"
 
-    def __post_init__(self) -> None:
-        _require_positive("alpha", self.alpha)
-
-    @property
-    def parameter(self) -> float:
-        """The steepness alpha."""
-        return self.alpha
-
     def derivative(self, x: Tensor) -> Tensor:
         """Returns alpha * s * (1 - s) with s = sigmoid(alpha * x)."""
         # As alpha * e / (1 + e)^2 with e = exp(-alpha * |x|), a power of two: a compiled backward
@@ -72,14 +71,6 @@ class Rectangular(Bump):
     width: float = 1.0
     name: ClassVar[str] = "rectangular"
 
-    def __post_init__(self) -> None:
-        _require_positive("width", self.width)
-
-    @property
-    def parameter(self) -> float:
-        """The window's width."""
-        return self.width
-
     def derivative(self, x: Tensor) -> Tensor:
         """Returns the window's height inside it and 0 outside."""
         return (x.abs() < self.width / 2).to(x.dtype) * (1 / self.width)
@@ -91,14 +82,6 @@ class Arctan(Bump):
 
     alpha: float = 2.0
     name: ClassVar[str] = "arctan"
-
-    def __post_init__(self) -> None:
-        _require_positive("alpha", self.alpha)
-
-    @property
-    def parameter(self) -> float:
-        """The steepness alpha."""
-        return self.alpha
 
     def derivative(self, x: Tensor) -> Tensor:
         """Returns alpha / 2 / (1 + (pi / 2 * alpha * x)^2)."""
@@ -117,11 +100,6 @@ class StraightThrough(Surrogate):
 
     closed: bool = True
     name: ClassVar[str] = "straight_through"
-
-    @property
-    def parameter(self) -> float:
-        """1 for the closed range, 0 for the open one."""
-        return float(self.closed)
 
     def slope(self, potential: Tensor, dynamics: Dynamics) -> Tensor:
         """Returns dn/dU at the given potential."""
@@ -154,8 +132,3 @@ def surrogate_from(name: str, parameter: float) -> Surrogate:
     if name == StraightThrough.name:
         return StraightThrough(closed=bool(parameter))
     return _BUMPS[name](parameter)
-
-
-def _require_positive(field: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise UserError(f"{field} must be positive and finite, got {value}")

@@ -1,36 +1,29 @@
 """Synapses: affine maps that turn spikes into current."""
 
-from spikesight.synapses.layer_scale import LayerScale, PowerOfTwoLayerScale, SharedScale
-from spikesight.synapses.membrane_rectifier import MembraneRectifier
-from spikesight.synapses.packed_synapse import PackedSynapse, pack_synapses
-from spikesight.synapses.quantized_synapse import QuantizedSynapse
-from spikesight.synapses.rep_conv import BorderNorm, RepConv
-from spikesight.synapses.resizing import BilinearResize
-from spikesight.synapses.separable_conv import EnergyEfficientSeparableConv
-from spikesight.synapses.synapse import ConvNorm, DepthwiseSeparableConvNorm, Linear, Synapse
-from spikesight.synapses.weight_quantizer import (
-    QuantizedConv2d,
-    QuantizedLinear,
-    WeightQuantizer,
+from spikesight.synapses.layer_scale import (
+    LayerScale as LayerScale,
+    PowerOfTwoLayerScale as PowerOfTwoLayerScale,
+    SharedScale as SharedScale,
 )
-
-__all__ = [
-    "BilinearResize",
-    "BorderNorm",
-    "ConvNorm",
-    "DepthwiseSeparableConvNorm",
-    "EnergyEfficientSeparableConv",
-    "LayerScale",
-    "Linear",
-    "MembraneRectifier",
-    "PackedSynapse",
-    "PowerOfTwoLayerScale",
-    "QuantizedConv2d",
-    "QuantizedLinear",
-    "QuantizedSynapse",
-    "RepConv",
-    "SharedScale",
-    "Synapse",
-    "WeightQuantizer",
-    "pack_synapses",
-]
+from spikesight.synapses.membrane_rectifier import MembraneRectifier as MembraneRectifier
+from spikesight.synapses.packed_synapse import (
+    PackedSynapse as PackedSynapse,
+    pack_synapses as pack_synapses,
+)
+from spikesight.synapses.quantized_synapse import QuantizedSynapse as QuantizedSynapse
+from spikesight.synapses.rep_conv import BorderNorm as BorderNorm, RepConv as RepConv
+from spikesight.synapses.resizing import BilinearResize as BilinearResize
+from spikesight.synapses.separable_conv import (
+    EnergyEfficientSeparableConv as EnergyEfficientSeparableConv,
+)
+from spikesight.synapses.synapse import (
+    ConvNorm as ConvNorm,
+    DepthwiseSeparableConvNorm as DepthwiseSeparableConvNorm,
+    Linear as Linear,
+    Synapse as Synapse,
+)
+from spikesight.synapses.weight_quantizer import (
+    QuantizedConv2d as QuantizedConv2d,
+    QuantizedLinear as QuantizedLinear,
+    WeightQuantizer as WeightQuantizer,
+)
