@@ -13,25 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor
 
 from spikesight.errors import UserError
+from spikesight.graph import operations
 from spikesight.graph.counts import Counts
-from spikesight.graph.operations import (
-    AnyAdd,
-    AnyAttention,
-    AnyEmbedding,
-    AnyGate,
-    AnyInput,
-    AnyMaskProduct,
-    AnyMaxPool,
-    AnyPool,
-    AnyPosition,
-    AnyResize,
-    AnySample,
-    AnySpikeSum,
-    Elementwise,
-    Network,
-    Operation,
-    Shape,
-)
+from spikesight.graph.operations import Elementwise, Network, Operation, Shape
 
 INTEGER_VOCABULARY_VERSION = 2
 
@@ -45,7 +29,7 @@ if not TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Input(AnyInput):
+class Input(operations.AnyInput):
     """The normalised image or frames, as integers: clamp(round(x * 2^shift), low, high).
 
     x is float32; half rounds to even. What follows is presented at every time step.
@@ -166,12 +150,12 @@ class Neuron(Elementwise):
 
 
 @dataclass(frozen=True)
-class Add(AnyAdd):
+class Add(operations.AnyAdd):
     """Sum of two currents on the same grid, or of two counts: the spikes of both."""
 
 
 @dataclass(frozen=True)
-class Gate(AnyGate):
+class Gate(operations.AnyGate):
     """Product of counts of a map and of counts that gate it.
 
     As spikes it is each sub-step of one AND each sub-step of the other.
@@ -179,12 +163,12 @@ class Gate(AnyGate):
 
 
 @dataclass(frozen=True)
-class SpikeSum(AnySpikeSum):
+class SpikeSum(operations.AnySpikeSum):
     """Number of spikes over tokens, or over the channels of each head."""
 
 
 @dataclass(frozen=True)
-class Attention(AnyAttention):
+class Attention(operations.AnyAttention):
     """Q (K^T V) per head, inputs in the order query, key, value; its factor lies in thresholds.
 
     Attributes:
@@ -196,12 +180,12 @@ class Attention(AnyAttention):
 
 
 @dataclass(frozen=True)
-class Pool(AnyPool):
+class Pool(operations.AnyPool):
     """Sum over the pixels: [N, C, H, W] to [N, C]."""
 
 
 @dataclass(frozen=True)
-class MaxPool(AnyMaxPool):
+class MaxPool(operations.AnyMaxPool):
     """Maximum over a window of pixels; the border does not take part.
 
     Over counts of a neuron it is the maximum of their spikes in each sub-step; over currents it is
@@ -210,12 +194,12 @@ class MaxPool(AnyMaxPool):
 
 
 @dataclass(frozen=True)
-class Embedding(AnyEmbedding):
+class Embedding(operations.AnyEmbedding):
     """Learned currents, once per sample of the node that it reads."""
 
 
 @dataclass(frozen=True)
-class Position(AnyPosition):
+class Position(operations.AnyPosition):
     """round(p * 2^shift) of the sines and cosines p of rows and columns, half to even.
 
     In float64, whose errors are too small to turn one of these integers.
@@ -228,7 +212,7 @@ class Position(AnyPosition):
 
 
 @dataclass(frozen=True)
-class Resize(AnyResize):
+class Resize(operations.AnyResize):
     """A map at twice its size, or as it is where the other map read has the same size.
 
     (9a + 3b + 3c + d + 8) >> 4 of the nearest pixel, its neighbours and the diagonal one.
@@ -243,7 +227,7 @@ class Resize(AnyResize):
 
 
 @dataclass(frozen=True)
-class Sample(AnySample):
+class Sample(operations.AnySample):
     """Sum over points of counts times values between pixels, inputs value, offset, weight.
 
     Positions are rounded to 2^-position_bits pixels, half up. An interpolated value is
@@ -259,7 +243,7 @@ class Sample(AnySample):
 
 
 @dataclass(frozen=True)
-class MaskProduct(AnyMaskProduct):
+class MaskProduct(operations.AnyMaskProduct):
     """Masks [N, Q, H, W] of counts [N, C, 1, Q] and features [N, C, H, W], in this order."""
 
 

@@ -10,24 +10,8 @@ import torch
 from torch import Tensor
 
 from spikesight.attention.rearranging import Rearrangement
-from spikesight.graph.operations import (
-    AnyAdd,
-    AnyAttention,
-    AnyEmbedding,
-    AnyGate,
-    AnyInput,
-    AnyMaskProduct,
-    AnyMaxPool,
-    AnyPool,
-    AnyPosition,
-    AnyResize,
-    AnySample,
-    AnySpikeSum,
-    Elementwise,
-    Network,
-    Operation,
-    Shape,
-)
+from spikesight.graph import operations
+from spikesight.graph.operations import Elementwise, Network, Operation, Shape
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.presentation import check_input
 
@@ -108,7 +92,7 @@ class Affine:
 
 
 @dataclass(frozen=True)
-class Input(AnyInput):
+class Input(operations.AnyInput):
     """The image or event frames, presented at every time step."""
 
     def check(self, shape: tuple[int, ...]) -> None:
@@ -151,12 +135,12 @@ class Neuron(Elementwise):
 
 
 @dataclass(frozen=True)
-class Add(AnyAdd):
+class Add(operations.AnyAdd):
     """Sum of two currents: a membrane shortcut."""
 
 
 @dataclass(frozen=True)
-class AttentionProduct(AnyAttention):
+class AttentionProduct(operations.AnyAttention):
     """Q (K^T V) * scale per head, inputs in the order query, key, value.
 
     Attributes:
@@ -169,12 +153,12 @@ class AttentionProduct(AnyAttention):
 
 
 @dataclass(frozen=True)
-class Gate(AnyGate):
+class Gate(operations.AnyGate):
     """Product of a map and of what gates it: between spikes an AND."""
 
 
 @dataclass(frozen=True)
-class SpikeSum(AnySpikeSum):
+class SpikeSum(operations.AnySpikeSum):
     """Sum of spikes over tokens, or over the channels of each head.
 
     Attributes:
@@ -185,17 +169,17 @@ class SpikeSum(AnySpikeSum):
 
 
 @dataclass(frozen=True)
-class Pool(AnyPool):
+class Pool(operations.AnyPool):
     """Mean over the pixels: [N, C, H, W] to [N, C]."""
 
 
 @dataclass(frozen=True)
-class MaxPool(AnyMaxPool):
+class MaxPool(operations.AnyMaxPool):
     """Maximum over a window of pixels; the border does not take part."""
 
 
 @dataclass(frozen=True)
-class Resize(AnyResize):
+class Resize(operations.AnyResize):
     """Bilinear interpolation, corners not aligned, inputs in the order map, map of the new size.
 
     Attributes:
@@ -206,7 +190,7 @@ class Resize(AnyResize):
 
 
 @dataclass(frozen=True)
-class Sample(AnySample):
+class Sample(operations.AnySample):
     """Deformable sampling, inputs in the order value, offset, weight.
 
     Attributes:
@@ -221,7 +205,7 @@ class Sample(AnySample):
 
 
 @dataclass(frozen=True)
-class MaskProduct(AnyMaskProduct):
+class MaskProduct(operations.AnyMaskProduct):
     """Masks [N, Q, H, W] of embeddings [N, C, 1, Q] and features [N, C, H, W], in this order.
 
     Attributes:
@@ -232,12 +216,12 @@ class MaskProduct(AnyMaskProduct):
 
 
 @dataclass(frozen=True)
-class Embedding(AnyEmbedding):
+class Embedding(operations.AnyEmbedding):
     """Learned currents, once per sample of the node that it reads."""
 
 
 @dataclass(frozen=True)
-class Position(AnyPosition):
+class Position(operations.AnyPosition):
     """Sines and cosines of rows and columns, for the size of the map that it reads."""
 
 

@@ -18,9 +18,9 @@ from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice, mean_attention_scale
-from spikesight.models.variants import build_classifier
+from spikesight.models.variants import build_classifier, register_variants
 from spikesight.options import AS_ARGUMENT, check_options
-from spikesight.registry import as_trunk, register_family, register_model
+from spikesight.registry import as_trunk, register_family
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Synapse
 
 SeparableForm = Literal["official", "spike_driven"]
@@ -270,12 +270,11 @@ def metaspikformer(**options: Any) -> nn.Module:
     return _build(MetaSpikFormerSizes(widths=(32, 64, 128, 256, 360)), **options)
 
 
-@register_model
-@as_trunk(strides=(2, 2, 2, 2, 1), **_DENSE)
-def metaspikformer_nano(**options: Any) -> nn.Module:
-    """For 28-32 px images and 2 CPU cores; every synapse reads spikes."""
-    return _build(
-        MetaSpikFormerSizes(
+register_variants(
+    _build,
+    {
+        # For 28-32 px images and 2 CPU cores; every synapse reads spikes.
+        "metaspikformer_nano": MetaSpikFormerSizes(
             widths=(32, 32, 64, 64, 64),
             depths=(0, 1, 1, 1, 1),
             strides=(2, 1, 2, 1, 1),
@@ -287,16 +286,8 @@ def metaspikformer_nano(**options: Any) -> nn.Module:
             attention_scale=None,
             norm_gain=None,
         ),
-        **options,
-    )
-
-
-@register_model
-@as_trunk(strides=(2, 2, 2, 2, 1), **_DENSE)
-def metaspikformer_tiny(**options: Any) -> nn.Module:
-    """For 32-96 px images; every synapse reads spikes."""
-    return _build(
-        MetaSpikFormerSizes(
+        # For 32-96 px images; every synapse reads spikes.
+        "metaspikformer_tiny": MetaSpikFormerSizes(
             widths=(32, 64, 128, 128, 128),
             depths=(0, 1, 1, 1, 1),
             strides=(1, 2, 2, 2, 1),
@@ -307,26 +298,21 @@ def metaspikformer_tiny(**options: Any) -> nn.Module:
             attention_scale=None,
             norm_gain=None,
         ),
-        **options,
-    )
+    },
+    strides=(2, 2, 2, 2, 1),
+    **_DENSE,
+)
 
 
-@register_model
-@as_trunk(**_DENSE)
-def metaspikformer_15m(**options: Any) -> nn.Module:
-    """SDT-V2 15M (QSD-Transformer's 1.8M at 4 bits), 224 px."""
-    return _build(MetaSpikFormerSizes(widths=(32, 64, 128, 256, 360)), **options)
-
-
-@register_model
-@as_trunk(**_DENSE)
-def metaspikformer_31m(**options: Any) -> nn.Module:
-    """SDT-V2 31M (QSD-Transformer's 3.9M at 4 bits), 224 px."""
-    return _build(MetaSpikFormerSizes(widths=(48, 96, 192, 384, 480)), **options)
-
-
-@register_model
-@as_trunk(**_DENSE)
-def metaspikformer_55m(**options: Any) -> nn.Module:
-    """SDT-V2 55M (QSD-Transformer's 6.8M at 4 bits), 224 px."""
-    return _build(MetaSpikFormerSizes(widths=(64, 128, 256, 512, 640)), **options)
+register_variants(
+    _build,
+    {
+        # SDT-V2 15M (QSD-Transformer's 1.8M at 4 bits), 224 px.
+        "metaspikformer_15m": MetaSpikFormerSizes(widths=(32, 64, 128, 256, 360)),
+        # SDT-V2 31M (QSD-Transformer's 3.9M at 4 bits), 224 px.
+        "metaspikformer_31m": MetaSpikFormerSizes(widths=(48, 96, 192, 384, 480)),
+        # SDT-V2 55M (QSD-Transformer's 6.8M at 4 bits), 224 px.
+        "metaspikformer_55m": MetaSpikFormerSizes(widths=(64, 128, 256, 512, 640)),
+    },
+    **_DENSE,
+)

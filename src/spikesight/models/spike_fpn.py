@@ -17,9 +17,9 @@ from spikesight.models.segmenter_trunk import (
     resolved_options,
     take_segmenter_sizes,
 )
+from spikesight.models.variants import register_variants
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.presentation import Readout
-from spikesight.registry import register_model
 from spikesight.segmentation_outputs import PixelSegmentation
 from spikesight.synapses import BilinearResize, Synapse
 
@@ -177,25 +177,16 @@ def _build(sizes: SpikeFPNSizes, **options: Any) -> SpikeFPN:
     return SpikeFPN(replace(sizes, **changed), choice, **options)
 
 
-@register_model
-def spike_fpn_nano(**options: Any) -> nn.Module:
-    """For 96-240 px images and 2 CPU cores."""
-    return _build(SpikeFPNSizes("metaspikformer_nano", width=32, head_width=32), **options)
-
-
-@register_model
-def spike_fpn_tiny(**options: Any) -> nn.Module:
-    """For 96-240 px images."""
-    return _build(SpikeFPNSizes("metaspikformer_tiny", width=64, head_width=64), **options)
-
-
-@register_model
-def spike_fpn_15m(**options: Any) -> nn.Module:
-    """SDT-V2's segmenter on Meta-SpikeFormer 15M, 512 px."""
-    return _build(SpikeFPNSizes("metaspikformer_15m"), **options)
-
-
-@register_model
-def spike_fpn_55m(**options: Any) -> nn.Module:
-    """SDT-V2's segmenter on Meta-SpikeFormer 55M, 512 px."""
-    return _build(SpikeFPNSizes("metaspikformer_55m", width=256), **options)
+register_variants(
+    _build,
+    {
+        # For 96-240 px images and 2 CPU cores.
+        "spike_fpn_nano": SpikeFPNSizes("metaspikformer_nano", width=32, head_width=32),
+        # For 96-240 px images.
+        "spike_fpn_tiny": SpikeFPNSizes("metaspikformer_tiny", width=64, head_width=64),
+        # SDT-V2's segmenter on Meta-SpikeFormer 15M, 512 px.
+        "spike_fpn_15m": SpikeFPNSizes("metaspikformer_15m"),
+        # SDT-V2's segmenter on Meta-SpikeFormer 55M, 512 px.
+        "spike_fpn_55m": SpikeFPNSizes("metaspikformer_55m", width=256),
+    },
+)

@@ -23,9 +23,9 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikingFeedForward
 from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice
 from spikesight.models.stems import PoolOf, Stem, build_stem
-from spikesight.models.variants import build_classifier
+from spikesight.models.variants import build_classifier, register_variants
 from spikesight.options import AS_ARGUMENT, check_options
-from spikesight.registry import register_family, register_model
+from spikesight.registry import register_family
 
 
 @dataclass(frozen=True)
@@ -223,45 +223,26 @@ def spikformer(**options: Any) -> nn.Module:
     return build(SpikformerSizes(512, 8, 8), **options)
 
 
-@register_model
-def spikformer_nano(**options: Any) -> nn.Module:
-    """For 28-32 px images and 2 CPU cores."""
-    sizes = SpikformerSizes(64, 1, 4, strides=(2, 1, 2), attention_scale=None, norm_gain=None)
-    return build(sizes, **options)
-
-
-@register_model
-def spikformer_tiny(**options: Any) -> nn.Module:
-    """For 32-96 px images; the resolutions of the CIFAR form."""
-    sizes = SpikformerSizes(128, 2, 4, strides=(1, 1, 2, 2), attention_scale=None, norm_gain=None)
-    return build(sizes, **options)
-
-
-@register_model
-def spikformer_2_256(**options: Any) -> nn.Module:
-    """Spikformer-2-256 for CIFAR10-DVS, 128 px event frames: pass in_channels=2, steps=16."""
-    return build(SpikformerSizes(256, 2, 16, attention_scale=0.25), **options)
-
-
-@register_model
-def spikformer_4_384(**options: Any) -> nn.Module:
-    """Spikformer-4-384 for CIFAR-10 and CIFAR-100, 32 px."""
-    return build(SpikformerSizes(384, 4, 12, strides=(1, 1, 2, 2), qkv_bias=True), **options)
-
-
-@register_model
-def spikformer_8_384(**options: Any) -> nn.Module:
-    """Spikformer-8-384, 224 px."""
-    return build(SpikformerSizes(384, 8, 6), **options)
-
-
-@register_model
-def spikformer_8_512(**options: Any) -> nn.Module:
-    """Spikformer-8-512, 224 px."""
-    return build(SpikformerSizes(512, 8, 8), **options)
-
-
-@register_model
-def spikformer_8_768(**options: Any) -> nn.Module:
-    """Spikformer-8-768, 224 px."""
-    return build(SpikformerSizes(768, 8, 12), **options)
+register_variants(
+    build,
+    {
+        # For 28-32 px images and 2 CPU cores.
+        "spikformer_nano": SpikformerSizes(
+            64, 1, 4, strides=(2, 1, 2), attention_scale=None, norm_gain=None
+        ),
+        # For 32-96 px images; the resolutions of the CIFAR form.
+        "spikformer_tiny": SpikformerSizes(
+            128, 2, 4, strides=(1, 1, 2, 2), attention_scale=None, norm_gain=None
+        ),
+        # Spikformer-2-256 for CIFAR10-DVS, 128 px event frames: pass in_channels=2, steps=16.
+        "spikformer_2_256": SpikformerSizes(256, 2, 16, attention_scale=0.25),
+        # Spikformer-4-384 for CIFAR-10 and CIFAR-100, 32 px.
+        "spikformer_4_384": SpikformerSizes(384, 4, 12, strides=(1, 1, 2, 2), qkv_bias=True),
+        # Spikformer-8-384, 224 px.
+        "spikformer_8_384": SpikformerSizes(384, 8, 6),
+        # Spikformer-8-512, 224 px.
+        "spikformer_8_512": SpikformerSizes(512, 8, 8),
+        # Spikformer-8-768, 224 px.
+        "spikformer_8_768": SpikformerSizes(768, 8, 12),
+    },
+)

@@ -12,49 +12,29 @@ stand within the stem is a choice, which no parameter tells.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
-
-from torch import nn
 
 from spikesight.models.spikformer import SpikformerSizes, build
-from spikesight.registry import register_model
+from spikesight.models.variants import register_variants
 
 _SMALL = SpikformerSizes(
     64, 1, 4, strides=(2, 2), stem="scs", expansion=2, attention_scale=None, norm_gain=None
 )
 
 
-@register_model
-def spikformer_v2_nano(**options: Any) -> nn.Module:
-    """For 28-32 px images and 2 CPU cores: two stages of stem, expansion 2."""
-    return build(replace(_SMALL, width=64, depth=1), **options)
-
-
-@register_model
-def spikformer_v2_tiny(**options: Any) -> nn.Module:
-    """For 32-96 px images: two stages of stem, expansion 2."""
-    return build(replace(_SMALL, width=128, depth=2), **options)
-
-
-@register_model
-def spikformer_v2_8_384(**options: Any) -> nn.Module:
-    """Spikformer V2-8-384, 224 px."""
-    return build(SpikformerSizes(384, 8, 6, stem="scs"), **options)
-
-
-@register_model
-def spikformer_v2_8_512(**options: Any) -> nn.Module:
-    """Spikformer V2-8-512, 224 px."""
-    return build(SpikformerSizes(512, 8, 8, stem="scs"), **options)
-
-
-@register_model
-def spikformer_v2_8_768(**options: Any) -> nn.Module:
-    """Spikformer V2-8-768, 224 px."""
-    return build(SpikformerSizes(768, 8, 12, stem="scs"), **options)
-
-
-@register_model
-def spikformer_v2_16_768(**options: Any) -> nn.Module:
-    """Spikformer V2-16-768, 224 px; published at T = 1."""
-    return build(SpikformerSizes(768, 16, 12, stem="scs"), **options)
+register_variants(
+    build,
+    {
+        # For 28-32 px images and 2 CPU cores: two stages of stem, expansion 2.
+        "spikformer_v2_nano": replace(_SMALL, width=64, depth=1),
+        # For 32-96 px images: two stages of stem, expansion 2.
+        "spikformer_v2_tiny": replace(_SMALL, width=128, depth=2),
+        # Spikformer V2-8-384, 224 px.
+        "spikformer_v2_8_384": SpikformerSizes(384, 8, 6, stem="scs"),
+        # Spikformer V2-8-512, 224 px.
+        "spikformer_v2_8_512": SpikformerSizes(512, 8, 8, stem="scs"),
+        # Spikformer V2-8-768, 224 px.
+        "spikformer_v2_8_768": SpikformerSizes(768, 8, 12, stem="scs"),
+        # Spikformer V2-16-768, 224 px; published at T = 1.
+        "spikformer_v2_16_768": SpikformerSizes(768, 16, 12, stem="scs"),
+    },
+)

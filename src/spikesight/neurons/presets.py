@@ -180,7 +180,9 @@ def _build(
                 f"{f'did you mean {near[0]!r}? ' if near else ''}it takes {', '.join(known)}"
             )
     if build.__module__.startswith("spikesight."):
-        check_arguments(vars(build)["__init__"] if isinstance(build, type) else build, given)
+        check_arguments(
+            inspect.getattr_static(build, "__init__") if isinstance(build, type) else build, given
+        )
     try:
         built = build(**{**preset, **usual, **given})
     except TypeError as error:

@@ -37,8 +37,9 @@ from spikesight.models.spike2former.sizes import (
     OFFICIAL,
     Spike2FormerSizes,
 )
+from spikesight.models.variants import register_variants
 from spikesight.presentation import QueryReadout, Readout
-from spikesight.registry import register_family, register_model
+from spikesight.registry import register_family
 from spikesight.segmentation_outputs import Segmentation
 from spikesight.synapses import Synapse
 from spikesight.synapses.resizing import bilinear_resize
@@ -258,11 +259,11 @@ def spike2former(**options: Any) -> nn.Module:
     return _build(Spike2FormerSizes(), **options)
 
 
-@register_model
-def spike2former_nano(**options: Any) -> nn.Module:
-    """For 96-240 px images and 2 CPU cores."""
-    return _build(
-        Spike2FormerSizes(
+register_variants(
+    _build,
+    {
+        # For 96-240 px images and 2 CPU cores.
+        "spike2former_nano": Spike2FormerSizes(
             trunk="metaspikformer_nano",
             width=64,
             heads=4,
@@ -273,15 +274,8 @@ def spike2former_nano(**options: Any) -> nn.Module:
             decoder_layers=2,
             decoder_hidden=128,
         ),
-        **options,
-    )
-
-
-@register_model
-def spike2former_tiny(**options: Any) -> nn.Module:
-    """For 96-240 px images."""
-    return _build(
-        Spike2FormerSizes(
+        # For 96-240 px images.
+        "spike2former_tiny": Spike2FormerSizes(
             trunk="metaspikformer_tiny",
             width=96,
             queries=50,
@@ -291,23 +285,11 @@ def spike2former_tiny(**options: Any) -> nn.Module:
             decoder_layers=3,
             decoder_hidden=256,
         ),
-        **options,
-    )
-
-
-@register_model
-def spike2former_15m(**options: Any) -> nn.Module:
-    """The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px."""
-    return _build(Spike2FormerSizes(trunk="metaspikformer_15m"), **options)
-
-
-@register_model
-def spike2former_31m(**options: Any) -> nn.Module:
-    """The same head on Meta-SpikeFormer 31M."""
-    return _build(Spike2FormerSizes(trunk="metaspikformer_31m"), **options)
-
-
-@register_model
-def spike2former_55m(**options: Any) -> nn.Module:
-    """The same head on Meta-SpikeFormer 55M."""
-    return _build(Spike2FormerSizes(trunk="metaspikformer_55m"), **options)
+        # The paper's 34 M parameters on Meta-SpikeFormer 15M, 512 px.
+        "spike2former_15m": Spike2FormerSizes(trunk="metaspikformer_15m"),
+        # The same head on Meta-SpikeFormer 31M.
+        "spike2former_31m": Spike2FormerSizes(trunk="metaspikformer_31m"),
+        # The same head on Meta-SpikeFormer 55M.
+        "spike2former_55m": Spike2FormerSizes(trunk="metaspikformer_55m"),
+    },
+)
