@@ -48,19 +48,7 @@ from spikesight.passes.folding import fold
 
 @torch.no_grad()
 def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
-    """Counts synaptic operations of a model on real inputs.
-
-    Args:
-        model: A spiking model, or an ANN twin (every operation then multiplies).
-        data: Inputs [B, C, H, W] (frames [B, T, C, H, W]), or batches of them or of
-            (inputs, labels), such as a loader.
-
-    Returns:
-        Energy per sample.
-
-    Raises:
-        UserError: If there is no input, the model cannot be traced or does not take an input.
-    """
+    """Is `spikesight.energy` for a spiking model or an ANN twin."""
     model = copy.deepcopy(model).eval()
     # Packed models have buffers alone.
     parameter = next(t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from spikesight.passes.ranges import scale_at
 from spikesight.presentation import as_batch, check_input
 
 _FAR_BEYOND = 4.0
-_PACKAGES = ("onnx", "onnxruntime", "openvino")
 """Inputs somewhat beyond the range of calibration are clipped without a word."""
+_PACKAGES = ("onnx", "onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,7 @@ class Deployed:
         Raises:
             UserError: If the network does not take the input or has several outputs.
         """
-        self._check_single("outputs")
-        (logits,) = self.outputs(x)
-        return logits
+        return self._only(self.outputs, x)
 
     def outputs(self, x: Tensor) -> tuple[Tensor, ...]:
         """Runs an integer network that may have several outputs.
@@ -148,20 +146,8 @@ class Deployed:
         return tuple(node.scale for node in self.graph.outputs)
 
     def spikes(self, x: Tensor) -> Tensor:
-        """Runs the same network as T x D steps of binary spikes.
-
-        Args:
-            x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
-
-        Returns:
-            Integer logits [B, K], int32.
-
-        Raises:
-            UserError: If the network does not take the input or has several outputs.
-        """
-        self._check_single("spike_outputs")
-        (logits,) = self.spike_outputs(x)
-        return logits
+        """Is a call, run as T x D steps of binary spikes."""
+        return self._only(self.spike_outputs, x)
 
     def spike_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
         """Is `outputs`, run as T x D steps of binary spikes."""
@@ -241,12 +227,14 @@ class Deployed:
 
         return export(self.graph, Path(path), size or self.graph.max_size, frames=frames)
 
-    def _check_single(self, instead: str) -> None:
+    def _only(self, run: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Tensor:
         if len(self.graph.outputs) > 1:
             raise UserError(
                 f"the network has {len(self.graph.outputs)} outputs, as segmenters have; use "
-                f"{instead}(x)"
+                f"{run.__name__}(x)"
             )
+        (logits,) = run(x)
+        return logits
 
     def _taken(self, x: Tensor) -> Tensor:
         x = as_batch(x)

@@ -113,7 +113,7 @@ class SpikeNetwork:
             values: dict[str, Tensor | Spikes] = {}
             for node in self.graph.nodes:
                 if isinstance(node, Neuron):
-                    spikes = _fire(node, _total(values[node.inputs[0]]), membranes)
+                    spikes = _fire(node, total(values[node.inputs[0]]), membranes)
                     values[node.name] = _with_unit(node, spikes)
                     if observe is not None:
                         observe(node, t, spikes)
@@ -121,7 +121,7 @@ class SpikeNetwork:
                     inputs = [values[name] for name in node.inputs]
                     values[node.name] = frame if isinstance(node, Input) else _run(node, inputs)
             for name, frames in outputs.items():
-                frames.append(_total(values[name]))
+                frames.append(total(values[name]))
         return tuple(
             arrange_output(node, torch.stack(outputs[node.name]).mean(0))
             for node in self.graph.outputs
@@ -136,16 +136,22 @@ def _fire(node: Neuron, current: Tensor, membranes: dict[str, Tensor]) -> Spikes
         current, torch.zeros_like(current) if membrane is None else membrane, dynamics
     )
     spikes = binary_spikes(potential, dynamics)
-    membranes[node.name] = reset(potential, _total(spikes), dynamics)
+    membranes[node.name] = reset(potential, total(spikes), dynamics)
     return spikes
 
 
 def _with_unit(node: Neuron, spikes: Spikes) -> Tensor | Spikes:
     assert node.dynamics is not None
-    return spikes if node.dynamics.unit == 1.0 else _total(spikes) * node.dynamics.unit
+    return spikes if node.dynamics.unit == 1.0 else total(spikes) * node.dynamics.unit
 
 
-def _total(value: Tensor | Spikes) -> Tensor:
+def expanded(value: Tensor | Spikes) -> Spikes:
+    """The spikes of a count, sub-step by sub-step, or the value that is none alone."""
+    return value if isinstance(value, list) else [value]
+
+
+def total(value: Tensor | Spikes) -> Tensor:
+    """The sum over the sub-steps, or the value itself."""
     return torch.stack(value).sum(0) if isinstance(value, list) else value
 
 
@@ -159,7 +165,7 @@ def _run(node: StaticNode | Output, inputs: list[Tensor | Spikes]) -> Tensor | S
             first, second = inputs
             if isinstance(first, list) and isinstance(second, list):
                 return first + second
-            return _total(first) + _total(second)
+            return total(first) + total(second)
         case Gate():
             first, second = inputs
             if isinstance(first, list) and isinstance(second, list):
@@ -171,11 +177,11 @@ def _run(node: StaticNode | Output, inputs: list[Tensor | Spikes]) -> Tensor | S
                 return [run_static(node, (spikes,)) for spikes in value]
             return run_static(node, (value,))
         case Output():
-            return _total(inputs[0])
+            return total(inputs[0])
         case MaskProduct() | Sample() | SpikeSum():
             return _spikewise(node, inputs)
         case Resize() | Embedding() | Position():
-            return run_static(node, tuple(_total(value) for value in inputs))
+            return run_static(node, tuple(total(value) for value in inputs))
     assert_never(node)
 
 
@@ -185,13 +191,13 @@ def _spikewise(
     """What is linear in its one spiking operand: summed over the sub-steps."""
     for position, value in enumerate(inputs):
         if isinstance(value, list):
-            others = [_total(other) for other in inputs]
+            others = [total(other) for other in inputs]
             parts = []
             for spikes in value:
                 others[position] = spikes
                 parts.append(run_static(node, tuple(others)))
-            return _total(parts)
-    return run_static(node, tuple(_total(value) for value in inputs))
+            return total(parts)
+    return run_static(node, tuple(total(value) for value in inputs))
 
 
 def _synapse(node: Synapse, value: Tensor | Spikes) -> Tensor:
@@ -211,10 +217,8 @@ def _synapse(node: Synapse, value: Tensor | Spikes) -> Tensor:
 def _attention(
     node: AttentionProduct, query: Tensor | Spikes, key: Tensor | Spikes, value: Tensor | Spikes
 ) -> Tensor:
-    queries = query if isinstance(query, list) else [query]
-    keys = key if isinstance(key, list) else [key]
-    values = split_heads(_total(value), node.heads)
-    context = _total([values @ split_heads(k, node.heads).transpose(-1, -2) for k in keys])
-    current = _total([context @ split_heads(q, node.heads) for q in queries])
+    queries, values = expanded(query), split_heads(total(value), node.heads)
+    context = total([values @ split_heads(k, node.heads).transpose(-1, -2) for k in expanded(key)])
+    current = total([context @ split_heads(q, node.heads) for q in queries])
     scale = node.scale / values.shape[-1] if node.mean else node.scale
     return (current * scale).reshape(queries[0].shape)

@@ -50,27 +50,18 @@ def to_openvino(
     frames: bool = False,
     fast: bool = True,
 ) -> Any:
-    """Writes a network as an `openvino.Model`.
+    """Writes a network as an `openvino.Model`, with what it reads and returns as of `to_onnx`.
 
-    The model reads "image", float32 [batch, C, H, W] of normalised values (or frames
-    [batch, T, C, H, W]), and returns "logits", int32 [batch, K]. The batch is free. It carries a
-    self-test, which `OpenVinoRuntime` runs, unless it is to be observed.
+    Arguments and errors are those of `to_onnx`, with one more; `OpenVinoRuntime` runs the
+    self-test. Segmenters have no form.
 
     Args:
         graph: The network.
-        size: Height and width of the inputs.
-        observe: Return the counts of every neuron too, time-major float32 [T*batch, ...], under
-            the neurons' names.
-        frames: Read one frame per time step instead of one image for all.
+        size: As of `to_onnx`.
+        observe: Likewise.
+        frames: Likewise.
         fast: Quantise counts and weights where the plugin has int8 kernels. Without it all
             products are float32, which every device computes alike.
-
-    Returns:
-        The model.
-
-    Raises:
-        ExportError: If no form is exact; names the layer and the reason.
-        UserError: If the network does not take this size.
     """
     return _Lowering(graph, size, frames=frames, fast=fast).run(observe=observe)
 

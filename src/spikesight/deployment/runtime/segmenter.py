@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 
@@ -9,11 +11,11 @@ from spikesight.attention.embedding import sine_position
 from spikesight.attention.mask_product import mask_product
 from spikesight.deployment.runtime import sampling
 from spikesight.graph import integer_vocabulary as integer
+from spikesight.passes.unrolling import Spikes, expanded, total
 
 SegmenterNode = (
     integer.Embedding | integer.Position | integer.Resize | integer.Sample | integer.MaskProduct
 )
-Spikes = list[Tensor]
 
 
 def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Tensor:
@@ -31,19 +33,13 @@ def run_segmenter_node(node: SegmenterNode, inputs: list[Tensor | Spikes]) -> Te
     assert not isinstance(first, list) or isinstance(node, integer.MaskProduct)
     match node:
         case integer.MaskProduct(inhibitory=inhibitory):
-            spikes = first if isinstance(first, list) else [first]
             # Where the features are spikes too, every sub-step of one meets every one of the other.
-            features = inputs[1] if isinstance(inputs[1], list) else [inputs[1]]
-            return torch.stack(
-                [mask_product(s.to(f), f, inhibitory) for s in spikes for f in features]
-            ).sum(0)
+            pairs = product(expanded(first), expanded(inputs[1]))
+            return total([mask_product(s.to(f), f, inhibitory) for s, f in pairs])
         case integer.Sample():
             interpolated = sampling.interpolate(node, _tensor(first), _tensor(inputs[1]))
-            weight = inputs[2]
-            spikes = weight if isinstance(weight, list) else [weight]
-            return torch.stack(
-                [sampling.weigh(interpolated, s.to(interpolated)) for s in spikes]
-            ).sum(0)
+            spikes = expanded(inputs[2])
+            return total([sampling.weigh(interpolated, s.to(interpolated)) for s in spikes])
         case integer.Resize():
             return sampling.resize(node, _tensor(first), tuple(_tensor(inputs[1]).shape[-2:]))
         case integer.Embedding(value=value):

@@ -11,9 +11,9 @@ from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
 from spikesight.graph import integer_vocabulary as integer
+from spikesight.passes.unrolling import Spikes, expanded, total
 from spikesight.presentation import present
 
-Spikes = list[Tensor]
 SpikeObserver = Callable[[integer.Neuron, int, Spikes], None]
 
 
@@ -67,17 +67,17 @@ class SpikeExecutor:
             for node in self.graph.nodes:
                 inputs = [values[name] for name in node.inputs] or [frame]
                 if isinstance(node, integer.Pool | integer.Attention):
-                    summed = arithmetic.summed_map(node, [_total(value) for value in inputs])
+                    summed = arithmetic.summed_map(node, [total(value) for value in inputs])
                     pixels[node.name] = 1 if summed is None else summed[0, 0].numel()
                 if isinstance(node, integer.Neuron):
-                    spikes = _fire(node, _total(inputs[0]), membranes, pixels)
+                    spikes = _fire(node, total(inputs[0]), membranes, pixels)
                     values[node.name] = spikes
                     if observe is not None:
                         observe(node, t, spikes)
                 else:
                     values[node.name] = self._run(node, inputs)
             for output in self.graph.outputs:
-                logits = _total(values[output.name])
+                logits = total(values[output.name])
                 totals[output.name] = totals.get(output.name, torch.zeros_like(logits)) + logits
         return tuple(
             arithmetic.arrange_output(node, totals[node.name]).to(torch.int32)
@@ -88,33 +88,33 @@ class SpikeExecutor:
         assert not isinstance(node, integer.Neuron)
         match node:
             case integer.Input() | integer.Output():
-                return _total(inputs[0])
+                return total(inputs[0])
             case integer.Synapse():
                 weight = self._weights[node.name]
-                parts = [arithmetic.accumulate(node, s, weight) for s in _list(inputs[0])]
-                return arithmetic.shift_and_bias(node, _total(parts))
+                parts = [arithmetic.accumulate(node, s, weight) for s in expanded(inputs[0])]
+                return arithmetic.shift_and_bias(node, total(parts))
             case integer.Add():
                 first, second = inputs
                 if isinstance(first, list) and isinstance(second, list):
                     return first + second
-                return _total(first) + _total(second)
+                return total(first) + total(second)
             case integer.Gate():
-                return [gate(x, by) for x in _list(inputs[0]) for by in _list(inputs[1])]
+                return [gate(x, by) for x in expanded(inputs[0]) for by in expanded(inputs[1])]
             case integer.SpikeSum(over=over, heads=heads):
-                return _total([spike_sum(s, over, heads) for s in _list(inputs[0])])
+                return total([spike_sum(s, over, heads) for s in expanded(inputs[0])])
             case integer.MaxPool():
                 if isinstance(inputs[0], list):
                     return [arithmetic.maximum(node, spikes) for spikes in inputs[0]]
                 return arithmetic.maximum(node, inputs[0])
             case integer.Attention():
                 queries, keys, values = inputs
-                summed = _total(values)
-                context = _total(
-                    [arithmetic.attention_context(k, summed, node.heads) for k in _list(keys)]
+                summed = total(values)
+                context = total(
+                    [arithmetic.attention_context(k, summed, node.heads) for k in expanded(keys)]
                 )
-                return _total([arithmetic.attend(context, q) for q in _list(queries)])
+                return total([arithmetic.attend(context, q) for q in expanded(queries)])
             case integer.Pool():
-                return _total(inputs[0]).sum((-2, -1))
+                return total(inputs[0]).sum((-2, -1))
         return run_segmenter_node(node, inputs)
 
 
@@ -126,13 +126,5 @@ def _fire(
     spikes = [
         arithmetic.reached(node, level, potential, summed).double() for level in range(node.levels)
     ]
-    membranes[node.name] = arithmetic.reset(node, potential, _total(spikes), summed)
+    membranes[node.name] = arithmetic.reset(node, potential, total(spikes), summed)
     return spikes
-
-
-def _list(value: Tensor | Spikes) -> Spikes:
-    return value if isinstance(value, list) else [value]
-
-
-def _total(value: Tensor | Spikes) -> Tensor:
-    return torch.stack(value).sum(0) if isinstance(value, list) else value
