@@ -9,7 +9,6 @@ from spikesight.costs.prices import (
     MULTIPLY_ACCUMULATE_PJ,
     MULTIPLY_PJ,
 )
-from spikesight.graph.operations import Shape
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,3 @@ class AttentionEnergy:
         scores = self.heads * pairs
         products = MULTIPLY_ACCUMULATE_PJ * 2 * pairs * self.channels
         return products + MULTIPLY_PJ * scores + MULTIPLY_ACCUMULATE_PJ * 2 * scores
-
-
-def attention_energy(query: Shape, key: Shape, heads: int, accumulates: float) -> AttentionEnergy:
-    """The energy of a layer by the shapes of its queries and keys.
-
-    Args:
-        query: Shape of the queries.
-        key: Shape of the keys.
-        heads: Number of heads.
-        accumulates: Additions per sample over all T x D steps.
-    """
-    return AttentionEnergy(query.pixels, key.pixels, query.channels, heads, accumulates)

@@ -4,23 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from spikesight.graph import Node, Rearrange, Synapse, integer_vocabulary as integer
-from spikesight.graph.operations import (
-    AnyAdd,
-    AnyAttention,
-    AnyEmbedding,
-    AnyGate,
-    AnyInput,
-    AnyMaskProduct,
-    AnyMaxPool,
-    AnyPool,
-    AnyPosition,
-    AnyResize,
-    AnySample,
-    AnySpikeSum,
-    Elementwise,
-    Shape,
-)
+from spikesight.graph import Node, Rearrange, Synapse, integer_vocabulary as integer, operations
+from spikesight.graph.operations import Elementwise, Shape
 
 
 def dense_parts(node: Node | integer.Node, inputs: list[Shape]) -> list[tuple[str, float]]:
@@ -46,24 +31,30 @@ def dense_parts(node: Node | integer.Node, inputs: list[Shape]) -> list[tuple[st
             ]
         case integer.Synapse(weight=weight):
             return [("synapse", float(node.infer_shape(*inputs).elements * weight[0].numel()))]
-        case AnyAttention(heads=heads):
+        case operations.AnyAttention(heads=heads):
             query, key, _ = inputs
             macs = (query.elements + key.elements) * (query.channels // heads)
             return [("attention product", float(macs))]
-        case AnyGate():
+        case operations.AnyGate():
             return [("gate", float(inputs[0].elements))]
-        case AnySpikeSum():
+        case operations.AnySpikeSum():
             return [("spike sum", 0.0)]
-        case AnyMaskProduct():
+        case operations.AnyMaskProduct():
             embedding, features = inputs
             return [("mask product", float(embedding.pixels * features.elements))]
-        case AnyResize():
+        case operations.AnyResize():
             return [("upsampling", 4.0 * inputs[0].channels * inputs[1].pixels)]
-        case AnySample(side=side):
+        case operations.AnySample(side=side):
             samples = float(inputs[0].elements * side**2)
             return [("bilinear sampling", 4.0 * samples), ("attention weights", samples)]
-        case AnyInput() | Elementwise() | AnyAdd() | AnyPool() | AnyMaxPool():
+        case (
+            operations.AnyInput()
+            | Elementwise()
+            | operations.AnyAdd()
+            | operations.AnyPool()
+            | operations.AnyMaxPool()
+        ):
             return []
-        case AnyEmbedding() | AnyPosition() | Rearrange():
+        case operations.AnyEmbedding() | operations.AnyPosition() | Rearrange():
             return []
     assert_never(node)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.attention.mask_product import mask_product
-from spikesight.costs.attention import attention_energy
+from spikesight.costs.attention import AttentionEnergy
 from spikesight.costs.dense import dense_parts
 from spikesight.costs.fan_out import accumulations
 from spikesight.costs.prices import SHIFTABLE_OFFSET_BITS
@@ -203,7 +203,8 @@ class _Meter:
                 estimate = accumulates
                 if isinstance(node, AttentionProduct) and neuron is not None:
                     query, key, _ = (self.shapes[read] for read in node.inputs)
-                    attention = attention_energy(query, key, node.heads, accumulates)
+                    sizes = (query.pixels, key.pixels, query.channels, node.heads)
+                    attention = AttentionEnergy(*sizes, accumulates)
             layers.append(
                 LayerEnergy(
                     name=name if index == 0 else f"{name}[{index}]",

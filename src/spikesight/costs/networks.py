@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from spikesight.costs.attention import attention_energy
+from spikesight.costs.attention import AttentionEnergy
 from spikesight.costs.audit import AuditMeter, LayerAudit, observe_batches
 from spikesight.costs.dense import dense_parts
 from spikesight.costs.models import energy as model_energy
@@ -99,7 +99,8 @@ class _Meter:
         attention = None
         if isinstance(node, integer.Attention):
             query, key = (self._shapes[key] for key in node.inputs[:2])
-            attention = attention_energy(query, key, node.heads, operations.accumulates)
+            sizes = (query.pixels, key.pixels, query.channels, node.heads)
+            attention = AttentionEnergy(*sizes, operations.accumulates)
         # Interpolation adds in place of multiplications; biases and shortcuts are left out.
         interpolates = isinstance(node, integer.Resize | integer.Sample)
         accumulates = operations.accumulates + operations.additions * interpolates
