@@ -314,6 +314,16 @@ def test_only_registered_neurons_are_saved(tmp_path: Path) -> None:
     assert ss.load(tmp_path / "m").recipe["arguments"]["neuron"] == "hasty_lif"
 
 
+def test_keywords_that_a_class_hands_on_are_those_of_its_base() -> None:
+    class LearnedLIF(LIF):
+        def __init__(self, steps: int = 1, tau: float = 2.0, **options: Any) -> None:
+            super().__init__(steps, tau=tau, learnable_tau=True, **options)
+
+    assert create_neuron(LearnedLIF, 2, 4, threshold=0.5).threshold == 0.5
+    with pytest.raises(UserError, match="did you mean 'threshold'"):
+        create_neuron(LearnedLIF, treshold=0.5)
+
+
 def test_a_neuron_that_does_not_say_what_it_emits_is_refused() -> None:
     class Bare(ss.Neuron):
         def __init__(self, steps: int = 1) -> None:

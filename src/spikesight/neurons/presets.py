@@ -212,9 +212,13 @@ def arguments_of(neuron: NeuronLike | None) -> list[str] | None:
         parameters = inspect.signature(neuron).parameters.values()
     except (TypeError, ValueError):
         return None
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return known
+    if not isinstance(neuron, type) or neuron.__base__ in (None, Neuron, nn.Module):
         return None
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    of_base = arguments_of(neuron.__base__)  # which a class hands its keywords to
+    return None if of_base is None else list(dict.fromkeys([*known, *of_base]))
 
 
 def neuron_argument_names(neuron: NeuronLike | None) -> set[str]:
