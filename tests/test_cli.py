@@ -120,6 +120,8 @@ def test_deploy_verify_audit_export_bench(
     timed = capsys.readouterr().out
     assert "integers, OpenVINO (" in timed
     assert f"1 threads of {processor_name()}; every form equals the integers" in timed
+    assert main(["bench", str(file), "--threads=0"]) == 2
+    assert "threads is 0; pass 1 or more" in error_of(capsys)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

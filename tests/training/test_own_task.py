@@ -98,6 +98,12 @@ def test_a_task_of_a_users_own(
     assert (part["kind"], part["file"]) == ("task", "balanced_task.py")
     assert main(["val", "run", "--limit_batches=1"]) == 0
     assert "balanced accuracy" in capsys.readouterr().out
+    for words, said in (
+        (["val", "run", "--batch_size=0"], "batch_size is 0"),
+        (["predict", "run", ".", "--view.flip=true"], "view is for segmenters"),
+    ):
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
     assert main(["deploy", "run", "net.spk", "--images=4", "--accuracy=false"]) == 0
     Image.new("L", (16, 16), 99).save("a.png")
     assert main(["predict", "net.spk", "a.png", "--output=guesses.csv"]) == 0

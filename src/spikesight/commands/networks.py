@@ -12,6 +12,7 @@ from spikesight.errors import ResultError, UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file
 from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.options import check_range
 from spikesight.reports.text_table import text_table
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def bench_command(
 
     if batch < 1 or rounds < 1:
         raise UserError(f"batch is {batch} and rounds is {rounds}; pass 1 or more")
+    check_range("threads", threads, least=1)
     if threads is not None:
         torch.set_num_threads(threads)
     net = _read_network(model)

@@ -64,12 +64,15 @@ class ValidationOptions:
 
     data: dict[str, Any] | None = None
     split: Split = "validation"
-    batch_size: int | None = None
+    batch_size: Number | None = None
     precision: Precision = "no"
     device: Literal["auto", "cpu"] = "auto"
-    limit_batches: int | None = None
+    limit_batches: Number | None = None
     view: dict[str, Any] | None = None
     run: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ def predict(
         FileNotFoundError: If there is no trained model.
         ValueError: If a picture or folder cannot be read.
     """
-    preprocessing = Card.read(card_of(folder, options.run)).preprocessing
+    card = Card.read(card_of(folder, options.run))
+    card.seen(options.view)  # refuses one
+    preprocessing = card.preprocessing
     accelerator = build_accelerator(device=options.device)
     reader = PredictionImages(
         images, preprocessing, options.batch_size, options.on_corrupt, options.pictures
