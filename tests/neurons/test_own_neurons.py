@@ -133,6 +133,18 @@ def test_timm_takes_neurons_too() -> None:
     assert isinstance(model.head_neuron, CalmILIF)
 
 
+def test_levels_that_must_be_passed_are_four_unless_said() -> None:
+    neuron = create_neuron(lambda steps, levels: CalmILIF(steps, levels), steps=2)
+    assert (neuron.steps, neuron.levels) == (2, 4)
+
+
+def test_a_name_in_capitals_is_known_without_underscores_too() -> None:
+    class PLIF(CalmILIF):
+        pass
+
+    assert type(create_neuron("plif")) is type(create_neuron("p_lif")) is PLIF
+
+
 def test_levels_are_passed_as_far_as_they_are_taken() -> None:
     assert _model(CalmILIF, levels=6).head_neuron.levels == 6
     with pytest.warns(UserWarning, match="binary"):

@@ -172,6 +172,7 @@ def _build(
     label = neuron if isinstance(neuron, str) else getattr(build, "__name__", repr(build))
     known = arguments_of(build)
     if known is not None:
+        usual = {"levels": 4, **usual} if _must_have_levels(build) else usual
         usual = {name: value for name, value in usual.items() if name in known}
         if odd := sorted(given.keys() - set(known)):
             near = get_close_matches(odd[0], known, 1)
@@ -221,6 +222,11 @@ def arguments_of(neuron: NeuronLike | None) -> list[str] | None:
     return None if of_base is None else list(dict.fromkeys([*known, *of_base]))
 
 
+def _must_have_levels(build: Callable[..., Any]) -> bool:
+    levels = inspect.signature(build).parameters.get("levels")
+    return levels is not None and levels.default is inspect.Parameter.empty
+
+
 def neuron_argument_names(neuron: NeuronLike | None) -> set[str]:
     """Names of what neurons of spikesight, or the given one, take beside steps and levels."""
     kinds: list[NeuronLike | None] = [LIF, IntegerLIF, neuron]
@@ -233,7 +239,9 @@ def _builder_of(neuron: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
     if isinstance(neuron, str):
         if neuron in _PRESETS:
             return _PRESETS[neuron]
-        if (own := find_part("neuron", neuron)) is not None:
+        # PLIF is p_lif as I-LIF is i_lif; who writes plif means it too.
+        squeezed = {name.replace("_", ""): name for name in list_parts("neuron")}
+        if (own := find_part("neuron", squeezed.get(neuron, neuron))) is not None:
             return own, {}
     names = list_neurons()
     near = get_close_matches(str(neuron), names, 1)
