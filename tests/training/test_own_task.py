@@ -11,7 +11,12 @@ import spikesight as ss
 from spikesight.commands.parser import main
 from spikesight.errors import UserError
 from spikesight.training import Card, ClassificationTask
-from spikesight.training.tasks.table import find_task, register_task, task_names
+from spikesight.training.tasks.table import (
+    find_task,
+    register_task,
+    task_names,
+    tasks_that_say,
+)
 
 BALANCED = '''
 """Rare classes count as much as common ones, in the loss and in what is measured."""
@@ -121,6 +126,12 @@ def test_names_of_spikesights_tasks_are_taken() -> None:
     assert task_names()[:4] == ["classification", "semantic", "panoptic", "masked_image"]
     with pytest.raises(UserError, match=r"task is 'x'; pass one of .*--import the file"):
         find_task("x")
+
+
+@pytest.mark.parametrize("method", ["reads", "suits"])
+def test_what_an_own_task_inherits_is_said_by_the_other_one(method: str) -> None:
+    names = [task.name for task in tasks_that_say(method)]
+    assert names == ["masked_image", "panoptic", "semantic", "classification"]
 
 
 def test_a_card_of_an_unknown_task_names_its_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from spikesight.files.documents import named
 from spikesight.files.names import show
 from spikesight.parts import import_part
 from spikesight.training.config import DATA_SECTIONS, check_path_is_read, merge, read_yaml
-from spikesight.training.tasks.table import find_task, task_names
+from spikesight.training.tasks.table import find_task, tasks_that_say
 from spikesight.training.written_values import as_written
 
 _CONFIG = "--config"
@@ -94,8 +94,10 @@ def _check_list(kind: type, name: str, value: str) -> None:
 def _choose(photos: str, options: Options) -> Options:
     """Options chosen for photos; those of a run that goes on if it is resumed."""
     asked = {name.removeprefix("--").replace("-", "_"): value or "true" for name, value in options}
-    tasks = map(find_task, [asked["task"]] if "task" in asked else reversed(task_names()))
-    task = next(task for task in tasks if "task" in asked or task.reads(photos))
+    if "task" in asked:
+        task = find_task(asked["task"])
+    else:
+        task = next(task for task in tasks_that_say("reads") if task.reads(photos))
     if asked.get("resume", "false").lower() not in ("false", "no"):
         name = Path(photos).resolve().name.partition(".")[0] or "photos"
         before = Path(asked.get("output", str(Path("runs", name))), "config.yaml")

@@ -12,7 +12,7 @@ from spikesight.files.names import show
 from spikesight.files.opening import read_text
 from spikesight.models import SpikingModel
 from spikesight.training.runs.card import Card
-from spikesight.training.tasks.table import find_task, task_names
+from spikesight.training.tasks.table import tasks_that_say
 
 StepsT = TypeVar("StepsT")
 
@@ -100,7 +100,7 @@ def describe(model: SpikingModel, said: Description, card: Card | None = None) -
             f"classes has {len(said.classes)} names but the model {arguments['num_classes']} "
             "classes; pass one name per class, in the order of the logits"
         )
-    tasks = map(find_task, reversed(task_names()))
+    tasks = tasks_that_say("suits")
     task = card.kind if card is not None else next(task for task in tasks if task.suits(model))
     return task.describe(said, card, arguments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import TypeVar
 
 from spikesight.errors import UserError
@@ -43,6 +44,19 @@ def register_task(task: TaskT) -> TaskT:
 def task_names() -> list[str]:
     """Names of all tasks, those of this package first."""
     return [*_TASKS, *list_parts("task")]
+
+
+def tasks_that_say(method: str) -> Iterator[type[Task]]:
+    """The tasks to ask whether something is for them, classification, which takes all, last.
+
+    Args:
+        method: What they are asked, such as "reads". An own task that only inherits the answer of
+            another is not asked: the other one is.
+    """
+    for name in reversed(task_names()):
+        task = find_task(name)
+        if name in _TASKS or method in vars(task):
+            yield task
 
 
 def find_task(name: object, file: str = "", remedy: str = "") -> type[Task]:
