@@ -40,7 +40,7 @@ def _with_slower_neurons(**dynamics: float) -> Any:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda model: _swap(model, SlowILIF), "SlowILIF"),
+        (lambda model: _swap(model.trunk, SlowILIF), "SlowILIF"),
         (lambda model: _swap(model, _with_slower_neurons(threshold=0.5)), "threshold=0.5"),
         (lambda model: _swap(model, _with_slower_neurons(retain=0.75)), "retain=0.75"),
         (lambda model: setattr(model, "steps", 3), "the model.steps is 3 and 2"),
@@ -64,9 +64,30 @@ def test_a_quantised_model_with_other_neurons_is_refused(tmp_path: Path) -> None
     model.save_pretrained(tmp_path / "good")
     model.save_pretrained(tmp_path / "packed", packed=True)
     ss.load(tmp_path / "packed").save_pretrained(tmp_path / "again")
-    _swap(model, SlowILIF)
+    _swap(model.trunk, SlowILIF)
     with pytest.raises(UserError, match="SlowILIF"):
         model.save_pretrained(tmp_path / "bad")
+
+
+@pytest.mark.parametrize("form", ["plain", "masked", "quantised", "packed"])
+def test_neurons_that_were_all_swapped_for_a_registered_one_are_saved(
+    tmp_path: Path, form: str
+) -> None:
+    model = _swap(_nano(), SlowILIF)
+    if form == "masked":
+        model = MaskedAutoencoder(model, MaskedImageSizes())
+    elif form != "plain":
+        model = quantize(model, 4)
+    model.save_pretrained(tmp_path, packed=form == "packed")
+    loaded = ss.load(tmp_path)
+    assert loaded.recipe["arguments"]["neuron"] == "slow_i_lif"
+    assert [part["name"] for part in loaded.recipe["parts"]] == ["slow_i_lif"]
+    x = torch.rand(2, 3, 32, 32)
+    shown = (x, torch.arange(64).view(8, 8).expand(2, 8, 8) < 16) if form == "masked" else (x,)
+    outputs = [m.eval()(*shown) for m in (model, loaded)]
+    if form == "masked":
+        outputs = [output.patches for output in outputs]
+    assert torch.equal(*outputs)
 
 
 @pytest.mark.parametrize("name", NANO)

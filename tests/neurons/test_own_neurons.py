@@ -318,12 +318,14 @@ def test_own_equations_stream_with_a_state_of_their_own() -> None:
 
 
 def test_only_registered_neurons_are_saved(tmp_path: Path) -> None:
-    for neuron in (lambda **options: LIF(options["steps"]), CalmILIF()):
+    for neuron in (lambda **options: LIF(options["steps"]), ILIF(threshold=0.5)):
         with pytest.raises(UserError, match="register_neuron"):
             _model(neuron).save_pretrained(tmp_path / "m")
     assert not (tmp_path / "m").exists()
     _model(build_hasty).save_pretrained(tmp_path / "m")
     assert ss.load(tmp_path / "m").recipe["arguments"]["neuron"] == "hasty_lif"
+    _model(CalmILIF()).save_pretrained(tmp_path / "m")
+    assert ss.load(tmp_path / "m").recipe["arguments"]["neuron"] == "calm_i_lif"
 
 
 def test_keywords_that_a_class_hands_on_are_those_of_its_base() -> None:

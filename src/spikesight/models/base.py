@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, cast
 
 import torch
 from msgspec import Meta
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from spikesight.errors import UserError
 from spikesight.files.replacing import explained, replaced_file, write_text
 from spikesight.files.tensors import write_tensors
-from spikesight.models.rebuilding import check_rebuilds
+from spikesight.models.rebuilding import recipe_as_it_is
 from spikesight.presentation import GlobalPool, Presentation, Readout
 from spikesight.registry import create_model
 from spikesight.synapses import pack_synapses
@@ -158,14 +158,14 @@ class SpikingModel(nn.Module):
                 f"{type(self).__name__} does not know how it was built; register a builder with "
                 "spikesight.register_model and build it with spikesight.create_model"
             )
-        check_rebuilds(self, recipe, type(self).rebuild)
+        recipe = cast(Recipe, recipe_as_it_is(self, recipe, type(self).rebuild))
         if half and "quantization" in recipe:
             raise UserError(
                 "half=True would round the weights and steps of a quantised model to other "
                 "integers; leave it out, or pass packed=True instead"
             )
         if packed or recipe.get("packed"):
-            recipe, tensors = self._packed()
+            recipe, tensors = self._packed(recipe)
         else:
             tensors = _apart(self.state_dict())
         if half:
@@ -176,8 +176,8 @@ class SpikingModel(nn.Module):
             write_tensors(new, tensors, {"format": "pt"})
         write_text(folder / "config.json", json.dumps(recipe, indent=2) + "\n")
 
-    def _packed(self) -> tuple[Recipe, dict[str, Tensor]]:
-        quantization = self.recipe.get("quantization")
+    def _packed(self, recipe: Recipe) -> tuple[Recipe, dict[str, Tensor]]:
+        quantization = recipe.get("quantization")
         if quantization is None or quantization["recipe"] != "deployable":
             raise UserError(
                 'only a model quantised by the recipe "deployable" can be packed: others have no '
@@ -185,8 +185,7 @@ class SpikingModel(nn.Module):
             )
         model = copy.deepcopy(self).eval()
         pack_synapses(model)
-        recipe: Recipe = {**self.recipe, "packed": True}
-        return recipe, packed_tensors(model)
+        return {**recipe, "packed": True}, packed_tensors(model)
 
     @torch.no_grad()
     def initialise(self, norm_gain: float = 1.0) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from spikesight.errors import UserError
 from spikesight.neurons import Neuron
 from spikesight.neurons.recurrence import Rule
-from spikesight.parts import find_part
+from spikesight.parts import describe_parts, find_part, name_of
 from spikesight.private_api import saved_tensors
 
 Rebuild = Callable[[dict[str, Any]], nn.Module]
@@ -24,6 +24,34 @@ _REMEDY = (
 )
 _APART = ("training", "recipe", "resolved", "momentum")
 """What does not change an output in evaluation mode."""
+
+
+def recipe_as_it_is(
+    model: nn.Module, recipe: Mapping[str, Any], rebuild: Rebuild
+) -> dict[str, Any]:
+    """The recipe of a model, also where all of its neurons were swapped for a registered one.
+
+    Args:
+        model: The model.
+        recipe: With which it was built.
+        rebuild: Builds the model of a recipe, its quantisation aside.
+
+    Raises:
+        UserError: If the model is not what a recipe builds; names the module that differs.
+    """
+    kinds = {type(module) for module in model.modules() if isinstance(module, Neuron)}
+    name = name_of("neuron", kinds.pop()) if len(kinds) == 1 else None
+    if name not in (None, recipe["arguments"].get("neuron")):
+        swapped = {**recipe, "arguments": {**recipe["arguments"], "neuron": name}}
+        try:
+            check_rebuilds(model, swapped, rebuild)
+        except UserError:
+            pass
+        else:
+            parts = describe_parts([("neuron", name)])
+            return {**swapped, "parts": [*recipe.get("parts", []), *parts]}
+    check_rebuilds(model, recipe, rebuild)
+    return dict(recipe)
 
 
 def check_rebuilds(model: nn.Module, recipe: Mapping[str, Any], rebuild: Rebuild) -> None:
