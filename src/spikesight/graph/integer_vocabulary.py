@@ -350,8 +350,8 @@ class Graph(Network[Node]):
         if height > highest or width > widest:
             raise UserError(
                 f"an input of {height}x{width} pixels is larger than the {highest}x{widest} that "
-                "the network's ranges are proved for; deploy again with "
-                f"max_size=({height}, {width}), on the command line --max-size=[{height},{width}]"
+                "the network's ranges are proved for; deploy again with a larger max_size, "
+                f"such as ({height}, {width}): --max-size=[{height},{width}]"
             )
 
     @property
