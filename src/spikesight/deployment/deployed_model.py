@@ -14,6 +14,7 @@ class DeployedModel(nn.Module):
 
     Attributes:
         stride: What height and width of an input must be divisible by.
+        classifies_pixels: Of a segmenter, whether it gives every pixel a class.
 
     Args:
         net: The network.
@@ -23,6 +24,7 @@ class DeployedModel(nn.Module):
         super().__init__()
         self.net = net
         self.stride = net.graph.input.stride
+        self.classifies_pixels = len(net.graph.outputs) == 1
         self._device = torch.device("cpu")
         self.eval()
 

@@ -106,6 +106,8 @@ class SpikingModel(nn.Module):
         card: What lies beside its weights in run.json, if `spikesight.load` found one.
         untraceable: Why no graph can say what the model computes, and the remedy; None where one
             can. `trace` asks every module that has such an attribute.
+        classifies_pixels: Of a segmenter, whether it gives every pixel a class (it returns a
+            `PixelSegmentation`) and not every query a class and a mask.
     """
 
     recipe: Recipe
@@ -114,6 +116,7 @@ class SpikingModel(nn.Module):
     steps: int
     stride: int
     untraceable: str | None = None
+    classifies_pixels: bool = False
 
     def stages(self) -> list[nn.Module]:
         """The parts from input to output, for layer-wise learning rates; the last is the head.

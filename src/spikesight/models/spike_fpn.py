@@ -135,6 +135,8 @@ class SpikeFPN(SpikingModel):
         drop_path_rate: Stochastic depth of the trunk.
     """
 
+    classifies_pixels = True
+
     def __init__(
         self,
         sizes: SpikeFPNSizes,

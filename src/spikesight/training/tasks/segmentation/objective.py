@@ -12,8 +12,6 @@ from spikesight.errors import UserError
 from spikesight.losses.pixels import PixelLoss
 from spikesight.losses.segmentation import SegmentationLoss
 from spikesight.models import SpikingModel
-from spikesight.models.spike2former import Spike2Former
-from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.training.config import TrainConfig
 from spikesight.training.objective import Objective
 from spikesight.training.tasks.segmentation.evaluation import check_segmentation
@@ -72,7 +70,7 @@ def build_segmentation_loss(
             objects of a panoptic run apart, or has pixel heads that nothing teaches.
     """
     build: Callable[..., nn.Module] = SegmentationLoss
-    if isinstance(model, SpikeFPN):
+    if model.classifies_pixels:
         if panoptic:
             raise UserError(
                 f"task is {config.task}, but the model gives every pixel a class and cannot tell "
@@ -86,8 +84,7 @@ def build_segmentation_loss(
     except TypeError as error:
         known = "SegmentationLoss" if build is not PixelLoss else "PixelLoss, which has none"
         raise UserError(f"segmentation.loss: {error}; see {known}") from error
-    heads = isinstance(model, Spike2Former) and len(model.pixel_heads) > 0
-    if heads and not loss.auxiliary_pixel_loss:
+    if getattr(model, "pixel_heads", None) and not loss.auxiliary_pixel_loss:
         raise UserError(
             "model.arguments.pixel_heads is true, but segmentation.loss.auxiliary_pixel_loss "
             "is 0, so nothing teaches the heads; pass a weight such as 1.0, or leave "

@@ -15,11 +15,9 @@ from spikesight.data.batches import report_skipped
 from spikesight.data.config import OnCorrupt
 from spikesight.data.errors import CorruptImageError
 from spikesight.data.segmentation import SceneSource, part_of, read_scenes
-from spikesight.deployment.deployed_model import DeployedModel
 from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.inference import View, ViewConfig, enlarged, single_view
-from spikesight.models.spike_fpn import SpikeFPN
 from spikesight.reports.segmenter_pictures import draw_query_masks, draw_sampling_points
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
@@ -57,10 +55,7 @@ def draw_segmenter(
     config, preprocessing = card.data, card.preprocessing
     accelerator = build_accelerator()
     model = load_any(folder).to(accelerator.device)
-    per_pixel = isinstance(model, SpikeFPN) or (
-        isinstance(model, DeployedModel) and len(model.net.graph.outputs) == 1
-    )
-    if per_pixel:
+    if model.classifies_pixels:
         raise UserError(
             f"{show(folder)}: pictures show queries, and this model gives every pixel a class; "
             "leave pictures out"
