@@ -18,7 +18,7 @@ from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.tasks.base import PredictionOptions
+from spikesight.training.tasks.options import PredictionOptions
 
 NAN, INF = float("nan"), float("inf")
 

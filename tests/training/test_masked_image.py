@@ -15,8 +15,8 @@ import spikesight
 from spikesight.commands.parser import main
 from spikesight.models import MaskedAutoencoder, MaskedImageSizes
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, parameter_groups, train
-from spikesight.training.tasks.base import ValidationOptions
 from spikesight.training.tasks.masked_image.evaluation import MaskedImageFigures, visible_patches
+from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.validation import validate
 
 from .conftest import stop_after

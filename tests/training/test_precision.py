@@ -12,7 +12,7 @@ import torch
 from spikesight.training import Card, TrainConfig, Trainer, precision as precisions, train
 from spikesight.training.runs.checkpoint import RunState
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.tasks.base import ValidationOptions
+from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.validation import validate
 
 Build = Callable[..., TrainConfig]

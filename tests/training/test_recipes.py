@@ -22,8 +22,8 @@ from spikesight.training import (
     train,
 )
 from spikesight.training.neuron_checks import find_silent_neurons
-from spikesight.training.tasks.base import ValidationOptions
 from spikesight.training.tasks.classification.prediction import predict
+from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.validation import validate
 
 from .conftest import TINY

@@ -31,7 +31,7 @@ from spikesight.training import (
     train,
 )
 from spikesight.training.runs.card import Card
-from spikesight.training.tasks.base import PredictionOptions, ValidationOptions
+from spikesight.training.tasks.options import PredictionOptions, ValidationOptions
 from spikesight.training.tasks.segmentation.evaluation import PanopticFigures, SemanticFigures
 from spikesight.training.tasks.segmentation.prediction import segment_files
 from spikesight.training.tasks.validation import sample_images, validate

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spikesight.training import TrainConfig, train
-from spikesight.training.tasks.base import ValidationOptions
+from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.validation import validate
 
 from .child import start_pair

@@ -145,7 +145,7 @@ def quantize_command(
         resolve_model_folder,
         save_model,
     )
-    from spikesight.training.tasks.base import ValidationOptions
+    from spikesight.training.tasks.options import ValidationOptions
     from spikesight.training.tasks.validation import training_batches, validate
 
     folder = resolve_model_folder(source)

@@ -82,7 +82,7 @@ def val_command(
     from spikesight.training.neuron_checks import silence_report
     from spikesight.training.runs.card import Card
     from spikesight.training.runs.folder import card_of
-    from spikesight.training.tasks.base import ValidationOptions
+    from spikesight.training.tasks.options import ValidationOptions
     from spikesight.training.tasks.validation import validate
 
     options = ValidationOptions(
@@ -145,7 +145,7 @@ def predict_command(
     """
     from spikesight.training.runs.card import Card
     from spikesight.training.runs.folder import card_of
-    from spikesight.training.tasks.base import PredictionOptions
+    from spikesight.training.tasks.options import PredictionOptions
     from spikesight.training.tasks.prediction_tables import TABLE_ENDINGS
 
     task = Card.read(card_of(folder, run)).kind

@@ -13,13 +13,14 @@ from .pipelines import pipeline
 from .runs.card import Card
 from .runs.folder import resolve_model_folder
 from .seeds import SeedsResult, train_seeds
-from .tasks.base import Pipeline, PredictionOptions, Prepared, Task, ValidationOptions
+from .tasks.base import Pipeline, Prepared, Task
 from .tasks.classification.evaluation import Evaluation, evaluate
 from .tasks.classification.pipeline import ClassifierPipeline
 from .tasks.classification.task import ClassificationTask
 from .tasks.figures import Figures
 from .tasks.images import ImageTask
 from .tasks.measuring import show_all
+from .tasks.options import PredictionOptions, ValidationOptions
 from .tasks.segmentation.pipeline import SegmenterPipeline
 from .tasks.table import register_task
 from .tasks.validation import validate

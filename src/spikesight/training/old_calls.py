@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from spikesight.training.runs.card import Card
-from spikesight.training.tasks.base import PredictionOptions, ValidationOptions
 from spikesight.training.tasks.classification import prediction
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.options import PredictionOptions, ValidationOptions
 from spikesight.training.tasks.segmentation import (
     evaluation,
     pictures,

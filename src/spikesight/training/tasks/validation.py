@@ -17,8 +17,9 @@ from spikesight.files.names import show
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any, resolve_model_folder
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.tasks.base import ValidationOptions, take
+from spikesight.training.tasks.base import take
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.options import ValidationOptions
 
 _NOISY = 6
 _LARGEST_COUNT = 127  # of the grid on which counts are whole numbers

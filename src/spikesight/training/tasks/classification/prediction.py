@@ -24,7 +24,7 @@ from spikesight.files.writing import distinct_stems, place_for_file
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.tasks.base import PredictionOptions
+from spikesight.training.tasks.options import PredictionOptions
 from spikesight.training.tasks.prediction_tables import write_table
 
 if TYPE_CHECKING:

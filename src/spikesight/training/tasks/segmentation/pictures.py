@@ -22,7 +22,7 @@ from spikesight.reports.segmenter_pictures import draw_query_masks, draw_samplin
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.tasks.base import ValidationOptions
+from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.segmentation.evaluation import build_view
 
 _MASK_SIDE = 200  # Spike2Former's fig. 3

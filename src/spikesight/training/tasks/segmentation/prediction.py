@@ -46,7 +46,7 @@ from spikesight.reports.overlays import class_index_image, draw_overlay
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
-from spikesight.training.tasks.base import PredictionOptions
+from spikesight.training.tasks.options import PredictionOptions
 from spikesight.training.tasks.prediction_tables import write_table
 from spikesight.training.tasks.segmentation.evaluation import build_view
 
