@@ -1,0 +1,318 @@
+"""A training step of ours against SpikingJelly's and the authors' style, side by side in one run.
+
+    python benchmarks/train.py
+    python benchmarks/train.py --rows spikformer_4_256 --rounds 11 --json
+    python benchmarks/train.py --threads 1 --no-memory     processor time of one thread
+    python benchmarks/train.py --compiled                  also torch.compile of whole models
+    python benchmarks/train.py --precision bf16            bfloat16 even where it is emulated
+
+A step is zero_grad, forward pass, cross entropy, backward pass and fused AdamW; autocast of
+bfloat16 is a row of its own where the processor has units for it. All forms of a row have the same
+weights. Before the clock runs, their logits in evaluation mode and the gradient of their first
+convolution are compared in float64, where a difference ends the run; then every form makes a step
+in the precision of the row, whose losses are compared.
+
+ours                   as its recipes train: channels_last, unless a recipe says otherwise
+spikingjelly_eager     SpikingJelly 2.0.0's own Spikformer as it comes
+spikingjelly_inductor  the same, each neuron compiled by torch.compile
+authors_style          our graph in contiguous memory with the neurons of authors_style.py: loops
+                       over time and surrogate autograd.Functions, as the papers' code has them
+
+SpikingJelly has no Meta-SpikeFormer and no Spikformer V2: those rows have no form of it.
+
+Forms alternate round by round. A time is the median of the rounds, a ratio the median over the
+rounds of ours / other in the same round: below 1, ours is faster. With one thread the clock is the
+processor time of the process, which neighbours disturb least.
+
+Memory is that of a step: each form runs in a process of its own, makes a first step, which compiles
+what is to be compiled, drops gradients and optimiser and returns free memory to the system; then
+the peak resident set of a second step, gradients and fresh optimiser state among it, over the
+resident set before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import ctypes
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import jelly
+import spikesight as ss
+from authors_style import in_authors_style
+from spikesight.neurons.recording import NeuronRecorder
+from spikesight.processor import processor_name
+from spikesight.timing import time_rounds
+from spikesight.training.precision import computes_bf16
+from training_rows import ROWS, Row
+
+# Gains at which neurons of deep layers fire too: a silent branch compares nothing.
+GAIN = 2.0
+LARGEST_DIFFERENCE = 1e-9
+# Rounding flips spikes, and an untrained network carries every flip on.
+LARGEST_LOSS_DIFFERENCE = 0.1
+_MEMORY = ("VmHWM:", "VmRSS:")
+
+
+class Form:
+    """A model with its optimiser, trained on one batch.
+
+    Args:
+        model: The model.
+        logits: Calls it.
+        row: Its inputs.
+        precision: "fp32" or "bf16".
+        channels_last: Its memory format.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        logits: Callable[[Tensor], Tensor],
+        row: Row,
+        precision: str,
+        channels_last: bool = False,
+    ) -> None:
+        self.model = model.train()
+        self.logits = logits
+        self.x, self.classes = row.batch_of(row.batch)
+        self.lower = precision == "bf16"
+        if channels_last:
+            model.to(memory_format=torch.channels_last)
+            if self.x.ndim == 4:
+                self.x = self.x.contiguous(memory_format=torch.channels_last)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops the gradients and what the optimiser keeps."""
+        self.model.zero_grad()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
+
+    def step(self) -> float:
+        """A training step; its loss."""
+        self.optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.lower):
+            loss = nn.functional.cross_entropy(self.logits(self.x), self.classes)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class Models:
+    """The models of a row, with one set of weights."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.jelly: nn.Module | None = None
+        torch.manual_seed(0)
+        if row.jelly is not None and jelly.is_installed():
+            self.jelly = jelly.spikformer(**row.jelly)
+            _settle(self.jelly, jelly.logits_of(self.jelly), row)
+        self.ours = row.build()
+        if self.jelly is None:
+            _settle(self.ours, self.ours, row)
+        else:
+            state = self.jelly.state_dict()
+            loaded = ss.load_official("spikformer", state, strides=row.strides)
+            self.ours.load_state_dict(loaded.state_dict())
+
+    def logits_of(self, form: str, model: nn.Module, *, whole: bool = False) -> Any:
+        """What calls a model of a form, whole models compiled on demand."""
+        call = torch.compile(model) if whole else model
+        return jelly.logits_of(model, call) if form.startswith("spikingjelly") else call
+
+    def plain(self, form: str) -> nn.Module:
+        """A copy of a form's model, nothing compiled."""
+        if form == "authors_style":
+            return in_authors_style(self.ours)
+        if form.startswith("ours"):
+            return copy.deepcopy(self.ours)
+        assert self.jelly is not None
+        return copy.deepcopy(self.jelly)
+
+    def form(self, name: str, precision: str) -> Form:
+        """A form by name."""
+        model = self.plain(name)
+        if name == "spikingjelly_inductor":
+            jelly.compile_neurons(model)
+        logits = self.logits_of(name, model, whole=name.endswith("_compiled"))
+        last = self.row.channels_last and name.startswith("ours")
+        return Form(model, logits, self.row, precision, last)
+
+    def check(self, forms: list[str]) -> None:
+        """Ends the run unless forms compute the same in float64."""
+        x, classes = self.row.batch_of(2)
+        fired: dict[str, bool] = {}
+        with NeuronRecorder(self.ours, lambda name, _, out: fired.update({name: bool(out.any())})):
+            self.ours.eval()(x)
+        silent = [name for name, any_spike in fired.items() if not any_spike]
+        print(f"  {len(fired)} neurons, {len(silent)} of them silent {' '.join(silent)}")
+        expected: list[Tensor] | None = None
+        for form in forms:
+            if form.endswith(("_compiled", "_inductor")):
+                continue
+            model = self.plain(form).double().eval()
+            logits = self.logits_of(form, model)(x.double())
+            nn.functional.cross_entropy(logits, classes).backward()
+            gradient = next(p.grad for p in model.parameters() if p.ndim == 4)
+            assert gradient is not None
+            found = [logits.detach(), gradient]
+            expected = expected or found
+            for what, ours, theirs in zip(("logits", "gradient"), expected, found, strict=True):
+                difference = float((ours - theirs).abs().max() / ours.abs().max())
+                print(f"  {form:<22} {what} in float64 differ by {difference:.1e}, relatively")
+                if not difference <= LARGEST_DIFFERENCE:
+                    sys.exit(f"{self.row.name}: {form} computes something else")
+
+
+def _settle(model: nn.Module, logits: Callable[[Tensor], Tensor], row: Row) -> None:
+    """Gives normalisations the statistics of a batch, and LIFs currents that fire them."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = None
+            if row.jelly is not None:
+                norm.weight.fill_(GAIN)
+        logits(row.batch_of(min(row.batch, 8))[0])
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def forms_of(row: Row, options: argparse.Namespace) -> list[str]:
+    """Names of the forms that a row has here."""
+    forms = ["ours"]
+    if options.compiled:
+        forms.append("ours_compiled")
+    if row.jelly is not None and jelly.is_installed():
+        forms += ["spikingjelly_eager", "spikingjelly_inductor"]
+        if options.compiled:
+            forms.append("spikingjelly_compiled")
+    return [*forms, "authors_style"]
+
+
+def measure(row: Row, precision: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Times the forms of a row, prints them and returns what was printed."""
+    print(f"{row.name}, {row.size} px, batch {row.batch}, {precision}", flush=True)
+    models = Models(row)
+    names = forms_of(row, options)
+    models.check(names)
+    forms = {name: models.form(name, precision) for name in names}
+    losses = {name: form.step() for name, form in forms.items()}
+    for name, loss in losses.items():
+        if not abs(loss / losses["ours"] - 1) <= LARGEST_LOSS_DIFFERENCE:
+            sys.exit(f"{row.name}: {name} has a first loss of {loss}, ours of {losses['ours']}")
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    times = time_rounds({name: form.step for name, form in forms.items()}, options.rounds, clock)
+    peaks = _peaks(row.name, precision, names, options) if options.memory else {}
+    results: dict[str, Any] = {}
+    for name, values in times.items():
+        pairs = zip(times["ours"], values, strict=True)
+        ratio = statistics.median(ours / other for ours, other in pairs)
+        results[name] = {
+            "milliseconds": statistics.median(values),
+            "ours_over_this": ratio,
+            "first_loss": losses[name],
+        }
+        line = f"  {name:<22} {results[name]['milliseconds']:9.1f} ms, ours {ratio:5.2f} x"
+        if peaks:
+            ratio = peaks["ours"] / peaks[name]
+            results[name] |= {"peak_mb": peaks[name], "ours_over_this_peak": ratio}
+            line += f"  {peaks[name]:7.0f} MB peak, ours {ratio:5.2f} x"
+        print(f"{line}  first loss {losses[name]:.6f}", flush=True)
+    return {"row": row.name, "precision": precision, "forms": results}
+
+
+def _peaks(
+    row: str, precision: str, names: list[str], options: argparse.Namespace
+) -> dict[str, float]:
+    words = [sys.executable, __file__, f"--rows={row}", f"--precision={precision}"]
+    words += [f"--threads={options.threads}"]
+    return {
+        name: float(
+            subprocess.run(
+                [*words, f"--only={name}"], check=True, stdout=subprocess.PIPE, text=True
+            ).stdout.split()[-1]
+        )
+        for name in names
+    }
+
+
+def _report_peak(row: Row, name: str, precision: str) -> None:
+    """Memory of a step of one form in this process, in MB."""
+    form = Models(row).form(name, precision)
+    form.step()
+    form.forget()
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = _resident()["VmRSS:"]
+    form.step()
+    print(_resident()["VmHWM:"] - before)
+
+
+def _resident() -> dict[str, float]:
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    return {words[0]: int(words[1]) / 1024 for words in lines if words[0] in _MEMORY}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--compiled", action="store_true", help="whole models compiled as well")
+    parser.add_argument(
+        "--memory", action=argparse.BooleanOptionalAction, default=True, help="of each form as well"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.only:
+        _report_peak(ROWS[options.rows[0]](), options.only, options.precision)
+        return
+    native = computes_bf16(torch.device("cpu"))
+    usual = ["fp32", "bf16"] if native else ["fp32"]
+    precisions = usual if options.precision == "auto" else [options.precision]
+    clock = "processor time" if options.threads == 1 else "wall time"
+    print(
+        f"{options.threads} thread(s) of {processor_name()}, {clock}, torch {torch.__version__}, "
+        f"{date.today()}, medians of {options.rounds} alternating rounds"
+        + ("" if native else "; no units for bf16")
+    )
+    if not jelly.is_installed():
+        print(f"without SpikingJelly, which `{jelly.INSTALL}` installs")
+    rows = [
+        measure(ROWS[name](), precision, options)
+        for name in options.rows
+        for precision in precisions
+    ]
+    if options.json:
+        about = {
+            "processor": processor_name(),
+            "torch": torch.__version__,
+            "date": str(date.today()),
+            "threads": options.threads,
+            "rounds": options.rounds,
+            "clock": clock,
+        }
+        print(json.dumps({**about, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
