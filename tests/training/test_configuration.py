@@ -90,7 +90,8 @@ def test_override_of_data() -> None:
 
 
 def test_committed_configurations_are_valid() -> None:
-    files = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
+    folder = Path(__file__).parents[2] / "configs"
+    files = sorted(set(folder.rglob("*.yaml")) - set(folder.glob("accelerate/*")))
     assert files
     for file in files:
         TrainConfig.load(file)

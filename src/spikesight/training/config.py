@@ -138,6 +138,8 @@ class TrainConfig:
             (float32), "bf16", or "fp16" with loss scaling (GPU only).
         compile: "model" compiles the training forward and backward pass with torch.compile.
         channels_last: Whether images and weights use the channels-last memory format.
+        sync_batch_norm: Whether batch normalisation takes its statistics over the images of all
+            processes, as one process with all of them would; otherwise each over its own.
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         seed: Seed of the initial weights, of the order and of every random choice.
         resume: Whether to go on from output/last if it is there.
@@ -170,6 +172,7 @@ class TrainConfig:
     precision: Precision = "auto"
     compile: Literal["none", "model"] = "none"
     channels_last: bool = False
+    sync_batch_norm: bool = True
     device: Literal["auto", "cpu"] = "auto"
     seed: Count = 0
     resume: bool = False

@@ -10,6 +10,7 @@ from torch import Tensor
 from spikesight.losses import FiringRates, firing_rate_penalty
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
+from spikesight.training.runs.processes import mean_of_all
 
 
 class Objective(ABC):
@@ -49,7 +50,8 @@ class Objective(ABC):
         """
         loss = self.task_loss(images, output, targets)
         if self._rates is not None:
-            loss = loss + firing_rate_penalty(self._rates.take(), self._firing_rate)
+            rates = mean_of_all(self._rates.take())
+            loss = loss + firing_rate_penalty(rates, self._firing_rate)
         return loss
 
     def forget(self) -> None:

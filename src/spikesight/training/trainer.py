@@ -37,7 +37,12 @@ from spikesight.training.run_log import RunLog, epoch_row
 from spikesight.training.runs.checkpoint import DataSummary, EpochSums, Position, RunState
 from spikesight.training.runs.folder import save_model, saved_recipe
 from spikesight.training.runs.lock import locked
-from spikesight.training.runs.preparation import build_accelerator, build_model, count_batches
+from spikesight.training.runs.preparation import (
+    build_accelerator,
+    build_model,
+    count_batches,
+    prepare,
+)
 from spikesight.training.runs.processes import is_main_process, largest, share_buffers, total
 from spikesight.training.runs.storage import recover_folder
 from spikesight.training.seeding import seed_everything
@@ -96,6 +101,7 @@ class Trainer:
         self.device = self.accelerator.device
         self.report = build_report(self.accelerator.is_main_process)
         self._check_output()
+        self.moved = False
         self.before = self._read_state() if self.resuming else None
         self._keep_precision()
         check_feasible(config, filled=not self.resuming)
@@ -106,6 +112,12 @@ class Trainer:
         if self.before is not None and self.before.data is not None:
             self.before.data.check_same(self.data, self.folder / "last")
         self.batch_size = self.task.train.batch_size
+        if self.moved and self.batch_size != config.batch_size:
+            raise UserError(
+                f"cannot go on from {self.folder / 'last'} in another number of processes: "
+                f"batch_size is {config.batch_size} and the training images fill no larger one "
+                f"than {self.batch_size}; start as many processes as before"
+            )
         self.batches_per_epoch = count_batches(config, len(self.task.train))
         self.updates_per_epoch = self.batches_per_epoch // config.accumulation
         self.updates = self.updates_per_epoch * config.epochs
@@ -135,9 +147,9 @@ class Trainer:
         self.best: Figures | None = None
         self.last: Figures | None = None
         self.status = ""
-        self.prepared, self.optimizer = self.accelerator.prepare(self.model, optimizer)
-        # Training autocasts where it needs to; evaluation is in float32, as `spikesight val` is.
-        self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
+        self.prepared, self.optimizer = prepare(
+            self.accelerator, self.model, optimizer, sync_batch_norm=config.sync_batch_norm
+        )
         if self.before is not None:
             self._restore(self.before)
         self.forward: Callable[..., Any] = (
@@ -175,9 +187,16 @@ class Trainer:
     def _read_state(self) -> RunState:
         last = self.folder / "last"
         state = RunState.read(last)
-        state.check_continues(self.config, self.accelerator.num_processes, last)
+        processes = self.accelerator.num_processes
+        state.check_continues(self.config, processes, last)
         state.finished(self.config.epochs, last)
-        return state
+        self.moved = processes != state.processes
+        if self.moved:
+            self.report.message(
+                f"the run began in {state.processes} process(es) and goes on in {processes}: "
+                "augmentation and drop path draw other random numbers from here"
+            )
+        return state.shared_among(processes, self.config.accumulation)
 
     def _keep_precision(self) -> None:
         """Goes on in the precision that "auto" became when the run began, whatever it is here."""
@@ -291,7 +310,7 @@ class Trainer:
         shown = prepared.images
         if config.channels_last and shown.ndim == 4:
             shown = shown.contiguous(memory_format=torch.channels_last)
-        if self.position.update == 0 and batch == 0 and self.accelerator.is_main_process:
+        if self.position.update == 0 and batch == 0:
             with self.accelerator.autocast(), explained_normalisations(config, prepared.count):
                 silent = find_silent_neurons(self.model, shown[:_PROBE_IMAGES])
             if silent:
@@ -325,7 +344,7 @@ class Trainer:
         """
         logging = self.position.update % self.config.log_every == 0
         alone = self.accelerator.num_processes == 1
-        if logging or self.device.type == "cpu":
+        if logging or (alone and self.device.type == "cpu"):
             self._check_loss()
         if logging:
             self._log_update()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -225,14 +226,15 @@ class RunState:
     def check_continues(self, config: TrainConfig, processes: int, folder: Path) -> None:
         """Refuses to go on with another configuration.
 
-        Fields that the run did not know yet when it was started had their defaults. A precision of
-        "auto" stays what it was when the run began.
+        Fields that the run did not know yet when it was started had their defaults, but several
+        processes had statistics of their own. A precision of "auto" stays what it was when the run
+        began. Another number of processes may share the images of an update otherwise.
 
         Raises:
             ValueError: If something differs that changes the figures.
         """
         try:
-            before = from_mapping(TrainConfig, self.config)
+            before = self._configuration()
         except UserError as error:
             raise UserError(
                 f"{folder} holds a configuration that cannot be ({error}); start again from "
@@ -248,13 +250,41 @@ class RunState:
             if name not in _FREE_FIELDS and asked.get(name) != started.get(name)
         )
         if processes != self.processes:
-            different.append(f"the number of processes ({self.processes} then, {processes} now)")
+            different = self._without_shares(different, before, config, processes)
         if different:
             raise UserError(
                 f"cannot go on from {folder}: {', '.join(different)} changed since it was "
                 "started; pass the same values (config.yaml there has them), or start a new run "
                 f"with another output and model.weights={folder}"
             )
+
+    def shared_among(self, processes: int, accumulation: int) -> RunState:
+        """The state as so many processes would have left it, with so many batches per update."""
+        batches = Fraction(accumulation, self._configuration().accumulation)
+        shares = batches * Fraction(processes, self.processes)
+        position = replace(self.position, batch=int(self.position.batch * batches))
+        sums = replace(
+            self.sums,
+            loss=self.sums.loss if shares == 1 else self.sums.loss * float(shares),
+            batches=int(self.sums.batches * shares),
+        )
+        return replace(self, position=position, sums=sums, processes=processes)
+
+    def _configuration(self) -> TrainConfig:
+        known = self.config if self.processes == 1 else {"sync_batch_norm": False} | self.config
+        return from_mapping(TrainConfig, known)
+
+    def _without_shares(
+        self, different: list[str], before: TrainConfig, now: TrainConfig, processes: int
+    ) -> list[str]:
+        """What differs besides how an update's images are shared among the processes."""
+        then = before.batch_size * before.accumulation * self.processes
+        images = now.batch_size * now.accumulation * processes
+        if then != images:
+            shares = "batch_size x accumulation x processes"
+            return [*different, f"the images of an update ({shares}: {then} then, {images} now)"]
+        free = {"batch_size", "accumulation"} if now.limit_batches is None else {"batch_size"}
+        return [name for name in different if name not in free]
 
 
 class _StateFile(msgspec.Struct, Generic[FiguresT], forbid_unknown_fields=True):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+from torch.optim import Optimizer
 
 from spikesight.errors import UserError
 from spikesight.models import SpikingModel
@@ -18,6 +22,7 @@ from spikesight.private_api import forget_processes
 from spikesight.registry import create_model
 from spikesight.training.config import TrainConfig
 from spikesight.training.precision import Precision, choose_precision, warn_if_emulated
+from spikesight.training.runs.shared_statistics import BatchNorm, share_statistics
 from spikesight.training.runs.starting_weights import saved_quantization, start_from
 from spikesight.training.tasks.table import find_task
 
@@ -47,6 +52,57 @@ def build_accelerator(
     chosen = choose_precision(precision, torch.device(kind))
     warn_if_emulated(chosen, torch.device(kind))
     return Accelerator(cpu=cpu, mixed_precision=chosen, gradient_accumulation_steps=accumulation)
+
+
+def prepare(
+    accelerator: Accelerator, model: nn.Module, optimizer: Optimizer, *, sync_batch_norm: bool
+) -> tuple[nn.Module, Optimizer]:
+    """Makes a model ready to learn, in several processes if there are.
+
+    Args:
+        accelerator: Device, precision and processes.
+        model: The model, of which copies that do not learn were made before.
+        optimizer: What moves its weights.
+        sync_batch_norm: Whether batch normalisations see the images of all processes.
+
+    Returns:
+        What is called in training, and the optimiser.
+
+    Raises:
+        UserError: If a normalisation cannot see them.
+    """
+    if accelerator.num_processes == 1:
+        return _prepare(accelerator, model, optimizer)
+    if sync_batch_norm:
+        share_statistics(model)
+    shared = {
+        buffer
+        for module in model.modules()
+        if sync_batch_norm and isinstance(module, BatchNorm)
+        for buffer in module.buffers()
+    }
+    options: Any = accelerator
+    options.ddp_handler = DistributedDataParallelKwargs(
+        broadcast_buffers=not shared.issuperset(model.buffers()),
+        # Whether someone's own module reads all that it holds is not known.
+        find_unused_parameters=not all(map(_is_known, model.modules())),
+    )
+    with warnings.catch_warnings():  # PyTorch renames broadcast_buffers, accelerate does not yet
+        warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+        return _prepare(accelerator, model, optimizer)
+
+
+def _prepare(
+    accelerator: Accelerator, model: nn.Module, optimizer: Optimizer
+) -> tuple[nn.Module, Optimizer]:
+    prepared, moved = accelerator.prepare(model, optimizer)
+    # Training autocasts where it needs to; evaluation is in float32, as `spikesight val` is.
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+    return prepared, moved
+
+
+def _is_known(module: nn.Module) -> bool:
+    return type(module).__module__.partition(".")[0] in ("spikesight", "torch", "timm")
 
 
 def build_model(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.autograd import Function
 
 
 def is_main_process() -> bool:
@@ -40,4 +42,34 @@ def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:
         return
     for model in models:
         for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, src=0)
+            distributed.broadcast(buffer, src=0)
+
+
+def mean_of_all(values: Tensor) -> Tensor:
+    """The mean over all processes, differentiable.
+
+    The gradient is that of the processes' mean loss, as it is averaged over them afterwards.
+
+    Args:
+        values: Equally many in every process.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return values
+    mean: Tensor = _MeanOfAll.apply(values)
+    return mean
+
+
+class _MeanOfAll(Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return _reduced(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _reduced(gradient)
+
+
+def _reduced(values: Tensor) -> Tensor:
+    mean = values / distributed.get_world_size()
+    distributed.all_reduce(mean)
+    return mean
