@@ -15,6 +15,7 @@ from PIL import Image
 import spikesight
 from spikesight.commands.parser import read_command
 from spikesight.commands.table import COMMANDS
+from tests.data.shards.shard_files import write_shards
 from tests.test_import_directions import FLOOR
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +94,7 @@ def command_lines(page: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder from which the commands could be called: configurations, models, photos."""
+    """A folder from which the commands could be called: configurations, models, photos, shards."""
     folder = tmp_path_factory.mktemp("place")
     for name in ("configs", "weights"):
         (folder / name).symlink_to(ROOT / name)
@@ -101,6 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / "photos" / ("cat", "dog")[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(torch.randint(256, (32, 32, 3), dtype=torch.uint8).numpy()).save(file)
+    write_shards(folder / "shards", [8, 8])
     return folder
 
 

@@ -18,7 +18,7 @@ from spikesight.data.photos.decoding import decode
 from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.prediction import find_images
 from spikesight.data.segmentation.files import list_photos
-from spikesight.data.sources import EncodedSource
+from spikesight.data.sources import EncodedSource, Parts
 from spikesight.training.tasks.classification.choices import _look_at
 from spikesight.training.tasks.segmentation.prediction import _find
 from tests.robustness.damage import Damage
@@ -53,9 +53,14 @@ _ODD_NAMES = [
 ]
 
 
-def _read_parts(archive: FolderArchive | TarArchive) -> int:
+def _read_archive(archive: FolderArchive | TarArchive) -> int:
+    return read_parts(find_parts(archive))
+
+
+def read_parts(parts: Parts) -> int:
+    """Reads a few photos of every part, and how many there are."""
     count = 0
-    for read in find_parts(archive).values():
+    for read in parts.values():
         source = read()
         assert isinstance(source, EncodedSource)
         places = source.positions.tolist()
@@ -66,6 +71,7 @@ def _read_parts(archive: FolderArchive | TarArchive) -> int:
         if len(set(source.classes)) != len(source.classes):
             raise UnsoundError(f"a class comes twice: {source.classes}")
         for place in places[:6]:
+            archive = source.archive
             to_tensor(decode(archive.read(place), archive.describe(place), 3))
         count += len(places)
     return count
@@ -81,7 +87,7 @@ def _folder(damage: Damage, folder: Path) -> Trial:
         for _ in range(random.choice([1, 1, 2, 3])):
             _spoil(root, damage)
     uses: list[Callable[[], object]] = [
-        lambda: _read_parts(FolderArchive(root)),
+        lambda: _read_archive(FolderArchive(root)),
         lambda: find_images(root),
         lambda: list(_find(root, folder / "out")),
         lambda: list_photos(root),
@@ -150,10 +156,12 @@ def _tar(damage: Damage, folder: Path) -> Trial:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=format_) as archive:
         for name in _MEMBERS:
-            _add(archive, name, damage)
+            add_member(archive, name, damage)
     content = stream.getvalue()
     if damage.hits(0.45):
-        content = _header(content, damage) if damage.hits(0.5) else damage.bytes(content, 3000)
+        content = (
+            change_header(content, damage) if damage.hits(0.5) else damage.bytes(content, 3000)
+        )
     packing = 0 if damage.none else random.choice([0, 0, 0, 1, 2, 3, 4])
     suffix = ("tar", "tar.gz", "tar.bz2", "tar.xz", "tar")[packing]
     if packing == 4 and damage.hits(1.0):
@@ -167,7 +175,7 @@ def _tar(damage: Damage, folder: Path) -> Trial:
             content = damage.bytes(content)
     path = folder / f"photos.{suffix}"
     path.write_bytes(content)
-    return Trial(lambda: _read_parts(TarArchive(path)), (path.name,), "; ".join(damage.notes))
+    return Trial(lambda: _read_archive(TarArchive(path)), (path.name,), "; ".join(damage.notes))
 
 
 _PAX: list[dict[str, str]] = [
@@ -191,7 +199,8 @@ _PAX: list[dict[str, str]] = [
 ]
 
 
-def _add(archive: tarfile.TarFile, name: str, damage: Damage) -> None:
+def add_member(archive: tarfile.TarFile, name: str, damage: Damage) -> None:
+    """Adds a photo, maybe as what is no photo."""
     random = damage.random
     content = damaged_image(damage)[0] if damage.hits(0.05) else _PHOTO
     member = tarfile.TarInfo(
@@ -227,7 +236,7 @@ def _add(archive: tarfile.TarFile, name: str, damage: Damage) -> None:
         archive.addfile(member, io.BytesIO(content))
 
 
-def _header(content: bytes, damage: Damage) -> bytes:
+def change_header(content: bytes, damage: Damage) -> bytes:
     """One field of a member's header, with the right checksum."""
     data = bytearray(content)
     starts = [at for at in range(0, len(data), 512) if data[at + 257 : at + 262] == b"ustar"]

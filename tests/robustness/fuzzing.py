@@ -62,12 +62,14 @@ def readers() -> dict[str, Reader]:
         recordings,
         saved_models,
         scenes,
+        shards,
         state_dicts,
     )
 
     modules = (
         image_files,
         archives,
+        shards,
         array_files,
         recordings,
         scenes,

@@ -125,6 +125,33 @@ def test_a_folder_and_a_tar_train_and_go_on(capsys: pytest.CaptureFixture[str]) 
     assert "pass one folder of photos, or YAML files" in capsys.readouterr().err
 
 
+def test_shards_train_and_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    photos("p", 12)
+    assert main(["shards", "p", "--output=s", "--megabytes=1"]) == 0
+    quick = ["--model.name=metaspikformer_nano", "--data.image_size=16", "--batch_size=4"]
+    quick += ["--data.in_memory=false", "--data.shuffle_buffer=4", "--data.workers=0"]
+    capsys.readouterr()
+    assert main(["train", "s", "--epochs=1", "--device=cpu", *quick]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("s: 36 photos of 3 classes, 6 of them for validation")
+    config = yaml.safe_load(Path("runs/s/config.yaml").read_text())["data"]
+    assert (config["format"], config["path"]) == ("shards", "s")
+    pattern = "s/train-{000000..000000}.tar"
+    assert main(["train", pattern, "--resume", "--output=runs/s", "--epochs=2"]) == 0
+    assert "going on with runs/s at epoch 2" in capsys.readouterr().out
+    assert main(["val", "runs/s"]) == 0
+    assert "on 6 images" in capsys.readouterr().out
+    assert main(["val", "runs/s", f"--data.path={pattern}", "--split=all"]) == 0
+    assert "on 36 images" in capsys.readouterr().out
+    for place in ("s", "s/train-000000.tar"):
+        assert main(["predict", "runs/s", place]) == 2
+        assert "measure on all of " in capsys.readouterr().err
+    assert main(["train", "s/train-000000.tar", "s/train-000001.tar"]) == 2
+    assert "there is no configuration file s/train-000001.tar" in capsys.readouterr().err
+    assert main(["train", "s/train-000000.tar", "s/train-000000.tar"]) == 2
+    assert "a pattern of tar files stands in quotes" in capsys.readouterr().err
+
+
 def test_a_folder_of_masks_is_segmented(capsys: pytest.CaptureFixture[str]) -> None:
     masks("streets", [0, 1, 3, 255])
     assert main(["train", "streets", "--epochs=1", "--limit_batches=1", "--device=cpu"]) == 0

@@ -20,6 +20,7 @@ from spikesight.training import (
     train,
 )
 from spikesight.training.runs.checkpoint import EpochSums, Position, RunState
+from tests.data.shards.shard_files import write_shards
 from tests.training.conftest import stop_after
 
 Build = Callable[..., TrainConfig]
@@ -77,6 +78,32 @@ def test_resume_equals_uninterrupted(tiny: Build, recipe: str, stop: int) -> Non
     assert result.best.top1 == max(
         float(r[c]) for r in rows(straight) for c in ("val_top1", "ema_top1") if r[c]
     )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_runs_on_shards_resume_within_an_epoch(tiny: Build, tmp_path: Path, workers: int) -> None:
+    shards = write_shards(tmp_path / "shards", [90, 7, 63])
+    data = {
+        "data": {
+            "format": "shards",
+            "path": str(shards),
+            "image_size": 8,
+            "channels": 1,
+            "random_resized_crop": 0.5,
+            "shuffle_buffer": 48,
+            "workers": workers,
+        }
+    }
+    straight = tiny("straight", **data, batch_size=16)
+    train(straight)
+    broken = tiny("broken", resume=True, **data, batch_size=16)
+    for stop in (2, 7):
+        with pytest.raises(TrainingInterrupted):
+            train(broken, stop_after(stop))
+    train(broken)
+    assert rows(broken) == rows(straight)
+    expected, got = tensors(straight), tensors(broken)
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
 
 
 def test_stopping_twice_and_at_the_end_of_an_epoch(tiny: Build) -> None:

@@ -83,6 +83,15 @@ COMMANDS: dict[str, Command] = {
             "--table=segments.csv",
         ),
     ),
+    "shards": Command(
+        "spikesight.commands.shards:shards_command",
+        "Packs photos into tar files that are read from front to back.",
+        (
+            "spikesight shards photos/ --output=shards",
+            "spikesight train shards",
+            "spikesight shards 'imagenet/imagenet1k-train-{0000..1023}.tar'",
+        ),
+    ),
     "events": Command(
         "spikesight.commands.events:events_command",
         "Says what an event camera recorded; draws it as a GIF.",

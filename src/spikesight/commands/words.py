@@ -14,6 +14,7 @@ from spikesight.files.documents import named
 from spikesight.files.names import show
 from spikesight.parts import import_part
 from spikesight.training.config import DATA_SECTIONS, check_path_is_read, merge, read_yaml
+from spikesight.training.tasks.choice_words import run_name
 from spikesight.training.tasks.table import find_task, tasks_that_say
 from spikesight.training.written_values import as_written
 
@@ -26,7 +27,7 @@ Options = list[tuple[str, str | None]]
 def prepare_words(words: list[str], kind: type) -> list[str]:
     """Reads the YAML files in front and lets --data.… and --scenes.… mean what the task reads.
 
-    A folder or tar file of photos in front is looked at, and a configuration chosen for it.
+    Photos in front (a folder, tar file or shards) are looked at, and a configuration chosen.
 
     Args:
         words: The command line; files first, whose fields later words override.
@@ -42,7 +43,10 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
     front, options = _split(words)
     photos = [file for file in front if os.path.isdir(file) or file.lower().endswith(_ARCHIVES)]
     if photos and len(front) > 1:
-        raise UserError(f"{' and '.join(front)}: pass one folder of photos, or YAML files")
+        shards = sum(file.endswith(".tar") for file in front) > 1
+        quoted = "; a pattern of tar files stands in quotes" if shards else ""
+        several = f"{' and '.join(front[:3])}{' and more' if len(front) > 3 else ''}"
+        raise UserError(f"{several}: pass one folder of photos, or YAML files{quoted}")
     if any(name in _HELP for name, _ in options):
         return ["--help"]
     if photos:
@@ -99,8 +103,8 @@ def _choose(photos: str, options: Options) -> Options:
     else:
         task = next(task for task in tasks_that_say("reads") if task.reads(photos))
     if asked.get("resume", "false").lower() not in ("false", "no"):
-        name = Path(photos).resolve().name.partition(".")[0] or "photos"
-        before = Path(asked.get("output", str(Path("runs", name))), "config.yaml")
+        output = asked.get("output", str(Path("runs", run_name(photos))))
+        before = Path(output, "config.yaml")
         if before.is_file():
             return [(_CONFIG, str(before)), ("--data.path", photos)]
     choice = task.choose(photos, asked)
@@ -119,7 +123,7 @@ def _split(words: list[str]) -> tuple[list[str], Options]:
     count = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     front, left = words[:count], words[count:]
     for file in front:
-        if not os.path.exists(file):
+        if not os.path.exists(file) and not (file.endswith(".tar") and set(file) & set("*?[{")):
             raise FileNotFoundError(
                 f"there is no configuration file {show(file)} and no folder of photos"
             )

@@ -72,17 +72,22 @@ class TarArchive:
 
     Args:
         path: The tar file.
+        plain: Refuse a compressed one.
+
+    Attributes:
+        spans: First byte and number of bytes of each file, by name.
 
     Raises:
         DataError: There is no such file, it is no tar file, is damaged, ends too early, or holds
             more than the limits allow.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, plain: bool = False) -> None:
         self.path = str(path)
+        self._plain = plain
         self.folders: set[str] = set()
         self.repeated: dict[str, str] = {}
-        self._spans: dict[str, tuple[int, int]] = {}
+        self.spans: dict[str, tuple[int, int]] = {}
         self._contents: dict[str, bytes] | None = None
         if not os.path.lexists(path) or os.path.isdir(path):
             found = "is a folder, no file" if os.path.isdir(path) else "no such file"
@@ -102,12 +107,17 @@ class TarArchive:
                     f"{show(path)}: not a readable tar file ({show(reason)}); unpack it if it is "
                     "compressed in another way than gzip, bzip2 or xz, else fetch or make it again"
                 ) from error
-        self.names = sorted(self._spans)
+        self.names = sorted(self.spans)
 
     def _read(self, file: BinaryIO) -> None:
         unpacked = _unpacking(file)
         most = None
         if unpacked is not None:
+            if self._plain:
+                raise DataError(
+                    f"{show(self.path)}: is compressed, so no photo in it can be found without "
+                    "unpacking all before it; unpack it to a plain .tar"
+                )
             self._contents = {}
             size = os.fstat(file.fileno()).st_size
             most = max(TAR_UNPACKED_BYTES.value, TAR_UNPACKED_RATIO.value * size)
@@ -123,7 +133,7 @@ class TarArchive:
                 name = self._usable_name(member)
                 if name is None:
                     continue
-                self._spans[name] = (member.offset_data, member.size)
+                self.spans[name] = (member.offset_data, member.size)
                 self.folders.update(
                     name[:end] for end, character in enumerate(name) if character == "/"
                 )
@@ -182,7 +192,7 @@ class TarArchive:
                     f"those ({', '.join(sorted(IMAGE_SUFFIXES))}) are kept"
                 )
             return self._contents[name]
-        offset, size = self._spans[name]
+        offset, size = self.spans[name]
         IMAGE_BYTES.check(size, self.describe(position), CorruptImageError)
         # Opened anew each time, as an open file's position is shared between forked processes.
         with open_regular(self.path, CorruptImageError) as file:

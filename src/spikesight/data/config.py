@@ -16,6 +16,7 @@ from spikesight.options import check_options
 Format = Literal[
     "folder",
     "tar",
+    "shards",
     "idx",
     "cifar10",
     "cifar100",
@@ -36,8 +37,10 @@ class DataConfig:
 
     Attributes:
         format: How the images are stored. `folder` and `tar` hold one folder per class, either
-            directly or below `train/`, `val/` and `test/`; `idx` are the four files of MNIST and
-            Fashion-MNIST, plain or gzipped; `cifar10` and `cifar100` are the python batches in
+            directly or below `train/`, `val/` and `test/`; `shards` are tar files in the layout of
+            webdataset (`key.jpg` and its class in `key.cls` or `key.json`), whose names or folders
+            say train, val or test; `idx` are the four files of MNIST and Fashion-MNIST, plain or
+            gzipped; `cifar10` and `cifar100` are the python batches in
             torchvision's layout; `digits` comes with scikit-learn and needs no path.
             `painted_digits` are the same, each in four sizes, places and light colours on a dark
             ground, as scenes of `digit_scenes` show them; a fifth of the digits validates, and
@@ -45,14 +48,17 @@ class DataConfig:
             `cifar10_dvs`, `nmnist` and `dvs128_gesture` are recordings of event cameras in their
             published layouts, `event_folders` any recordings in one folder per class. Any other
             name is that of a function given to `register_dataset`.
-        path: Folder or tar file to read; not used by `digits` and `painted_digits`.
+        path: Folder or tar file to read; of shards also a pattern such as
+            `photos/train-{000..127}.tar` or `photos/*.tar`. Not used by `digits` and
+            `painted_digits`.
         image_size: Height and width of the images that the model sees, in pixels. Other sizes
             are resized (bicubic, antialiased) on the shorter side and cropped in the centre.
         channels: 3 reads colour and repeats a grey image three times; 1 reads grey and turns
             colour into luma (ITU-R 601). Of events, 2 counts (negative, positive) and 3
             (positive, negative, all).
-        class_names: Names of the classes of `idx` files, which carry none; by default the
-            numbers of the labels. Other formats name their classes themselves.
+        class_names: Names of the classes of `idx` files, which carry none, and of shards that
+            number them and have no classes.txt beside; by default the numbers of the labels.
+            Other formats name their classes themselves.
         validation_fraction: Share of each class of the training images that is set aside for
             validation. 0 validates on the images that the data set keeps for it: `val/` or else
             `test/`, the t10k files, or test_batch.
@@ -71,8 +77,10 @@ class DataConfig:
         random_erasing: Probability of blanking a random rectangle with the mean colour.
         workers: Processes that read and decode. By default none where the images are in memory
             and RandAugment is off, else up to four.
-        in_memory: Decode the images of a `folder` or `tar` once, at `image_size`, and keep them
-            as bytes; the augmentation then works on whole batches. The other formats always do.
+        shuffle_buffer: Photos of shards, over all processes, out of which the next is drawn in
+            training; a set that is no larger is shuffled wholly. They take memory as files do.
+        in_memory: Decode the images of a `folder`, `tar` or shards once, at `image_size`, and keep
+            them as bytes; the augmentation then works on whole batches. Other formats always do.
         on_corrupt: What an image that cannot be decoded does: `stop` with an error that names
             it, or `skip` it and count it.
         events: How events become frames; for recordings, and photos with `events.saccades`.
@@ -94,6 +102,7 @@ class DataConfig:
     rand_augment: str | None = None
     random_erasing: Share = 0.0
     workers: Processes | None = None
+    shuffle_buffer: Count = 4096
     in_memory: bool = False
     on_corrupt: OnCorrupt = "stop"
     events: EventConfig = field(default_factory=EventConfig)

@@ -34,6 +34,7 @@ from spikesight.data.photos.augmentation import EvaluationTransform, TrainingTra
 from spikesight.data.photos.preprocessing import Preprocessing, fit
 from spikesight.data.photos.randaugment import ImageAugmentation
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
+from spikesight.data.shards.order import in_reading_order
 from spikesight.data.sources import ArraySource, EncodedSource, Source, relabel
 from spikesight.data.splits import divide_training, find_parts, read_splits
 from spikesight.options import check_arguments
@@ -140,13 +141,17 @@ def build_loaders(
             + ("" if accumulation == 1 else ", or pass a smaller accumulation")
             + (", or leave mix out" if even else "")
         )
+    workers = usual_workers(config.workers, in_memory and augmentation is None)
+    ready, order = in_reading_order(
+        ready, order, filled, accumulation, config.shuffle_buffer, workers
+    )
     train_loader = BatchLoader(
         _dataset(ready, preprocessing, augmentation),
         order,
         filled,
         seed,
         drop_last,
-        usual_workers(config.workers, in_memory and augmentation is None),
+        workers,
         config.on_corrupt,
         skipped[0],
     )
@@ -210,7 +215,8 @@ def build_evaluation_loader(
             f"the model was trained on {kinds[0]} but the data are {kinds[1]}; pass another "
             "data.format or data.events.saccades"
         )
-    if config.format == "idx" and config.class_names is None and preprocessing.classes:
+    named_by_numbers = config.format in ("idx", "shards") and config.class_names is None
+    if named_by_numbers and preprocessing.classes:
         config = replace(config, class_names=list(preprocessing.classes))
     parts = find_parts(config)
     reader: Callable[[], Source] | None = None

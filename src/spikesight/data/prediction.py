@@ -16,6 +16,7 @@ from spikesight.data.events.preprocessing import EventPreprocessing
 from spikesight.data.photos.decoding import IMAGE_SUFFIXES
 from spikesight.data.photos.preprocessing import Preprocessing
 from spikesight.data.sampling import EvaluationSampler
+from spikesight.data.shards.patterns import SHARD_SUFFIX, holds_shards
 from spikesight.files.names import check_name, show
 from spikesight.files.own_pictures import MARKED, is_own_picture
 from spikesight.files.walking import find_files
@@ -122,12 +123,18 @@ def find_images(
             raise DataError(
                 f"{show(path)}: no such file or folder; pass image files or a folder of them"
             )
+        if path.suffix.lower() == SHARD_SUFFIX:
+            raise DataError(
+                f"{show(path)}: is a tar file and no image; unpack it first, or measure on all of "
+                "its photos with spikesight val"
+            )
         return [path]
     found = find_files(path, suffixes, error=DataError)
     if not found:
-        raise DataError(
-            f"{show(path)}: holds no image ({', '.join(sorted(suffixes))}); pass another folder"
-        )
+        remedy = "pass another folder"
+        if holds_shards(str(path)):
+            remedy = "unpack its tar files, or measure on all of their photos with spikesight val"
+        raise DataError(f"{show(path)}: holds no image ({', '.join(sorted(suffixes))}); {remedy}")
     return found
 
 

@@ -88,13 +88,16 @@ class EpochSampler(Sampler[int]):
         """Chooses the epoch, and how much of it lies behind."""
         self.epoch, self.start = epoch, start
 
+    def order(self) -> Tensor:
+        """The positions of the whole epoch over all processes, int64 `[N]`."""
+        if not self.shuffle:
+            return torch.arange(self.dataset_size)
+        generator = derive_generator(self.seed, self.epoch)
+        return torch.randperm(self.dataset_size, generator=generator)
+
     def indices(self) -> Tensor:
         """The positions of this epoch's images that are still to come, int64."""
-        if self.shuffle:
-            generator = derive_generator(self.seed, self.epoch)
-            order = torch.randperm(self.dataset_size, generator=generator)
-        else:
-            order = torch.arange(self.dataset_size)
+        order = self.order()
         total = self.samples_per_epoch * self.world_size
         if total > self.dataset_size:
             order = order.repeat(-(-total // self.dataset_size))

@@ -18,6 +18,7 @@ from spikesight.data.part_folders import Part
 from spikesight.data.photos import cifar, class_folders, idx
 from spikesight.data.photos.digits import read_digits
 from spikesight.data.photos.painted_digits import read_painted_digits
+from spikesight.data.shards import reading as shards
 from spikesight.data.sources import ArraySource, EncodedSource, Parts, Source, check_labels
 from spikesight.data.stratification import split_stratified
 from spikesight.files.names import check_name
@@ -39,6 +40,8 @@ def find_parts(config: DataConfig) -> Parts:
             return class_folders.find_parts(FolderArchive(config.path))
         case "tar":
             return class_folders.find_parts(TarArchive(config.path))
+        case "shards":
+            return shards.find_parts(config.path, config.class_names)
         case "idx":
             return idx.find_parts(config.path, config.class_names)
         case "digits":

@@ -91,6 +91,9 @@ ARRAY_BYTES = Limit("ARRAY_BYTES", _GIB, "bytes of images or labels")
 TAR_MEMBERS = Limit("TAR_MEMBERS", 1 << 22, "members of a tar file")
 """ImageNet has 1.3 million images."""
 
+SHARDS = Limit("SHARDS", 1 << 18, "shards")
+"""Tar files that a pattern or a folder may mean."""
+
 TAR_KEPT_BYTES = Limit("TAR_KEPT_BYTES", 4 * _GIB, "bytes of images in a compressed tar file")
 """Images of a compressed tar file, which are kept in memory."""
 

@@ -105,9 +105,14 @@ def _read_part(archive: Archive, images: list[int], prefix: str) -> EncodedSourc
             continue
         first, *rest = name.removeprefix(prefix).split("/")
         if not rest:
+            labelled = f"{name.partition('.')[0]}.cls" in archive.names
             raise DataError(
-                f"{archive.describe(position)}: lies outside of the class folders; move it into "
-                "the folder of its class"
+                f"{archive.describe(position)}: lies outside of the class folders; "
+                + (
+                    "pass data.format=shards"
+                    if labelled
+                    else "move it into the folder of its class"
+                )
             )
         by_class[first].append(position)
     for name, members in by_class.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from spikesight.errors import UserError
 from spikesight.files.names import show
@@ -23,6 +24,12 @@ def number_of(asked: Mapping[str, str], name: str, chosen: int) -> int:
     if number < 1:
         raise UserError(f"{name} is {asked[name]}; pass a whole number, 1 or more")
     return number
+
+
+def run_name(photos: str) -> str:
+    """What a run on photos is called: as their folder or tar file; "photos" if that is no name."""
+    name = Path(photos).resolve().name.partition(".")[0]
+    return "photos" if not name or set(name) & set("*?[]{}") else name
 
 
 def all_of_it(output: object) -> str:

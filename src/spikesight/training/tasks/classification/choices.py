@@ -1,4 +1,4 @@
-"""A configuration for a folder or tar file of photos: what `spikesight train photos/` chooses."""
+"""A configuration for photos in a folder or tar files: what `spikesight train photos/` chooses."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from spikesight.data.config import DataConfig
 from spikesight.data.errors import DataError
 from spikesight.data.photos.decoding import read_head
 from spikesight.data.sampling import EvaluationSampler
+from spikesight.data.shards.patterns import holds_shards
 from spikesight.data.sources import EncodedSource
 from spikesight.data.splits import find_parts
 from spikesight.files.names import show
@@ -25,7 +26,7 @@ from spikesight.registry import create_model
 from spikesight.training.progress import format_duration
 from spikesight.training.runs.folder import resolve_model_folder
 from spikesight.training.tasks.base import Choice
-from spikesight.training.tasks.choice_words import all_of_it, number_of
+from spikesight.training.tasks.choice_words import all_of_it, number_of, run_name
 from spikesight.training.training_speed import training_images_per_second
 
 _MODEL, _LEVELS = "metaspikformer_tiny", 16
@@ -56,7 +57,7 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Choice:
     """Chooses a configuration for photos in one folder per class.
 
     Args:
-        path: Folder or tar file.
+        path: Folder, tar file, or folder or pattern of shards.
         asked: Options of the user by name, such as "model.name", whose values stand.
 
     Raises:
@@ -90,7 +91,7 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Choice:
     size = number_of(asked, "data.image_size", max(fast, default=usable[0]))
     fields: dict[str, Any] = {
         "model": model,
-        "output": str(Path("runs", Path(path).resolve().name.partition(".")[0] or "photos")),
+        "output": str(Path("runs", run_name(path))),
         "data": {
             "format": photos.format,
             "image_size": size,
@@ -124,7 +125,8 @@ def choose_for_classes(path: str, asked: Mapping[str, str]) -> Choice:
 
 
 def _look_at(path: str, asked: Mapping[str, str]) -> _Photos:
-    kind = asked.get("data.format", "folder" if os.path.isdir(path) else "tar")
+    usual = "shards" if holds_shards(path) else "folder" if os.path.isdir(path) else "tar"
+    kind = asked.get("data.format", usual)
     parts = find_parts(DataConfig(format=kind, path=path))
     if "train" not in parts:
         raise DataError(
