@@ -17,7 +17,7 @@ FLOORS = (
     "files label_maps processor timing",
     "parts",
     "neurons",
-    "synapses",
+    "synapses memory",
     "attention",
     "presentation segmentation_outputs timm_entries",
     "registry",

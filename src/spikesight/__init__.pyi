@@ -8,6 +8,7 @@ import spikesight.graph as graph
 import spikesight.inference as inference
 import spikesight.interop as interop
 import spikesight.losses as losses
+import spikesight.memory as memory
 import spikesight.metrics as metrics
 import spikesight.models as models
 import spikesight.neurons as neurons
@@ -37,6 +38,7 @@ from .deployment.deploying import deploy
 from .deployment.network import Deployed
 from .graph import trace
 from .interop import load_official, register_official
+from .memory import low_memory
 from .models import (
     Classifier,
     DropPath,
@@ -119,6 +121,7 @@ __all__ = [
     "list_neurons",
     "load",
     "load_official",
+    "low_memory",
     "pipeline",
     "quantize",
     "read_events",

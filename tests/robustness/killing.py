@@ -31,7 +31,7 @@ from tests.training.conftest import TINY
 from tests.training.test_segmentation import SMALL
 
 TASKS = ("classification", "semantic", "panoptic", "masked_image")
-_CLOCK = {"seconds", "images_per_second"}
+_CLOCK = {"seconds", "images_per_second", "peak_memory"}
 _LONGEST = 300  # seconds that one part of a run may take
 
 

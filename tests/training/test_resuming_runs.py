@@ -24,7 +24,7 @@ from tests.data.shards.shard_files import write_shards
 from tests.training.conftest import stop_after
 
 Build = Callable[..., TrainConfig]
-CLOCK = {"seconds", "images_per_second"}
+CLOCK = {"seconds", "images_per_second", "peak_memory"}
 RECIPES: dict[str, dict[str, Any]] = {
     "adamw with everything random": {
         "mix__mixup": 0.2,

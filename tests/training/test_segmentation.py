@@ -39,7 +39,7 @@ from tests.training.conftest import stop_after
 
 from .child import start_pair
 
-CLOCK = {"seconds", "images_per_second"}
+CLOCK = {"seconds", "images_per_second", "peak_memory"}
 WIDTHS = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
 TRUNK = {**WIDTHS, "separable_kernel": 3}
 SMALL: dict[str, Any] = {

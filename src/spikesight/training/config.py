@@ -19,6 +19,7 @@ from spikesight.files.names import show
 from spikesight.files.ranges import Bits, Count, Number, Positive, Rate
 from spikesight.inference import ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
+from spikesight.memory import Memory
 from spikesight.models import MaskedImageSizes
 from spikesight.options import check_options
 from spikesight.parts import name_of
@@ -140,6 +141,9 @@ class TrainConfig:
         channels_last: Whether images and weights use the channels-last memory format.
         sync_batch_norm: Whether batch normalisation takes its statistics over the images of all
             processes, as one process with all of them would; otherwise each over its own.
+        memory: What is kept for the backward pass: all of it ("normal"), spikes in few bits and no
+            current of a neuron behind a normalisation ("low"), nor the outputs of convolutions
+            ("lowest"). The gradients are the same, the time is not.
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         seed: Seed of the initial weights, of the order and of every random choice.
         resume: Whether to go on from output/last if it is there.
@@ -173,6 +177,7 @@ class TrainConfig:
     compile: Literal["none", "model"] = "none"
     channels_last: bool = False
     sync_batch_norm: bool = True
+    memory: Memory = "normal"
     device: Literal["auto", "cpu"] = "auto"
     seed: Count = 0
     resume: bool = False
@@ -195,6 +200,11 @@ class TrainConfig:
             )
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise UserError(f"clip_norm is {self.clip_norm}; pass a positive number or null")
+        if self.memory != "normal" and self.compile == "model":
+            raise UserError(
+                f"memory is {self.memory} and compile is model, but a compiled model chooses what "
+                "it keeps itself; pass memory=normal or compile=none"
+            )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(f"label_smoothing is {self.label_smoothing}; pass one in [0, 1)")
         if self.data.holds_events and self.model.steps != self.data.events.frames:

@@ -1,4 +1,4 @@
-"""Loss and speed of the epoch that goes on."""
+"""Loss, speed and memory of the epoch that goes on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from spikesight.memory import PeakMemory
 from spikesight.training.runs.checkpoint import EpochSums
 from spikesight.training.runs.processes import total
 
@@ -21,11 +22,13 @@ class Meter:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
+        self._peak = PeakMemory(accelerator.device)
         self.restart(EpochSums())
 
     def restart(self, sums: EpochSums) -> None:
         """Begins an epoch, or goes on with one."""
         self.sums = sums
+        self._peak.restart()
         self.loss_sum = torch.tensor(
             sums.loss, dtype=torch.float64, device=self._accelerator.device
         )
@@ -65,8 +68,9 @@ class Meter:
         self._time, self._images = now, 0
 
     def totals(self) -> EpochSums:
-        """The sums of all processes; the time is that of this one."""
+        """The sums of all processes; time and memory are those of this one."""
         loss, batches, images = total(
             self._accelerator, [self.loss_sum, self.sums.batches, self.sums.images]
         )
-        return EpochSums(loss, int(batches), int(images), self.sums.seconds)
+        memory = max(self.sums.memory, self._peak.bytes())
+        return EpochSums(loss, int(batches), int(images), self.sums.seconds, memory)

@@ -16,7 +16,7 @@ from spikesight.training.runs.checkpoint import EpochSums
 from spikesight.training.tasks.figures import Figures
 
 _BEFORE = ("epoch", "train_loss", "lr")
-_AFTER = ("firing_rate", "silent_neurons", "images_per_second", "seconds")
+_AFTER = ("firing_rate", "silent_neurons", "images_per_second", "seconds", "peak_memory")
 _LONGEST_NUMBER = 9
 Row = dict[str, float | int | None]
 
@@ -105,4 +105,5 @@ def epoch_row(
         "silent_neurons": None if own is None else len(own.silent_neurons),
         "images_per_second": sums.images / max(sums.seconds, 1e-9),
         "seconds": sums.seconds,
+        "peak_memory": sums.memory,
     }

@@ -17,6 +17,7 @@ from torch import nn
 from spikesight.errors import DivergenceError, UserError
 from spikesight.files.replacing import write_text
 from spikesight.files.tensors import read_tensors
+from spikesight.memory import low_memory
 from spikesight.parts import import_part
 from spikesight.training.config import TrainConfig
 from spikesight.training.feasibility import (
@@ -152,6 +153,7 @@ class Trainer:
         )
         if self.before is not None:
             self._restore(self.before)
+        self.memory = low_memory(self.model, config.memory)
         self.forward: Callable[..., Any] = (
             torch.compile(self.prepared) if config.compile == "model" else self.prepared
         )
@@ -318,7 +320,8 @@ class Trainer:
             self.objective.forget()
 
         with self.accelerator.accumulate(self.prepared):
-            with self.accelerator.autocast(), explained_normalisations(config, prepared.count):
+            explained = explained_normalisations(config, prepared.count)
+            with self.accelerator.autocast(), self.memory, explained:
                 output = self.forward(shown)
                 loss = self.objective(shown, output, prepared.targets)
             self.accelerator.backward(loss)
@@ -410,7 +413,7 @@ class Trainer:
             self._keep_best(own, averaged)
         if averaged is not None:
             line += f", averaged {averaged.headline()}"
-        self.report.message(f"{line}, {format_duration(sums.seconds)}")
+        self.report.message(f"{line}, {format_duration(sums.seconds)}, {sums.memory / 1e9:.2f} GB")
         if own is not None and own.silent_neurons:
             self.report.message(silence_report(own.silent_neurons))
         self._save_last(own)

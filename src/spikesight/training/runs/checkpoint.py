@@ -32,6 +32,7 @@ _FREE_FIELDS = {
     "log_every",
     "validate_every",
     "compile",
+    "memory",
     "device",
     "data.path",
     "data.workers",
@@ -65,12 +66,14 @@ class EpochSums:
         batches: Number of batches.
         images: Number of images, of all processes.
         seconds: Time spent.
+        memory: Most memory in use, in bytes.
     """
 
     loss: float = 0.0
     batches: Count = 0
     images: Count = 0
     seconds: float = 0.0
+    memory: Count = 0
 
 
 @dataclass(frozen=True)
