@@ -58,8 +58,9 @@ from spikesight.timing import time_rounds
 from spikesight.training.precision import computes_bf16
 from training_rows import ROWS, Row
 
-# Gains at which neurons of deep layers fire too: a silent branch compares nothing.
-GAIN = 2.0
+# Normalisations with which neurons of deep layers fire too: a silent branch compares nothing.
+GAIN_OF_LIF = 2.0  # whose input decays
+SPREAD = 0.5
 LARGEST_DIFFERENCE = 1e-9
 # Rounding flips spikes, and an untrained network carries every flip on.
 LARGEST_LOSS_DIFFERENCE = 0.1
@@ -158,7 +159,7 @@ class Models:
         with NeuronRecorder(self.ours, lambda name, _, out: fired.update({name: bool(out.any())})):
             self.ours.eval()(x)
         silent = [name for name, any_spike in fired.items() if not any_spike]
-        print(f"  {len(fired)} neurons, {len(silent)} of them silent {' '.join(silent)}")
+        print(f"  {len(fired)} neurons, silent: {' '.join(silent) or 'none'}")
         expected: list[Tensor] | None = None
         for form in forms:
             if form.endswith(("_compiled", "_inductor")):
@@ -169,7 +170,9 @@ class Models:
             gradient = next(p.grad for p in model.parameters() if p.ndim == 4)
             assert gradient is not None
             found = [logits.detach(), gradient]
-            expected = expected or found
+            if expected is None:
+                expected = found
+                continue
             for what, ours, theirs in zip(("logits", "gradient"), expected, found, strict=True):
                 difference = float((ours - theirs).abs().max() / ours.abs().max())
                 print(f"  {form:<22} {what} in float64 differ by {difference:.1e}, relatively")
@@ -178,13 +181,15 @@ class Models:
 
 
 def _settle(model: nn.Module, logits: Callable[[Tensor], Tensor], row: Row) -> None:
-    """Gives normalisations the statistics of a batch, and LIFs currents that fire them."""
+    """Gives normalisations the statistics of a batch, and neurons currents that fire them."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for norm in norms:
             norm.momentum = None
             if row.jelly is not None:
-                norm.weight.fill_(GAIN)
+                norm.weight.fill_(GAIN_OF_LIF)
+            norm.bias.normal_(0, SPREAD, generator=generator)
         logits(row.batch_of(min(row.batch, 8))[0])
     for norm in norms:
         norm.momentum = 0.1
