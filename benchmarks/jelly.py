@@ -76,3 +76,22 @@ def compile_neurons(model: nn.Module) -> nn.Module:
                 fire, tau=node.tau, surrogate=node.surrogate_function, threshold=node.v_threshold
             )
     return model
+
+
+def lif(steps: int) -> nn.Module:
+    """Its LIF neuron as its Spikformer has it, starting from rest at every call on [T, ...]."""
+    from spikingjelly.activation_based import functional, neuron, surrogate
+
+    class Lif(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.node = neuron.LIFNode(
+                tau=2.0, surrogate_function=surrogate.Sigmoid(), detach_reset=True, step_mode="m"
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            functional.reset_net(self.node)
+            spikes: Tensor = self.node(x)
+            return spikes
+
+    return Lif()
