@@ -15,7 +15,7 @@ help:
 	@echo "              camvid/, events/, cifar10-train.tar here, Debian's dataset-fashion-mnist)"
 	@echo "make nightly  the slow tests, then the fast ones as a processor with AVX2 alone runs them"
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(wildcard native/*)
 	@test -n "$(PYTHON)" || { echo "spikesight needs Python 3.11, 3.12 or 3.13; pass PYTHON=..."; exit 1; }
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] == "--version":
         print(importlib.import_module("spikesight").__version__)
+        print(f"neurons on this CPU: {importlib.import_module('spikesight.native.library').form()}")
         return 0
     if words[0] not in COMMANDS:
         return _fail(f"there is no command {words[0]!r}; pass one of {', '.join(COMMANDS)}", 2)

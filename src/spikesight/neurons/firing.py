@@ -6,13 +6,13 @@ which way autograd, torch.compile and torch.export each want to be told of the g
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikesight.neurons import kernels
+from spikesight.neurons import kernels, native
 from spikesight.neurons.recurrence import Rule, compute_dtype, run_forward
 
 
@@ -55,15 +55,33 @@ class _Firing(torch.autograd.Function):
         rule: Rule,
         want_state: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        ctx.save_for_backward(current, membrane, retain)
+        masked = (
+            ctx.needs_input_grad[0]
+            and membrane is None
+            and not want_state
+            and native.keeps_mask(rule)
+            and kernels.takes_native(current, rule)
+        )
+        dense, spikes, state, mask = _forward(current, membrane, retain, rule, want_state, masked)
+        if mask is None:
+            ctx.save_for_backward(current, membrane, retain, None)
+        else:
+            ctx.save_for_backward(None, None, None, mask)
+            ctx.layout = _Layout.of(dense)
         ctx.rule = rule
         ctx.set_materialize_grads(False)
-        return _forward(current, membrane, retain, rule, want_state)
+        return spikes, state
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor | None, grad_state: Tensor | None) -> Any:
-        current, membrane, retain = ctx.saved_tensors
+        current, membrane, retain, mask = ctx.saved_tensors
+        if mask is not None:
+            if grad_spikes is None:
+                return None, None, None, None, None
+            incoming = ctx.layout.given_to(grad_spikes)
+            grad, *_ = native.backward(incoming, None, None, None, None, ctx.rule, mask)
+            return grad, None, None, None, None
         grads = _backward(grad_spikes, grad_state, current, membrane, retain, ctx.rule)
         return *grads, None, None
 
@@ -74,12 +92,19 @@ def _forward(
     retain: Tensor | None,
     rule: Rule,
     want_state: bool,
-) -> tuple[Tensor, Tensor | None]:
-    dense, first = _as_dense(current, rule)
+    want_mask: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Returns the current as it was read, the spikes, the last membrane and the mask."""
+    dense = _as_dense(current, rule)
+    if kernels.takes_native(dense, rule):
+        if membrane is not None:
+            membrane = _Layout.of(_first(dense, rule)).given_to(membrane)
+        return dense, *native.forward(dense, membrane, retain, rule, want_state, want_mask)
+    first = _first(dense, rule)
     spikes, state = kernels.forward(
         _flat(dense, rule), _flat_state(membrane, first), retain, rule, want_state
     )
-    return _shaped(spikes, dense), None if state is None else _shaped(state, first)
+    return dense, _shaped(spikes, dense), None if state is None else _shaped(state, first), None
 
 
 def _backward(
@@ -90,11 +115,19 @@ def _backward(
     retain: Tensor | None,
     rule: Rule,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    dense, first = _as_dense(current, rule)
+    dense = _as_dense(current, rule)
     if grad_spikes is None:
         grad_spikes = torch.zeros_like(dense)
+    incoming = _Layout.of(dense).given_to(grad_spikes)
+    if kernels.takes_native(dense, rule):
+        if grad_state is not None or membrane is not None:
+            slab = _Layout.of(_first(dense, rule))
+            grad_state = None if grad_state is None else slab.given_to(grad_state)
+            membrane = None if membrane is None else slab.given_to(membrane)
+        return native.backward(incoming, grad_state, dense, membrane, retain, rule)
+    first = _first(dense, rule)
     grad_current, grad_membrane, grad_retain = kernels.backward(
-        _flat(_in_format(grad_spikes, dense), rule),
+        _flat(incoming, rule),
         _flat_state(grad_state, first),
         _flat(dense, rule),
         _flat_state(membrane, first),
@@ -106,14 +139,39 @@ def _backward(
     return _shaped(grad_current, dense), grad_membrane, grad_retain
 
 
-def _as_dense(current: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
-    """The current itself if its memory is T gapless slabs, else a contiguous copy; and slab one."""
-    steps = rule.dynamics.steps
-    if not current.is_contiguous():
-        outermost = current.stride(0) * current.shape[0] == current.numel()
-        if not (steps == 1 or outermost) or not _is_gapless(current):
-            current = current.contiguous()
-    return current, current[: current.shape[0] // steps]
+class _Layout(NamedTuple):
+    """The shape and memory format of a tensor without gaps."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+
+    @staticmethod
+    def of(tensor: Tensor) -> _Layout:
+        return _Layout(tensor.shape, tensor.stride())
+
+    def given_to(self, tensor: Tensor) -> Tensor:
+        """A tensor of this shape itself if it has this memory format, else its copy in it."""
+        if tensor.stride() == self.stride:
+            return tensor
+        empty = torch.empty_strided(
+            self.shape, self.stride, dtype=tensor.dtype, device=tensor.device
+        )
+        return empty.copy_(tensor)
+
+
+def _as_dense(current: Tensor, rule: Rule) -> Tensor:
+    """The current itself if its memory is T gapless slabs, else a contiguous copy."""
+    if current.is_contiguous():
+        return current
+    outermost = current.stride(0) * current.shape[0] == current.numel()
+    if not (rule.dynamics.steps == 1 or outermost) or not _is_gapless(current):
+        return current.contiguous()
+    return current
+
+
+def _first(dense: Tensor, rule: Rule) -> Tensor:
+    """The first of the T slabs."""
+    return dense[: dense.shape[0] // rule.dynamics.steps]
 
 
 def _is_gapless(tensor: Tensor) -> bool:
@@ -130,12 +188,6 @@ def _empty_like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=tensor.device)
 
 
-def _in_format(tensor: Tensor, like: Tensor) -> Tensor:
-    if tensor.stride() == like.stride():
-        return tensor
-    return _empty_like(like, tensor.dtype).copy_(tensor)
-
-
 def _flat(dense: Tensor, rule: Rule) -> Tensor:
     steps = rule.dynamics.steps
     neurons = dense.numel() // steps
@@ -145,7 +197,7 @@ def _flat(dense: Tensor, rule: Rule) -> Tensor:
 def _flat_state(state: Tensor | None, first: Tensor) -> Tensor | None:
     if state is None:
         return None
-    return _in_format(state, first).as_strided((first.numel(),), (1,))
+    return _Layout.of(first).given_to(state).as_strided((first.numel(),), (1,))
 
 
 def _shaped(flat: Tensor, like: Tensor) -> Tensor:
@@ -180,7 +232,7 @@ def _fire_operator(
     rule: str,
     want_state: bool,
 ) -> tuple[Tensor, Tensor]:
-    spikes, state = _forward(current, membrane, retain, Rule.from_code(rule), want_state)
+    _, spikes, state, _ = _forward(current, membrane, retain, Rule.from_code(rule), want_state)
     return spikes, current.new_empty(0) if state is None else state
 
 
@@ -192,10 +244,11 @@ def _(
     rule: str,
     want_state: bool,
 ) -> tuple[Tensor, Tensor]:
-    dense, first = _as_dense(current, Rule.from_code(rule))
+    dense = _as_dense(current, Rule.from_code(rule))
     spikes = _empty_like(dense, current.dtype)
     if not want_state:
         return spikes, current.new_empty(0)
+    first = _first(dense, Rule.from_code(rule))
     return spikes, _empty_like(first, compute_dtype(current.dtype))
 
 
@@ -222,7 +275,8 @@ def _(
     retain: Tensor | None,
     rule: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dense, first = _as_dense(current, Rule.from_code(rule))
+    dense = _as_dense(current, Rule.from_code(rule))
+    first = _first(dense, Rule.from_code(rule))
     return (
         _empty_like(dense, current.dtype),
         current.new_empty(0) if membrane is None else _empty_like(first, membrane.dtype),

@@ -1,6 +1,7 @@
-"""Chooses how a neuron is computed: in cache-sized blocks by PyTorch's own operators, or compiled.
+"""Chooses how a neuron is computed: by the native kernels, by PyTorch's operators, or compiled.
 
-Both forms run the loops of `recurrence` and give the same spikes.
+All forms give the same spikes. The last two run the loops of `recurrence`, the first of them in
+blocks that fit the cache.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import math
 import types
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from spikesight.errors import UserError
-from spikesight.neurons import single_step
+from spikesight.native.library import form, library
+from spikesight.neurons import native, single_step
 from spikesight.neurons.recurrence import Rule, compute_dtype, run_backward, run_forward
 from spikesight.private_api import has_cpp_compiler, has_triton, let_last_dimension_vary
 
-Mode = Literal["auto", "eager", "compiled"]
+Mode = Literal["auto", "native", "eager", "compiled"]
 
 # The first compilation takes about half a minute, so only inputs that repay it trigger it.
 _LARGE = 1 << 21
@@ -35,22 +37,27 @@ _compiler_works = True
 class use_kernels:  # noqa: N801 - used like a function, as torch.set_grad_enabled is
     """Chooses how neurons are computed, from now on or inside a with block.
 
-    "auto" compiles for large inputs (2 million currents, or 4 million for integer neurons at T = 1
-    in full precision) where a C++ compiler, or Triton on a GPU, is there; "eager" never compiles;
-    "compiled" always does. The spikes are the same. Compiling takes about half a minute once and
-    is kept on disk by PyTorch.
+    "auto" takes the native kernels on a CPU. Where they were not built, and on a GPU, it compiles
+    for large inputs (2 million currents, or 4 million for integer neurons at T = 1 in full
+    precision) if there is a C++ compiler, or Triton on a GPU. "native" takes the native kernels
+    wherever they can compute the neuron; "eager" takes PyTorch's operators; "compiled" always
+    compiles, which takes about half a minute once and is kept on disk by PyTorch. The spikes are
+    the same.
 
     Args:
-        mode: "auto", "eager" or "compiled".
+        mode: "auto", "native", "eager" or "compiled".
 
     Raises:
-        UserError: If the mode is unknown.
+        UserError: If the mode is unknown, or the native kernels were not built.
     """
 
     def __init__(self, mode: Mode) -> None:
         global _mode
-        if mode not in ("auto", "eager", "compiled"):
-            raise UserError(f"kernels must be 'auto', 'eager' or 'compiled', got {mode!r}")
+        if mode not in get_args(Mode):
+            known = ", ".join(map(repr, get_args(Mode)))
+            raise UserError(f"kernels must be one of {known}, got {mode!r}")
+        if mode == "native" and library() is None:
+            raise UserError(f"there are no native kernels here, but {form()}; pass mode='auto'")
         self._before = _mode
         _mode = mode
 
@@ -61,6 +68,11 @@ class use_kernels:  # noqa: N801 - used like a function, as torch.set_grad_enabl
         """Returns to the mode before."""
         global _mode
         _mode = self._before
+
+
+def takes_native(current: Tensor, rule: Rule) -> bool:
+    """Says whether the native kernels compute this neuron on this tensor, in the present mode."""
+    return _mode in ("auto", "native") and native.serves(current, rule)
 
 
 def forward(
@@ -161,7 +173,7 @@ def _columns(current: Tensor) -> list[slice]:
 
 
 def _compiles(current: Tensor, rule: Rule, shortcut: bool) -> bool:
-    if _mode != "auto":
+    if _mode not in ("auto", "native"):
         return _mode == "compiled" and current.numel() > 0
     # In full precision the shortcut comes close to the speed of memory and repays it later.
     close = shortcut and current.element_size() > 2

@@ -1,0 +1,18 @@
+// One set of kernels per instruction set, and the table by which dispatch.cpp calls them.
+
+#pragma once
+
+#include "neuron_rule.hpp"
+
+struct Kernels {
+    const char* name;
+    // Columns [begin, end) of a call; streaming stores want tensors aligned to a cache line.
+    void (*neuron_forward)(const ForwardCall&, int64_t begin, int64_t end, bool streaming);
+    void (*neuron_backward)(const BackwardCall&, int64_t begin, int64_t end, bool streaming,
+                            double* grad_retain);
+};
+
+extern const Kernels portable_kernels;
+#if defined(SPIKESIGHT_X86)
+extern const Kernels avx2_kernels, avx512_kernels;
+#endif

@@ -1,0 +1,39 @@
+// What Python says of a neuron and of a call; the structs of native/library.py in the same order.
+
+#pragma once
+
+#include <cstdint>
+
+enum Surrogate : int32_t {
+    kSigmoid = 0,
+    kRectangular = 1,
+    kArctan = 2,
+    kStraightThroughClosed = 3,
+    kStraightThroughOpen = 4,
+};
+
+enum Storage : int32_t { kFloat32 = 0, kFloat64 = 1, kBFloat16 = 2, kFloat16 = 3 };
+
+struct NeuronRule {
+    int32_t steps, levels, ties_even, hard_reset, decay_input, detach_reset, surrogate, reserved;
+    double threshold, offset, unit, retain, surrogate_shape;
+};
+
+// Tensors over time are [steps, columns] without gaps, membranes [columns]; a null one is absent.
+struct ForwardCall {
+    const NeuronRule* rule;
+    const void *current, *membrane;
+    void *spikes, *last_membrane;
+    uint8_t* mask;  // asked for only at one time step from rest, of a straight-through neuron
+    int64_t columns;
+    int32_t storage;
+};
+
+struct BackwardCall {
+    const NeuronRule* rule;
+    const void *grad_spikes, *grad_last_membrane, *current, *membrane;
+    void *grad_current, *grad_membrane;
+    const uint8_t* mask;  // the forward pass's, instead of `current`
+    int64_t columns;
+    int32_t storage;
+};
