@@ -22,7 +22,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parent / "src" / "spikesight" / "native"
-FILE_NAME = "libspikesight.dylib" if sys.platform == "darwin" else "libspikesight.so"
+FILE_NAME = "libspikesight.dylib" if sys.platform == "darwin" else "libspikesight.so.1"
 # No contraction and no reordering: sums and products are those of PyTorch, bit for bit.
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden"]
 FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
