@@ -13,6 +13,7 @@ convolution are compared in float64, where a difference ends the run; then every
 in the precision of the row, whose losses are compared.
 
 ours                   as its recipes train: channels_last, unless a recipe says otherwise
+ours_low_memory        the same with `memory: low`
 spikingjelly_eager     SpikingJelly 2.0.0's own Spikformer as it comes
 spikingjelly_inductor  the same, each neuron compiled by torch.compile
 authors_style          our graph in contiguous memory with the neurons of authors_style.py: loops
@@ -43,7 +44,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +52,7 @@ from torch import Tensor, nn
 import jelly
 import spikesight as ss
 from authors_style import in_authors_style
+from spikesight.memory import PeakMemory
 from spikesight.neurons.recording import NeuronRecorder
 from spikesight.processor import processor_name
 from spikesight.timing import time_rounds
@@ -64,7 +65,6 @@ SPREAD = 0.5
 LARGEST_DIFFERENCE = 1e-9
 # Rounding flips spikes, and an untrained network carries every flip on.
 LARGEST_LOSS_DIFFERENCE = 0.1
-_MEMORY = ("VmHWM:", "VmRSS:")
 
 
 class Form:
@@ -132,7 +132,9 @@ class Models:
     def logits_of(self, form: str, model: nn.Module, *, whole: bool = False) -> Any:
         """What calls a model of a form, whole models compiled on demand."""
         call = torch.compile(model) if whole else model
-        return jelly.logits_of(model, call) if form.startswith("spikingjelly") else call
+        if form.startswith("spikingjelly"):
+            return jelly.logits_of(model, call)
+        return _in_low_memory(model) if form == "ours_low_memory" else call
 
     def plain(self, form: str) -> nn.Module:
         """A copy of a form's model, nothing compiled."""
@@ -180,6 +182,17 @@ class Models:
                     sys.exit(f"{self.row.name}: {form} computes something else")
 
 
+def _in_low_memory(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    saving = ss.low_memory(model)
+
+    def logits(x: Tensor) -> Tensor:
+        with saving:
+            result: Tensor = model(x)
+        return result
+
+    return logits
+
+
 def _settle(model: nn.Module, logits: Callable[[Tensor], Tensor], row: Row) -> None:
     """Gives normalisations the statistics of a batch, and neurons currents that fire them."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
@@ -197,7 +210,7 @@ def _settle(model: nn.Module, logits: Callable[[Tensor], Tensor], row: Row) -> N
 
 def forms_of(row: Row, options: argparse.Namespace) -> list[str]:
     """Names of the forms that a row has here."""
-    forms = ["ours"]
+    forms = ["ours", "ours_low_memory"]
     if options.compiled:
         forms.append("ours_compiled")
     if row.jelly is not None and jelly.is_installed():
@@ -261,15 +274,10 @@ def _report_peak(row: Row, name: str, precision: str) -> None:
     form.forget()
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = _resident()["VmRSS:"]
+    peak = PeakMemory(torch.device("cpu"))
+    before = peak.bytes()
     form.step()
-    print(_resident()["VmHWM:"] - before)
-
-
-def _resident() -> dict[str, float]:
-    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
-    return {words[0]: int(words[1]) / 1024 for words in lines if words[0] in _MEMORY}
+    print((peak.bytes() - before) / 1e6)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

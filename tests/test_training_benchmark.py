@@ -39,7 +39,7 @@ def test_a_row_is_compared_and_timed(capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out
     assert "authors_style          gradient in float64 differ by" in said
     (row,) = json.loads(said.splitlines()[-1])["rows"]
-    assert list(row["forms"]) == ["ours", "authors_style"]
+    assert list(row["forms"]) == ["ours", "ours_low_memory", "authors_style"]
     assert row["forms"]["ours"]["ours_over_this"] == 1.0
 
 
