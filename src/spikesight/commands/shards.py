@@ -51,5 +51,9 @@ def shards_command(
     usual = "folder" if os.path.isdir(photos) else "tar"
     kind = "shards" if holds_shards(photos) else usual
     config = from_mapping(DataConfig, {"format": kind, "path": photos, **(data or {})})
-    written = write_shards(config, output, megabytes * _MIB, seed)
+    written = write_shards(config, output, megabytes * _MIB, seed, _report)
     print(f"{written.photos:,} photos in {written.shards:,} shards in {show(output)}")
+
+
+def _report(shard: Path, photos: int) -> None:
+    print(f"{show(shard)}: {photos:,} photos", flush=True)

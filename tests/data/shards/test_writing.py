@@ -82,7 +82,10 @@ def test_the_command_packs_lists_and_packs_again(
     monkeypatch.chdir(tmp_path)
     write_classes(tmp_path / "photos")
     assert main(["shards", "photos", "--output=shards", "--megabytes=1"]) == 0
-    assert "10 photos in 1 shards in shards" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "shards/train-000000.tar: 10 photos",
+        "10 photos in 1 shards in shards",
+    ]
     index = tmp_path / "shards" / "train-000000.tar.index"
     before = index.read_bytes()
     index.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -34,7 +34,13 @@ class Written(NamedTuple):
     photos: int
 
 
-def write_shards(config: DataConfig, output: Path, most_bytes: int, seed: int = 0) -> Written:
+def write_shards(
+    config: DataConfig,
+    output: Path,
+    most_bytes: int,
+    seed: int = 0,
+    report: Callable[[Path, int], None] | None = None,
+) -> Written:
     """Copies photos into tar files, `train-000000.tar` and so on, unchanged and shuffled.
 
     The photo `00000042.jpg` has the number of its class in `00000042.cls`; the classes' names are
@@ -46,6 +52,7 @@ def write_shards(config: DataConfig, output: Path, most_bytes: int, seed: int = 
         output: A folder without files.
         most_bytes: Size that a shard does not pass, unless a single photo does.
         seed: Seed of the order.
+        report: Called with each shard that is whole, and its number of photos.
 
     Raises:
         DataError: The photos cannot be read, are stored decoded, or the folder is not empty.
@@ -73,9 +80,10 @@ def write_shards(config: DataConfig, output: Path, most_bytes: int, seed: int = 
     for part, source in sources.items():
         assert isinstance(source, EncodedSource)
         for shard in _write_part(source, classes, output / _NAMES[part], most_bytes, seed):
-            write_index(shard)
-            shards += 1
-        photos += len(source.labels)
+            count = len(write_index(shard).names)
+            shards, photos = shards + 1, photos + count
+            if report is not None:
+                report(shard, count)
     return Written(shards, photos)
 
 
