@@ -56,9 +56,9 @@ def test_training_learns_and_averages(tiny: Build) -> None:
 
 def test_best_holds_the_average_when_it_is_better(tiny: Build) -> None:
     trainer = Trainer(tiny(epochs=1, ema__decay=0.9, limit_batches=2))
-    assert trainer.ema is not None
+    assert trainer.weights.averages
     with torch.no_grad():
-        trainer.ema.module.head.linear.bias.fill_(7.0)
+        trainer.weights.average().head.linear.bias.fill_(7.0)
     worse, better = _evaluation(10.0), _evaluation(20.0)
     trainer.folder.mkdir()
     trainer._keep_best(own=worse, averaged=better)

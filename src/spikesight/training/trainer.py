@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
 
 from spikesight.errors import DivergenceError, UserError
 from spikesight.files.replacing import write_text
@@ -42,10 +41,10 @@ from spikesight.training.runs.preparation import (
     build_accelerator,
     build_model,
     count_batches,
-    prepare,
 )
-from spikesight.training.runs.processes import is_main_process, largest, share_buffers, total
+from spikesight.training.runs.processes import is_main_process, largest, total
 from spikesight.training.runs.storage import recover_folder
+from spikesight.training.runs.weights import Which, hold_weights
 from spikesight.training.seeding import seed_everything
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
@@ -133,10 +132,10 @@ class Trainer:
         for note in (self._shrinking(), shortening, *fresh):
             if note is not None:
                 self.report.message(note)
+        if self.before is not None:
+            self._restore_model()
         self.model.to(self.device)
-        if config.channels_last:
-            self.model.to(memory_format=torch.channels_last)
-        self.ema = config.ema.build(self.model)
+        self.weights = hold_weights(config, self.accelerator, self.model)
         images_per_update = self.batch_size * config.accumulation * self.accelerator.num_processes
         optimizer = config.optimizer.build(self.model, images_per_update)
         self.schedule = config.schedule.build(optimizer, self.updates, self.updates_per_epoch)
@@ -148,8 +147,8 @@ class Trainer:
         self.best: Figures | None = None
         self.last: Figures | None = None
         self.status = ""
-        self.prepared, self.optimizer = prepare(
-            self.accelerator, self.model, optimizer, sync_batch_norm=config.sync_batch_norm
+        self.prepared, self.optimizer = self.weights.prepare(
+            optimizer, sync_batch_norm=config.sync_batch_norm
         )
         if self.before is not None:
             self._restore(self.before)
@@ -217,21 +216,27 @@ class Trainer:
         self.accelerator = build_accelerator(began, self.config.device, self.config.accumulation)
         self.device = self.accelerator.device
 
-    def _restore(self, state: RunState) -> None:
-        last = self.folder / "last"
-        tensors = read_tensors(last / "model.safetensors")
-        try:
+    def _restore_model(self) -> None:
+        tensors = read_tensors(self.folder / "last" / "model.safetensors")
+        with self._explained_state():
             self.model.load_state_dict(tensors)
-            self.optimizer.load_state_dict(state.optimizer)
-            if self.accelerator.scaler is not None:
-                self.accelerator.scaler.load_state_dict(state.scaler)
-            if self.ema is not None:
-                self.ema.module.load_state_dict(state.ema)
+
+    @contextmanager
+    def _explained_state(self) -> Iterator[None]:
+        try:
+            yield
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            last = self.folder / "last"
             raise UserError(
                 f"{last} does not hold the state of this run ({error}); start a new run with "
                 f"another output and model.weights={last}"
             ) from error
+
+    def _restore(self, state: RunState) -> None:
+        with self._explained_state():
+            self.weights.load(self.optimizer, state.optimizer, state.ema)
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state.scaler)
         self.position, self.best, self.last = state.position, state.best, state.last
         # The main process holds the sums of all.
         self.meter.restart(state.sums if self.accelerator.is_main_process else EpochSums())
@@ -320,6 +325,7 @@ class Trainer:
             self.objective.forget()
 
         with self.accelerator.accumulate(self.prepared):
+            self.weights.begin_batch()
             explained = explained_normalisations(config, prepared.count)
             with self.accelerator.autocast(), self.memory, explained:
                 output = self.forward(shown)
@@ -328,14 +334,14 @@ class Trainer:
         self.meter.add(loss, prepared.count)
 
     def _update(self) -> None:
+        self.weights.complete_gradients()
         if self.config.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.position.update += 1
         self.schedule.step_update(self.position.update)
-        if self.ema is not None:
-            self.ema.update(self.model, step=self.position.update)
+        self.weights.update_average(self.position.update)
         if self._watch_update is not None:
             self._watch_update(self.position.update)
 
@@ -396,12 +402,14 @@ class Trainer:
         own: Figures | None = None
         averaged: Figures | None = None
         if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
-            share_buffers(self.accelerator, *self._models())
-            own = self.task.evaluate(self.model)
-            averaged = None if self.ema is None else self.task.evaluate(self.ema.module)
-            self.last = own
-            if self.accelerator.is_main_process:
-                self.task.illustrate(self.model, epoch + 1)
+            with self.weights.shown("model") as model:
+                self.last = own = self.task.evaluate(model)
+            if self.weights.averages:
+                with self.weights.shown("ema") as model:
+                    averaged = self.task.evaluate(model)
+            with self.weights.shown("model") as model:
+                if self.accelerator.is_main_process:
+                    self.task.illustrate(model, epoch + 1)
         self.position = Position(epoch + 1, 0, self.position.update)
         self.meter.restart(EpochSums())
         if self.log is not None:
@@ -419,39 +427,38 @@ class Trainer:
         self._save_last(own)
 
     def _keep_best(self, own: Figures, averaged: Figures | None) -> None:
-        chosen, model, weights = own, self.model, "model"
-        if averaged is not None and self.ema is not None and not own.better_than(averaged):
-            chosen, model, weights = averaged, self.ema.module, "ema"
+        chosen: Figures = own
+        weights: Which = "model"
+        if averaged is not None and not own.better_than(averaged):
+            chosen, weights = averaged, "ema"
         if not chosen.better_than(self.best):
             return
         self.best = chosen
+        model = self.weights.whole(weights)
         if self.accelerator.is_main_process:
             card = self.task.card(self.position.epoch, weights, chosen)
             save_model(self.folder / "best", model, card)
 
     def _save_last(self, figures: Figures | None) -> None:
         """Writes last/, from which a run goes on."""
-        share_buffers(self.accelerator, *self._models())
-        sums = self.meter.totals()
-        if self.accelerator.is_main_process:
-            scaler = self.accelerator.scaler
-            state = RunState(
-                position=self.position,
-                sums=sums,
-                best=self.best,
-                last=figures,
-                processes=self.accelerator.num_processes,
-                config=self.config.to_mapping(),
-                optimizer=self.optimizer.state_dict(),
-                scaler={} if scaler is None else scaler.state_dict(),
-                ema={} if self.ema is None else dict(self.ema.module.state_dict()),
-                precision=self.accelerator.mixed_precision,
-                data=self.data,
-            )
-            card = self.task.card(self.position.epoch, "model", figures)
-            state.save(self.folder / "last", self.model, card)
+        model = self.weights.whole("model")
+        scaler = self.accelerator.scaler
+        state = RunState(
+            position=self.position,
+            sums=self.meter.totals(),
+            best=self.best,
+            last=figures,
+            processes=self.accelerator.num_processes,
+            config=self.config.to_mapping(),
+            optimizer=self.optimizer.state_dict(),
+            scaler={} if scaler is None else scaler.state_dict(),
+            ema=self.weights.average_state(),
+            precision=self.accelerator.mixed_precision,
+            data=self.data,
+        )
+        card = self.task.card(self.position.epoch, "model", figures)
+        state.save(self.folder / "last", model, card, self.accelerator)
         self.saved = time.monotonic()
-        self.accelerator.wait_for_everyone()
 
     def _stop_if_asked(self) -> None:
         """Ends the run if any process caught a signal; last/ must be up to date."""
@@ -461,6 +468,3 @@ class Trainer:
                 f"stopped; to go on, run the same command with --resume=true --output={self.folder}"
             )
             raise TrainingInterrupted(number, self.folder)
-
-    def _models(self) -> list[nn.Module]:
-        return [self.model] if self.ema is None else [self.model, self.ema.module]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+from accelerate import Accelerator
 
 from spikesight.errors import UserError
 from spikesight.files.documents import check
@@ -15,7 +17,12 @@ from spikesight.files.ranges import Count
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig, from_mapping
 from spikesight.training.runs.card import Card
-from spikesight.training.runs.storage import read_state, replaced_folder, write_state
+from spikesight.training.runs.storage import (
+    new_sibling,
+    read_state,
+    replaced_folder,
+    write_state,
+)
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
 
@@ -162,8 +169,8 @@ class RunState:
     precision: str = "no"
     data: DataSummary | None = None
 
-    def save(self, folder: Path, model: SpikingModel, card: Card) -> None:
-        """Replaces last/ by the model and this state."""
+    def save(self, folder: Path, model: SpikingModel, card: Card, accelerator: Accelerator) -> None:
+        """Replaces last/ by the model and this state; all processes call it together."""
         content = {
             "format": 1,
             "position": asdict(self.position),
@@ -178,10 +185,15 @@ class RunState:
             "precision": self.precision,
             "data": None if self.data is None else asdict(self.data),
         }
-        with replaced_folder(folder) as new:
-            model.save_pretrained(new)
-            card.write(new)
-            write_state(new, _STATE, content)
+        main = accelerator.is_main_process
+        with replaced_folder(folder) if main else nullcontext(new_sibling(folder)) as new:
+            accelerator.wait_for_everyone()
+            if main:
+                model.save_pretrained(new)
+                card.write(new)
+            write_state(new, _STATE, content, main=main)
+            accelerator.wait_for_everyone()
+        accelerator.wait_for_everyone()
 
     @classmethod
     def read(cls, folder: Path) -> RunState:

@@ -15,6 +15,7 @@ from spikesight.errors import FileError
 from spikesight.files.documents import read_json, shortened
 from spikesight.files.replacing import explained, flush
 from spikesight.files.tensors import read_tensors, write_tensors
+from spikesight.training.runs.shards import is_shared, read_shards, write_shards
 
 _REFERENCE = "__tensor__"
 _START_AGAIN = "start again from another checkpoint"
@@ -58,6 +59,11 @@ def _exchange(folder: Path, new: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def new_sibling(folder: Path) -> Path:
+    """The folder that `replaced_folder` yields."""
+    return _siblings(folder)[0]
+
+
 def recover_folder(folder: Path) -> Path:
     """Brings a folder back that a crash in `replaced_folder` left aside.
 
@@ -77,20 +83,26 @@ def _siblings(folder: Path) -> tuple[Path, Path]:
     return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
 
 
-def write_state(folder: Path, name: str, state: dict[str, Any]) -> None:
+def write_state(folder: Path, name: str, state: dict[str, Any], *, main: bool = True) -> None:
     """Writes nested dictionaries, lists, numbers, texts and tensors without pickle.
 
     Args:
         folder: Where `name`.safetensors (the tensors) and `name`.json (all else, with references
-            to the tensors) go.
+            to the tensors) go; tensors of which every process holds a share, into a folder `name`.
         name: Stem of both files.
         state: What to write; keys that are whole numbers come back as such.
+        main: Whether this process writes what all of them have; where tensors are shared, all call
+            this together.
     """
     tensors: dict[str, Tensor] = {}
+    shared: dict[str, Tensor] = {}
 
     def split(value: Any, place: str) -> Any:
         if isinstance(value, Tensor):
-            tensors[place] = value.detach().cpu().contiguous().clone()
+            if is_shared(value):
+                shared[place] = value.detach()
+            else:
+                tensors[place] = value.detach().cpu().contiguous().clone()
             return {_REFERENCE: place}
         if isinstance(value, dict):
             return [
@@ -107,8 +119,11 @@ def write_state(folder: Path, name: str, state: dict[str, Any]) -> None:
         return value
 
     skeleton = split(state, "")
-    write_tensors(folder / f"{name}.safetensors", tensors)
-    (folder / f"{name}.json").write_text(json.dumps(skeleton), encoding="utf-8")
+    if main:
+        write_tensors(folder / f"{name}.safetensors", tensors)
+        (folder / f"{name}.json").write_text(json.dumps(skeleton), encoding="utf-8")
+    if shared:
+        write_shards(folder / name, shared)
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any]:
@@ -124,6 +139,8 @@ def read_state(folder: Path, name: str) -> dict[str, Any]:
             raise FileNotFoundError(f"{path} is missing; pass a last/ folder of a training run")
     skeleton = read_json(skeleton_path, Any, remedy=_START_AGAIN, finite=False, deepest=_DEEPEST)
     tensors = read_tensors(tensors_path, finite=False)
+    if (folder / name).is_dir():
+        tensors |= read_shards(folder / name, _START_AGAIN)
     left = set(tensors)
 
     def join(value: Any) -> Any:
