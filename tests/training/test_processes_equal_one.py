@@ -16,6 +16,7 @@ from torch import distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from spikesight.errors import UserError
+from spikesight.memory import saving
 from spikesight.presentation import Presentation
 from spikesight.training import TrainConfig, train
 from spikesight.training.interruption import TrainingInterrupted
@@ -49,6 +50,7 @@ EXACT = {
 def in_float64() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         present = Presentation.forward
+        patch.setattr(saving, "_SMALL", 0)
         patch.setattr(Presentation, "forward", lambda self, x: present(self, x.double()))
         torch.set_default_dtype(torch.float64)
         try:
@@ -88,7 +90,7 @@ def test_four_then_two_then_one_process_learn_what_one_learns(tiny: Build, tmp_p
     several = replace(one, output=str(tmp_path / "several"), resume=True)
     log = tmp_path / "log"
     run_group(lambda: learn(replace(several, batch_size=16), stop=1), log, 4)
-    run_group(lambda: learn(replace(several, batch_size=32), stop=2), log, 2)
+    run_group(lambda: learn(replace(several, batch_size=32, memory="lowest"), stop=2), log, 2)
     state = RunState.read(Path(several.output) / "last")
     assert (state.processes, state.position.update, state.position.batch) == (2, 2, 4)
     assert "the run began in 4 process(es) and goes on in 2" in log.with_suffix(".0").read_text()

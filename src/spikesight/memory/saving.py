@@ -116,9 +116,11 @@ def _normalise_again(module: nn.Module) -> Callable[[Tensor], Tensor]:
     """The normalisation as it is now, by the statistics of the batch or of before."""
     assert isinstance(module, nn.BatchNorm2d)
     gain, shift, eps = _parameter(module.weight), _parameter(module.bias), module.eps
-    running = (module.running_mean, module.running_var)
-    by_batch = module.training or None in running
-    mean, variance = (_parameter(None if by_batch else tensor) for tensor in running)
+    statistics = (module.running_mean, module.running_var)
+    if module.training:  # of all processes, where these share them
+        statistics = vars(module).get("shared_statistics", (None, None))
+    by_batch = None in statistics
+    mean, variance = (_parameter(None if by_batch else tensor) for tensor in statistics)
 
     def again(x: Tensor) -> Tensor:
         return F.batch_norm(x, mean(), variance(), gain(), shift(), by_batch, 0.0, eps)

@@ -51,6 +51,7 @@ def _forward(norm: BatchNorm, x: Tensor) -> Tensor:
     mean, variance, count = _statistics_of_all(x.detach())
     if count <= 1:
         raise ValueError(f"Expected more than 1 value per channel in training, got {x.shape}")
+    object.__setattr__(norm, "shared_statistics", (mean, variance))  # for spikesight.memory
     if norm.track_running_stats:
         _follow(norm, mean, variance * (count / (count - 1)))
     normalised: Tensor = _Normalise.apply(

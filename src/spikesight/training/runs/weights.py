@@ -45,6 +45,11 @@ def hold_weights(config: TrainConfig, accelerator: Accelerator, model: SpikingMo
             "optimizer.name is lamb, whose norms of layers need whole weights, and FSDP shards "
             "them; pass optimizer.name=adamw, or launch with a copy of the model per process"
         )
+    if config.memory != "normal":
+        raise UserError(
+            f"memory is {config.memory}, which computes again with weights that FSDP let go of; "
+            "pass memory=normal"
+        )
     if config.compile != "none":
         raise UserError("compile is model and FSDP shards the model; pass compile=none")
     # PyTorch is built without this in places.
