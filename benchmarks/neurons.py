@@ -9,7 +9,7 @@ gradient and the current and writes a gradient (1.5). Copies into new memory, as
 must. Forms alternate in one process and medians are compared, so only the ratios mean anything on
 a shared machine; with one thread the clock is the processor time, which neighbours disturb least.
 
-spikesight           as the library chooses (use_kernels "auto")
+spikesight           as the library chooses (use_kernels "auto"): native kernels, where built
 spikesight blocked   by PyTorch's operators, in blocks that stay in the cache ("eager")
 authors' style       what authors_style.py writes, with a result for every operation
 relu                 torch.relu through autograd: what an operator of PyTorch pays over the floor
@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from authors_style import AuthorsNeuron
+from spikesight.native.library import form
 from spikesight.neurons import create_neuron, use_kernels
 from spikesight.processor import processor_name
 from spikesight.timing import time_rounds
@@ -123,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "processor": processor_name(),
         "torch": torch.__version__,
         "date": str(date.today()),
+        "neurons": form(),
         "rounds": options.rounds,
     }
     print(", ".join(f"{name} {value}" for name, value in about.items()))

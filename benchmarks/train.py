@@ -53,6 +53,7 @@ import jelly
 import spikesight as ss
 from authors_style import in_authors_style
 from spikesight.memory import PeakMemory
+from spikesight.native.library import form as form_of_neurons
 from spikesight.neurons.recording import NeuronRecorder
 from spikesight.processor import processor_name
 from spikesight.timing import time_rounds
@@ -306,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         f"{options.threads} thread(s) of {processor_name()}, {clock}, torch {torch.__version__}, "
         f"{date.today()}, medians of {options.rounds} alternating rounds"
-        + ("" if native else "; no units for bf16")
+        f"; neurons by {form_of_neurons()}" + ("" if native else "; no units for bf16")
     )
     if not jelly.is_installed():
         print(f"without SpikingJelly, which `{jelly.INSTALL}` installs")
@@ -320,6 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "processor": processor_name(),
             "torch": torch.__version__,
             "date": str(date.today()),
+            "neurons": form_of_neurons(),
             "threads": options.threads,
             "rounds": options.rounds,
             "clock": clock,
