@@ -9,7 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from spikesight.neurons import Arctan, Dynamics, Sigmoid, StraightThrough
+from spikesight.neurons import (
+    LIF,
+    Arctan,
+    Dynamics,
+    Sigmoid,
+    StraightThrough,
+    kernels,
+    use_kernels,
+)
 from spikesight.neurons.recurrence import Rule, compute_dtype, run_backward, run_forward
 
 from .test_parity import rules
@@ -18,7 +26,7 @@ triton = pytest.importorskip("triton")
 from spikesight.neurons import triton_kernels  # noqa: E402
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-LIF = Rule(
+HARD_LIF = Rule(
     Dynamics(steps=4, offset=1.0, retain=0.7, decay_input=True, reset="hard", ties="up"), Sigmoid()
 )
 SOFT_LIF = Rule(Dynamics(steps=3, offset=1.0, retain=0.3, threshold=0.7, ties="up"), Arctan())
@@ -80,7 +88,7 @@ def test_interpreter_gives_the_spikes_and_gradients_of_the_loops(
     check(interpreted, rule, dtype, 30, start, learned)
 
 
-@pytest.mark.parametrize("rule", [LIF, SOFT_LIF, INTEGER], ids=["lif", "soft", "integer"])
+@pytest.mark.parametrize("rule", [HARD_LIF, SOFT_LIF, INTEGER], ids=["lif", "soft", "integer"])
 def test_neurons_of_several_programs(interpreted, rule):
     check(interpreted, rule, torch.float64, 2100, True, True)
     empty = torch.zeros(rule.dynamics.steps, 0)
@@ -106,6 +114,27 @@ def test_what_is_no_number_stays_none(interpreted, levels, ties):
     torch.testing.assert_close(grads[0], torch.tensor([0.0, 0.0, 0.0, 1.0]))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_neuron_takes_the_kernels(interpreted, monkeypatch, channels_last):
+    neuron = LIF(2, tau=1.5, learnable_tau=True)
+    x = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0)).double() * 2
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    results = []
+    for kernels_for_devices in (None, interpreted):
+        monkeypatch.setattr(kernels, "_triton", lambda *_, found=kernels_for_devices: found)
+        current = x.clone().requires_grad_()
+        neuron.zero_grad()
+        # On a CPU this mode leaves the native kernels alone.
+        with use_kernels("eager"):
+            spikes = neuron(current)
+            (spikes * x).sum().backward()
+        results.append((spikes, current.grad, neuron.decay.grad.clone()))
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert results[1][0].stride() == x.stride()
+
+
 class Device:
     """As much of a CUDA device as Triton asks to compile for it."""
 
@@ -125,7 +154,7 @@ class Device:
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [(80, torch.float32), (90, torch.bfloat16)])
-@pytest.mark.parametrize("rule", [LIF, INTEGER], ids=["lif", "integer"])
+@pytest.mark.parametrize("rule", [HARD_LIF, INTEGER], ids=["lif", "integer"])
 def test_devices_round_every_operation_by_itself(monkeypatch, capability, dtype, rule):
     compiled = []
     run = triton.JITFunction.run

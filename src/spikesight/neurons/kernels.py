@@ -1,13 +1,12 @@
 """Chooses how a neuron is computed: by the native kernels, by PyTorch's operators, or compiled.
 
 All forms give the same spikes. The last two run the loops of `recurrence`, the first of them in
-blocks that fit the cache.
+blocks that fit the cache. On a CUDA device the kernels of `triton_kernels` take their place.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import types
 import warnings
 from collections.abc import Callable
@@ -37,12 +36,12 @@ _compiler_works = True
 class use_kernels:  # noqa: N801 - used like a function, as torch.set_grad_enabled is
     """Chooses how neurons are computed, from now on or inside a with block.
 
-    "auto" takes the native kernels on a CPU. Where they were not built, and on a GPU, it compiles
-    for large inputs (2 million currents, or 4 million for integer neurons at T = 1 in full
-    precision) if there is a C++ compiler, or Triton on a GPU. "native" takes the native kernels
-    wherever they can compute the neuron; "eager" takes PyTorch's operators; "compiled" always
-    compiles, which takes about half a minute once and is kept on disk by PyTorch. The spikes are
-    the same.
+    "auto" takes the native kernels on a CPU. Where they were not built, it compiles for large
+    inputs (2 million currents, or 4 million for integer neurons at T = 1 in full precision) if
+    there is a C++ compiler. "native" takes the native kernels wherever they can compute the
+    neuron; "eager" takes PyTorch's operators; "compiled" always compiles, which takes about half a
+    minute once and is kept on disk by PyTorch. On a CUDA device all but "eager" take the Triton
+    kernels. The spikes are the same.
 
     Args:
         mode: "auto", "native", "eager" or "compiled".
@@ -90,8 +89,11 @@ def forward(
     Returns:
         Spikes of shape [T, M], and the last membrane, shape [M], if asked for.
     """
+    if (triton := _triton(current, rule)) is not None:
+        spikes, state = triton.forward(current, membrane, retain, rule, want_state)
+        return spikes, state
     shortcut = membrane is None and not want_state and single_step.applies_to(rule)
-    if _compiles(current, rule, shortcut):
+    if _compiles(current, shortcut):
         arguments = (current, membrane, retain)
         result = _run_compiled(_forward_function, (rule, want_state), arguments)
         if result is not None:
@@ -135,8 +137,12 @@ def backward(
         Gradients of the current, of the membrane (None if that was None) and of the learned share
         (None if that was None).
     """
+    if (triton := _triton(current, rule)) is not None:
+        grads = triton.backward(grad_spikes, grad_state, current, membrane, retain, rule)
+        grad_current, grad_membrane, grad_retain = grads
+        return grad_current, grad_membrane, grad_retain
     shortcut = membrane is None and grad_state is None and single_step.applies_to(rule)
-    if _compiles(current, rule, shortcut):
+    if _compiles(current, shortcut):
         arguments = (grad_spikes, grad_state, current, membrane, retain)
         result = _run_compiled(_backward_function, (rule,), arguments)
         if result is not None:
@@ -172,22 +178,25 @@ def _columns(current: Tensor) -> list[slice]:
     return [slice(start, min(start + size, neurons)) for start in range(0, neurons, size)]
 
 
-def _compiles(current: Tensor, rule: Rule, shortcut: bool) -> bool:
+def _triton(current: Tensor, rule: Rule) -> types.ModuleType | None:
+    """The kernels for CUDA devices where they compute this neuron, in the present mode."""
+    if current.device.type != "cuda" or _mode == "eager" or not has_triton():
+        return None
+    from spikesight.neurons import triton_kernels
+
+    return triton_kernels if triton_kernels.applies_to(rule) else None
+
+
+def _compiles(current: Tensor, shortcut: bool) -> bool:
+    # Elsewhere a compiler fuses multiply-adds, which changes bits.
+    if current.device.type != "cpu":
+        return False
     if _mode not in ("auto", "native"):
         return _mode == "compiled" and current.numel() > 0
     # In full precision the shortcut comes close to the speed of memory and repays it later.
     close = shortcut and current.element_size() > 2
-    if current.numel() < (2 * _LARGE if close else _LARGE) or not _compiler_works:
-        return False
-    if current.device.type == "cpu":
-        return has_cpp_compiler()
-    return current.device.type == "cuda" and not shortcut and has_triton() and _is_fma_safe(rule)
-
-
-def _is_fma_safe(rule: Rule) -> bool:
-    """Says whether every product is exact, so that fused multiply-adds change no bit."""
-    dynamics = rule.dynamics
-    return dynamics.retain in (0.0, 0.5, 1.0) and math.frexp(dynamics.threshold)[0] == 0.5
+    large = current.numel() >= (2 * _LARGE if close else _LARGE)
+    return large and _compiler_works and has_cpp_compiler()
 
 
 def _run_compiled(
