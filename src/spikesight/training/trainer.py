@@ -36,6 +36,7 @@ from spikesight.training.progress import build_report, format_duration
 from spikesight.training.run_log import RunLog, epoch_row
 from spikesight.training.runs.checkpoint import DataSummary, EpochSums, Position, RunState
 from spikesight.training.runs.folder import save_model, saved_recipe
+from spikesight.training.runs.launching import hold_weights
 from spikesight.training.runs.lock import locked
 from spikesight.training.runs.preparation import (
     build_accelerator,
@@ -44,7 +45,7 @@ from spikesight.training.runs.preparation import (
 )
 from spikesight.training.runs.processes import is_main_process, largest, total
 from spikesight.training.runs.storage import recover_folder
-from spikesight.training.runs.weights import Which, hold_weights
+from spikesight.training.runs.weights import Which
 from spikesight.training.seeding import seed_everything
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
