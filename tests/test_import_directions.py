@@ -12,7 +12,7 @@ import spikesight
 ROOT = Path(spikesight.__file__).parent
 # From bottom to top; a package imports itself and those below it.
 FLOORS = (
-    "errors lazy_names native private_api",
+    "errors lazy_names memory_format native private_api",
     "options",
     "files label_maps processor timing",
     "parts",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.memory_format import is_channels_last
 
 _LARGEST_STRIDE = 1024
 
@@ -133,7 +134,9 @@ class GlobalPool(nn.Module):
     """Mean over the pixels: [N, C, H, W] to [N, C]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pools x [N, C, H, W] to [N, C]."""
+        """Pools x [N, C, H, W] to [N, C]; its gradient has the memory format of x."""
+        if is_channels_last(x):
+            return x.permute(0, 2, 3, 1).mean((1, 2))
         return x.mean((-2, -1))
 
 

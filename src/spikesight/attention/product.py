@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.memory_format import is_channels_last
 
 
 class AttentionProduct(nn.Module):
@@ -45,10 +46,25 @@ def attention_product(
     query: Tensor, key: Tensor, value: Tensor, heads: int, scale: float, *, mean: bool = False
 ) -> Tensor:
     """Q (K^T V) * scale on maps with C = heads * head_dim; with `mean` over the number of keys."""
+    factor = scale / key[0, 0].numel() if mean else scale
+    if all(is_channels_last(x) for x in (query, key, value)):
+        return _product_of_tokens(query, key, value, heads, factor)
     queries, keys, values = (split_heads(x, heads) for x in (query, key, value))
     context = values @ keys.transpose(-1, -2)
-    factor = scale / keys.shape[-1] if mean else scale
     return (context @ queries * factor).reshape(query.shape)
+
+
+def _product_of_tokens(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, factor: float
+) -> Tensor:
+    """The product of maps whose channels lie last in memory, as do those of its result."""
+    queries, keys, values = (
+        x.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)
+        for x in (query, key, value)
+    )
+    attended = queries @ (keys.transpose(-1, -2) @ values) * factor
+    by_pixel = attended.transpose(1, 2).reshape(query.shape[0], *query.shape[2:], -1)
+    return by_pixel.permute(0, 3, 1, 2)
 
 
 def check_divides(name: str, parts: int, channels: int) -> None:

@@ -39,17 +39,21 @@ class BorderNorm(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Normalises current [N, C, H, W] and pads it to [N, C, H + 2p, W + 2p]."""
-        normalised = self.norm(current)
-        border = self.border().view(1, -1, 1, 1).to(normalised.dtype)
-        sides = (self.padding,) * 4
-        outside = F.pad(normalised.new_zeros(normalised.shape[-2:]), sides, value=1.0)
-        padded = F.pad(normalised, sides)
-        return padded + (border * outside).contiguous(memory_format=_memory_format(padded))
+        padded = F.pad(self.norm(current), (self.padding,) * 4)
+        with torch.no_grad():
+            self._fill_border(padded)
+        return padded
 
-
-def _memory_format(x: Tensor) -> torch.memory_format:
-    channels_last = x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if channels_last else torch.contiguous_format
+    def _fill_border(self, padded: Tensor) -> None:
+        border, width = self.border().view(-1, 1, 1).to(padded.dtype), self.padding
+        height, length = padded.shape[-2:]
+        for rows, columns in (
+            (slice(width), slice(length)),
+            (slice(height - width, height), slice(length)),
+            (slice(width, height - width), slice(width)),
+            (slice(width, height - width), slice(length - width, length)),
+        ):
+            padded[..., rows, columns] = border
 
 
 class RepConv(Synapse):
