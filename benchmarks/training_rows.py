@@ -98,7 +98,7 @@ def recipe_row(name: str) -> Row:
         lambda: build_model(config, CLASSES, data.channels)[0],
         channels=data.channels,
         frames=config.model.steps if data.holds_events else 0,
-        channels_last=config.channels_last,
+        channels_last=bool(config.channels_last),
     )
 
 

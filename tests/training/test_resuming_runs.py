@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import spikesight
+from spikesight.errors import UserError
 from spikesight.training import (
     TrainConfig,
     TrainingInterrupted,
@@ -35,6 +36,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "data__random_erasing": 0.3,
         "firing_rate__weight": 0.1,
     },
+    "adamw with channels last": {"channels_last": True, "ema__decay": 0.9},
     "lamb with accumulation": {"optimizer__name": "lamb", "accumulation": 2, "limit_batches": 8},
     "sgd with layer decay in bf16": {
         "optimizer__name": "sgd",
@@ -183,6 +185,18 @@ def test_resuming_with_another_recipe_is_refused(tiny: Build) -> None:
     train(tiny(epochs=1))
     with pytest.raises(ValueError, match=r"optimizer\.lr, seed changed since .*model\.weights"):
         train(tiny(epochs=1, resume=True, seed=1, optimizer__lr=0.1))
+
+
+def test_a_run_keeps_its_memory_format(tiny: Build) -> None:
+    with pytest.raises(TrainingInterrupted):
+        train(tiny("plain", channels_last=False), stop_after(2))
+    train(tiny("plain", resume=True))
+    assert not TrainConfig.load(Path(tiny("plain").output) / "config.yaml").channels_last
+    with pytest.raises(TrainingInterrupted):
+        train(tiny("usual"), stop_after(2))
+    assert TrainConfig.load(Path(tiny("usual").output) / "config.yaml").channels_last is True
+    with pytest.raises(UserError, match="channels_last"):
+        train(tiny("usual", resume=True, channels_last=False))
 
 
 def test_a_run_is_not_overwritten(tiny: Build) -> None:

@@ -63,7 +63,7 @@ def _product_of_tokens(
         for x in (query, key, value)
     )
     attended = queries @ (keys.transpose(-1, -2) @ values) * factor
-    by_pixel = attended.transpose(1, 2).reshape(query.shape[0], *query.shape[2:], -1)
+    by_pixel: Tensor = attended.transpose(1, 2).reshape(query.shape[0], *query.shape[2:], -1)
     return by_pixel.permute(0, 3, 1, 2)
 
 

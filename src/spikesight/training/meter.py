@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -39,6 +41,15 @@ class Meter:
         self._time, self._images = time.monotonic(), 0
         self._loss, self._batches = float(self.loss_sum), self.sums.batches
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time within as waiting for data."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.sums.waiting += time.monotonic() - began
+
     def add(self, loss: Tensor, images: int) -> None:
         """Adds a batch.
 
@@ -73,4 +84,5 @@ class Meter:
             self._accelerator, [self.loss_sum, self.sums.batches, self.sums.images]
         )
         memory = max(self.sums.memory, self._peak.bytes())
-        return EpochSums(loss, int(batches), int(images), self.sums.seconds, memory)
+        own = self.sums
+        return EpochSums(loss, int(batches), int(images), own.seconds, memory, own.waiting)

@@ -70,6 +70,22 @@ class OptimizerConfig:
         )
 
 
+def order_moments(optimizer: Optimizer) -> None:
+    """Gives moments that were read from a file the memory format of their parameters.
+
+    One kernel updates all parameters and goes through the memory of both side by side; files know
+    one order only.
+    """
+    import torch
+
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
+                continue
+            if value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
+
+
 def parameter_groups(
     model: nn.Module,
     weight_decay: float,

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from spikesight.training.feasibility import (
     check_feasible,
     explained_normalisations,
 )
+from spikesight.training.freed_memory import keep_freed_memory, return_freed_memory
 from spikesight.training.interruption import StopRequest, TrainingInterrupted
 from spikesight.training.meter import Meter
 from spikesight.training.neuron_checks import (
@@ -105,6 +106,9 @@ class Trainer:
         self.moved = False
         self.before = self._read_state() if self.resuming else None
         self._keep_precision()
+        config = self.config = replace(config, channels_last=self._puts_channels_last())
+        if self.device.type == "cpu" and config.memory == "normal":
+            keep_freed_memory()
         check_feasible(config, filled=not self.resuming)
 
         self.task = find_task(config.task)(config, self.accelerator)
@@ -217,6 +221,14 @@ class Trainer:
         self.accelerator = build_accelerator(began, self.config.device, self.config.accumulation)
         self.device = self.accelerator.device
 
+    def _puts_channels_last(self) -> bool:
+        asked = self.config.channels_last
+        if asked != "auto":
+            return bool(asked)
+        if self.before is not None:
+            return bool(self.before.config.get("channels_last", False))
+        return bool(self.device.type == "cpu")
+
     def _restore_model(self) -> None:
         tensors = read_tensors(self.folder / "last" / "model.safetensors")
         with self._explained_state():
@@ -273,6 +285,8 @@ class Trainer:
             self.objective.close()
             if self.log is not None:
                 self.log.close()
+            if self.device.type == "cpu":
+                return_freed_memory()
         assert self.best is not None
         assert self.last is not None
         self.report.message(
@@ -302,8 +316,7 @@ class Trainer:
         self.task.train.set_epoch(epoch, first)
         self.prepared.train()
         self.meter.mark()
-        batches = islice(self.task.train, self.batches_per_epoch - first)
-        for batch, (images, labels) in enumerate(batches, start=first):
+        for batch, (images, labels) in enumerate(self._batches(first), start=first):
             self._train_batch(epoch, batch, images, labels)
             self.position.batch = batch + 1
             if self.accelerator.sync_gradients:
@@ -311,10 +324,20 @@ class Trainer:
                 self._after_update()
         self.meter.account_time()
 
+    def _batches(self, first: int) -> Iterator[tuple[Any, Any]]:
+        batches = islice(self.task.train, self.batches_per_epoch - first)
+        while True:
+            with self.meter.waiting():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
     def _train_batch(self, epoch: int, batch: int, images: Any, labels: Any) -> None:
         config = self.config
         seed_everything(config.seed, self.accelerator.process_index, epoch, batch)
-        prepared = self.task.prepare(images, labels, epoch, batch)
+        with self.meter.waiting():
+            prepared = self.task.prepare(images, labels, epoch, batch)
         shown = prepared.images
         if config.channels_last and shown.ndim == 4:
             shown = shown.contiguous(memory_format=torch.channels_last)
@@ -422,7 +445,9 @@ class Trainer:
             self._keep_best(own, averaged)
         if averaged is not None:
             line += f", averaged {averaged.headline()}"
-        self.report.message(f"{line}, {format_duration(sums.seconds)}, {sums.memory / 1e9:.2f} GB")
+        data = 100 * sums.waiting / max(sums.seconds, 1e-9)
+        line += f", {format_duration(sums.seconds)}, data {data:.0f} %"
+        self.report.message(f"{line}, {sums.memory / 1e9:.2f} GB")
         if own is not None and own.silent_neurons:
             self.report.message(silence_report(own.silent_neurons))
         self._save_last(own)

@@ -74,6 +74,7 @@ class EpochSums:
         images: Number of images, of all processes.
         seconds: Time spent.
         memory: Most memory in use, in bytes.
+        waiting: Time of it in which no image was ready.
     """
 
     loss: float = 0.0
@@ -81,6 +82,7 @@ class EpochSums:
     images: Count = 0
     seconds: float = 0.0
     memory: Count = 0
+    waiting: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -242,8 +244,9 @@ class RunState:
         """Refuses to go on with another configuration.
 
         Fields that the run did not know yet when it was started had their defaults, but several
-        processes had statistics of their own. A precision of "auto" stays what it was when the run
-        began. Another number of processes may share the images of an update otherwise.
+        processes had statistics of their own. A precision or channels_last of "auto" stays what it
+        was when the run began. Another number of processes may share the images of an update
+        otherwise.
 
         Raises:
             ValueError: If something differs that changes the figures.
@@ -259,6 +262,8 @@ class RunState:
         started["precision"] = self.precision
         if config.precision == "auto":
             asked["precision"] = self.precision
+        if config.channels_last == "auto":
+            asked["channels_last"] = started["channels_last"]
         different = sorted(
             name
             for name in asked.keys() | started.keys()

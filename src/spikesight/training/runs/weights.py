@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from spikesight.models import SpikingModel
-from spikesight.training.optimization import EmaConfig
+from spikesight.training.optimization import EmaConfig, order_moments
 from spikesight.training.runs.preparation import prepare
 from spikesight.training.runs.processes import share_buffers
 
@@ -91,5 +91,6 @@ class Weights:
             average: That of the average, whole as well.
         """
         optimizer.load_state_dict(state)
+        order_moments(optimizer)
         if self.averages:
             self.average().load_state_dict(average)
