@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 import spikesight
 from spikesight.errors import FileError, UserError
@@ -145,7 +145,7 @@ def test_own_models_and_neurons_in_copies_and_in_shares(tiny: Build, tmp_path: P
     spikesight.register_neuron(OwnNeuron, name="own_neuron")
     spikesight.register_model(own_net)
     changes = {**EXACT, "model__name": "own_net", "model__neuron": "own_neuron"}
-    one = tiny("one", epochs=1, batch_size=64, **changes)
+    one = tiny("one", epochs=1, batch_size=64, accumulation=2, **changes)
     one = replace(one, model=replace(one.model, arguments={}))
     learn(one)
     copies = replace(one, batch_size=32, output=str(tmp_path / "copies"))
@@ -154,7 +154,13 @@ def test_own_models_and_neurons_in_copies_and_in_shares(tiny: Build, tmp_path: P
     def learn_both() -> None:
         learn(copies)
         os.environ.update(FSDP2)
-        learn(shares)
+        newer = hasattr(distributed, "reduce_scatter_single")
+        name = "reduce_scatter_single" if newer else "reduce_scatter_tensor"
+        reduce, reduced = getattr(distributed, name), []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(distributed, name, lambda *a, **k: reduced.append(1) or reduce(*a, **k))
+            learn(shares)
+        assert len(reduced) == 3, "6 batches make 3 updates"
 
     run_group(learn_both, tmp_path / "log", 2)
     assert largest_difference(one, copies) < 1e-12
