@@ -2,7 +2,9 @@
 
 #include "kernels.hpp"
 
+#include "max_pool.hpp"
 #include "neurons.hpp"
+#include "norm_neurons.hpp"
 
 #define SPIKESIGHT_TEXT(name) SPIKESIGHT_TEXT_OF(name)
 #define SPIKESIGHT_TEXT_OF(name) #name
@@ -111,23 +113,68 @@ static void forward(const ForwardCall& call, int64_t begin, int64_t end, bool st
     });
 }
 
+// Calls `body(storage, kind)` with a call's storage type and surrogate as types.
+template <class Body>
+void with_surrogate(int32_t storage, int32_t surrogate, const Body& body) {
+    with_storage(storage, [&](auto stored) {
+        switch (surrogate) {
+            case kSigmoid: return body(stored, std::integral_constant<int, kSigmoid>{});
+            case kRectangular: return body(stored, std::integral_constant<int, kRectangular>{});
+            case kArctan: return body(stored, std::integral_constant<int, kArctan>{});
+            case kStraightThroughClosed:
+                return body(stored, std::integral_constant<int, kStraightThroughClosed>{});
+            case kStraightThroughOpen:
+                return body(stored, std::integral_constant<int, kStraightThroughOpen>{});
+        }
+    });
+}
+
 static void backward(const BackwardCall& call, int64_t begin, int64_t end, bool streaming,
                      double* grad_retain) {
-    with_storage(call.storage, [&](auto storage) {
-        using S = decltype(storage);
-        if (call.mask) return backward_masked<S>(call, begin, end, streaming);
-        switch (call.rule->surrogate) {
-            case kSigmoid: return backward_sloped<S, kSigmoid>(call, begin, end, streaming, grad_retain);
-            case kRectangular:
-                return backward_sloped<S, kRectangular>(call, begin, end, streaming, grad_retain);
-            case kArctan: return backward_sloped<S, kArctan>(call, begin, end, streaming, grad_retain);
-            case kStraightThroughClosed:
-                return backward_sloped<S, kStraightThroughClosed>(call, begin, end, streaming,
-                                                                  grad_retain);
-            case kStraightThroughOpen:
-                return backward_sloped<S, kStraightThroughOpen>(call, begin, end, streaming,
-                                                                grad_retain);
-        }
+    if (call.mask)
+        return with_storage(call.storage, [&](auto stored) {
+            backward_masked<decltype(stored)>(call, begin, end, streaming);
+        });
+    with_surrogate(call.storage, call.rule->surrogate, [&](auto stored, auto kind) {
+        backward_sloped<decltype(stored), kind()>(call, begin, end, streaming, grad_retain);
+    });
+}
+
+static void norm_sums(const NormCall& call, int64_t begin, int64_t end, double* mean,
+                      double* squares) {
+    with_storage(call.storage, [&](auto stored) {
+        sum_rows<decltype(stored)>(call, begin, end, mean, squares);
+    });
+}
+
+static void norm_fire(const NormCall& call, int64_t begin, int64_t end, bool streaming) {
+    with_storage(call.storage, [&](auto stored) {
+        norm_forward<decltype(stored)>(call, begin, end, streaming);
+    });
+}
+
+static void norm_gradients(const NormCall& call, int64_t begin, int64_t end, double* sums,
+                           double* products) {
+    with_surrogate(call.storage, call.rule->surrogate, [&](auto stored, auto kind) {
+        norm_backward<decltype(stored), kind()>(call, begin, end, sums, products);
+    });
+}
+
+static void norm_last(const NormCall& call, int64_t begin, int64_t end, bool streaming) {
+    with_storage(call.storage, [&](auto stored) {
+        norm_finish<decltype(stored)>(call, begin, end, streaming);
+    });
+}
+
+static void pool(const PoolCall& call, int64_t begin, int64_t end) {
+    with_storage(call.norm.storage,
+                 [&](auto stored) { pool_forward<decltype(stored)>(call, begin, end); });
+}
+
+static void pool_gradients(const PoolCall& call, int64_t begin, int64_t end, double* sums,
+                           double* products) {
+    with_storage(call.norm.storage, [&](auto stored) {
+        pool_backward<decltype(stored)>(call, begin, end, sums, products);
     });
 }
 
@@ -137,4 +184,10 @@ const Kernels SPIKESIGHT_JOIN(SPIKESIGHT_ISA, _kernels) = {
     SPIKESIGHT_TEXT(SPIKESIGHT_ISA),
     SPIKESIGHT_ISA::forward,
     SPIKESIGHT_ISA::backward,
+    SPIKESIGHT_ISA::norm_sums,
+    SPIKESIGHT_ISA::norm_fire,
+    SPIKESIGHT_ISA::norm_gradients,
+    SPIKESIGHT_ISA::norm_last,
+    SPIKESIGHT_ISA::pool,
+    SPIKESIGHT_ISA::pool_gradients,
 };

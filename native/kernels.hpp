@@ -10,6 +10,16 @@ struct Kernels {
     void (*neuron_forward)(const ForwardCall&, int64_t begin, int64_t end, bool streaming);
     void (*neuron_backward)(const BackwardCall&, int64_t begin, int64_t end, bool streaming,
                             double* grad_retain);
+    // Rows of a normalisation's input.
+    void (*norm_sum_rows)(const NormCall&, int64_t begin, int64_t end, double* mean,
+                          double* squares);
+    void (*norm_forward)(const NormCall&, int64_t begin, int64_t end, bool streaming);
+    void (*norm_backward)(const NormCall&, int64_t begin, int64_t end, double* sums,
+                          double* products);
+    void (*norm_finish)(const NormCall&, int64_t begin, int64_t end, bool streaming);
+    void (*pool_forward)(const PoolCall&, int64_t begin, int64_t end);
+    void (*pool_backward)(const PoolCall&, int64_t begin, int64_t end, double* sums,
+                          double* products);
 };
 
 extern const Kernels portable_kernels;

@@ -37,3 +37,25 @@ struct BackwardCall {
     int64_t columns;
     int32_t storage;
 };
+
+// A batch normalisation and the neuron behind it, on [steps * rows, channels]; vectors of channels
+// are in the compute type. Which of them a function reads or writes, dispatch.cpp says.
+struct NormCall {
+    const NeuronRule* rule;
+    const void *input, *grad_output;
+    void *output, *grad_input;
+    const void *weight, *bias;
+    void *running_mean, *running_var;
+    void *mean, *inverse_deviation, *gain, *shift, *tilt, *constant, *grad_weight, *grad_bias;
+    double eps, momentum;
+    int64_t rows, channels;
+    int32_t storage, by_batch;
+};
+
+// Max pooling of [images, height, width, channels]: norm has input, grad_output, output, grad_input,
+// channels and storage and, where a normalisation stands before, what it needs; else a null gain.
+struct PoolCall {
+    NormCall norm;
+    uint8_t* index;
+    int64_t images, height, width, out_height, out_width, kernel, stride, padding;
+};

@@ -59,7 +59,7 @@ from .neurons import (
     register_neuron,
     run_with_state,
 )
-from .passes import fold, quantize, unroll, verify
+from .passes import fold, fused_kernels, quantize, unroll, verify
 from .pretrained import load
 from .registry import create_model, list_models, register_model
 from .synapses import (
@@ -117,6 +117,7 @@ __all__ = [
     "energy",
     "event_frames",
     "fold",
+    "fused_kernels",
     "list_models",
     "list_neurons",
     "load",

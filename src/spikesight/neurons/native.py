@@ -19,13 +19,13 @@ from spikesight.native.library import library
 from spikesight.neurons.recurrence import Rule, compute_dtype
 from spikesight.neurons.surrogate import Arctan, Rectangular, Sigmoid, StraightThrough, Surrogate
 
-_STORAGE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+STORAGE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 _SURROGATES: dict[type[Surrogate], int] = {Sigmoid: 0, Rectangular: 1, Arctan: 2}
 # Columns that share the bytes of a mask.
 _GROUP = 64
 
 
-class _NeuronRule(ctypes.Structure):
+class NeuronRule(ctypes.Structure):
     """`NeuronRule` of native/neuron_rule.hpp."""
 
     _fields_ = (
@@ -37,7 +37,7 @@ class _NeuronRule(ctypes.Structure):
 
 class _ForwardCall(ctypes.Structure):
     _fields_ = (
-        ("rule", POINTER(_NeuronRule)),
+        ("rule", POINTER(NeuronRule)),
         *((name, c_void_p) for name in ("current", "membrane", "spikes", "last_membrane", "mask")),
         ("columns", c_int64),
         ("storage", c_int32),
@@ -46,7 +46,7 @@ class _ForwardCall(ctypes.Structure):
 
 class _BackwardCall(ctypes.Structure):
     _fields_ = (
-        ("rule", POINTER(_NeuronRule)),
+        ("rule", POINTER(NeuronRule)),
         *((name, c_void_p) for name in ("grad_spikes", "grad_last_membrane", "current")),
         *((name, c_void_p) for name in ("membrane", "grad_current", "grad_membrane", "mask")),
         ("columns", c_int64),
@@ -58,9 +58,9 @@ def serves(current: Tensor, rule: Rule) -> bool:
     """Says whether the kernels can compute this neuron on this tensor, here."""
     return (
         current.is_cpu
-        and current.dtype in _STORAGE
+        and current.dtype in STORAGE
         and _code_of(rule.surrogate) is not None
-        and _ready() is not None
+        and ready() is not None
     )
 
 
@@ -97,7 +97,7 @@ def forward(
         Spikes in the current's shape, dtype and memory format; the last membrane, if asked for;
         the mask, if asked for.
     """
-    kernels = _ready()
+    kernels = ready()
     assert kernels is not None
     spikes = torch.empty_like(current)
     steps = rule.dynamics.steps
@@ -110,14 +110,14 @@ def forward(
     if want_mask:
         mask = torch.empty((columns + _GROUP - 1) // _GROUP * (_GROUP // 8), dtype=torch.uint8)
     call = _ForwardCall(
-        _said(rule, retain),
+        said(rule, retain),
         current.data_ptr(),
-        _address(membrane),
+        address(membrane),
         spikes.data_ptr(),
-        _address(state),
-        _address(mask),
+        address(state),
+        address(mask),
         columns,
-        _STORAGE[current.dtype],
+        STORAGE[current.dtype],
     )
     kernels.spikesight_neuron_forward(ctypes.byref(call), torch.get_num_threads())
     return spikes, state, mask
@@ -147,21 +147,21 @@ def backward(
         Gradients of the current, of the membrane (None if that was None) and of the learned share
         (None if that was None).
     """
-    kernels = _ready()
+    kernels = ready()
     assert kernels is not None
     grad_current = torch.empty_like(grad_spikes)
     grad_membrane = None if membrane is None else torch.empty_like(membrane)
     call = _BackwardCall(
-        _said(rule, retain),
+        said(rule, retain),
         grad_spikes.data_ptr(),
-        _address(grad_state),
-        _address(current),
-        _address(membrane),
+        address(grad_state),
+        address(current),
+        address(membrane),
         grad_current.data_ptr(),
-        _address(grad_membrane),
-        _address(mask),
+        address(grad_membrane),
+        address(mask),
         grad_spikes.numel() // rule.dynamics.steps,
-        _STORAGE[grad_spikes.dtype],
+        STORAGE[grad_spikes.dtype],
     )
     total = None if retain is None else c_double()
     kernels.spikesight_neuron_backward(
@@ -173,25 +173,27 @@ def backward(
     return grad_current, grad_membrane, grad_retain
 
 
-def _address(tensor: Tensor | None) -> int | None:
+def address(tensor: Tensor | None) -> int | None:
+    """Where a tensor's memory begins."""
     return None if tensor is None else tensor.data_ptr()
 
 
-def _said(rule: Rule, retain: Tensor | None) -> ctypes._Pointer[_NeuronRule]:
+def said(rule: Rule, retain: Tensor | None) -> ctypes._Pointer[NeuronRule]:
+    """A neuron as the kernels want to be told of it."""
     said = _rule(rule.code)
     if retain is None:
         return said
-    learned = _NeuronRule.from_buffer_copy(said.contents)
+    learned = NeuronRule.from_buffer_copy(said.contents)
     learned.retain = retain.item()
     return ctypes.pointer(learned)
 
 
 @functools.cache
-def _rule(code: str) -> ctypes._Pointer[_NeuronRule]:
+def _rule(code: str) -> ctypes._Pointer[NeuronRule]:
     rule = Rule.from_code(code)
     dynamics = rule.dynamics
     return ctypes.pointer(
-        _NeuronRule(
+        NeuronRule(
             dynamics.steps,
             dynamics.levels,
             dynamics.ties == "even",
@@ -216,8 +218,8 @@ def _code_of(surrogate: Surrogate) -> int | None:
 
 
 @functools.cache
-def _ready() -> ctypes.CDLL | None:
-    """The library, with the threads of PyTorch."""
+def ready() -> ctypes.CDLL | None:
+    """The library, with the threads of PyTorch; None where there is none."""
     kernels = library()
     if kernels is None:
         return None

@@ -1,4 +1,5 @@
 from .folding import fold
+from .fused_kernels import fused_kernels
 from .quantization import quantize
 from .quantization_recipe import QuantizationRecipe
 from .unrolling import SpikeNetwork, unroll
@@ -9,6 +10,7 @@ __all__ = [
     "SpikeNetwork",
     "Verification",
     "fold",
+    "fused_kernels",
     "quantize",
     "unroll",
     "verify",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from spikesight.files.replacing import write_text
 from spikesight.files.tensors import read_tensors
 from spikesight.memory import low_memory
 from spikesight.parts import import_part
+from spikesight.passes import fused_kernels
 from spikesight.training.config import TrainConfig
 from spikesight.training.feasibility import (
     check_batch,
@@ -158,9 +159,17 @@ class Trainer:
         if self.before is not None:
             self._restore(self.before)
         self.memory = low_memory(self.model, config.memory)
+        self.fusion = self._fusion()
         self.forward: Callable[..., Any] = (
             torch.compile(self.prepared) if config.compile == "model" else self.prepared
         )
+
+    def _fusion(self) -> AbstractContextManager[object]:
+        """One pass for normalisation and neuron, where a CPU trains alone in channels_last."""
+        alone = self.accelerator.num_processes == 1 and self.device.type == "cpu"
+        if alone and self.config.channels_last and self.config.compile != "model":
+            return fused_kernels(self.model)
+        return nullcontext()
 
     def _shrinking(self) -> str | None:
         if self.batch_size == self.config.batch_size:
@@ -274,7 +283,7 @@ class Trainer:
         self.saved = time.monotonic()
         self.report.start(self.updates, self.position.update)
         try:
-            with StopRequest() as self.stop:
+            with StopRequest() as self.stop, self.fusion:
                 while self.position.epoch < config.epochs:
                     self._train_epoch()
                     self._end_epoch()
