@@ -4,7 +4,10 @@ Every form has a process of its own. "RAM" is the most that the process held dur
 the first one, "of it steps" what of that it does not hold between two steps, where model and
 optimiser remain. Time is that of one thread's processor, the median of the steps.
 
-    python benchmarks/memory.py [--cases spikformer cifar meta] [--steps 5] [--json FILE]
+With --huge-pages the C library gives blocks of a megabyte and more back to the system as soon as
+they are free, and the system gives them in pages of 2 MB, without which that would take long.
+
+    python benchmarks/memory.py [--cases spikformer cifar meta] [--steps 5] [--huge-pages]
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -30,6 +34,7 @@ CASES = {
     "meta": "Meta-SpikeFormer 15M, 224 px, D = 4, batch 4",
 }
 SPIKFORMER: dict[str, Any] = {"width": 256, "depth": 4, "heads": 16}
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1", "MALLOC_MMAP_THRESHOLD_": "1000000"}
 FORMS: tuple[Memory, ...] = ("normal", "low", "lowest")
 
 
@@ -78,6 +83,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--huge-pages", action="store_true", help=" ".join(HUGE_PAGES))
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -85,12 +91,15 @@ def main() -> None:
         print(json.dumps(measure(given.one[0], given.one[1], given.steps)))
         return
     figures = {}
+    environment = os.environ | (HUGE_PAGES if given.huge_pages else {})
     for case in given.cases:
         print(CASES[case])
         print(f"{'':8}{'RAM, MB':>10}{'of it steps':>13}{'ratio':>7}{'step, ms':>10}{'ratio':>7}")
         for form in FORMS:
             command = (sys.executable, __file__, "--steps", str(given.steps), "--one", case, form)
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                command, check=True, capture_output=True, text=True, env=environment
+            )
             row = figures[f"{case} {form}"] = json.loads(done.stdout)
             first = figures[f"{case} normal"]
             print(

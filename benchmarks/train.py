@@ -28,7 +28,8 @@ processor time of the process, which neighbours disturb least.
 Memory is that of a step: each form runs in a process of its own, makes a first step, which compiles
 what is to be compiled, drops gradients and optimiser and returns free memory to the system; then
 the peak resident set of a second step, gradients and fresh optimiser state among it, over the
-resident set before it.
+resident set before it. With --huge-pages these processes give freed memory back at once, as
+benchmarks/memory.py says.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import copy
 import ctypes
 import gc
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -52,6 +54,7 @@ from torch import Tensor, nn
 import jelly
 import spikesight as ss
 from authors_style import in_authors_style
+from memory import HUGE_PAGES
 from spikesight.memory import PeakMemory
 from spikesight.native.library import form as form_of_neurons
 from spikesight.neurons.recording import NeuronRecorder
@@ -258,10 +261,15 @@ def _peaks(
 ) -> dict[str, float]:
     words = [sys.executable, __file__, f"--rows={row}", f"--precision={precision}"]
     words += [f"--threads={options.threads}"]
+    environment = os.environ | (HUGE_PAGES if options.huge_pages else {})
     return {
         name: float(
             subprocess.run(
-                [*words, f"--only={name}"], check=True, stdout=subprocess.PIPE, text=True
+                [*words, f"--only={name}"],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment,
             ).stdout.split()[-1]
         )
         for name in names
@@ -294,6 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--memory", action=argparse.BooleanOptionalAction, default=True, help="of each form as well"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument("--huge-pages", action="store_true", help="as benchmarks/memory.py has it")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
