@@ -222,9 +222,13 @@ def _fire_plainly(
     return spikes[0] if steps == 1 else torch.cat(spikes), state
 
 
+# Without it the compiler copies currents and gradients into the layout of the traced model.
+_IN_ANY_LAYOUT = (torch.Tag.flexible_layout,)
+
+
 # A compiled model sees the neuron as one opaque operator with its own backward: traced through,
 # the compiler would store a mask per neuron, which is slower than not compiling.
-@torch.library.custom_op("spikesight::fire", mutates_args=())
+@torch.library.custom_op("spikesight::fire", mutates_args=(), tags=_IN_ANY_LAYOUT)
 def _fire_operator(
     current: Tensor,
     membrane: Tensor | None,
@@ -252,7 +256,7 @@ def _(
     return spikes, _empty_like(first, compute_dtype(current.dtype))
 
 
-@torch.library.custom_op("spikesight::fire_backward", mutates_args=())
+@torch.library.custom_op("spikesight::fire_backward", mutates_args=(), tags=_IN_ANY_LAYOUT)
 def _fire_backward_operator(
     grad_spikes: Tensor,
     grad_state: Tensor | None,

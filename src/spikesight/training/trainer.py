@@ -314,6 +314,11 @@ class Trainer:
             f"{self.config.epochs} epochs on {self.accelerator.num_processes} x "
             f"{self.device.type}, precision {precision}"
         )
+        if self.config.compile == "model" and self.device.type == "cpu":
+            self.report.message(
+                "compile=model takes a minute at the start, and on a CPU gains as good as nothing "
+                "over channels_last alone (benchmarks/train.py --compiled measures it)"
+            )
 
     def _train_epoch(self) -> None:
         epoch, first = self.position.epoch, self.position.batch
