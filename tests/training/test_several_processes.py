@@ -20,7 +20,7 @@ Build = Callable[..., TrainConfig]
 
 
 def test_two_processes_validate_like_one(tiny: Build, tmp_path: Path) -> None:
-    result = train(tiny(epochs=1, limit_batches=None, optimizer__lr=0.01))
+    result = train(tiny(epochs=2, limit_batches=None, optimizer__lr=0.01))
     alone = validate(result.folder / "best", ValidationOptions(batch_size=50))
     assert alone.top1 > 15, "weights that know nothing would prove nothing"
     assert alone.top1 == result.best.top1
