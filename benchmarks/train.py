@@ -2,9 +2,9 @@
 
     python benchmarks/train.py
     python benchmarks/train.py --rows spikformer_4_256 --rounds 11 --json
-    python benchmarks/train.py --threads 1 --no-memory     processor time of one thread
-    python benchmarks/train.py --compiled                  also torch.compile of whole models
-    python benchmarks/train.py --precision bf16            bfloat16 even where it is emulated
+    python benchmarks/train.py --threads 1          processor time of one thread
+    python benchmarks/train.py --compiled           also torch.compile of whole models
+    python benchmarks/train.py --precision bf16     bfloat16 even where it is emulated
 
 A step is zero_grad, forward pass, cross entropy, backward pass and fused AdamW; autocast of
 bfloat16 is a row of its own where the processor has units for it. All forms of a row have the same
@@ -12,8 +12,9 @@ weights. Before the clock runs, their logits in evaluation mode and the gradient
 convolution are compared in float64, where a difference ends the run; then every form makes a step
 in the precision of the row, whose losses are compared.
 
-ours                   as its recipes train: channels_last, unless a recipe says otherwise
-ours_low_memory        the same with `memory: low`
+ours                   as its trainer does: channels_last unless a recipe says otherwise, and freed
+                       memory kept (training/freed_memory.py)
+ours_low_memory        the same with `memory: low`, for which the trainer keeps no freed memory
 spikingjelly_eager     SpikingJelly 2.0.0's own Spikformer as it comes
 spikingjelly_inductor  the same, each neuron compiled by torch.compile
 authors_style          our graph in contiguous memory with the neurons of authors_style.py: loops
@@ -21,22 +22,21 @@ authors_style          our graph in contiguous memory with the neurons of author
 
 SpikingJelly has no Meta-SpikeFormer and no Spikformer V2: those rows have no form of it.
 
-Forms alternate round by round. A time is the median of the rounds, a ratio the median over the
-rounds of ours / other in the same round: below 1, ours is faster. With one thread the clock is the
-processor time of the process, which neighbours disturb least.
+Each form has a process of its own, since how the C library treats freed memory holds for a whole
+process; they take turns, one step a turn, round by round. A time is the median of the rounds, a
+ratio the median over the rounds of ours / other in the same round: below 1, ours is faster. With
+one thread the clock is the processor time of the process, which neighbours disturb least.
 
-Memory is that of a step: each form runs in a process of its own, makes a first step, which compiles
-what is to be compiled, drops gradients and optimiser and returns free memory to the system; then
-the peak resident set of a second step, gradients and fresh optimiser state among it, over the
-resident set before it. With --huge-pages these processes give freed memory back at once, as
-benchmarks/memory.py says.
+Memory is that of a step: after the first one, which compiles what is to be compiled, gradients and
+optimiser are dropped and free memory is returned to the system; then the peak resident set of a
+second step, gradients and fresh optimiser state among it, over the resident set before it. With
+--huge-pages all forms run in the environment that benchmarks/memory.py describes.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import ctypes
 import gc
 import json
 import os
@@ -59,7 +59,7 @@ from spikesight.memory import PeakMemory
 from spikesight.native.library import form as form_of_neurons
 from spikesight.neurons.recording import NeuronRecorder
 from spikesight.processor import processor_name
-from spikesight.timing import time_rounds
+from spikesight.training.freed_memory import keep_freed_memory, return_freed_memory
 from spikesight.training.precision import computes_bf16
 from training_rows import ROWS, Row
 
@@ -230,63 +230,96 @@ def measure(row: Row, precision: str, options: argparse.Namespace) -> dict[str, 
     models = Models(row)
     names = forms_of(row, options)
     models.check(names)
-    forms = {name: models.form(name, precision) for name in names}
-    losses = {name: form.step() for name, form in forms.items()}
-    for name, loss in losses.items():
-        if not abs(loss / losses["ours"] - 1) <= LARGEST_LOSS_DIFFERENCE:
-            sys.exit(f"{row.name}: {name} has a first loss of {loss}, ours of {losses['ours']}")
-    clock = time.process_time if options.threads == 1 else time.perf_counter
-    times = time_rounds({name: form.step for name, form in forms.items()}, options.rounds, clock)
-    peaks = _peaks(row.name, precision, names, options) if options.memory else {}
+    del models
+    forms: dict[str, FormProcess] = {}
+    about: dict[str, dict[str, float]] = {}
+    for name in names:
+        forms[name] = FormProcess(row.name, name, precision, options)
+        about[name] = forms[name].about()
+    ours = about["ours"]
+    for name, said in about.items():
+        if not abs(said["first_loss"] / ours["first_loss"] - 1) <= LARGEST_LOSS_DIFFERENCE:
+            sys.exit(f"{row.name}: first losses of {name} and ours differ: {said}, {ours}")
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(options.rounds):
+        for name, form in forms.items():
+            times[name].append(form.milliseconds())
     results: dict[str, Any] = {}
     for name, values in times.items():
+        forms[name].end()
         pairs = zip(times["ours"], values, strict=True)
-        ratio = statistics.median(ours / other for ours, other in pairs)
-        results[name] = {
+        result = results[name] = {
             "milliseconds": statistics.median(values),
-            "ours_over_this": ratio,
-            "first_loss": losses[name],
+            "ours_over_this": statistics.median(ours / other for ours, other in pairs),
+            "ours_over_this_peak": ours["peak_mb"] / about[name]["peak_mb"],
+            **about[name],
         }
-        line = f"  {name:<22} {results[name]['milliseconds']:9.1f} ms, ours {ratio:5.2f} x"
-        if peaks:
-            ratio = peaks["ours"] / peaks[name]
-            results[name] |= {"peak_mb": peaks[name], "ours_over_this_peak": ratio}
-            line += f"  {peaks[name]:7.0f} MB peak, ours {ratio:5.2f} x"
-        print(f"{line}  first loss {losses[name]:.6f}", flush=True)
+        print(
+            "  {:<22} {milliseconds:9.1f} ms, ours {ours_over_this:5.2f} x  {peak_mb:7.0f} MB peak,"
+            " ours {ours_over_this_peak:5.2f} x  first loss {first_loss:.6f}".format(
+                name, **result
+            ),
+            flush=True,
+        )
     return {"row": row.name, "precision": precision, "forms": results}
 
 
-def _peaks(
-    row: str, precision: str, names: list[str], options: argparse.Namespace
-) -> dict[str, float]:
-    words = [sys.executable, __file__, f"--rows={row}", f"--precision={precision}"]
-    words += [f"--threads={options.threads}"]
-    environment = os.environ | (HUGE_PAGES if options.huge_pages else {})
-    return {
-        name: float(
-            subprocess.run(
-                [*words, f"--only={name}"],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-                env=environment,
-            ).stdout.split()[-1]
+class FormProcess:
+    """A form in a process of its own, which makes a step when it is asked to."""
+
+    def __init__(self, row: str, form: str, precision: str, options: argparse.Namespace) -> None:
+        words = [sys.executable, __file__, f"--rows={row}", f"--precision={precision}"]
+        words += [f"--threads={options.threads}", f"--only={form}"]
+        self.process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | (HUGE_PAGES if options.huge_pages else {}),
         )
-        for name in names
-    }
+
+    def about(self) -> dict[str, float]:
+        """Its first loss and the peak memory of a step."""
+        said: dict[str, float] = json.loads(self._line())
+        return said
+
+    def milliseconds(self) -> float:
+        """Time of a step."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        return float(self._line())
+
+    def end(self) -> None:
+        """Ends the process."""
+        self.process.communicate()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit("a form ended, for the reason above")
+        return line
 
 
-def _report_peak(row: Row, name: str, precision: str) -> None:
-    """Memory of a step of one form in this process, in MB."""
+def _serve(row: Row, name: str, precision: str, threads: int) -> None:
+    """Makes a step of one form for every line that comes."""
     form = Models(row).form(name, precision)
-    form.step()
+    if name.startswith("ours") and name != "ours_low_memory":
+        keep_freed_memory()  # as the trainer does
+    loss = form.step()
     form.forget()
     gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return_freed_memory()
     peak = PeakMemory(torch.device("cpu"))
     before = peak.bytes()
     form.step()
-    print((peak.bytes() - before) / 1e6)
+    print(json.dumps({"first_loss": loss, "peak_mb": (peak.bytes() - before) / 1e6}), flush=True)
+    clock = time.process_time if threads == 1 else time.perf_counter
+    for _ in sys.stdin:
+        began = clock()
+        form.step()
+        print(1e3 * (clock() - began), flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -298,16 +331,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--compiled", action="store_true", help="whole models compiled as well")
-    parser.add_argument(
-        "--memory", action=argparse.BooleanOptionalAction, default=True, help="of each form as well"
-    )
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--huge-pages", action="store_true", help="as benchmarks/memory.py has it")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     if options.only:
-        _report_peak(ROWS[options.rows[0]](), options.only, options.precision)
+        _serve(ROWS[options.rows[0]](), options.only, options.precision, options.threads)
         return
     native = computes_bf16(torch.device("cpu"))
     usual = ["fp32", "bf16"] if native else ["fp32"]

@@ -32,10 +32,9 @@ def test_the_authors_neurons_have_our_spikes_and_gradients(name: str, steps: int
     torch.testing.assert_close(their_gradient, our_gradient, rtol=0, atol=1e-12)
 
 
+@pytest.mark.nightly
 def test_a_row_is_compared_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
-    load_script("train").main(
-        ["--rows=digits_events_nano", "--rounds=1", "--threads=1", "--no-memory", "--json"]
-    )
+    load_script("train").main(["--rows=digits_events_nano", "--rounds=1", "--threads=1", "--json"])
     said = capsys.readouterr().out
     assert "authors_style          gradient in float64 differ by" in said
     (row,) = json.loads(said.splitlines()[-1])["rows"]
