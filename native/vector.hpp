@@ -188,7 +188,7 @@ SPIKESIGHT_INLINE uint32_t bits_of(Integers<C> mask) {
         return uint32_t(_mm512_movepi32_mask((__m512i)mask));
     else
         return uint32_t(_mm512_movepi64_mask((__m512i)mask));
-#elif defined(__SSE2__)
+#elif defined(__SSE2__) && SPIKESIGHT_WIDTH == 16
     if constexpr (sizeof(C) == 4)
         return uint32_t(_mm_movemask_ps((__m128)mask));
     else
