@@ -12,8 +12,8 @@ weights. Before the clock runs, their logits in evaluation mode and the gradient
 convolution are compared in float64, where a difference ends the run; then every form makes a step
 in the precision of the row, whose losses are compared.
 
-ours                   as its trainer does: channels_last unless a recipe says otherwise, and freed
-                       memory kept (training/freed_memory.py)
+ours                   as its trainer does: channels_last unless a recipe says otherwise,
+                       `fused_kernels`, and freed memory kept (training/freed_memory.py)
 ours_low_memory        the same with `memory: low`, for which the trainer keeps no freed memory
 spikingjelly_eager     SpikingJelly 2.0.0's own Spikformer as it comes
 spikingjelly_inductor  the same, each neuron compiled by torch.compile
@@ -155,6 +155,8 @@ class Models:
         if name == "spikingjelly_inductor":
             jelly.compile_neurons(model)
         logits = self.logits_of(name, model, whole=name.endswith("_compiled"))
+        if name in ("ours", "ours_low_memory"):
+            ss.fused_kernels(model).__enter__()
         last = self.row.channels_last and name.startswith("ours")
         return Form(model, logits, self.row, precision, last)
 
