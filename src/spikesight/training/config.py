@@ -140,7 +140,8 @@ class TrainConfig:
         compile: "model" compiles the training forward and backward pass with torch.compile, as one
             graph. On a CPU that brings what channels_last brings, and as good as nothing beside it.
         channels_last: Whether images and weights use the channels-last memory format; "auto" does
-            on a CPU, where every family trained faster with it. Decided when a run begins.
+            on a CPU, where every classifier measured trained faster with it. Decided when a run
+            begins.
         sync_batch_norm: Whether batch normalisation takes its statistics over the images of all
             processes, as one process with all of them would; otherwise each over its own.
         memory: What is kept for the backward pass: all of it ("normal"), spikes in few bits and no
