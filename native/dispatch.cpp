@@ -32,8 +32,8 @@ const Kernels* choose_kernels() {
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl"))
         return &avx512_kernels;
-    if (allows("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c"))
+    // All of these have the conversions of half precision, which Clang cannot be asked about.
+    if (allows("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &avx2_kernels;
 #endif
     return &portable_kernels;
