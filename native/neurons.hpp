@@ -20,9 +20,10 @@
 
 namespace SPIKESIGHT_ISA {
 
+// Runs of a tile are short, so the loops below ask for the next tile's while they are in one.
 template <class C>
 int64_t tile_columns(int64_t steps) {
-    const int64_t bytes = std::max<int64_t>(1024, 16384 / steps);
+    const int64_t bytes = std::max<int64_t>(1024, 8192 / steps);
     return bytes / int64_t(sizeof(C)) / 64 * 64;
 }
 
@@ -229,6 +230,7 @@ void forward_columns(const ForwardCall& call, int64_t begin, int64_t end, bool s
                 }
                 with_flag(k.leaks_input, [&](auto leaks) {
                     for (int64_t i = 0; i < n; i += kLanes<C>) {
+                        __builtin_prefetch(x + i + tile);
                         const auto u = charge<C, leaks()>(S::read(x + i), load<C>(v + i), k);
                         const auto counts = count<C, form(), divides()>(u, k);
                         store<C>(v + i, reset<C, form()>(u, counts, k));
@@ -254,6 +256,7 @@ void recompute(const BackwardCall& call, const Constants<typename S::Compute>& k
         with_form<C>(k, [&](auto form, auto divides) {
             with_flag(k.leaks_input, [&](auto leaks) {
                 for (int64_t i = 0; i < n; i += kLanes<C>) {
+                    __builtin_prefetch(x + i + pitch);
                     const auto potential = charge<C, leaks()>(S::read(x + i), load<C>(v + i), k);
                     store<C>(u + i, potential);
                     const auto counts = count<C, form(), divides()>(potential, k);
@@ -332,6 +335,7 @@ void backward_columns(const BackwardCall& call, int64_t begin, int64_t end, bool
             const C retain = grad_retain ? C(1) : k.retain;
             if (t == steps - 1 && !grad_last) {
                 for (int64_t i = 0; i < n; i += kLanes<C>) {
+                    __builtin_prefetch(gs + i + tile);
                     const Vector<C> grad = S::read(gs + i) * k.unit * slope(load<C>(u + i));
                     store<C>(g + i, grad * retain);
                     S::write(gx + i, grad * admit, streaming);
@@ -340,6 +344,7 @@ void backward_columns(const BackwardCall& call, int64_t begin, int64_t end, bool
                 with_flag(k.form == kBinaryHard, [&](auto hard) {
                     with_flag(k.detached, [&](auto detached) {
                         for (int64_t i = 0; i < n; i += kLanes<C>) {
+                            __builtin_prefetch(gs + i + tile);
                             const Vector<C> potential = load<C>(u + i);
                             Vector<C> kept = load<C>(g + i);
                             Vector<C> grad = S::read(gs + i) * k.unit;

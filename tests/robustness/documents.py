@@ -275,11 +275,11 @@ def _metrics(damage: Damage, folder: Path) -> Trial:
     path = folder / "metrics.csv"
     columns = "epoch,train_loss,lr,val_top1,ema_top1,firing_rate,silent_neurons"
     head = damage.pick(
-        f"{columns},images_per_second,seconds",
+        f"{columns},images_per_second,seconds,peak_memory",
         ["a,b", "", "epoch", "epoch,epoch", f"\ufeff{columns}", f"{columns},seconds"],
         "head",
     )
-    rest = ",0.5,0.1,3,,0.1,0,9.0,1.0"
+    rest = ",0.5,0.1,3,,0.1,0,9.0,1.0,1000000"
     rows = [damage.pick(f"{n}{rest}", _ROWS, "row", 0.15) for n in (1, 2)]
     rows = [damage.pick(row, [n + rest for n in _EPOCHS], "epoch", 0.15) for row in rows]
     content = "\n".join([head, *rows, ""]).encode()
@@ -287,7 +287,7 @@ def _metrics(damage: Damage, folder: Path) -> Trial:
 
     def read() -> None:
         log = RunLog(folder, 3, ("top1",))
-        values = (3, 0.5, 0.1, 1.0, None, 0.1, 0, 1.0, 1.0)
+        values = (3, 0.5, 0.1, 1.0, None, 0.1, 0, 1.0, 1.0, 1_000_000)
         log.write_epoch(dict(zip(log.columns, values, strict=True)))
         log.close()
         Run("run", "student", folder).column("val_top1")  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import csv
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,8 @@ def test_run_folder_is_complete(tiny: Build) -> None:
     names = {path.relative_to(result.folder).as_posix() for path in result.folder.rglob("*")}
     assert {"config.yaml", "metrics.csv", "best/model.safetensors", "last/training.json"} <= names
     assert any(name.startswith("tensorboard/events") for name in names)
-    assert TrainConfig.load(result.folder / "config.yaml") == config
+    decided = replace(config, channels_last=True)
+    assert TrainConfig.load(result.folder / "config.yaml") == decided
     for part in ("best", "last"):
         model = spikesight.load(result.folder / part)
         assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 10)

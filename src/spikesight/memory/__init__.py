@@ -1,4 +1,5 @@
 """Less memory in training, and how much it is."""
 
-from spikesight.memory.peak import PeakMemory as PeakMemory
-from spikesight.memory.saving import Memory as Memory, low_memory as low_memory
+from spikesight.lazy_names import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from spikesight.memory.kept import Kept, KeptOutput, KeptTensor, View, smaller
+from spikesight.memory.levels import Memory
 from spikesight.neurons import Neuron
 from spikesight.options import check_value
-
-Memory = Literal["normal", "low", "lowest"]
 
 _SMALL = 1 << 14  # bytes below which a tensor stays as it is
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 
 from spikesight.data.own_sets import DATA_SET, SCENES
+from spikesight.data.shards.patterns import holds_shards
 from spikesight.errors import UserError
 from spikesight.files.documents import check, parse_json, read_json
 from spikesight.files.names import show
@@ -137,7 +138,10 @@ class Card:
     @property
     def data_is_here(self) -> bool:
         """Whether the data that the model was trained on can be found again."""
-        return self.data is not None and (not self.data.path or Path(self.data.path).exists())
+        if self.data is None:
+            return False
+        path = self.data.path
+        return not path or Path(path).exists() or holds_shards(path)
 
     def with_data(
         self, changes: Mapping[str, Any] | None = None, instead: tuple[str, str] = ("", "")
