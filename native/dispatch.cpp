@@ -46,7 +46,7 @@ const Kernels& kernels() {
 
 constexpr int64_t kLine = 64;
 // Rows whose sums are made by one thread at a time: the result is the same with any threads.
-constexpr int64_t kRows = 512;
+constexpr int64_t kRows = 64;
 // Bytes from which a tensor is written past the caches, which could not keep it anyway.
 constexpr int64_t kStreamed = int64_t(4) << 20;
 // Elements that a further thread must have to do: waking it takes some microseconds.
