@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from spikesight.errors import UserError
 from spikesight.native import library as native_library
@@ -144,6 +145,13 @@ def test_an_integer_neuron_keeps_a_bit_an_element_and_others_their_input():
         create_neuron("i_lif")(x)
         create_neuron("lif", steps=2)(x)
     assert kept == [4 * 64 // 8, 4 * 64 * 4]
+
+
+def test_tensors_without_memory_go_another_way():
+    neuron = create_neuron("lif", steps=2)
+    with FakeTensorMode():
+        assert neuron(torch.zeros(4, 64)).shape == (4, 64)
+    assert neuron(torch.zeros(4, 64, device="meta")).shape == (4, 64)
 
 
 @needs_kernels

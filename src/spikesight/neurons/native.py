@@ -13,7 +13,7 @@ from ctypes import POINTER, c_double, c_int32, c_int64, c_void_p
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikesight.native.library import library
 from spikesight.neurons.recurrence import Rule, compute_dtype
@@ -21,6 +21,7 @@ from spikesight.neurons.surrogate import Arctan, Rectangular, Sigmoid, StraightT
 
 STORAGE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 _SURROGATES: dict[type[Surrogate], int] = {Sigmoid: 0, Rectangular: 1, Arctan: 2}
+_PLAIN = (Tensor, nn.Parameter)
 # Columns that share the bytes of a mask.
 _GROUP = 64
 
@@ -57,7 +58,8 @@ class _BackwardCall(ctypes.Structure):
 def serves(current: Tensor, rule: Rule) -> bool:
     """Says whether the kernels can compute this neuron on this tensor, here."""
     return (
-        current.is_cpu
+        type(current) in _PLAIN  # others, such as fake tensors, may have no memory
+        and current.is_cpu
         and current.dtype in STORAGE
         and _code_of(rule.surrogate) is not None
         and ready() is not None
