@@ -14,7 +14,7 @@ in the precision of the row, whose losses are compared.
 
 ours                   as its trainer does: channels_last unless a recipe says otherwise,
                        `fused_kernels`, and freed memory kept (training/freed_memory.py)
-ours_low_memory        the same with `memory: low`, for which the trainer keeps no freed memory
+ours_low_memory        the same with `memory: low`
 spikingjelly_eager     SpikingJelly 2.0.0's own Spikformer as it comes
 spikingjelly_inductor  the same, each neuron compiled by torch.compile
 authors_style          our graph in contiguous memory with the neurons of authors_style.py: loops
@@ -307,7 +307,7 @@ class FormProcess:
 def _serve(row: Row, name: str, precision: str, threads: int) -> None:
     """Makes a step of one form for every line that comes."""
     form = Models(row).form(name, precision)
-    if name.startswith("ours") and name != "ours_low_memory":
+    if name.startswith("ours"):
         keep_freed_memory()  # as the trainer does
     loss = form.step()
     form.forget()

@@ -1,4 +1,4 @@
-"""What a training step frees on a CPU stays with the process, for the next step."""
+"""Whether what a training step frees on a CPU stays with the process, for the next step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import platform
 # Of glibc's malloc.h.
 _FAST_BINS, _TRIM_THRESHOLD, _MMAP_THRESHOLD = 1, -1, -3
 _LARGEST_TENSOR = 2**30
+_RETURNED = 2**20
 _NEVER = 2**31 - 1
 _CACHED_SIZES, _CACHED_BLOCKS = range(8, 256, 16), 8
 
@@ -24,8 +25,7 @@ def keep_freed_memory() -> bool:
         Whether it does; not where the C library is another one, or where MALLOC_MMAP_THRESHOLD_,
         MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES say what it shall do.
     """
-    asked = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
-    if platform.libc_ver()[0] != "glibc" or any(os.environ.get(name) for name in asked):
+    if not _may_choose():
         return False
     library = ctypes.CDLL(None)
     if not library.mallopt(_MMAP_THRESHOLD, _LARGEST_TENSOR):
@@ -34,6 +34,24 @@ def keep_freed_memory() -> bool:
     library.mallopt(_FAST_BINS, 0)
     _fill_cache(library)
     return True
+
+
+def return_blocks_at_once() -> bool:
+    """Has the C library give back blocks of 1 MB and more as soon as they are freed.
+
+    No freed block then lies between others, so that the peak of memory is that of what is in use;
+    every tensor's pages are filled with zeros first, which takes time. It holds for the whole
+    process.
+
+    Returns:
+        Whether it does; not where `keep_freed_memory` would not.
+    """
+    return _may_choose() and bool(ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _RETURNED))
+
+
+def _may_choose() -> bool:
+    asked = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+    return platform.libc_ver()[0] == "glibc" and not any(os.environ.get(name) for name in asked)
 
 
 def _fill_cache(library: ctypes.CDLL) -> None:

@@ -25,7 +25,11 @@ from spikesight.training.feasibility import (
     check_feasible,
     explained_normalisations,
 )
-from spikesight.training.freed_memory import keep_freed_memory, return_freed_memory
+from spikesight.training.freed_memory import (
+    keep_freed_memory,
+    return_blocks_at_once,
+    return_freed_memory,
+)
 from spikesight.training.interruption import StopRequest, TrainingInterrupted
 from spikesight.training.meter import Meter
 from spikesight.training.neuron_checks import (
@@ -108,8 +112,11 @@ class Trainer:
         self.before = self._read_state() if self.resuming else None
         self._keep_precision()
         config = self.config = replace(config, channels_last=self._puts_channels_last())
-        if self.device.type == "cpu" and config.memory == "normal":
-            keep_freed_memory()
+        if self.device.type == "cpu":
+            if config.memory == "lowest":
+                return_blocks_at_once()
+            else:
+                keep_freed_memory()
         check_feasible(config, filled=not self.resuming)
 
         self.task = find_task(config.task)(config, self.accelerator)
