@@ -1,4 +1,4 @@
-"""The demo, with narrow models and one epoch each; at its full size by night."""
+"""The demo, with narrow models and four epochs each; at its full size by night."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo_module, "_config", narrow)
-        return demo(tmp_path_factory.mktemp("demo") / "out", epochs=1)
+        return demo(tmp_path_factory.mktemp("demo") / "out", epochs=4)
 
 
 def test_figures_are_those_of_the_trained_models(result: DemoResult) -> None:
