@@ -1,4 +1,5 @@
-// What Python says of a neuron and of a call; the structs of native/library.py in the same order.
+// What Python says of a neuron and of a call: the ctypes structures of neurons/native.py,
+// neurons/native_norm.py and synapses/native_pooling.py have the same fields in the same order.
 
 #pragma once
 
@@ -15,7 +16,7 @@ enum Surrogate : int32_t {
 enum Storage : int32_t { kFloat32 = 0, kFloat64 = 1, kBFloat16 = 2, kFloat16 = 3 };
 
 struct NeuronRule {
-    int32_t steps, levels, ties_even, hard_reset, decay_input, detach_reset, surrogate, reserved;
+    int32_t steps, levels, ties_even, hard_reset, decay_input, detach_reset, surrogate;
     double threshold, offset, unit, retain, surrogate_shape;
 };
 

@@ -194,6 +194,14 @@ def test_a_copy_of_a_fused_model_has_its_own_modules():
     assert all(p.grad is not None for p in twin.parameters() if p.requires_grad)
 
 
+def test_a_normalisation_that_computes_otherwise_is_left_alone():
+    model = ss.create_model("spikformer_nano", num_classes=3)
+    synapse, reader = fused_kernels(model).pairs[0]
+    norm = model.get_submodule(synapse)[-1]
+    object.__setattr__(norm, "forward", partial(nn.BatchNorm2d.forward, norm))
+    assert (synapse, reader) not in fused_kernels(model).pairs
+
+
 def test_a_current_that_is_read_twice_is_stored():
     class Both(nn.Module):
         def __init__(self):

@@ -31,7 +31,7 @@ class NeuronRule(ctypes.Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("steps", "levels", "ties_even", "hard_reset")),
-        *((name, c_int32) for name in ("decay_input", "detach_reset", "surrogate", "reserved")),
+        *((name, c_int32) for name in ("decay_input", "detach_reset", "surrogate")),
         *((name, c_double) for name in ("threshold", "offset", "unit", "retain", "shape")),
     )
 
@@ -203,7 +203,6 @@ def _rule(code: str) -> ctypes._Pointer[NeuronRule]:
             dynamics.decay_input,
             rule.detach_reset,
             _code_of(rule.surrogate),
-            0,
             dynamics.threshold,
             dynamics.offset,
             dynamics.unit,

@@ -103,7 +103,7 @@ def _ends_with_norm(module: nn.Module | None) -> bool:
         and type(module).forward is nn.Sequential.forward
         and len(module) > 1
         and type(module[-1]) is nn.BatchNorm2d
-        and "forward" not in module.__dict__
+        and not any("forward" in part.__dict__ for part in (module, module[-1]))
     )
 
 
