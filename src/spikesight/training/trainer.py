@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,6 @@ from spikesight.files.replacing import write_text
 from spikesight.files.tensors import read_tensors
 from spikesight.memory import low_memory
 from spikesight.parts import import_part
-from spikesight.passes import fused_kernels
 from spikesight.training.config import TrainConfig
 from spikesight.training.feasibility import (
     check_batch,
@@ -48,6 +47,7 @@ from spikesight.training.runs.preparation import (
     build_accelerator,
     build_model,
     count_batches,
+    fused_training,
 )
 from spikesight.training.runs.processes import is_main_process, largest, total
 from spikesight.training.runs.storage import recover_folder
@@ -166,17 +166,10 @@ class Trainer:
         if self.before is not None:
             self._restore(self.before)
         self.memory = low_memory(self.model, config.memory)
-        self.fusion = self._fusion()
+        self.fusion = fused_training(config, self.accelerator, self.model)
         self.forward: Callable[..., Any] = (
             torch.compile(self.prepared) if config.compile == "model" else self.prepared
         )
-
-    def _fusion(self) -> AbstractContextManager[object]:
-        """One pass for normalisation and neuron, where a CPU trains alone in channels_last."""
-        alone = self.accelerator.num_processes == 1 and self.device.type == "cpu"
-        if alone and self.config.channels_last and self.config.compile != "model":
-            return fused_kernels(self.model)
-        return nullcontext()
 
     def _shrinking(self) -> str | None:
         if self.batch_size == self.config.batch_size:

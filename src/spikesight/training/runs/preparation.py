@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from spikesight.errors import UserError
 from spikesight.models import SpikingModel
 from spikesight.options import check_arguments
-from spikesight.passes import quantize
+from spikesight.passes import fused_kernels, quantize
 from spikesight.passes.quantization import quantize_like
 from spikesight.pretrained import read_recipe
 from spikesight.private_api import forget_processes
@@ -90,6 +91,22 @@ def prepare(
     with warnings.catch_warnings():  # PyTorch renames broadcast_buffers, accelerate does not yet
         warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
         return _prepare(accelerator, model, optimizer)
+
+
+def fused_training(
+    config: TrainConfig, accelerator: Accelerator, model: nn.Module
+) -> AbstractContextManager[object]:
+    """One pass for normalisation and neuron, where a CPU trains alone in channels_last.
+
+    Args:
+        config: The run.
+        accelerator: Its device and processes.
+        model: The model that learns.
+    """
+    alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu"
+    if alone and config.channels_last and config.compile != "model":
+        return fused_kernels(model)
+    return nullcontext()
 
 
 def _prepare(
