@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.deployment.network import Deployed
+from spikesight.models.base import Gives
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
 
@@ -14,7 +15,7 @@ class DeployedModel(nn.Module):
 
     Attributes:
         stride: What height and width of an input must be divisible by.
-        classifies_pixels: Of a segmenter, whether it gives every pixel a class.
+        gives: What it returns, as of `SpikingModel`.
 
     Args:
         net: The network.
@@ -24,7 +25,7 @@ class DeployedModel(nn.Module):
         super().__init__()
         self.net = net
         self.stride = net.graph.input.stride
-        self.classifies_pixels = len(net.graph.outputs) == 1
+        self.gives = _gives(net)
         self._device = torch.device("cpu")
         self.eval()
 
@@ -42,3 +43,12 @@ class DeployedModel(nn.Module):
             return PixelSegmentation(scaled[0])
         classes, masks = scaled
         return Segmentation(classes, masks)
+
+
+def _gives(net: Deployed) -> Gives:
+    outputs, shapes = net.graph.outputs, net.graph.shapes(net.graph.max_size)
+    if any(output.of_queries for output in outputs):
+        return "segments"
+    if len(outputs) > 1:
+        return "boxes"
+    return "pixels" if shapes[outputs[0].name].size else "classes"

@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 
+Gives = Literal["classes", "pixels", "segments", "boxes", "instances"]
+
+
 class Quantization(TypedDict):
     """The arguments of `spikesight.quantize`; saved without image_bits, these were 8."""
 
@@ -106,8 +109,9 @@ class SpikingModel(nn.Module):
         card: What lies beside its weights in run.json, if `spikesight.load` found one.
         untraceable: Why no graph can say what the model computes, and the remedy; None where one
             can. `trace` asks every module that has such an attribute.
-        classifies_pixels: Of a segmenter, whether it gives every pixel a class (it returns a
-            `PixelSegmentation`) and not every query a class and a mask.
+        gives: What it returns, of which each task takes some: "classes" (logits [B, K]), "pixels"
+            (a `PixelSegmentation`), "segments" (a `Segmentation`), "boxes" (a `DenseDetection`) or
+            "instances" (boxes and masks).
     """
 
     recipe: Recipe
@@ -116,7 +120,7 @@ class SpikingModel(nn.Module):
     steps: int
     stride: int
     untraceable: str | None = None
-    classifies_pixels: bool = False
+    gives: Gives = "classes"
 
     def stages(self) -> list[nn.Module]:
         """The parts from input to output, for layer-wise learning rates; the last is the head.

@@ -135,7 +135,7 @@ class SpikeFPN(SpikingModel):
         drop_path_rate: Stochastic depth of the trunk.
     """
 
-    classifies_pixels = True
+    gives = "pixels"
 
     def __init__(
         self,

@@ -56,6 +56,8 @@ class Spike2Former(SpikingModel):
         drop_path_rate: Stochastic depth of the trunk.
     """
 
+    gives = "segments"
+
     def __init__(
         self,
         sizes: Spike2FormerSizes,

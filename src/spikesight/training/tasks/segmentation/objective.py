@@ -70,7 +70,7 @@ def build_segmentation_loss(
             objects of a panoptic run apart, or has pixel heads that nothing teaches.
     """
     build: Callable[..., nn.Module] = SegmentationLoss
-    if model.classifies_pixels:
+    if model.gives == "pixels":
         if panoptic:
             raise UserError(
                 f"task is {config.task}, but the model gives every pixel a class and cannot tell "

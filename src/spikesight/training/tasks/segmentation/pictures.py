@@ -55,7 +55,7 @@ def draw_segmenter(
     config, preprocessing = card.data, card.preprocessing
     accelerator = build_accelerator()
     model = load_any(folder).to(accelerator.device)
-    if model.classifies_pixels:
+    if model.gives == "pixels":
         raise UserError(
             f"{show(folder)}: pictures show queries, and this model gives every pixel a class; "
             "leave pictures out"

@@ -27,7 +27,7 @@ from spikesight.data.segmentation import (
 from spikesight.errors import UserError
 from spikesight.inference import ViewConfig
 from spikesight.losses.segments import Segments
-from spikesight.models import SpikingModel, StageFeatures
+from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
 from spikesight.training.runs.card import Card
 from spikesight.training.tasks.base import (
@@ -90,7 +90,7 @@ class SegmentationTask(Task):
     @classmethod
     def check_feasible(cls, config: TrainConfig, model: SpikingModel, classes: int) -> None:
         """Refuses classifiers, and losses that cannot be."""
-        if not cls.suits(model) and hasattr(model, "feature_stages"):
+        if not cls.suits(model):
             raise UserError(f"model.name is {config.model.name}: {NO_SEGMENTER}")
         build_segmentation_loss(config, model, classes, cls.panoptic)
 
@@ -199,8 +199,8 @@ class SegmentationTask(Task):
 
     @classmethod
     def suits(cls, model: SpikingModel) -> bool:
-        """Whether it has a trunk whose stages are read."""
-        return isinstance(getattr(model, "trunk", None), StageFeatures)
+        """Whether it gives every pixel a class, or segments."""
+        return model.gives in ("pixels", "segments")
 
 
 class SemanticTask(SegmentationTask):
