@@ -12,6 +12,7 @@ from spikesight.attention import NeuronConvNorm
 from spikesight.files.ranges import Width
 from spikesight.models.base import SpikingModel, trunk_layers
 from spikesight.models.neuron_choice import NeuronChoice
+from spikesight.models.pyramid import SpikingPyramid
 from spikesight.models.segmenter_trunk import (
     build_trunk,
     resolved_options,
@@ -49,32 +50,6 @@ class SpikeFPNSizes:
 
 Sizes = SpikeFPNSizes
 """Its name in version 0.1."""
-
-
-class SpikingPyramid(nn.Module):
-    """1x1 laterals, summed from coarse to fine, and a 3x3 convolution on each level.
-
-    Args:
-        channels: Channels of the trunk's maps, finest first.
-        width: Channels of the pyramid.
-        neuron: Builds the neurons.
-    """
-
-    def __init__(self, channels: list[int], width: int, neuron: NeuronChoice) -> None:
-        super().__init__()
-        self.laterals = nn.ModuleList(NeuronConvNorm(c, width, neuron.build) for c in channels)
-        self.outputs = nn.ModuleList(
-            NeuronConvNorm(width, width, neuron.build, kernel_size=3) for _ in channels
-        )
-        self.resize = BilinearResize()
-
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """Levels [T*B, C, H_i, W_i] from maps [T*B, C_i, H_i, W_i], finest first."""
-        streams = [lateral(x) for lateral, x in zip(self.laterals, maps, strict=True)]
-        for finer in range(len(streams) - 2, -1, -1):
-            coarse = self.resize(streams[finer + 1], streams[finer])
-            streams[finer] = streams[finer] + coarse
-        return [output(x) for output, x in zip(self.outputs, streams, strict=True)]
 
 
 class PixelHead(nn.Module):
