@@ -47,6 +47,7 @@ _MOVED = {
     "deployment.spk_nodes": "deployment.spk.nodes",
     "deployment_commands": "commands.networks",
     "event_commands": "commands.events",
+    "models.segmenter_trunk": "models.trunks",
     "models.spike2former.output": "segmentation_outputs",
     "passes.attention_energy": "costs.attention",
     "passes.energy_report": "costs.models",

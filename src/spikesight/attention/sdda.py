@@ -23,6 +23,7 @@ class NeuronConvNorm(nn.Module):
         out_channels: Channels of the current.
         neuron: Builds a neuron.
         kernel_size: Side of the kernel in pixels.
+        stride: Step of the kernel in pixels.
         groups: Groups of the convolution.
         bias: Whether the convolution has a bias beside the normalisation's.
     """
@@ -34,15 +35,18 @@ class NeuronConvNorm(nn.Module):
         neuron: Callable[[], nn.Module],
         *,
         kernel_size: int = 1,
+        stride: int = 1,
         groups: int = 1,
         bias: bool = False,
     ) -> None:
         super().__init__()
         self.neuron = neuron()
-        self.synapse = ConvNorm(in_channels, out_channels, kernel_size, groups=groups, bias=bias)
+        self.synapse = ConvNorm(
+            in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Current [T*B, C', H, W] from a stream [T*B, C, H, W]."""
+        """Current [T*B, C', H / stride, W / stride] from a stream [T*B, C, H, W]."""
         current: Tensor = self.synapse(self.neuron(x))
         return current
 

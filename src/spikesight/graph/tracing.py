@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from typing import Any, assert_never
 
@@ -186,11 +187,17 @@ def _behind_outputs(traced: fx.Graph) -> set[fx.Node]:
 
 def _returned(traced: fx.Graph) -> list[fx.Node]:
     """What the model returns, in order: a tensor, or those of a tuple or dataclass."""
-    value: Any = traced.output_node().args[0]
-    if isinstance(value, fx.Node) and isinstance(value.target, type):
-        value = (*value.args, *value.kwargs.values())
-    values = value if isinstance(value, tuple | list) else [value]
-    return [value for value in values if isinstance(value, fx.Node)]
+
+    def flat(value: Any) -> Iterator[fx.Node]:
+        if isinstance(value, fx.Node) and isinstance(value.target, type):
+            yield from flat((*value.args, *value.kwargs.values()))
+        elif isinstance(value, tuple | list):
+            for part in value:
+                yield from flat(part)
+        elif isinstance(value, fx.Node):
+            yield value
+
+    return list(flat(traced.output_node().args[0]))
 
 
 def _check_ends(graph: Graph, returned: list[str | None], model: nn.Module) -> None:

@@ -21,6 +21,7 @@ class StageFeatures(nn.Module):
 
     Attributes:
         channels: Channels of each returned map.
+        reductions: How many times smaller than the input each returned map is.
 
     Args:
         model: The model whose trunk is used.
@@ -45,6 +46,7 @@ class StageFeatures(nn.Module):
         self.trunk = model.trunk[: maps[max(wanted)][0] + 1]
         self._stage_of_map = [maps[i][0] for i in wanted]
         self.channels = [maps[i][1] for i in wanted]
+        self.reductions = [maps[i][2] for i in wanted]
         self._info, self._wanted = model.feature_info, tuple(wanted)
 
     @cached_property

@@ -13,10 +13,10 @@ from spikesight.files.ranges import Width
 from spikesight.models.base import SpikingModel, trunk_layers
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.pyramid import SpikingPyramid
-from spikesight.models.segmenter_trunk import (
+from spikesight.models.trunks import (
     build_trunk,
     resolved_options,
-    take_segmenter_sizes,
+    take_head_sizes,
 )
 from spikesight.models.variants import register_variants
 from spikesight.options import AS_ARGUMENT, check_options
@@ -148,7 +148,7 @@ class SpikeFPN(SpikingModel):
 
 
 def _build(sizes: SpikeFPNSizes, **options: Any) -> SpikeFPN:
-    changed = take_segmenter_sizes(sizes, options)
+    changed = take_head_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     choice = NeuronChoice.resolve(neuron, options.pop("steps", 1), levels, "ni_lif")
     return SpikeFPN(replace(sizes, **changed), choice, **options)

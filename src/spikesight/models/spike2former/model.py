@@ -22,11 +22,6 @@ from spikesight.models.neuron_choice import (
     NeuronChoice,
     mean_attention_scale,
 )
-from spikesight.models.segmenter_trunk import (
-    build_trunk,
-    resolved_options,
-    take_segmenter_sizes,
-)
 from spikesight.models.spike2former.decoder import DecoderLayer
 from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOutputs
 from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neurons
@@ -36,6 +31,11 @@ from spikesight.models.spike2former.sizes import (
     MULTIPLICATION_FREE,
     OFFICIAL,
     Spike2FormerSizes,
+)
+from spikesight.models.trunks import (
+    build_trunk,
+    resolved_options,
+    take_head_sizes,
 )
 from spikesight.models.variants import register_variants
 from spikesight.presentation import QueryReadout, Readout
@@ -239,7 +239,7 @@ def _build(sizes: Spike2FormerSizes, **options: Any) -> Spike2Former:
     ablation = options.pop("ablation", "baseline")
     if ablation not in ABLATIONS:
         raise UserError(f"no ablation {ablation!r}; pass one of {', '.join(ABLATIONS)}")
-    changed = take_segmenter_sizes(sizes, options)
+    changed = take_head_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     if official:
         sizes = replace(sizes, **OFFICIAL, trunk_options={"attention_scale": "head_dim"})

@@ -1,4 +1,4 @@
-"""What segmenters share: a registered trunk whose maps they read."""
+"""What segmenters and detectors share: a registered trunk whose maps they read."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NOT_THE_TRUNKS = {
 }
 
 
-def take_segmenter_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, Any]:
-    """Takes a segmenter's sizes out of the options that `create_model` was given.
+def take_head_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, Any]:
+    """Takes the sizes of a segmenter or detector out of what `create_model` was given.
 
     Args:
         sizes: Sizes of the variant.
@@ -33,10 +33,10 @@ def take_segmenter_sizes(sizes: SizesT, options: dict[str, Any]) -> dict[str, An
         The changes to the sizes.
 
     Raises:
-        ValueError: If the maps of the segmenter itself are asked for.
+        UserError: If the maps of the model itself are asked for.
     """
     if options.pop("features_only", False):
-        raise UserError("a segmenter has no features_only form; build its trunk instead")
+        raise UserError("a model over a trunk has no features_only form; build its trunk instead")
     return take_sizes(sizes, options)
 
 
@@ -72,13 +72,13 @@ def build_trunk(
     )
     if not isinstance(trunk, StageFeatures):
         raise UserError(
-            f"{name} gives no maps with features_only=True, which a segmenter reads; let its "
+            f"{name} gives no maps with features_only=True, which a head reads; let its "
             "builder return StageFeatures, or pass another trunk"
         )
     return trunk
 
 
 def resolved_options(trunk: StageFeatures) -> dict[str, Any]:
-    """The further arguments of a trunk as they came out, for the recipe of its segmenter."""
+    """The further arguments of a trunk as they came out, for the recipe of what reads it."""
     options = {**trunk.recipe["arguments"], **trunk.resolved}
     return {name: value for name, value in options.items() if name not in _NOT_THE_TRUNKS}
