@@ -16,6 +16,7 @@ NANO = [name for name in MODELS if name.endswith("_nano")]
 """The smallest of each family."""
 SMALL = [name for name in MODELS if name.endswith(("_nano", "_tiny"))]
 SEGMENTERS = {
+    "semantic_fpn_*": "a segmenter has tests of its own",
     "spike2former_*": "a segmenter has tests of its own",
     "spike_fpn_*": "a segmenter has tests of its own",
 }

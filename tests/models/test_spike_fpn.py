@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,20 @@ def images(size: int, batch: int = 2) -> Tensor:
     return smooth + 0.5 * torch.randn(batch, 3, size, size)
 
 
-def awake(**options: Any) -> tuple[nn.Module, Tensor]:
-    model = ss.create_model("spike_fpn_nano", num_classes=CLASSES, **options)
+def awake(name: str = "spike_fpn_nano", **options: Any) -> tuple[nn.Module, Tensor]:
+    model = ss.create_model(name, num_classes=CLASSES, **options)
     x = torch.rand(2, 3, 32, 48)
     return wake(model, x), x
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [*(("spike_fpn_nano", o) for o in OPTIONS), ("spike_fpn_tiny", {})]
+    ("name", "options"),
+    [
+        *(("spike_fpn_nano", o) for o in OPTIONS),
+        ("spike_fpn_tiny", {}),
+        ("semantic_fpn_nano", {}),
+        ("semantic_fpn_nano", {"neuron": "ie_lif"}),
+    ],
 )
 def test_every_neuron_fires_at_the_start(name: str, options: dict[str, Any]) -> None:
     model = ss.create_model(name, num_classes=CLASSES, **options)
@@ -55,6 +62,36 @@ def test_learns_from_every_parameter(options: dict[str, Any]) -> None:
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["semantic_fpn_nano", "spike_fpn_nano"])
+def test_added_layers_start_by_xaviers_rule_in_semantic_fpn_alone(name: str) -> None:
+    model = ss.create_model(name, num_classes=CLASSES)
+    convolutions = [
+        module
+        for part in (model.pyramid, model.head)
+        for module in part.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    assert len(convolutions) == 16
+    for module in convolutions:
+        area = math.prod(module.kernel_size)
+        bound = math.sqrt(6 / (area * (module.in_channels + module.out_channels)))
+        within = float(module.weight.detach().abs().max()) <= bound
+        assert within == (name == "semantic_fpn_nano")
+
+
+@pytest.mark.parametrize("name", ["15m", "31m", "55m"])
+def test_semantic_fpn_adds_the_same_to_every_trunk(name: str) -> None:
+    """128 channels at every size, where QSD-Transformer counts bits in its columns (table 3)."""
+    with torch.device("meta"):
+        model = ss.create_model(f"semantic_fpn_{name}", num_classes=150).eval()
+        assert model(torch.empty(1, 3, 64, 64)).pixel_logits.shape == (1, 150, 32, 32)
+    added = sum(p.numel() for part in (model.pyramid, model.head) for p in part.parameters())
+    laterals = 128 * sum(model.trunk.channels)
+    three_by_three = (4 + 7) * 9 * 128 * 128
+    norms = 2 * 128 * (4 + 4 + 7)
+    assert added == laterals + three_by_three + norms + 150 * (128 + 1)
 
 
 def test_sizes_are_the_published_ones() -> None:
@@ -94,7 +131,11 @@ def test_scores_are_probabilities_of_the_photo_without_padding() -> None:
         single_view(View(model, model.stride, (32, 32), ViewConfig()), torch.rand(1, 3, 30, 41))
 
 
-@pytest.mark.parametrize("options", [{}, {"neuron": "lif", "steps": 4}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"neuron": "lif", "steps": 4}, {"name": "semantic_fpn_nano", "neuron": "ie_lif"}],
+    ids=str,
+)
 def test_passes_and_integer_network(options: dict[str, Any]) -> None:
     model, x = awake(**options)
     result = ss.verify(model, x)

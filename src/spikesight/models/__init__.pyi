@@ -1,5 +1,6 @@
 from . import (
     metaspikformer as metaspikformer,
+    semantic_fpn as semantic_fpn,
     spike2former as spike2former,
     spike_fpn as spike_fpn,
     spikformer as spikformer,
@@ -31,6 +32,7 @@ __all__ = [
     "Stream",
     "build_classifier",
     "metaspikformer",
+    "semantic_fpn",
     "spike2former",
     "spike_fpn",
     "spikformer",

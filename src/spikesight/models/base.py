@@ -224,6 +224,23 @@ def initialise_module(module: nn.Module, norm_gain: float = 1.0) -> None:
         nn.init.constant_(module.weight, norm_gain)
 
 
+@torch.no_grad()
+def initialise_xavier(part: nn.Module) -> None:
+    """Xavier's uniform weights for all convolutions and linear maps of a part, and no bias.
+
+    QSD-Transformer starts so what it adds to a trained trunk (sections 5 and G.3). Normalisations
+    stay as they are, and so do tensors on the meta device.
+
+    Args:
+        part: A model, or a part of one.
+    """
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def trunk_layers(trunk: nn.Sequential) -> list[nn.Module]:
     """The layers of a trunk, first to last, those of each of its stages on their own."""
     layers: list[nn.Module] = []

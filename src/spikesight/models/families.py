@@ -2,6 +2,7 @@
 
 from spikesight.models import (  # noqa: F401
     metaspikformer,
+    semantic_fpn,
     spike2former,
     spike_fpn,
     spikformer,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from spikesight.attention import NeuronConvNorm
 from spikesight.files.ranges import Width
-from spikesight.models.base import SpikingModel, trunk_layers
+from spikesight.models.base import SpikingModel, initialise_xavier, trunk_layers
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.pyramid import SpikingPyramid
 from spikesight.models.trunks import (
@@ -36,6 +36,8 @@ class SpikeFPNSizes:
         width: Channels of the pyramid.
         head_width: Channels of the head.
         norm_gain: Initial gain of the normalisations; None for D / 4, at least 1.
+        start: How the weights of pyramid and head start: "he", or "xavier" as QSD-Transformer
+            starts what it adds to a trained trunk.
     """
 
     trunk: str = "metaspikformer_15m"
@@ -43,6 +45,7 @@ class SpikeFPNSizes:
     width: Width = 128
     head_width: Width = 128
     norm_gain: float | None = None
+    start: Literal["he", "xavier"] = "he"
 
     def __post_init__(self) -> None:
         check_options(self, says=AS_ARGUMENT)
@@ -134,6 +137,8 @@ class SpikeFPN(SpikingModel):
         self.head = PixelHead(len(channels), sizes.width, sizes.head_width, num_classes, neuron)
         self.readout = Readout(neuron.steps)
         self.initialise(gain)
+        if sizes.start == "xavier":
+            initialise_xavier(self)
         self.trunk = trunk
         self.stride = trunk.stride
 
@@ -147,7 +152,8 @@ class SpikeFPN(SpikingModel):
         return [*trunk_layers(self.trunk.trunk), self.pyramid, self.head]
 
 
-def _build(sizes: SpikeFPNSizes, **options: Any) -> SpikeFPN:
+def build(sizes: SpikeFPNSizes, **options: Any) -> SpikeFPN:
+    """A variant, from its sizes and what `create_model` was given."""
     changed = take_head_sizes(sizes, options)
     neuron, levels = options.pop("neuron", None), options.pop("levels", None)
     choice = NeuronChoice.resolve(neuron, options.pop("steps", 1), levels, "ni_lif")
@@ -155,7 +161,7 @@ def _build(sizes: SpikeFPNSizes, **options: Any) -> SpikeFPN:
 
 
 register_variants(
-    _build,
+    build,
     {
         # For 96-240 px images and 2 CPU cores.
         "spike_fpn_nano": SpikeFPNSizes("metaspikformer_nano", width=32, head_width=32),
