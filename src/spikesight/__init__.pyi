@@ -32,7 +32,7 @@ from .attention import (
 )
 from .costs.audit import audit
 from .costs.networks import energy
-from .data import register_dataset, register_scenes
+from .data import register_dataset, register_objects, register_scenes
 from .data.events import Events, event_frames, read_events, save_gif
 from .deployment.deploying import deploy
 from .deployment.network import Deployed
@@ -129,6 +129,7 @@ __all__ = [
     "register_dataset",
     "register_model",
     "register_neuron",
+    "register_objects",
     "register_official",
     "register_scenes",
     "register_task",

@@ -3,7 +3,7 @@ from .config import DataConfig
 from .errors import CorruptImageError, CorruptRecordingError, DataError
 from .events.preprocessing import EventPreprocessing
 from .loaders import Loaders, build_evaluation_loader, build_loaders
-from .own_sets import register_dataset, register_scenes
+from .own_sets import register_dataset, register_objects, register_scenes
 from .photos.augmentation import EvaluationTransform, TrainingTransform
 from .photos.preprocessing import Preprocessing
 from .prediction import PredictionImages
@@ -29,5 +29,6 @@ __all__ = [
     "build_evaluation_loader",
     "build_loaders",
     "register_dataset",
+    "register_objects",
     "register_scenes",
 ]

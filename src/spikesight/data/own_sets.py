@@ -10,17 +10,21 @@ from spikesight.parts import find_part, list_parts, remember
 
 if TYPE_CHECKING:
     from spikesight.data.config import DataConfig
+    from spikesight.data.detection.annotated_images import ObjectSource
+    from spikesight.data.detection.config import ObjectConfig
     from spikesight.data.segmentation.config import SceneConfig
     from spikesight.data.segmentation.scene import SceneSource
     from spikesight.data.sources import Parts
 
 ReaderT = TypeVar("ReaderT", bound="Callable[[DataConfig], Parts]")
 SceneReaderT = TypeVar("SceneReaderT", bound="Callable[[SceneConfig, str], SceneSource]")
+ObjectReaderT = TypeVar("ObjectReaderT", bound="Callable[[ObjectConfig, str], ObjectSource]")
 
-DATA_SET, SCENES = "data set", "scenes"
+DATA_SET, SCENES, OBJECTS = "data set", "scenes", "objects"
 _DOORS = {
     DATA_SET: ("data.format", "register_dataset"),
     SCENES: ("scenes.format", "register_scenes"),
+    OBJECTS: ("objects.format", "register_objects"),
 }
 
 
@@ -49,6 +53,20 @@ def register_scenes(reader: SceneReaderT) -> SceneReaderT:
         The function itself.
     """
     remember(SCENES, reader.__name__, reader)
+    return reader
+
+
+def register_objects(reader: ObjectReaderT) -> ObjectReaderT:
+    """Makes a function's name an `objects.format`, for everything that reads images with objects.
+
+    Args:
+        reader: Takes the `ObjectConfig` and a part ("train", "val" or "test"); returns an
+            `ObjectSource`.
+
+    Returns:
+        The function itself.
+    """
+    remember(OBJECTS, reader.__name__, reader)
     return reader
 
 

@@ -79,6 +79,9 @@ YAML_BYTES = Limit("YAML_BYTES", 256 * _KIB, "bytes of YAML")
 ANNOTATION_BYTES = Limit("ANNOTATION_BYTES", _GIB, "bytes of annotations")
 """A JSON file about a whole data set; COCO's largest has 380 MB."""
 
+PHOTO_ANNOTATION_BYTES = Limit("PHOTO_ANNOTATION_BYTES", 4 * _MIB, "bytes of a photo's annotations")
+"""An XML or text file about the objects of one photo."""
+
 IMAGE_BYTES = Limit("IMAGE_BYTES", 512 * _MIB, "bytes of an image file")
 """The encoded image."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, distributed, nn
 from torch.autograd import Function
+
+ValueT = TypeVar("ValueT")
 
 
 def is_main_process() -> bool:
@@ -34,6 +37,18 @@ def total(accelerator: Accelerator, values: list[float | Tensor]) -> list[float]
     own = torch.tensor([float(value) for value in values], dtype=torch.float64)
     summed: Tensor = accelerator.reduce(own.to(accelerator.device), "sum")
     return list(summed.tolist())
+
+
+def joined(accelerator: Accelerator, values: list[ValueT]) -> list[ValueT]:
+    """The lists of all processes, one after the other; the same for all of them.
+
+    Args:
+        accelerator: The processes.
+        values: What this one has; anything that can be pickled.
+    """
+    if accelerator.num_processes == 1:
+        return values
+    return list(gather_object(values))
 
 
 def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:
