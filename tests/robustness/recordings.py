@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from spikesight.data.events.recording import Events
 from tests.data.events.files import (
     encode_aedat2,
     encode_aedat3,
+    encode_aedat4,
+    encode_dat,
     encode_es,
     encode_evt2,
+    encode_evt3,
     encode_n_mnist,
     random_events,
 )
@@ -35,6 +38,11 @@ def sound_recording(kind: str) -> bytes:
     encoders: dict[str, Any] = {
         "es": encode_es,
         "raw": encode_evt2,
+        "evt3": encode_evt3,
+        "dat": encode_dat,
+        "aedat4": encode_aedat4,
+        "aedat4 lz4": partial(encode_aedat4, compression=1),
+        "aedat4 zstd": partial(encode_aedat4, compression=3),
         "aedat2": encode_aedat2,
         "aedat3": encode_aedat3,
         "bin": encode_n_mnist,
@@ -83,7 +91,8 @@ def read_and_draw(path: Path, use: int) -> None:
 
 
 def _recording(kind: str) -> Any:
-    suffix = {"aedat2": "aedat", "aedat3": "aedat"}.get(kind, kind)
+    others = {"aedat2": "aedat", "aedat3": "aedat", "evt3": "raw"}
+    suffix = others.get(kind, kind.partition(" ")[0])
 
     def prepare(damage: Damage, folder: Path) -> Trial:
         content = sound_recording(kind)
@@ -94,6 +103,9 @@ def _recording(kind: str) -> Any:
                 "es": _es,
                 "aedat3": _aedat3,
                 "aedat2": _header2,
+                "evt3": _evt3,
+                "dat": _dat,
+                "aedat4": _aedat4,
             }
             if kind in structured and damage.hits(0.6):
                 content = structured[kind](content, damage)
@@ -142,6 +154,48 @@ def _raw(content: bytes, damage: Damage) -> bytes:
         at = damage.random.randrange(len(words))
         words[at] = damage.random.choice([*INTEGERS, 8 << 28, 14 << 28, 15 << 28, 3 << 28])
     return b"\n".join(lines) + b"\n" + words.tobytes()
+
+
+def _evt3(content: bytes, damage: Damage) -> bytes:
+    """Words of any type, far more vectors, or times that overflow again and again."""
+    head, _, rest = content.partition(b"34x34\n")
+    words = np.frombuffer(rest, "<u2").copy()
+    at = damage.random.randrange(len(words))
+    words[at] = damage.random.randrange(1 << 16)
+    more = damage.one_of(
+        none=lambda: [],
+        vectors=lambda: [0x3000] + [0x4FFF] * 50_000,
+        overflows=lambda: [0x8FFF, 0x8000] * 50_000 + [0x2001],
+        times=lambda: [0x6FFF, 0x6000, 0x2001] * 3,
+    )
+    return head + b"34x34\n" + words.tobytes() + np.array(more, "<u2").tobytes()
+
+
+def _dat(content: bytes, damage: Damage) -> bytes:
+    random = damage.random
+    head = damage.one_of(
+        version=lambda: b"% Version " + random.choice(_NUMBER_WORDS) + b"\n\0\x08",
+        size=lambda: b"% Width " + random.choice(_NUMBER_WORDS) + b"\n% Height 34\n\0\x08",
+        kind=lambda: b"% Version 2\n" + bytes([random.randrange(16), random.choice([8, 0, 255])]),
+        none=lambda: b"",
+    )
+    return head + content[-320:]
+
+
+def _aedat4(content: bytes, damage: Damage) -> bytes:
+    """A number of the container or of a FlatBuffer that points anywhere, or odd XML."""
+    data = bytearray(content)
+    size = damage.random.choice([1, 2, 4, 8])
+    place = damage.random.choice([*range(14, 64), *range(len(data) - 600, len(data) - 8)])
+    value = damage.random.choice([*INTEGERS, 3, 8, 16, 2**63, 2**64 - 1]) % (1 << 8 * size)
+    damage.note(f"{place} = {value}")
+    data[place : place + size] = value.to_bytes(size, "little")
+    if damage.hits(0.3):
+        old, new = damage.random.choice(
+            [(b"EVTS<", b"IMUS<"), (b'"5"', b'"\xff"'), (b"<dv", b"<!D"), (b">34<", b">x4<")]
+        )
+        data = data.replace(old, new, 1)
+    return bytes(data)
 
 
 def _es(content: bytes, damage: Damage) -> bytes:
@@ -401,6 +455,11 @@ def _spoil_folders(root: Path, suffix: str, content: bytes, damage: Damage) -> N
 READERS = [
     ("events .es", _recording("es"), 40),
     ("events .raw", _recording("raw"), 60),
+    ("events .raw 3.0", _recording("evt3"), 50),
+    ("events .dat", _recording("dat"), 40),
+    ("events .aedat4", _recording("aedat4"), 60),
+    ("events .aedat4 LZ4", _recording("aedat4 lz4"), 30),
+    ("events .aedat4 Zstandard", _recording("aedat4 zstd"), 30),
     ("events .aedat 2.0", _recording("aedat2"), 40),
     ("events .aedat 3.1", _recording("aedat3"), 50),
     ("events .bin", _recording("bin"), 30),

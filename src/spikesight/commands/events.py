@@ -25,7 +25,7 @@ def events_command(
     """Says what an event camera recorded, and draws it.
 
     Args:
-        recording: A file ending in .es, .raw, .aedat, .bin or .npz.
+        recording: A file ending in .es, .raw, .dat, .aedat, .aedat4, .bin or .npz.
         gif: Also write frames as this GIF: orange became brighter, blue darker.
         frames: Number of frames.
         slicing: Whether frames have equal durations ("time") or equally many events ("count").

@@ -54,6 +54,59 @@ def encode_evt2(
     return b"".join(parts)
 
 
+def encode_evt3(
+    events: Events, header: str = "evt 3.0\n% geometry {w}x{h}", high: int = 0
+) -> bytes:
+    """Ascending columns of one time, row and polarity are vectors; `high` is added to their time.
+
+    Upper times come with every change and again before every seventh event, with a trigger.
+    """
+    words: list[int] = []
+    last: tuple[int | None, ...] = (None, None, None)
+    position = 0
+    while position < len(events):
+        run = position + 1
+        same = [events.t, events.y, events.polarity]
+        while run < len(events) and (
+            all(a[run] == a[position] for a in same)
+            and events.x[run - 1] < events.x[run] < events.x[position] + 32
+        ):
+            run += 1
+        t, y = int(events.t[position]), int(events.y[position])
+        upper, lower = (t // 4096 + high) % 4096, t % 4096
+        if upper != last[0] or position % 7 == 0:
+            words += [8 << 12 | upper, 10 << 12 | 1, 15 << 12 | 3, 7 << 12 | 2]
+        if (upper, lower) != last[:2]:
+            words.append(6 << 12 | lower)
+        if y != last[2]:
+            words.append(y)
+        last = (upper, lower, y)
+        sign = int(events.polarity[position]) << 11
+        first = int(events.x[position])
+        if run - position < 3:
+            words += [2 << 12 | sign | int(x) for x in events.x[position:run]]
+        else:
+            bits = sum(1 << int(x) - first for x in events.x[position:run])
+            words += [3 << 12 | sign | first, 4 << 12 | bits & 0xFFF]
+            words += [4 << 12 | bits >> 12 & 0xFFF, 5 << 12 | bits >> 24]
+        position = run
+    lines = header.format(w=events.width, h=events.height)
+    return f"% {lines}\n".encode() + np.array(words, "<u2").tobytes()
+
+
+def encode_dat(
+    events: Events, header: str | None = "Version 2\n% Width {w}\n% Height {h}", old: bool = False
+) -> bytes:
+    """`old` has the bits of version 1."""
+    column, row = (9, 8) if old else (14, 14)
+    head = b""
+    if header is not None:
+        lines = f"% Data file containing CD events.\n% {header}\n"
+        head = lines.format(w=events.width, h=events.height).encode() + bytes([12, 8])
+    place = events.x | events.y << column | events.polarity.astype(np.int64) << column + row
+    return head + np.stack([events.t % (1 << 32), place], 1).astype("<u4").tobytes()
+
+
 def encode_aedat2(events: Events) -> bytes:
     parts = [b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n#  created\r\n"]
     for t, x, y, polarity in zip(events.t, events.x, events.y, events.polarity, strict=True):
@@ -76,6 +129,67 @@ def encode_aedat3(events: Events, packet: int = 7, source: str = "DVS128") -> by
             parts.append(struct.pack("<II", word, int(t) - (overflow << 31)))
         parts.append(struct.pack("<II", 0, 0))
     return b"".join(parts)
+
+
+def _flatbuffer(identifier: bytes, fields: list[bytes], data: bytes) -> bytes:
+    """A root table of these fields, none where they are empty, behind which comes the data."""
+    at, places = 4, []
+    for field in fields:
+        places.append(at if field else 0)
+        at += len(field)
+    table = struct.pack(f"<HH{len(fields)}H", 4 + 2 * len(fields), at, *places)
+    start = 8 + len(table)
+    body = struct.pack("<i", start - 8) + b"".join(fields)
+    return struct.pack("<I", start) + identifier + table + body + data
+
+
+INFO = """<dv version="2.0"><node name="outInfo" path="/outInfo/"><node name="3" path="/3/">
+<attr key="typeIdentifier" type="string">IMUS</attr></node><node name="5" path="/5/">
+<attr key="typeIdentifier" type="string">EVTS</attr><node name="info" path="/i/">
+<attr key="sizeX" type="int">{w}</attr><attr key="sizeY" type="int">{h}</attr></node></node></node>
+</dv>"""
+
+
+def encode_aedat4(
+    events: Events, compression: int = 0, packet: int = 7, info: str = INFO, table: bool = True
+) -> bytes:
+    """Packets of events among others; behind them a table of packets, which the header states."""
+    packets = []
+    for start in range(0, len(events), packet):
+        part = events.select(slice(start, start + packet))
+        structs = b"".join(
+            struct.pack("<qhh?3x", *(int(v) for v in fields))
+            for fields in zip(part.t, part.x, part.y, part.polarity, strict=True)
+        )
+        vector = struct.pack("<I", len(part)) + structs
+        content = _flatbuffer(b"EVTS", [struct.pack("<I", 4)], vector)
+        content = _compress(struct.pack("<I", len(content)) + content, compression)
+        packets += [struct.pack("<ii", 3, 5) + b"other", struct.pack("<ii", 5, len(content))]
+        packets.append(content)
+    text = info.format(w=events.width, h=events.height).encode()
+    body = b"".join(packets)
+
+    def header(position: int) -> bytes:
+        number = struct.pack("<i", compression) if compression else b""
+        fields = [number, struct.pack("<q", position) if table else b"", struct.pack("<I", 4)]
+        return _flatbuffer(b"IOHE", fields, struct.pack("<I", len(text)) + text)
+
+    start = 18 + len(header(0))
+    head = header(start + len(body))
+    parts = [b"#!AER-DAT4.0\r\n", struct.pack("<I", len(head)), head, body]
+    return b"".join([*parts, b"FTAB" * 5 if table else b""])
+
+
+def _compress(content: bytes, compression: int) -> bytes:
+    if compression == 0:
+        return content
+    if compression < 3:
+        import lz4.frame
+
+        return bytes(lz4.frame.compress(content))
+    import zstandard
+
+    return zstandard.ZstdCompressor().compress(content)
 
 
 def encode_n_mnist(events: Events) -> bytes:

@@ -12,8 +12,8 @@ from spikesight.data import CorruptRecordingError, DataError
 from spikesight.data.events import Events, read_events, save_events
 from spikesight.data.events.aedat import parse_aedat
 from spikesight.data.events.event_stream import parse_event_stream
-from spikesight.data.events.evt2 import parse_evt2
 from spikesight.data.events.n_mnist import parse_n_mnist
+from spikesight.data.events.raw import parse_raw
 
 from .files import (
     assert_same,
@@ -47,12 +47,12 @@ def test_event_stream_across_chunks() -> None:
 @given(st.integers(0, 30), st.integers(0, 5000), st.integers(0, 99))
 def test_evt2(count: int, longest: int, seed: int) -> None:
     events = random_events(count, 640, 480, seed, longest)
-    assert_same(parse_evt2(encode_evt2(events), "a.raw"), events)
+    assert_same(parse_raw(encode_evt2(events), "a.raw"), events)
 
 
 def test_evt2_time_passes_the_end_of_its_bits() -> None:
     events = random_events(50, 640, 480, longest=64)
-    read = parse_evt2(encode_evt2(events, high=(1 << 28) - 10), "a.raw")
+    read = parse_raw(encode_evt2(events, high=(1 << 28) - 10), "a.raw")
     assert_same(
         Events(read.t - read.t[0], read.x, read.y, read.polarity, 640, 480),
         Events(events.t - events.t[0], events.x, events.y, events.polarity, 640, 480),
@@ -63,7 +63,7 @@ def test_evt2_leaves_out_what_has_no_time_yet() -> None:
     events = random_events(5, 640, 480)
     early = struct.pack("<I", 1 << 28)
     header, _, body = encode_evt2(events).partition(b"480\n")
-    assert_same(parse_evt2(header + b"480\n" + early + body, "a.raw"), events)
+    assert_same(parse_raw(header + b"480\n" + early + body, "a.raw"), events)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_evt2_leaves_out_what_has_no_time_yet() -> None:
     ],
 )
 def test_evt2_headers(header: str, sensor: tuple[int, int]) -> None:
-    read = parse_evt2(encode_evt2(random_events(3, 30, 30), header), "a.raw")
+    read = parse_raw(encode_evt2(random_events(3, 30, 30), header), "a.raw")
     assert (read.width, read.height) == sensor
     assert len(read) == 3
 
@@ -155,7 +155,7 @@ EVT2_HEAD = b"% evt 2.0\n% geometry 64x64\n"
         (".es", es_with(x=8), r"event 2 \(byte \d+\) lies at column 8, row 0, outside .* 8 x 8"),
         (".raw", b"hello", "does not begin with a '%'"),
         (".raw", b"% date 1\n", "does not state its EVT version"),
-        (".raw", b"% evt 3.0\n", "EVT format 3.0 and only 2.0"),
+        (".raw", b"% evt 4.0\n", "EVT format 4.0 and only 2.0 and 3.0"),
         (".raw", b"% format EVT21;height=9;width=9\n", "EVT format 21"),
         (".raw", b"% evt 2.0\n", r"pass sensor=\(width, height\)"),
         (".raw", EVT2_HEAD + b"abcde", "1 bytes into a word"),
@@ -207,7 +207,7 @@ def test_malformed_files(suffix: str, content: bytes, message: str, tmp_path: Pa
 def test_any_bytes_give_events_or_an_error(data: st.DataObject) -> None:
     parsers = {
         parse_event_stream: encode_es(AT_5_AND_9),
-        parse_evt2: encode_evt2(AT_5_AND_9),
+        parse_raw: encode_evt2(AT_5_AND_9),
         parse_aedat: data.draw(
             st.sampled_from([encode_aedat2(AT_5_AND_9), encode_aedat3(AT_5_AND_9)])
         ),

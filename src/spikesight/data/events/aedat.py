@@ -1,4 +1,4 @@
-"""Recordings of iniVation's and jAER's cameras (.aedat), versions 2.0 and 3.1.
+"""Recordings of iniVation's and jAER's cameras (.aedat), versions 2.0 and 3.1; 4.0: aedat4.py.
 
 Version 2.0 is a list of big-endian pairs of 32 bits, address and microsecond. The address of a
 DVS128 has the row in bits 8 to 14, the column, counted from the right, in bits 1 to 7, and bit 0
@@ -14,8 +14,10 @@ import struct
 
 import numpy as np
 
-from spikesight.data.events.evt2 import read_header
+from spikesight.data.events.aedat4 import MAGIC, parse_aedat4
 from spikesight.data.events.recording import Events, build_events, check_whole, corrupt
+from spikesight.data.events.text_header import read_header
+from spikesight.files.names import show
 
 _DVS128 = (128, 128)
 _SENSORS = {"DVS128": _DVS128, "DAVIS240": (240, 180), "DAVIS346": (346, 260)}
@@ -25,12 +27,13 @@ _POLARITY = 1
 
 
 def parse_aedat(content: bytes, name: str, sensor: tuple[int, int] | None = None) -> Events:
-    """Reads a recording in the AEDAT format 2.0 (of a DVS128) or 3.1.
+    """Reads a recording in the AEDAT format 2.0 (of a DVS128), 3.1 or 4.0.
 
     Args:
         content: The whole file.
         name: What error messages call it.
-        sensor: Width and height; if omitted, those of the camera that a 3.1 file names.
+        sensor: Width and height; if omitted, those that a 4.0 file states, or of the camera
+            that a 3.1 file names.
 
     Returns:
         Its events.
@@ -38,19 +41,34 @@ def parse_aedat(content: bytes, name: str, sensor: tuple[int, int] | None = None
     Raises:
         CorruptRecordingError: If it is no such file, of another version or camera, or damaged.
     """
+    if content.startswith(MAGIC):
+        return parse_aedat4(content, name, sensor)
     lines, start = read_header(content, b"#")
     version = re.match(r"!AER-DAT([\d.]+)$", lines[0]) if lines else None
     if version is None:
         raise corrupt(name, "does not begin with '#!AER-DAT', so it is no .aedat file")
     if version[1] == "2.0":
+        _check_chip(lines, name)
         return _parse_2(content, start, name)
     if version[1] == "3.1":
         return _parse_3(content, start, lines, name, sensor)
     raise corrupt(
         name,
-        f"has version {version[1]} of AEDAT and only 2.0 and 3.1 are read; convert it with DV or "
-        "jAER",
+        f"has version {version[1]} of AEDAT and only 2.0, 3.1 and 4.0 are read; convert it with "
+        "DV or jAER",
     )
+
+
+def _check_chip(lines: list[str], name: str) -> None:
+    """Refuses a camera whose addresses are laid out in another way than a DVS128's."""
+    chips = [line.partition(":")[2].strip() for line in lines if line.startswith("AEChip:")]
+    for chip in chips:
+        if not re.search("(DVS|Tmpdiff)128", chip, re.IGNORECASE):
+            raise corrupt(
+                name,
+                f"is a recording of a {show(chip.rpartition('.')[2])} and from AEDAT 2.0 only a "
+                "DVS128's are read; convert it to AEDAT 4.0 with DV",
+            )
 
 
 def _parse_2(content: bytes, start: int, name: str) -> Events:
