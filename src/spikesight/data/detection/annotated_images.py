@@ -68,6 +68,12 @@ class ObjectSource(Protocol):
         ...
 
 
+def cut_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes [N, 4], cut off at the edges of an image of a height and width."""
+    height, width = size
+    return torch.minimum(boxes.clamp_min(0), boxes.new_tensor([width, height, width, height]))
+
+
 def clean(objects: Objects, size: tuple[int, int]) -> Objects:
     """Cuts boxes off at the edges of their image and leaves out those of which nothing is left.
 
@@ -75,8 +81,6 @@ def clean(objects: Objects, size: tuple[int, int]) -> Objects:
         objects: Of an image, with boxes that may reach out of it.
         size: Its height and width.
     """
-    height, width = size
-    limits = torch.tensor([width, height, width, height], dtype=torch.float32)
-    boxes = torch.minimum(objects.boxes.clamp_min(0), limits)
+    boxes = cut_boxes(objects.boxes, size)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
     return Objects(boxes, objects.classes, objects.crowd, objects.masks)[kept]

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as nn_functional
-from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
 from spikesight.data.detection.annotated_images import AnnotatedImage
-from spikesight.data.detection.digit_scenes import boxes_of_masks
+from spikesight.data.detection.views import View
 from spikesight.data.photos.randaugment import seeded
 from spikesight.data.sampling import derive_generator, derive_seed
 from spikesight.objects import Objects
@@ -22,7 +18,6 @@ from spikesight.objects import Objects
 _MOSAIC_DRAW = 1  # beside the draws of a photo's own seed
 _CENTRE = (0.3, 0.7)
 _IN_MOSAIC = (0.5, 1.0)
-_LEAST_SIDE = 1.0  # of a box, in pixels
 
 
 @dataclass(frozen=True)
@@ -90,13 +85,7 @@ class ObjectAugmentation:
                 shown = self._window(photos[0], self.image_size, 1.0)
             else:
                 shown = self._mosaic(photos)
-            image = shown.image
-            if self.photometric_distortion:
-                # Hue by 36 degrees: 18 of the 180 steps of OpenCV's circle.
-                image = v2.RandomPhotometricDistort(
-                    brightness=(0.875, 1.125), contrast=(0.5, 1.5), hue=(-0.1, 0.1)
-                )(image)
-        return image.contiguous(), shown.objects
+        return shown.image.contiguous(), shown.objects
 
     def _mosaic(self, photos: Sequence[AnnotatedImage]) -> AnnotatedImage:
         """Four photos around a random point."""
@@ -105,7 +94,7 @@ class ObjectAugmentation:
             min(max(round(side * _between(*_CENTRE)), 1), max(side - 1, 1))
             for side in self.image_size
         )
-        image = self._ground()
+        image = self._ground(self.image_size)
         parts = []
         for number, photo in enumerate(photos):
             top, bottom = (0, row) if number < 2 else (row, height)
@@ -144,69 +133,22 @@ class ObjectAugmentation:
             else max(round(side * scale), 1)
             for side in (height, width)
         ]
-        objects = turned.objects
-        image: Any = tv_tensors.Image(turned.image)
-        boxes: Any = tv_tensors.BoundingBoxes(
-            objects.boxes, format="XYXY", canvas_size=(height, width)
-        )
-        masks = objects.masks
-        if stretched != [height, width]:
-            image = F.resize(image, stretched, antialias=True)
-            boxes = F.resize(boxes, stretched)
-            masks = None if masks is None else resized_masks(masks, stretched)
-        if self.flip and float(torch.rand(())) < 0.5:
-            image, boxes = F.horizontal_flip(image), F.horizontal_flip(boxes)
-            masks = None if masks is None else masks.flip(2)
-        if self.vertical_flip and float(torch.rand(())) < 0.5:
-            image, boxes = F.vertical_flip(image), F.vertical_flip(boxes)
-            masks = None if masks is None else masks.flip(1)
-        top, left = (_offset(has, shown) for has, shown in zip(stretched, size, strict=True))
-        objects = Objects(boxes.as_subclass(Tensor), objects.classes, objects.crowd, masks)
+        mirrored = [
+            asked and float(torch.rand(())) < 0.5 for asked in (self.vertical_flip, self.flip)
+        ]
+        corner = [_offset(has, shown) for has, shown in zip(stretched, size, strict=True)]
+        view = View(turned.size, (stretched[0], stretched[1]), mirrored, corner, size)
+        image = view.image(turned.image)
+        if self.photometric_distortion and image.numel():
+            image = _recoloured(image)
         return AnnotatedImage(
-            self._cropped(image.as_subclass(Tensor), top, left, size),
-            self._visible(objects, top, left, size),
+            view.place(image, self._ground(size)),
+            view.objects(turned.objects, self.least_visible),
         )
 
-    def _ground(self, size: tuple[int, int] | None = None) -> Tensor:
+    def _ground(self, size: tuple[int, int]) -> Tensor:
         colour = torch.tensor(self.fill, dtype=torch.uint8)[:, None, None]
-        return colour.expand(3, *(size or self.image_size)).clone()
-
-    def _cropped(self, image: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
-        if tuple(image.shape[1:]) == size:
-            return image
-        ground = self._ground(size)
-        _paste(ground, image, top, left)
-        return ground
-
-    def _visible(self, objects: Objects, top: int, left: int, size: tuple[int, int]) -> Objects:
-        """The objects of which enough lies in a window, cut off at its edges."""
-        boxes = tv_tensors.BoundingBoxes(
-            objects.boxes - torch.tensor([left, top, left, top]), format="XYXY", canvas_size=size
-        )
-        cut = F.clamp_bounding_boxes(boxes).as_subclass(Tensor)
-        masks = objects.masks
-        if masks is None:
-            share = _areas(cut) / _areas(objects.boxes).clamp_min(1e-6)
-        else:
-            window = torch.zeros(len(masks), *size, dtype=torch.bool)
-            _paste(window, masks, top, left)
-            whole = masks.sum((1, 2))
-            share = window.sum((1, 2)) / whole.clamp_min(1)
-            cut, masks = boxes_of_masks(window), window
-        kept = (share >= self.least_visible) & (cut[:, 2:] - cut[:, :2] >= _LEAST_SIDE).all(1)
-        return Objects(cut, objects.classes, objects.crowd, masks)[kept]
-
-
-def _paste(ground: Tensor, image: Tensor, top: int, left: int) -> None:
-    """Puts what a window at (top, left) of an image [..., H, W] shows on a ground of its size."""
-    height, width = ground.shape[-2:]
-    bottom, right = (
-        min(top + height, image.shape[-2]),
-        min(left + width, image.shape[-1]),
-    )
-    shown = image[..., max(top, 0) : bottom, max(left, 0) : right]
-    down, across = max(-top, 0), max(-left, 0)
-    ground[..., down : down + shown.shape[-2], across : across + shown.shape[-1]] = shown
+        return colour.expand(3, *size).clone()
 
 
 def _placed(objects: Objects, top: int, left: int, size: tuple[int, int]) -> Objects:
@@ -233,17 +175,19 @@ def _turned(photo: AnnotatedImage, turns: int) -> AnnotatedImage:
     return AnnotatedImage(image, Objects(boxes, objects.classes, objects.crowd, masks))
 
 
-def resized_masks(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Masks at another size: each new pixel is the old one below its centre.
-
-    Args:
-        masks: bool [N, H, W].
-        size: Height and width.
-    """
-    if tuple(masks.shape[1:]) == tuple(size) or not len(masks):
-        return masks if len(masks) else masks.new_zeros(0, *size)
-    resized = nn_functional.interpolate(masks[None].byte(), tuple(size), mode="nearest-exact")
-    return resized[0].bool()
+def _recoloured(image: Tensor) -> Tensor:
+    """Changes brightness, contrast, saturation and hue, each of half the images."""
+    # Hue by 36 degrees: 18 of the 180 steps of OpenCV's circle. v2.RandomPhotometricDistort would
+    # also exchange colours, which tell cells apart.
+    for change in (
+        v2.ColorJitter(brightness=0.125),
+        v2.ColorJitter(contrast=0.5),
+        v2.ColorJitter(saturation=0.5),
+        v2.ColorJitter(hue=0.1),
+    ):
+        if float(torch.rand(())) < 0.5:
+            image = change(image)
+    return image
 
 
 def _offset(has: int, shown: int) -> int:
@@ -254,7 +198,3 @@ def _offset(has: int, shown: int) -> int:
 
 def _between(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand(()))
-
-
-def _areas(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -44,7 +44,8 @@ class ObjectConfig:
         path: Folder to read; not used by `digit_scenes`.
         annotations: Where the training photos' annotations lie in it, if it is none of the usual
             places: `coco`'s JSON file, or `voc`'s or `yolo`'s folder.
-        validation_annotations: The same of the validation photos, for `coco`.
+        validation_annotations: The JSON file of `coco`'s validation photos. Where `annotations` is
+            given alone, its photos are divided.
         class_names: Which classes to read, in which order; objects of others are left out. By
             default all, as the set orders them.
         validation_fraction: Share of the photos that validate, where the set itself sets none

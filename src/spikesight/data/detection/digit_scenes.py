@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from spikesight.data.detection.annotated_images import AnnotatedImage
+from spikesight.data.detection.mask_geometry import mask_boxes
 from spikesight.data.segmentation.digit_scenes import BACKGROUND, DigitScenes
 from spikesight.data.segmentation.scene import ClassTable, table_of
 from spikesight.objects import Objects
@@ -52,26 +51,9 @@ class DigitObjects:
         digits = (truth.segment_classes != BACKGROUND).nonzero()[:, 0]
         shapes = truth.segment_map == digits[:, None, None]
         objects = Objects(
-            boxes_of_masks(shapes),
+            mask_boxes(shapes),
             truth.segment_classes[digits],
             truth.crowd[digits],
             shapes if masks else None,
         )
         return AnnotatedImage(scene.image, objects)
-
-
-def boxes_of_masks(masks: torch.Tensor) -> torch.Tensor:
-    """The box around each mask, float32 [N, 4]; of an empty one without an area.
-
-    Args:
-        masks: bool [N, H, W].
-    """
-    edges = []
-    for axis in (1, 2):
-        used = masks.any(axis).byte()
-        length = used.shape[1]
-        first, last = used.argmax(1), length - used.flip(1).argmax(1)
-        some = used.any(1)
-        edges.append((first * some, last * some))
-    (left, right), (top, bottom) = edges
-    return torch.stack([left, top, right, bottom], 1).float()

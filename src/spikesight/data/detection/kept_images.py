@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from spikesight.data.detection.annotated_images import AnnotatedImage, ObjectSource
-from spikesight.data.detection.augmentation import resized_masks
+from spikesight.data.detection.mask_geometry import resized_masks
 from spikesight.data.segmentation.scene import ClassTable
 from spikesight.objects import Objects
 

@@ -18,6 +18,8 @@ from spikesight.data.segmentation.scene import ClassTable
 from spikesight.files.names import show
 from spikesight.objects import Objects
 
+_ROUNDED = 1e-5  # a share that was written with six decimals is out by less
+
 
 @dataclass
 class Tally:
@@ -81,12 +83,13 @@ class ListedPhoto:
             tally: What is counted so far.
         """
         height, width = limits
-        cut = self.boxes.clip(0, np.array([width, height, width, height], np.float32))
+        edges = np.array([width, height, width, height], np.float32)
+        cut = self.boxes.clip(0, edges)
         sized = np.all(self.boxes[:, 2:] > self.boxes[:, :2], axis=1)
         kept = sized & np.all(cut[:, 2:] > cut[:, :2], axis=1)
         tally.zero_size += int((~sized).sum())
         tally.outside += int((sized & ~kept).sum())
-        tally.cut += int((kept & (cut != self.boxes).any(1)).sum())
+        tally.cut += int((kept & (np.abs(cut - self.boxes) > _ROUNDED * edges).any(1)).sum())
         masks = self.masks
         if masks is not None:
             masks = tuple(mask for mask, used in zip(masks, kept.tolist(), strict=True) if used)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from spikesight.data.detection.augmentation import resized_masks
+from spikesight.data.detection.annotated_images import cut_boxes
+from spikesight.data.detection.mask_geometry import resized_masks
 from spikesight.data.errors import DataError
 from spikesight.data.photos.augmentation import EvaluationTransform
 from spikesight.data.photos.decoding import IMAGE_SUFFIXES
@@ -45,8 +46,7 @@ class Fit:
         (height, width), (shown_height, shown_width) = self.photo, self.shown
         across, down = width / shown_width, height / shown_height
         factors = found.boxes.new_tensor([across, down, across, down])
-        limits = found.boxes.new_tensor([width, height, width, height])
-        boxes = torch.minimum((found.boxes * factors).clamp_min(0), limits)
+        boxes = cut_boxes(found.boxes * factors, self.photo)
         masks = found.masks
         if masks is not None:
             masks = resized_masks(masks[:, :shown_height, :shown_width], self.photo)

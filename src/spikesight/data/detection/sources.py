@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from spikesight.data.detection.annotated_images import ObjectSource
+from spikesight.data.detection.coco_json import find_coco, read_coco_json
 from spikesight.data.detection.config import ObjectConfig
 from spikesight.data.detection.digit_scenes import DigitObjects
 from spikesight.data.detection.division import divide
+from spikesight.data.detection.photo_lists import PhotoList
 from spikesight.data.detection.voc_xml import find_voc, read_voc_xml
+from spikesight.data.detection.yolo_txt import find_yolo, read_yolo_txt
 from spikesight.data.errors import DataError
 from spikesight.data.own_sets import OBJECTS
 from spikesight.data.segmentation.digit_scenes import DigitScenes
@@ -33,8 +38,10 @@ def read_objects(config: ObjectConfig, part: ScenePart) -> ObjectSource:
         check_inside(getattr(config, name) or "", f"objects.{name}", DataError)
     path = Path(config.path)
     match config.format:
-        case "voc":
-            return _read_voc(path, part, config)
+        case "coco":
+            return _read_coco(path, part, config)
+        case "voc" | "yolo":
+            return _read_parts(path, part, config)
         case "digit_scenes":
             if part == "test":
                 raise DataError("digit_scenes have no part for testing; pass the split validation")
@@ -54,12 +61,45 @@ def read_objects(config: ObjectConfig, part: ScenePart) -> ObjectSource:
             return source
 
 
-def _read_voc(path: Path, part: ScenePart, config: ObjectConfig) -> ObjectSource:
-    layout = find_voc(path, config.annotations)
-    name = f"{path} ({part})"
-    if part in layout.parts and not (part == "train" and "val" not in layout.parts):
-        return read_voc_xml(layout, part, config.class_names, name)
+def _read_coco(path: Path, part: ScenePart, config: ObjectConfig) -> ObjectSource:
+    given = {"train": config.annotations, "val": config.validation_annotations}.get(part)
+    # A file that is named is the whole set, unless another is named for validation.
+    alone = config.annotations is not None and config.validation_annotations is None
+    layout = None if alone and part == "val" else find_coco(path, part, given)
+    if layout is not None and part != "train":
+        return read_coco_json(layout, config.class_names)
     if part == "test":
-        raise DataError(f"{path}: keeps no objects for testing; it has {', '.join(layout.parts)}")
-    photos = read_voc_xml(layout, "train", config.class_names, name)
+        raise DataError(f"{path}: keeps no objects for testing; pass the split validation")
+    whole = find_coco(path, "train", config.annotations)
+    if whole is None:
+        raise DataError(
+            f"{path}: holds no JSON file such as annotations/instances_train2017.json, "
+            "train/_annotations.coco.json or instances.json; correct objects.path or pass "
+            "objects.annotations, the file's name in it"
+        )
+    photos = read_coco_json(whole, config.class_names)
+    if not alone and find_coco(path, "val", config.validation_annotations) is not None:
+        return photos
     return divide(photos, part, config.validation_fraction, config.split_seed)
+
+
+def _read_parts(path: Path, part: ScenePart, config: ObjectConfig) -> ObjectSource:
+    """Photos of a format that says itself which parts there are."""
+    read: Callable[[ScenePart], PhotoList]
+    name = f"{path} ({part})"
+    if config.format == "voc":
+        voc = find_voc(path, config.annotations)
+        parts, read = (
+            voc.parts,
+            partial(read_voc_xml, voc, class_names=config.class_names, name=name),
+        )
+    else:
+        yolo = find_yolo(path, config.annotations)
+        parts = yolo.parts
+        read = partial(read_yolo_txt, yolo, class_names=config.class_names, name=name)
+    if part in parts and (part != "train" or "val" in parts):
+        return read(part)
+    if part == "test" or "train" not in parts:
+        lost = "testing" if part == "test" else "training"
+        raise DataError(f"{path}: keeps no objects for {lost}; it has {', '.join(parts)}")
+    return divide(read("train"), part, config.validation_fraction, config.split_seed)
