@@ -29,14 +29,14 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 import spikesight as ss
+from spikesight.deployment.ann_runtime import compile_ann, convert_ann, quantize_ann
 from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
-from spikesight.deployment.export.openvino_runtime import shared_core
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import prove_ranges
 from spikesight.processor import processor_name
@@ -184,27 +184,12 @@ def _onnxruntime_ann(networks: Networks) -> Form:
 
 
 def _openvino_model(networks: Networks) -> Any:
-    import openvino
-
-    example = _images(networks.options).contiguous()
-    return openvino.convert_model(
-        networks.twin(), example_input=example, input=[tuple(example.shape)]
-    )
+    return convert_ann(networks.twin(), _images(networks.options))
 
 
-def _openvino(networks: Networks, name: str, model: Any, precision: str) -> Form:
+def _openvino(networks: Networks, name: str, model: Any, precision: Literal["f32", "bf16"]) -> Form:
     networks.file_sizes[name] = _openvino_size(model)
-    compiled = shared_core().compile_model(
-        model,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": networks.options.threads,
-            "PERFORMANCE_HINT": "LATENCY",
-        },
-    )
-    request = compiled.create_infer_request()
-    return lambda x: request.infer([x.contiguous().numpy()])
+    return compile_ann(model, networks.options.threads, precision)
 
 
 def _openvino_fp32(networks: Networks) -> Form:
@@ -216,10 +201,7 @@ def _openvino_bf16(networks: Networks) -> Form:
 
 
 def _openvino_int8(networks: Networks) -> Form:
-    import nncf
-
-    calibration = [_images(networks.options).contiguous().numpy()]
-    model = nncf.quantize(_openvino_model(networks), nncf.Dataset(calibration), subset_size=1)
+    model = quantize_ann(_openvino_model(networks), [_images(networks.options)])
     return _openvino(networks, "ann_int8_openvino", model, "f32")
 
 

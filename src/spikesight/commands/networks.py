@@ -131,23 +131,40 @@ def export_command(
 
 
 def bench_command(
-    model: Path, batch: int = 1, rounds: int = 15, threads: int | None = None
+    model: Path,
+    batch: int = 1,
+    rounds: int = 15,
+    threads: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    run: Path | None = None,
+    twin: Path | None = None,
+    simulate: bool = True,
 ) -> None:
     """Times a deployed network in every form that is installed, alternating, on random images.
 
-    Each form's logits are compared with the integers' first; a form that differs is not timed.
+    Each form's logits are compared with the integers' first; a form that differs is not timed. An
+    ANN twin beside it is timed in OpenVINO, in float32 and, with NNCF installed, quantised to 8
+    bits after training, so that times are compared within one run.
 
     Args:
         model: A .spk file.
         batch: Images per call.
         rounds: Calls of each form.
         threads: Threads to use; all cores if omitted.
+        size: Height and width of the images, or both in one number; the network's largest size if
+            omitted.
+        run: Folder of the run that it was made from, to time the trained model in PyTorch as well.
+        twin: Folder of the run of its ANN twin (--model.neuron=relu).
+        simulate: Whether the slow forms, integers and spikes in PyTorch, are timed as well.
     """
     import torch
 
+    from spikesight.deployment.ann_runtime import in_pytorch, twin_forms
     from spikesight.deployment.export.exact_forms import exact_forms
+    from spikesight.pretrained import load
     from spikesight.processor import processor_name
     from spikesight.timing import time_alternating
+    from spikesight.training.runs.folder import resolve_model_folder
 
     if batch < 1 or rounds < 1:
         raise UserError(f"batch is {batch} and rounds is {rounds}; pass 1 or more")
@@ -155,15 +172,27 @@ def bench_command(
     if threads is not None:
         torch.set_num_threads(threads)
     net = _read_network(model)
-    x = torch.randn(batch, net.graph.input.channels, *net.graph.max_size)
-    forms = {name: partial(form, x) for name, form in exact_forms(net, x, threads).items()}
-    times = time_alternating(forms, rounds)
-    slowest = max(times.values())
-    rows = [(name, f"{ms:.2f}", f"{slowest / ms:.1f}") for name, ms in times.items()]
-    print(text_table(("form", "ms", "times faster than the slowest"), rows))
+    height, width = (size, size) if isinstance(size, int) else size or net.graph.max_size
+    x = torch.randn(batch, net.graph.input.channels, height, width)
+    net.check(x)
+    exact = exact_forms(net, x, threads, simulate=simulate)
+    others: dict[str, Callable[[Tensor], object]] = {}
+    if run is not None:
+        others["trained, PyTorch (float32)"] = in_pytorch(load(resolve_model_folder(run)))
+    if twin is not None:
+        others |= twin_forms(load(resolve_model_folder(twin)), x, torch.get_num_threads())
+    forms = exact | others
+    times = time_alternating({name: partial(form, x) for name, form in forms.items()}, rounds)
+    slowest, ours = max(times.values()), min(times[name] for name in exact)
+    rows = [
+        (name, f"{ms:.2f}", f"{slowest / ms:.1f}", f"{ms / ours:.2f}") for name, ms in times.items()
+    ]
+    header = ("form", "ms", "times faster than the slowest", "x the fastest of the integers")
+    print(text_table(header, rows))
     print(
-        f"batch {batch}, medians of {rounds} alternating rounds, {torch.get_num_threads()} threads "
-        f"of {processor_name()}; every form equals the integers in all logits"
+        f"batch {batch} of {width}x{height} pixels, medians of {rounds} alternating rounds, "
+        f"{torch.get_num_threads()} threads of {processor_name()}; every form equals the integers "
+        f"in all logits{', the trained model and its twin being others' if others else ''}"
     )
 
 

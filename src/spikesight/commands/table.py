@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 # What a segmenter was trained on is its data.
 _SKIPPING: dict[str, tuple[str, ...]] = {"--on_corrupt": ("--data.on_corrupt",)}
-_DATA: dict[str, tuple[str, ...]] = {**_SKIPPING, "--scenes.": ("--data.",)}
+_DATA: dict[str, tuple[str, ...]] = {
+    **_SKIPPING,
+    "--scenes.": ("--data.",),
+    "--objects.": ("--data.",),
+}
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,14 @@ COMMANDS: dict[str, Command] = {
             "torchrun --nproc_per_node=2 -m spikesight train configs/cifar10_tiny.yaml",
         ),
         {
-            "--on_corrupt": ("--data.on_corrupt", "--scenes.on_corrupt"),
+            "--on_corrupt": ("--data.on_corrupt", "--scenes.on_corrupt", "--objects.on_corrupt"),
             "--from": ("--model.weights",),
         },
         words="spikesight.commands.words:prepare_words",
     ),
     "val": Command(
         "spikesight.commands.training:val_command",
-        "Measures a trained model: top-1, mean IoU, panoptic quality.",
+        "Measures a trained model: top-1, mean IoU, panoptic quality, AP.",
         (
             "spikesight val runs/fashion_mnist_nano/best",
             "spikesight val runs/fashion_mnist_nano/best --split=test",
@@ -73,7 +77,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "predict": Command(
         "spikesight.commands.training:predict_command",
-        "Shows what a model sees: guesses, or segments over photos and videos.",
+        "Shows what a model sees: guesses, or segments and boxes over photos and videos.",
         (
             "spikesight predict runs/cifar10/best cat.jpg dog.jpg",
             "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
@@ -161,8 +165,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "bench": Command(
         "spikesight.commands.networks:bench_command",
-        "Times a deployed network in every installed runtime.",
-        ("spikesight bench fashion.spk --batch=8",),
+        "Times a deployed network in every installed runtime, and an ANN beside it.",
+        (
+            "spikesight bench fashion.spk --batch=8",
+            "spikesight bench cells.spk --size=416 --threads=2 --twin=runs/cells_ann",
+        ),
     ),
     "energy": Command(
         "spikesight.commands.models:energy_command",

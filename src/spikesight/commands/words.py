@@ -13,7 +13,8 @@ from spikesight.errors import UserError
 from spikesight.files.documents import named
 from spikesight.files.names import show
 from spikesight.parts import import_part
-from spikesight.training.config import DATA_SECTIONS, check_path_is_read, merge, read_yaml
+from spikesight.training.config import merge, read_yaml
+from spikesight.training.data_sections import DATA_SECTIONS, check_path_is_read
 from spikesight.training.tasks.choice_words import run_name
 from spikesight.training.tasks.table import find_task, tasks_that_say
 from spikesight.training.written_values import as_written
@@ -25,7 +26,7 @@ Options = list[tuple[str, str | None]]
 
 
 def prepare_words(words: list[str], kind: type) -> list[str]:
-    """Reads the YAML files in front and lets --data.… and --scenes.… mean what the task reads.
+    """Reads the YAML files in front and lets --data.… mean whatever the task reads.
 
     Photos in front (a folder, tar file or shards) are looked at, and a configuration chosen.
 
@@ -73,7 +74,7 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
             _check_list(kind, name, value)
         ready.append(name if value is None else f"{name}={value}")
     used = find_task(read.get("task", "classification")).section
-    for unused in {*DATA_SECTIONS} - {used}:
+    for unused in DATA_SECTIONS.keys() - {used}:
         ready = [_renamed(word, f"--{unused}.", f"--{used}.") for word in ready]
     given = dict(word.removeprefix(f"--{used}.").split("=", 1) for word in ready if "=" in word)
     if "path" in given:
@@ -106,7 +107,7 @@ def _choose(photos: str, options: Options) -> Options:
         output = asked.get("output", str(Path("runs", run_name(photos))))
         before = Path(output, "config.yaml")
         if before.is_file():
-            return [(_CONFIG, str(before)), ("--data.path", photos)]
+            return [(_CONFIG, str(before)), (f"--{task.section}.path", photos)]
     choice = task.choose(photos, asked)
     if os.environ.get("RANK", "0") == "0":
         for line in choice.lines:

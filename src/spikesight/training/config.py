@@ -12,6 +12,7 @@ import jsonargparse
 import yaml
 
 from spikesight.data import DataConfig
+from spikesight.data.detection import ObjectConfig
 from spikesight.data.segmentation import SceneConfig
 from spikesight.errors import UserError
 from spikesight.files import documents
@@ -23,6 +24,7 @@ from spikesight.memory import Memory
 from spikesight.models import MaskedImageSizes
 from spikesight.options import check_options
 from spikesight.parts import name_of
+from spikesight.training.data_sections import check_path_is_read, section_of
 from spikesight.training.mixing import MixConfig
 from spikesight.training.optimization import EmaConfig, OptimizerConfig, ScheduleConfig
 from spikesight.training.tasks.table import find_task
@@ -30,8 +32,6 @@ from spikesight.training.written_values import as_written
 
 T = TypeVar("T")
 Precision = Literal["auto", "no", "bf16", "fp16"]
-DATA_SECTIONS = ("data", "scenes")
-"""Fields that say what is learned from; each task reads one of them."""
 
 # Fields of `model` that every model's constructor takes too.
 _BUILDING = (*("num_classes", "steps", "levels", "neuron", "neuron_arguments", "drop_path_rate"),)
@@ -118,10 +118,11 @@ class TrainConfig:
         model: Which model to train.
         output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
         task: "classification" of images, "semantic" (a class for every pixel) or "panoptic"
-            (objects told apart) segmentation, or "masked_image" pre-training of a classifier's
-            trunk, which needs no labels; or a task of your own.
+            (objects told apart) segmentation, or "masked_image"
+            pre-training of a classifier's trunk, which needs no labels; or a task of your own.
         data: Which images a classifier or pre-training reads and how they are augmented.
         scenes: Which photos and masks a segmenter reads and how they are augmented.
+        objects: Which photos and boxes a detector reads and how they are augmented.
         segmentation: How a segmenter learns and is validated.
         masked_image: How images are masked in pre-training, and its decoder.
         optimizer: What moves the weights.
@@ -163,6 +164,7 @@ class TrainConfig:
     task: str = "classification"
     data: DataConfig = field(default_factory=DataConfig)
     scenes: SceneConfig = field(default_factory=SceneConfig)
+    objects: ObjectConfig = field(default_factory=ObjectConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     masked_image: MaskedImageSizes = field(default_factory=MaskedImageSizes)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -296,27 +298,6 @@ def read_yaml(path: str | Path, *, readers: tuple[Path, ...] = ()) -> dict[str, 
     return merge(read_yaml(path.parent / base, readers=readers), fields)
 
 
-def check_path_is_read(section: str, fields: Mapping[str, Any]) -> None:
-    """Refuses a path that someone passes beside a format that reads no file.
-
-    Raises:
-        UserError: If other images would be read than those of the path.
-    """
-    made, usual = _MADE_HERE[section]
-    form = fields.get("format", usual)
-    if fields.get("path") and form in made:
-        raise UserError(
-            f"{section}.path is {fields['path']} but {section}.format is {form}, which reads no "
-            f"file; pass {section}.format too, such as folder"
-        )
-
-
-_MADE_HERE = {
-    "data": (("digits", "painted_digits"), "digits"),
-    "scenes": (("digit_scenes",), "digit_scenes"),
-}
-
-
 def override(config: T, changes: Mapping[str, Any]) -> T:
     """A configuration with some fields changed.
 
@@ -329,8 +310,8 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
         ValueError: If a field is unknown or a value invalid.
     """
     if "path" in changes:
-        section = "scenes" if isinstance(config, SceneConfig) else "data"
-        check_path_is_read(section, {**asdict(config), **changes})  # type: ignore[call-overload]
+        fields = {**asdict(config), **changes}  # type: ignore[call-overload]
+        check_path_is_read(section_of(config), fields)
     return from_mapping(type(config), merge(asdict(config), changes))  # type: ignore[call-overload]
 
 

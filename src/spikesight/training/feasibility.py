@@ -35,9 +35,8 @@ def check_feasible(config: TrainConfig, *, filled: bool) -> None:
     """
     task, classes = find_task(config.task), config.model.num_classes or _SOME_CLASSES
     plain = replace(config, model=replace(config.model, bits=None, weights=None))
-    channels = 3 if task.section == "scenes" else config.data.channels
     with torch.device("meta"):
-        model, _ = build_model(plain, classes, channels)
+        model, _ = build_model(plain, classes, task.input_channels(config))
     task.check_feasible(config, model, classes)
     _check_sides(config, model)
     check_batch(config, model, config.batch_size)

@@ -8,6 +8,7 @@ import time
 import torch
 from torch import Tensor, nn
 
+from spikesight.models.outputs import tensors_of
 from spikesight.training.precision import computes_bf16
 
 _PROBE_BATCH = 16
@@ -39,19 +40,10 @@ def training_images_per_second(
         began = time.perf_counter()
         with torch.autocast(place.type, dtype=torch.bfloat16, enabled=lower):
             output = model(images.contiguous(memory_format=torch.channels_last))
-        loss = sum(part.float().mean() for part in _tensors(output))
+        learning = (part for part in tensors_of(output) if part.requires_grad)
+        loss = sum(part.float().mean() for part in learning)
         assert isinstance(loss, Tensor)
         loss.backward()
         loss.item()  # waits for a GPU
         seconds = time.perf_counter() - began
     return count / seconds
-
-
-def _tensors(output: object) -> list[Tensor]:
-    """The tensors with gradients in what a model returned."""
-    if isinstance(output, Tensor):
-        return [output] if output.requires_grad else []
-    if isinstance(output, list | tuple):
-        return [tensor for part in output for tensor in _tensors(part)]
-    fields = getattr(output, "__dataclass_fields__", {})
-    return [tensor for name in fields for tensor in _tensors(getattr(output, name))]

@@ -11,17 +11,16 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
-from spikesight.data.own_sets import DATA_SET, SCENES
 from spikesight.data.shards.patterns import holds_shards
 from spikesight.errors import UserError
 from spikesight.files.documents import check, parse_json, read_json
 from spikesight.files.names import show
 from spikesight.files.tensors import COPY_AGAIN
-from spikesight.inference import ViewConfig
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.parts import Part, check_parts, describe_parts
 from spikesight.pretrained import read_recipe
 from spikesight.training.config import TrainConfig, from_mapping, override
+from spikesight.training.data_sections import DATA_SECTIONS
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
 
@@ -36,16 +35,17 @@ class Card:
     """What belongs to a trained model besides its weights.
 
     Attributes:
-        data: What it was trained on, such as a `DataConfig` or `SceneConfig`; None if that is not
-            known here.
+        data: What it was trained on, such as a `DataConfig`, `SceneConfig` or `ObjectConfig`; None
+            if that is not known here.
         preprocessing: What turns a file into its input, and the names of its classes: a
-            `Preprocessing`, `EventPreprocessing` or `ScenePreprocessing`.
+            `Preprocessing`, `EventPreprocessing`, `ScenePreprocessing` or `ObjectPreprocessing`.
         epoch: Number of epochs it was trained for, the begun one not counted.
         weights: "model", or "ema" for the moving average.
         metrics: Its validation figures, if it was validated.
         task: What it was trained for.
         precision: The autocast type it was trained in; None where older versions did not say.
-        view: How photos were shown to a segmenter in validation.
+        view: How photos were shown to a segmenter in validation, or what was kept of a detector's
+            boxes.
     """
 
     data: Any
@@ -55,7 +55,7 @@ class Card:
     metrics: Figures | None
     task: str = "classification"
     precision: str | None = None
-    view: ViewConfig | None = None
+    view: Any = None
 
     @property
     def kind(self) -> type[Task]:
@@ -79,9 +79,9 @@ class Card:
             "metrics": None if self.metrics is None else dict(vars(self.metrics)),
             "precision": self.precision,
         }
-        reader = DATA_SET if self.kind.section == "data" else SCENES
+        own_set = DATA_SECTIONS[self.kind.section].own_set
         form = None if self.data is None else self.data.format
-        if own := describe_parts([("task", self.task), (reader, form)]):
+        if own := describe_parts([("task", self.task), (own_set, form)]):
             content["parts"] = own
         return json.dumps(content, indent=2) + "\n"
 
@@ -175,8 +175,8 @@ class Card:
             data = override(self.data, changes or {})
         return self.kind.prepared_for(replace(self, data=data))
 
-    def seen(self, changes: Mapping[str, Any] | None) -> ViewConfig | None:
-        """How photos are shown, with some fields changed.
+    def seen(self, changes: Mapping[str, Any] | None) -> Any:
+        """How photos are shown or what is kept of boxes, with some fields changed.
 
         Args:
             changes: New values, as YAML or a command line gives them.
@@ -188,7 +188,8 @@ class Card:
             return self.view
         if self.view is None:
             raise UserError(
-                f"view is for segmenters and the model is {self.kind.called}; leave it out"
+                f"view is for segmenters and detectors, and the model is {self.kind.called}; leave "
+                "it out"
             )
         return override(self.view, changes)
 
@@ -199,7 +200,7 @@ def _file_of(task: type[Task], preprocessing: type) -> Any:
     fields: list[Any] = [
         ("task", str),
         (task.section, data | None),
-        *([("view", ViewConfig)] if task.shows_views else []),
+        *([("view", task.view_kind)] if task.view_kind is not None else []),
         ("preprocessing", preprocessing),
         ("epoch", Annotated[int, msgspec.Meta(ge=0)]),
         ("weights", Literal["model", "ema"]),

@@ -46,6 +46,8 @@ _FREE_FIELDS = {
     "scenes.path",
     "scenes.photos",
     "scenes.workers",
+    "objects.path",
+    "objects.workers",
 }
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from spikesight.data import BatchLoader
 from spikesight.data.config import Split
 from spikesight.errors import UserError
-from spikesight.inference import ViewConfig
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
 from spikesight.training.objective import Objective
@@ -67,7 +66,8 @@ class Task(ABC):
         section: The field of the configuration that says what is learned from.
         figures: The kind of its validation figures, which know what better means.
         batch_size: Images of a batch in validation, where nobody says another number.
-        shows_views: Whether cards say in which `View` photos are shown.
+        view_kind: The dataclass in which cards say how photos are shown or what is kept of what is
+            found; None where there is nothing to say.
         data_option: What to pass where a model knows no data, for messages.
         sampling: Fields of the data that change where few training inputs are read.
         pictures: What `spikesight predict` writes if it is not told.
@@ -84,7 +84,7 @@ class Task(ABC):
     section: ClassVar[str] = "data"
     figures: ClassVar[type[Figures]]
     batch_size: ClassVar[int] = 128
-    shows_views: ClassVar[bool] = False
+    view_kind: ClassVar[type | None] = None
     data_option: ClassVar[str] = "--data.path=FOLDER with one folder of photos per class"
     sampling: ClassVar[Mapping[str, Any]] = {}
     pictures: ClassVar[str] = "predictions"
@@ -158,6 +158,12 @@ class Task(ABC):
         """The field that says how large a training input is; height and width."""
 
     @classmethod
+    def input_channels(cls, config: TrainConfig) -> int:
+        """Channels of a training input, as far as the configuration says it."""
+        channels: int = getattr(getattr(config, cls.section), "channels", 3)
+        return channels
+
+    @classmethod
     def input_step(cls, model: SpikingModel) -> int:
         """What the sides of an input must be divisible by."""
         return model.stride
@@ -210,8 +216,8 @@ class Task(ABC):
         return f"{self.classes} classes"
 
     @property
-    def view(self) -> ViewConfig | None:
-        """How photos are shown in validation."""
+    def view(self) -> Any:
+        """How photos are shown in validation, or what is kept of what is found: a `view_kind`."""
         return None
 
     @abstractmethod

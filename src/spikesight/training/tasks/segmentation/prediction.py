@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -11,13 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from spikesight.data.batches import report_skipped
-from spikesight.data.errors import CorruptImageError, DataError
-from spikesight.data.photos.decoding import IMAGE_SUFFIXES
+from spikesight.data.errors import DataError
 from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.segmentation import (
     ClassTable,
@@ -29,24 +24,25 @@ from spikesight.data.segmentation import (
     semantic_truth,
 )
 from spikesight.data.segmentation.video import (
-    VIDEO_SUFFIXES,
     VideoWriter,
     frame_rate,
-    is_own_video,
     read_frames,
 )
 from spikesight.errors import UserError
-from spikesight.files.names import check_name, show, show_path
-from spikesight.files.own_pictures import OWN_MARK, is_own_picture
-from spikesight.files.replacing import explained
-from spikesight.files.walking import find_files
-from spikesight.files.writing import distinct_stems, place_for_folder
+from spikesight.files.names import show, show_path
+from spikesight.files.writing import place_for_folder
 from spikesight.inference import View, class_map, panoptic_segments, photo_scores
 from spikesight.reports.overlays import class_index_image, draw_overlay
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
 from spikesight.training.tasks.options import PredictionOptions
+from spikesight.training.tasks.photos_and_videos import (
+    find_photos_and_videos,
+    is_video,
+    look_at_each,
+    save_picture,
+)
 from spikesight.training.tasks.prediction_tables import write_table
 from spikesight.training.tasks.segmentation.evaluation import build_view
 
@@ -208,7 +204,7 @@ def segment_files(
     seen = card.seen(options.view or {})
     assert seen is not None
     accelerator = build_accelerator(device=options.device)
-    found = [file for path in files for file in _find(path, output)]
+    found = find_photos_and_videos(files, output)
     model = load_any(folder).to(accelerator.device)
     looking = build_view(model, card.preprocessing, seen)
     task = cast("type[SegmentationTask]", card.kind)
@@ -217,30 +213,18 @@ def segment_files(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         panoptic = PanopticWriter(output, segmenter.table) if segmenter.panoptic else None
-    written: list[SegmentedFile] = []
-    skipped: dict[str, str] = {}
-    rows: list[SegmentRow] = []
-    for file, stem in zip(found, distinct_stems(found, VIDEO_SUFFIXES), strict=True):
-        place = None if output is None else output / stem
-        try:
-            if file.suffix.lower() in VIDEO_SUFFIXES:
-                result, found_here = _segment_video(segmenter, file, place, every, panoptic)
-            else:
-                result, found_here = _segment_photo(segmenter, file, place, panoptic)
-        except CorruptImageError as error:
-            if options.on_corrupt == "stop":
-                raise
-            skipped[str(file)] = str(error)
-            continue
-        written.append(result)
-        rows += found_here
-    if skipped:
-        report_skipped(skipped)
+
+    def look(file: Path, place: Path | None) -> tuple[SegmentedFile, list[SegmentRow]]:
+        if is_video(file):
+            return _segment_video(segmenter, file, place, every, panoptic)
+        return _segment_photo(segmenter, file, place, panoptic)
+
+    seen_files = look_at_each(found, output, options.on_corrupt, look)
     if panoptic is not None:
         panoptic.finish()
     if options.table is not None:
-        write_segments(rows, options.table)
-    return written
+        write_segments([row for _, rows in seen_files for row in rows], options.table)
+    return [result for result, _ in seen_files]
 
 
 def show_segments(folder: Path, files: list[Path], options: PredictionOptions) -> None:
@@ -258,30 +242,6 @@ def show_segments(folder: Path, files: list[Path], options: PredictionOptions) -
         print(f"segments in {show(options.table)}")
 
 
-def _find(path: Path, output: Path | None) -> Iterator[Path]:
-    check_name(str(path), "what to look at", DataError)
-    if not path.is_dir():
-        if not os.path.lexists(path):
-            raise DataError(
-                f"{show(path)}: no such file or folder; pass photos, videos or folders of them"
-            )
-        yield path
-        return
-    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    below = find_files(path, known, without=output, error=DataError)
-    files = [file for file in below if not _is_own(file)]
-    if not files:
-        raise DataError(
-            f"{show(path)}: holds no photo and no video (pictures that predict wrote do not "
-            "count); pass another folder"
-        )
-    yield from files
-
-
-def _is_own(path: Path) -> bool:
-    return is_own_video(path) if path.suffix.lower() in VIDEO_SUFFIXES else is_own_picture(path)
-
-
 def _segment_photo(
     segmenter: Segmenter, file: Path, place: Path | None, panoptic: PanopticWriter | None
 ) -> tuple[SegmentedFile, list[SegmentRow]]:
@@ -291,8 +251,8 @@ def _segment_photo(
     if place is None:
         return SegmentedFile(file, None, None, 1), rows
     overlay, classes = Path(f"{place}_overlay.png"), Path(f"{place}_classes.png")
-    _save(draw_overlay(photo, truth, segmenter.table), overlay)
-    _save(class_index_image(truth, segmenter.table), classes)
+    save_picture(draw_overlay(photo, truth, segmenter.table), overlay)
+    save_picture(class_index_image(truth, segmenter.table), classes)
     if panoptic is not None:
         panoptic.add(place.name + file.suffix, truth)
     return SegmentedFile(file, overlay, classes, 1), rows
@@ -320,14 +280,7 @@ def _segment_video(
             if place is None or classes is None:
                 continue
             writer.write(to_tensor(draw_overlay(frame, truth, segmenter.table, legend="steady")))
-            _save(class_index_image(truth, segmenter.table), classes / f"{number:06}.png")
+            save_picture(class_index_image(truth, segmenter.table), classes / f"{number:06}.png")
             if panoptic is not None:
                 panoptic.add(f"{place.name}_{number:06}.png", truth)
     return SegmentedFile(file, overlay, classes, number), rows
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    mark = PngInfo()
-    mark.add_text("Software", OWN_MARK)
-    with explained(path):
-        picture.save(path, pnginfo=mark)

@@ -65,7 +65,7 @@ class SegmentationTask(Task):
     called = "a segmenter"
     section = "scenes"
     batch_size = 8
-    shows_views = True
+    view_kind = ViewConfig
     data_option = "--data.format=… and --data.path=FOLDER"
     sampling: ClassVar[Mapping[str, Any]] = {"workers": 0}
     panoptic: ClassVar[bool]
