@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from spikesight.data import EventPreprocessing
+from spikesight.data.detection import ObjectConfig, read_objects
 from spikesight.data.events import event_frames, read_events
 from spikesight.data.events.layouts import find_event_parts
 from spikesight.data.events.recording import Events
+from tests.data.detection.event_files import write_gen1
 from tests.data.events.files import (
     encode_aedat2,
     encode_aedat3,
@@ -452,7 +454,30 @@ def _spoil_folders(root: Path, suffix: str, content: bytes, damage: Damage) -> N
             return
 
 
+def _boxes(damage: Damage, folder: Path) -> Trial:
+    """A recording with boxes beside it, one of which is damaged."""
+    write_gen1(folder / "set")
+    chosen = damage.random.choice(["_td.dat", "_bbox.npy"])
+    file = folder / "set" / "train" / f"drive_0{chosen}"
+    if not damage.none:
+        content = file.read_bytes()
+        head = 200 if chosen == "_bbox.npy" else 100
+        file.write_bytes(damage.bytes(content, head if damage.hits(0.5) else 0))
+    config = ObjectConfig(format="gen1", path=str(folder / "set"), image_size=(64, 64))
+
+    def read() -> None:
+        source = read_objects(config, "train")
+        for place in range(len(source)):
+            sample = source.read(place, False)
+            height, width = sample.size
+            if len(sample.objects) and float(sample.objects.boxes.max()) > max(height, width):
+                raise UnsoundError("boxes outside of their sensor")
+
+    return Trial(read, (file.name, str(folder / "set")), "; ".join(damage.notes))
+
+
 READERS = [
+    ("events with boxes", _boxes, 60),
     ("events .es", _recording("es"), 40),
     ("events .raw", _recording("raw"), 60),
     ("events .raw 3.0", _recording("evt3"), 50),

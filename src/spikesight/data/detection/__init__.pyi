@@ -1,6 +1,8 @@
 from .annotated_images import AnnotatedImage, ObjectSource
 from .augmentation import ObjectAugmentation
 from .config import ObjectConfig
+from .event_config import EventObjectConfig
+from .event_preprocessing import EventObjectAugmentation, EventObjectPreprocessing
 from .loaders import (
     FittedObjects,
     ObjectBatches,
@@ -9,11 +11,20 @@ from .loaders import (
     build_object_evaluation_loader,
     build_object_loaders,
 )
+from .preparation import (
+    AnyObjectPreprocessing,
+    fields_of_objects,
+    object_preprocessing_kind,
+)
 from .preprocessing import Fit, ObjectPreprocessing
 from .sources import read_objects
 
 __all__ = [
     "AnnotatedImage",
+    "AnyObjectPreprocessing",
+    "EventObjectAugmentation",
+    "EventObjectConfig",
+    "EventObjectPreprocessing",
     "Fit",
     "FittedObjects",
     "ObjectAugmentation",
@@ -25,5 +36,7 @@ __all__ = [
     "ObjectSource",
     "build_object_evaluation_loader",
     "build_object_loaders",
+    "fields_of_objects",
+    "object_preprocessing_kind",
     "read_objects",
 ]

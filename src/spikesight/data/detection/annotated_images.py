@@ -14,10 +14,10 @@ from spikesight.objects import Objects
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image and its objects.
+    """An image, or the frames of a recording, and its objects.
 
     Attributes:
-        image: uint8 [3, H, W].
+        image: uint8 [3, H, W], or counts of events, uint8 [T, 2, H, W].
         objects: What is there, in pixels of this image.
     """
 
@@ -27,7 +27,7 @@ class AnnotatedImage:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return self.image.shape[1], self.image.shape[2]
+        return self.image.shape[-2], self.image.shape[-1]
 
 
 class ObjectSource(Protocol):

@@ -52,6 +52,11 @@ class ObjectAugmentation:
     fill: tuple[int, int, int]
     seed: int
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the image that it returns."""
+        return (3, *self.image_size)
+
     def partners(self, epoch: int, index: int, count: int) -> list[int]:
         """The photos beside which a photo is shown: three for a mosaic, else none.
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import OnCorrupt
+from spikesight.data.detection.event_config import (
+    EVENT_FORMATS,
+    PHOTO_FIELDS,
+    EventObjectConfig,
+)
 from spikesight.data.errors import DataError
 from spikesight.data.own_sets import OBJECTS, check_format
 from spikesight.data.photos.normalisation import check_normalisation
@@ -24,7 +29,8 @@ from spikesight.files.ranges import (
 )
 from spikesight.options import check_options
 
-ObjectFormat = Literal["coco", "voc", "yolo", "digit_scenes"]
+ObjectFormat = Literal["coco", "voc", "yolo", "digit_scenes", "gen1", "one_mpx", "moving_digits"]
+_COMPOSED = ("digit_scenes", "moving_digits")
 
 _MOST_OBJECTS = 1000
 
@@ -39,9 +45,11 @@ class ObjectConfig:
     Attributes:
         format: How objects are stored: `coco` (one JSON file for many photos), `voc` (an XML file
             for every photo) or `yolo` (a text file for every photo), each in its usual layouts;
-            `digit_scenes` are composed of scikit-learn's digits and need no path. Any other name
-            is that of a function given to `register_objects`.
-        path: Folder to read; not used by `digit_scenes`.
+            `digit_scenes` are composed of scikit-learn's digits and need no path. Of event cameras
+            are `gen1` and `one_mpx` (Prophesee's recordings with boxes beside them) and
+            `moving_digits`, which are simulated and need no path. Any other name is that of a
+            function given to `register_objects`.
+        path: Folder to read; not used by `digit_scenes` and `moving_digits`.
         annotations: Where the training photos' annotations lie in it, if it is none of the usual
             places: `coco`'s JSON file, or `voc`'s or `yolo`'s folder.
         validation_annotations: The JSON file of `coco`'s validation photos. Where `annotations` is
@@ -66,14 +74,16 @@ class ObjectConfig:
         std: Standard deviation per channel of photos in 0..1; ImageNet's.
         background: Ground of `digit_scenes`: `dark` (one dark colour, under lighter digits; the
             easiest), `plain` (any one colour) or `textured`.
-        objects: Smallest and largest number of objects in a scene of `digit_scenes`.
+        objects: Smallest and largest number of objects in a scene of `digit_scenes` or
+            `moving_digits`.
         object_size: Smallest and largest side of such an object, as a share of the scene's shorter
             side.
-        scenes: Number of training scenes of `digit_scenes`.
+        scenes: Number of training scenes of `digit_scenes` or `moving_digits`.
         validation_scenes: Number of their validation scenes.
-        workers: Processes that read; by default up to four, none for `digit_scenes` and with
+        workers: Processes that read; by default up to four, none for composed scenes and with
             `in_memory`.
         in_memory: Keep training photos once they are decoded, no larger than training shows them.
+        events: How recordings of event cameras become frames.
         on_corrupt: What a photo that cannot be decoded does: `stop` or `skip`.
     """
 
@@ -102,6 +112,7 @@ class ObjectConfig:
     validation_scenes: Number = 200
     workers: Processes | None = None
     in_memory: bool = False
+    events: EventObjectConfig = field(default_factory=EventObjectConfig)
     on_corrupt: OnCorrupt = "stop"
 
     def __post_init__(self) -> None:
@@ -110,7 +121,7 @@ class ObjectConfig:
                 setattr(self, name, tuple(value))
         check_options(self, "objects.", DataError)
         check_format(OBJECTS, self.format, get_args(ObjectFormat))
-        needs_path = self.format in get_args(ObjectFormat) and self.format != "digit_scenes"
+        needs_path = self.format in get_args(ObjectFormat) and not self.composed
         if needs_path and not self.path:
             raise DataError(f"objects.format {self.format!r} needs objects.path; pass the folder")
         self._check_files()
@@ -121,6 +132,7 @@ class ObjectConfig:
                 "one first"
             )
         self._check_scenes()
+        self._check_events()
         check_normalisation("objects.", self.mean, self.std)
 
     def _check_files(self) -> None:
@@ -128,11 +140,11 @@ class ObjectConfig:
             check_class_names(self.class_names, "objects.class_names")
             if not self.class_names:
                 raise DataError("objects.class_names is empty; name a class, or leave it out")
-        if self.format == "digit_scenes":
+        if self.composed:
             for name in ("annotations", "validation_annotations", "class_names"):
                 if getattr(self, name) is not None:
                     raise DataError(
-                        f"objects.{name} is for sets in files; 'digit_scenes' has the ten digits; "
+                        f"objects.{name} is for sets in files; {self.format!r} has the ten digits; "
                         "leave it out"
                     )
         if self.validation_annotations is not None and self.format in ("voc", "yolo"):
@@ -142,7 +154,7 @@ class ObjectConfig:
             )
 
     def _check_scenes(self) -> None:
-        if self.format == "digit_scenes" and min(self.image_size) < LEAST_OBJECT:
+        if self.composed and min(self.image_size) < LEAST_OBJECT:
             raise DataError(
                 f"objects.image_size is {self.image_size}; pass two numbers from {LEAST_OBJECT} "
                 "up, as no digit is smaller"
@@ -160,3 +172,22 @@ class ObjectConfig:
                 f"objects.object_size is {self.object_size}; pass two shares in (0, 1], the "
                 "smaller first"
             )
+
+    @property
+    def composed(self) -> bool:
+        """Whether it describes no files."""
+        return self.format in _COMPOSED
+
+    @property
+    def holds_events(self) -> bool:
+        """Whether it describes recordings of event cameras."""
+        return self.format in EVENT_FORMATS
+
+    def _check_events(self) -> None:
+        if not self.holds_events:
+            return
+        for name, neutral in PHOTO_FIELDS.items():
+            if getattr(self, name) != neutral:
+                raise DataError(
+                    f"objects.{name} is for photos and {self.format!r} holds events; leave it out"
+                )

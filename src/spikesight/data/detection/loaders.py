@@ -11,10 +11,14 @@ from torch.utils.data import Dataset
 
 from spikesight.data.batches import Batch, BatchLoader, Draw, read_each, usual_workers
 from spikesight.data.detection.annotated_images import ObjectSource
-from spikesight.data.detection.augmentation import ObjectAugmentation
 from spikesight.data.detection.config import ObjectConfig
 from spikesight.data.detection.kept_images import KeptImages
-from spikesight.data.detection.preprocessing import Fit, ObjectPreprocessing
+from spikesight.data.detection.preparation import (
+    AnyObjectAugmentation,
+    AnyObjectPreprocessing,
+    preparation,
+)
+from spikesight.data.detection.preprocessing import Fit
 from spikesight.data.detection.sources import read_objects
 from spikesight.data.errors import DataError
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
@@ -22,6 +26,8 @@ from spikesight.data.segmentation.sources import part_of
 from spikesight.objects import Objects
 
 FittedObjects = tuple[Objects, Fit]
+_ANY_SIZE = 1 << 20  # pixels
+
 ObjectBatches = BatchLoader[Tensor, tuple[Objects, ...]]
 ObjectEvaluationBatches = BatchLoader[Tensor, tuple[FittedObjects, ...]]
 
@@ -38,14 +44,14 @@ class ObjectImages(Dataset[Batch[Tensor, tuple[Any, ...]]]):
     """
 
     source: ObjectSource
-    prepare: ObjectAugmentation | ObjectPreprocessing
+    prepare: AnyObjectAugmentation | AnyObjectPreprocessing
     masks: bool
 
     def __len__(self) -> int:
         return len(self.source)
 
     def _read(self, index: int, epoch: int) -> tuple[Tensor, Any]:
-        if isinstance(self.prepare, ObjectAugmentation):
+        if isinstance(self.prepare, AnyObjectAugmentation):
             indices = [index, *self.prepare.partners(epoch, index, len(self.source))]
             photos = [self.source.read(chosen, self.masks) for chosen in indices]
             return self.prepare(photos, epoch, index)
@@ -55,8 +61,7 @@ class ObjectImages(Dataset[Batch[Tensor, tuple[Any, ...]]]):
 
     def __getitem__(self, draw: Draw) -> Batch[Tensor, tuple[Any, ...]]:
         read, _, failures = read_each(draw, self._read, self.source.describe)
-        size = self.prepare.image_size
-        images = torch.empty(len(read), 3, *size, dtype=torch.uint8)
+        images = torch.empty(len(read), *self.prepare.input_shape, dtype=torch.uint8)
         for place, (image, _) in enumerate(read):
             images[place] = image
         return Batch(images, tuple(objects for _, objects in read), failures)
@@ -75,7 +80,7 @@ class ObjectLoaders:
 
     train: ObjectBatches
     validation: ObjectEvaluationBatches
-    preprocessing: ObjectPreprocessing
+    preprocessing: AnyObjectPreprocessing
     config: ObjectConfig
 
     @property
@@ -118,20 +123,7 @@ def build_object_loaders(
             f"{validation.name}: has other classes than {train.name}; give both the same list, or "
             "pass objects.class_names"
         )
-    preprocessing = ObjectPreprocessing(config.mean, config.std, config.image_size, train.classes)
-    augmentation = ObjectAugmentation(
-        config.image_size,
-        config.scale_range,
-        config.stretch,
-        config.least_visible,
-        config.flip,
-        config.vertical_flip,
-        config.quarter_turns,
-        config.photometric_distortion,
-        config.mosaic,
-        preprocessing.fill,
-        seed,
-    )
+    preprocessing, augmentation = preparation(config, train.classes, seed)
     if config.in_memory:
         train = KeptImages(train, _largest_shown(config))
     order = EpochSampler(len(train), seed, rank, world_size, drop_last=True)
@@ -149,9 +141,7 @@ def build_object_loaders(
             filled,
             seed,
             drop_last=True,
-            workers=usual_workers(
-                config.workers, config.in_memory or config.format == "digit_scenes"
-            ),
+            workers=usual_workers(config.workers, config.in_memory or config.composed),
             on_corrupt=config.on_corrupt,
         ),
         _evaluation_loader(validation, preprocessing, batch_size, config, masks, rank, world_size),
@@ -163,7 +153,7 @@ def build_object_loaders(
 def build_object_evaluation_loader(
     config: ObjectConfig,
     batch_size: int,
-    preprocessing: ObjectPreprocessing,
+    preprocessing: AnyObjectPreprocessing,
     masks: bool = False,
     split: Literal["validation", "test", "all"] = "validation",
     rank: int = 0,
@@ -208,6 +198,8 @@ def check_masks(source: ObjectSource, masks: bool) -> None:
 
 def _largest_shown(config: ObjectConfig) -> tuple[float, float]:
     """Height and width within which training shows photos; turned ones lie across."""
+    if config.holds_events:  # counts are no colours, and kept as they are
+        return _ANY_SIZE, _ANY_SIZE
     factor = config.scale_range[1] * (1 + config.stretch)
     height, width = config.image_size
     if config.quarter_turns:
@@ -217,7 +209,7 @@ def _largest_shown(config: ObjectConfig) -> tuple[float, float]:
 
 def _evaluation_loader(
     source: ObjectSource,
-    preprocessing: ObjectPreprocessing,
+    preprocessing: AnyObjectPreprocessing,
     batch_size: int,
     config: ObjectConfig,
     masks: bool,
@@ -228,6 +220,6 @@ def _evaluation_loader(
         ObjectImages(source, preprocessing, masks),
         EvaluationSampler(len(source), rank, world_size),
         batch_size,
-        workers=usual_workers(config.workers, config.format == "digit_scenes"),
+        workers=usual_workers(config.workers, config.composed),
         on_corrupt=config.on_corrupt,
     )

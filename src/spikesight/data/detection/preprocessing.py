@@ -115,11 +115,7 @@ class ObjectPreprocessing:
         """
         height, width = image.shape[1:]
         rows, columns = self.image_size
-        factor = min(rows / height, columns / width)
-        shown = (
-            min(max(round(height * factor), 1), rows),
-            min(max(round(width * factor), 1), columns),
-        )
+        shown = fitted_size((height, width), self.image_size)
         if shown != (height, width):
             image = resize(image, list(shown), antialias=True)
         if shown != self.image_size:
@@ -137,3 +133,17 @@ class ObjectPreprocessing:
     def from_dict(cls, values: dict[str, Any]) -> ObjectPreprocessing:
         """Rebuilds a preprocessing from `to_dict`'s plain values."""
         return check(values, cls, "preprocessing", error=DataError)
+
+
+def fitted_size(size: tuple[int, int], within: tuple[int, int]) -> tuple[int, int]:
+    """The largest height and width of the same shape that fit.
+
+    Args:
+        size: Height and width.
+        within: Height and width that there is room for.
+    """
+    factor = min(room / side for side, room in zip(size, within, strict=True))
+    height, width = (
+        min(max(round(side * factor), 1), room) for side, room in zip(size, within, strict=True)
+    )
+    return height, width

@@ -12,6 +12,8 @@ from spikesight.data.detection.coco_json import find_coco, read_coco_json
 from spikesight.data.detection.config import ObjectConfig
 from spikesight.data.detection.digit_scenes import DigitObjects
 from spikesight.data.detection.division import divide
+from spikesight.data.detection.event_boxes import read_event_boxes
+from spikesight.data.detection.moving_digits import MovingDigits
 from spikesight.data.detection.photo_lists import PhotoList
 from spikesight.data.detection.voc_xml import find_voc, read_voc_xml
 from spikesight.data.detection.yolo_txt import find_yolo, read_yolo_txt
@@ -56,6 +58,20 @@ def read_objects(config: ObjectConfig, part: ScenePart) -> ObjectSource:
                     scale=config.object_size or digits.scale,
                 )
             )
+        case "moving_digits":
+            if part == "test":
+                raise DataError("moving_digits have no part for testing; pass the split validation")
+            return MovingDigits(
+                part,
+                config.scenes if part == "train" else config.validation_scenes,
+                config.image_size,
+                config.split_seed,
+                config.objects or (1, 3),
+                config.object_size or (0.25, 0.45),
+                config.events,
+            )
+        case "gen1" | "one_mpx":
+            return read_event_boxes(config, part)
         case own:
             source: ObjectSource = find_part(OBJECTS, own)(config, part)
             return source

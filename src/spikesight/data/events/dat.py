@@ -9,19 +9,103 @@ pixels, and headers name no version.
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesight.data.errors import CorruptRecordingError
 from spikesight.data.events.recording import Events, build_events, check_whole, corrupt
 from spikesight.data.events.text_header import read_header, stated_sensor
+from spikesight.files.limits import EVENTS
+from spikesight.files.names import show
+from spikesight.files.opening import open_regular
 
 _SIZE = 8
 _EVENTS = {0: "2D", 12: "CD"}
 _OTHERS = {14: "external triggers"}
 _ATIS = (304, 240)
 _OLD_BITS = 9 + 8 + 1
+_LONGEST_HEADER = 1 << 16  # bytes
+
+
+@dataclass(frozen=True)
+class DatRecording:
+    """A recording of 2D or CD events, of which stretches are read without the rest.
+
+    Attributes:
+        path: The file.
+        start: Byte of its first event.
+        count: Number of its events.
+        sensor: Width and height.
+        old: Whether places have the bits of the versions before 2.
+    """
+
+    path: Path
+    start: int
+    count: int
+    sensor: tuple[int, int]
+    old: bool
+
+    @classmethod
+    def open(cls, path: Path, sensor: tuple[int, int] | None = None) -> DatRecording:
+        """Reads the header of a file that has one.
+
+        Args:
+            path: The file.
+            sensor: Width and height; if omitted, those that the header states, or the ATIS's.
+
+        Raises:
+            CorruptRecordingError: If it is of another kind, states no sensor, or is cut off.
+        """
+        name = str(path)
+        with open_regular(path, CorruptRecordingError) as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(_LONGEST_HEADER)
+        lines, start = read_header(head, b"%")
+        if not lines:
+            raise corrupt(name, "has no header that states what it holds")
+        start = _check_kind(head, start, name)
+        if (size - start) % _SIZE:
+            raise corrupt(name, f"is cut off at byte {size}, inside an event of {_SIZE} bytes")
+        old = _is_old(lines, name)
+        stated = _sensor(sensor, lines, old, name)
+        return cls(path, start, (size - start) // _SIZE, stated, old)
+
+    def between(self, first: int, stop: int) -> Events:
+        """The events with first <= t < stop, in microseconds, of times below 2^32.
+
+        Raises:
+            CorruptRecordingError: If they are damaged, or more than the limits.
+        """
+        name = str(self.path)
+        with open_regular(self.path, CorruptRecordingError) as file:
+            try:
+                low, high = (self._search(file, time) for time in (first, stop))
+                EVENTS.check(high - low, show(name), CorruptRecordingError)
+                file.seek(self.start + _SIZE * low)
+                content = file.read(_SIZE * (high - low))
+            except OSError as error:
+                raise corrupt(name, f"cannot be read ({error.strerror})") from error
+        check_whole(name, content, 0, _SIZE)
+        pairs = np.frombuffer(content, "<u4").reshape(-1, 2)
+        return _decode(pairs, self.old, self.sensor, self.start + _SIZE * low, name)
+
+    def _search(self, file: BinaryIO, time: int) -> int:
+        """Number of the first event that is not before a time."""
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            file.seek(self.start + _SIZE * middle)
+            if int.from_bytes(file.read(4), "little") < time:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
 
 def parse_dat(content: bytes, name: str, sensor: tuple[int, int] | None = None) -> Events:
@@ -43,17 +127,18 @@ def parse_dat(content: bytes, name: str, sensor: tuple[int, int] | None = None) 
         start = _check_kind(content, start, name)
     check_whole(name, content, start, _SIZE)
     pairs = np.frombuffer(content, "<u4", offset=start).reshape(-1, 2)
+    # Without a header, by the bits that only version 2 uses.
+    old = _is_old(lines, name) if lines else not (pairs[:, 1] >> _OLD_BITS).any()
+    return _decode(pairs, old, _sensor(sensor, lines, old, name), start, name)
+
+
+def _decode(
+    pairs: NDArray[np.uint32], old: bool, sensor: tuple[int, int], start: int, name: str
+) -> Events:
+    """Events from times and places `[N, 2]` that begin at a byte of a file."""
     ticks, place = pairs[:, 0].astype(np.int64), pairs[:, 1]
     ticks += np.cumsum(np.diff(ticks, prepend=ticks[:1]) < -(1 << 31)) << 32
-    old = _is_old(lines, place, name)
     column, row = (9, 8) if old else (14, 14)
-    sensor = sensor or stated_sensor(lines) or (_ATIS if old else None)
-    if sensor is None:
-        raise corrupt(
-            name,
-            "does not state its sensor's size; pass sensor=(width, height) (data.events.sensor), "
-            "such as (120, 100) for N-CARS",
-        )
     return build_events(
         name,
         lambda number: start + _SIZE * number,
@@ -63,6 +148,19 @@ def parse_dat(content: bytes, name: str, sensor: tuple[int, int] | None = None) 
         place >> column + row & 1 == 1,
         sensor,
     )
+
+
+def _sensor(
+    given: tuple[int, int] | None, lines: list[str], old: bool, name: str
+) -> tuple[int, int]:
+    sensor = given or stated_sensor(lines) or (_ATIS if old else None)
+    if sensor is None:
+        raise corrupt(
+            name,
+            "does not state its sensor's size; pass sensor=(width, height) (data.events.sensor), "
+            "such as (120, 100) for N-CARS",
+        )
+    return sensor
 
 
 def _check_kind(content: bytes, start: int, name: str) -> int:
@@ -81,10 +179,8 @@ def _check_kind(content: bytes, start: int, name: str) -> int:
     return start + 2
 
 
-def _is_old(lines: list[str], place: NDArray[np.uint32], name: str) -> bool:
+def _is_old(lines: list[str], name: str) -> bool:
     """Whether the places have the bits of the versions before 2."""
-    if not lines:
-        return not (place >> _OLD_BITS).any()
     stated = re.search(r"^version\s+(\d{1,9})", "\n".join(lines), re.I | re.M)
     version = int(stated[1]) if stated is not None else 1
     if version > 2:

@@ -22,6 +22,7 @@ def event_frames(
     slicing: Slicing = "count",
     channels: int = 2,
     size: int | tuple[int, int] | None = None,
+    span: tuple[int, int] | None = None,
 ) -> Tensor:
     """Counts events per slice, polarity and pixel; the frames are the time steps of a model.
 
@@ -36,13 +37,15 @@ def event_frames(
             equal duration between the first and the last event.
         channels: 2 for (negative, positive); 3 for (positive, negative, all).
         size: Height and width of the frames, or one number for both; the sensor's if omitted.
+        span: First microsecond and the one after the last, between which "time" cuts, whenever
+            the first and the last event come; all events must be within.
 
     Returns:
         Counts, int32 `[T, C, H, W]`.
 
     Raises:
-        DataError: If `frames` is not positive, `slicing` or `channels` unknown, or there are more
-            counts than the limit.
+        DataError: If `frames` is not positive, `slicing` or `channels` unknown, an event is not
+            within `span`, or there are more counts than the limit.
     """
     arguments = {"frames": frames, "slicing": slicing, "channels": channels, "size": size}
     check_arguments(event_frames, arguments, error=DataError)
@@ -54,7 +57,7 @@ def event_frames(
     columns, rows, height, width = _place(events, size)
     what = f"{frames} frames of {width} x {height} pixels, which size or frames make smaller"
     FRAME_CELLS.check(frames * 2 * height * width, what, DataError)
-    number = _slice_numbers(events.t, frames, slicing)
+    number = _slice_numbers(events.t, frames, slicing, span)
     places = ((number * 2 + events.polarity) * height + rows) * width + columns
     counts = np.bincount(places, minlength=frames * 2 * height * width).astype(np.int32)
     both = torch.from_numpy(counts).view(frames, 2, height, width)
@@ -87,12 +90,20 @@ def sum_pool(frames: Tensor, factor: int) -> Tensor:
     return pooled
 
 
-def _slice_numbers(t: NDArray[np.int64], frames: int, slicing: Slicing) -> NDArray[Any]:
+def _slice_numbers(
+    t: NDArray[np.int64], frames: int, slicing: Slicing, span: tuple[int, int] | None
+) -> NDArray[Any]:
     if not len(t):
         return np.zeros(0, np.int64)
     if slicing == "count":
         return np.arange(len(t), dtype=np.int64) * frames // len(t)
-    numbers: NDArray[Any] = (t - t[0]) * frames // (t[-1] - t[0] + 1)
+    start, stop = span or (int(t[0]), int(t[-1]) + 1)
+    if not start <= int(t[0]) <= int(t[-1]) < stop:
+        raise DataError(
+            f"span is {span} but events come from {int(t[0])} to {int(t[-1])} us; pass "
+            "events.between(*span)"
+        )
+    numbers: NDArray[Any] = (t - start) * frames // (stop - start)
     return numbers
 
 

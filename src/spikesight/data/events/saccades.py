@@ -1,8 +1,7 @@
 """Photos as an event camera sees them that makes three small saccades before each.
 
 As for N-MNIST (Orchard et al., 2015) the camera moves along the sides of an isosceles triangle, a
-tenth of a second each. A pixel fires whenever the logarithm of its brightness has moved by a
-threshold since it fired last, at the time of the crossing.
+tenth of a second each.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from spikesight.data.errors import DataError
+from spikesight.data.events.level_crossings import level_crossings
 from spikesight.data.events.recording import Events
 from spikesight.data.photos.preprocessing import fit
 
@@ -23,7 +22,6 @@ SACCADE_MICROSECONDS = 100_000
 _STEPS = 24
 _AMPLITUDE = 1 / 8
 _CORNERS = ((-0.5, -0.5), (0.0, 0.5), (0.5, -0.5), (-0.5, -0.5))
-_DARK = 0.1
 
 
 def saccade_events(photo: Tensor, size: int = 34, threshold: float = 0.25) -> Events:
@@ -55,8 +53,7 @@ def saccade_events(photo: Tensor, size: int = 34, threshold: float = 0.25) -> Ev
     grey = rgb_to_grayscale(photo) if photo.shape[0] == 3 else photo
     brightness = fit(grey, size)[0].double() / 255
     times = np.arange(3 * _STEPS + 1) * (SACCADE_MICROSECONDS / _STEPS)
-    levels = (_shifted(brightness) + _DARK).log().flatten(1).numpy()
-    return _cross(levels, times, threshold, size)
+    return level_crossings(_shifted(brightness), times, threshold)
 
 
 def _shifted(brightness: Tensor) -> Tensor:
@@ -78,30 +75,3 @@ def _shifted(brightness: Tensor) -> Tensor:
         align_corners=False,
     )
     return views[:, 0]
-
-
-def _cross(
-    levels: NDArray[np.floating], times: NDArray[np.floating], threshold: float, size: int
-) -> Events:
-    """Events wherever a pixel's level has moved by the threshold; levels are [moments, pixels]."""
-    # In thresholds from the first moment; a pixel's reference is a whole number of them.
-    moved = (levels - levels[0]) / threshold
-    floors, ceilings = np.floor(moved), np.ceil(moved)
-    references = np.zeros_like(moved)
-    for moment in range(1, len(moved)):
-        np.maximum(references[moment - 1], floors[moment], out=references[moment])
-        np.minimum(references[moment], ceilings[moment], out=references[moment])
-    crossed = np.diff(references, axis=0).astype(np.int64)
-    moments, active = np.nonzero(crossed)
-    repeats = np.abs(crossed[moments, active])
-    # 1, 2, ... within each pixel's run of crossings between two moments.
-    ordinals = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats) + 1
-    moments, pixels = np.repeat(moments, repeats), np.repeat(active, repeats)
-    signs = np.sign(crossed[moments, pixels])
-    before, after = moved[moments, pixels], moved[moments + 1, pixels]
-    share = (references[moments, pixels] + signs * ordinals - before) / (after - before)
-    t = (times[moments] + share.clip(0, 1) * np.diff(times)[moments]).astype(np.int64)
-    order = np.argsort(t, kind="stable")
-    pixels, positive = pixels[order], signs[order] > 0
-    rows, columns = (v.astype(np.int32) for v in np.divmod(pixels, size))
-    return Events(t[order], columns, rows, positive, size, size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from spikesight.data.events.recording import (
 from spikesight.errors import UserError
 from spikesight.files.limits import RECORDING_BYTES
 from spikesight.files.names import show
-from spikesight.files.opening import read_at_most
+from spikesight.files.npy import read_npy
 
 _FIELDS = ("t", "x", "y", "polarity", "sensor")
 
@@ -83,21 +82,7 @@ def _read_array(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any
     entry = archive.getinfo(member)
     RECORDING_BYTES.check(entry.file_size, show(name), CorruptRecordingError)
     with archive.open(entry) as stream:
-        version = np.lib.format.read_magic(stream)
-        read_head = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_head is None:
-            raise UserError(f"{member} is of version {version}")
-        shape, fortran, kind = read_head(stream)
-        if kind.kind not in "biuf":
-            raise UserError(f"{member} holds {kind} and no numbers")
-        size = math.prod(shape) * kind.itemsize
-        if min(shape, default=0) < 0 or size > entry.file_size:
-            raise UserError(f"{member} states {shape} numbers, more than it holds")
-        numbers = read_at_most(stream, size + 1)
-    if len(numbers) != size:
-        raise UserError(f"{member} states {shape} numbers, and holds another number of them")
-    flat = np.frombuffer(bytearray(numbers), kind)
-    return flat.reshape(shape, order="F" if fortran else "C")
+        try:
+            return read_npy(stream, entry.file_size)  # type: ignore[arg-type]
+        except UserError as error:
+            raise UserError(f"{member} {error}") from error
