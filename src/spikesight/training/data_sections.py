@@ -33,7 +33,7 @@ class DataSection:
 DATA_SECTIONS = {
     "data": DataSection(DataConfig, DATA_SET, ("digits", "painted_digits"), "folder"),
     "scenes": DataSection(SceneConfig, SCENES, ("digit_scenes",), "folder"),
-    "objects": DataSection(ObjectConfig, OBJECTS, ("digit_scenes",), "coco"),
+    "objects": DataSection(ObjectConfig, OBJECTS, ("digit_scenes", "moving_digits"), "coco"),
 }
 
 

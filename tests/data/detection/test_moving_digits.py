@@ -152,6 +152,8 @@ def test_preprocessing_travels_with_the_model(tmp_path: Path) -> None:
     assert int(made.read_file(tmp_path / "a.npz").sum()) == len(
         events.between(last - 100_000, last)
     )
+    picture = made.picture(made.read(tmp_path / "a.npz"))
+    assert (picture.shape, picture.dtype) == ((3, 32, 40), torch.uint8)
     save_events(random_events(0, 40, 32), tmp_path / "b.npz")
     with pytest.raises(DataError, match=r"b\.npz: holds no event"):
         made.read_file(tmp_path / "b.npz")

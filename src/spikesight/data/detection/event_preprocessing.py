@@ -18,6 +18,7 @@ from spikesight.data.errors import CorruptRecordingError, DataError
 from spikesight.data.events.augmentation import EventEvaluationTransform
 from spikesight.data.events.config import Slicing
 from spikesight.data.events.frames import event_frames
+from spikesight.data.events.pictures import colour_frames
 from spikesight.data.events.reading import RECORDING_SUFFIXES, read_events
 from spikesight.data.events.recording import SKIPPING, Events
 from spikesight.data.sampling import derive_generator
@@ -89,7 +90,7 @@ class EventObjectPreprocessing:
         return RECORDING_SUFFIXES
 
     def read(self, path: str | Path) -> Tensor:
-        """The frames of the last window of a recording, uint8 [T, 2, height, width of the sensor].
+        """The frames of the last window of a recording, uint8 [T, 2, H, W], before they are fitted.
 
         Raises:
             CorruptRecordingError: If the file is damaged or holds no event.
@@ -105,6 +106,10 @@ class EventObjectPreprocessing:
     def read_file(self, path: str | Path) -> Tensor:
         """The frames of the last window of a recording, as the model sees them."""
         return self.fit(self.read(path))[0]
+
+    def picture(self, image: Tensor) -> Tensor:
+        """What is drawn of frames [T, 2, H, W]: the last one in colours, uint8 [3, H, W]."""
+        return colour_frames(image)[-1]
 
     def fit(self, image: Tensor) -> tuple[Tensor, Fit]:
         """Puts frames into the left upper corner of the model's, and what is larger shrinks.

@@ -100,9 +100,17 @@ class ObjectPreprocessing:
         """Suffixes of the files that `read_file` takes."""
         return IMAGE_SUFFIXES
 
+    def read(self, path: str | Path) -> Tensor:
+        """Reads a photo, uint8 [3, H, W], before it is fitted."""
+        return read_photo(Path(path))
+
     def read_file(self, path: str | Path) -> Tensor:
         """Reads a photo as the model sees it, uint8 [3, *image_size]."""
-        return self.fit(read_photo(Path(path)))[0]
+        return self.fit(self.read(path))[0]
+
+    def picture(self, image: Tensor) -> Tensor:
+        """What is drawn of an image before it is fitted: itself, uint8 [3, H, W]."""
+        return image
 
     def fit(self, image: Tensor) -> tuple[Tensor, Fit]:
         """Makes a photo as large as it fits, its shape kept; the rest, right or below, is filled.

@@ -37,6 +37,26 @@ def draw_frames(frames: Tensor) -> list[Image.Image]:
             f"frames have shape {tuple(frames.shape)}; pass [T, 2 or 3, H, W], as event_frames "
             "returns"
         )
+    pixels = colour_frames(frames).movedim(1, -1).numpy()
+    factor = max(1, _SMALLEST_SIDE // max(frames.shape[-2:]))
+    return [
+        Image.fromarray(frame).resize(
+            (frame.shape[1] * factor, frame.shape[0] * factor), Image.Resampling.NEAREST
+        )
+        for frame in pixels
+    ]
+
+
+def colour_frames(frames: Tensor) -> Tensor:
+    """The colours of frames of events, all with one scale of brightness.
+
+    Args:
+        frames: Counts `[T, C, H, W]`, with 2 channels (negative, positive) or 3 (positive,
+            negative, all).
+
+    Returns:
+        uint8 `[T, 3, H, W]`.
+    """
     order = (1, 0) if frames.shape[1] == 2 else (0, 1)
     counts = frames[:, order].to(torch.float32)
     shown = counts[counts > 0]
@@ -47,14 +67,7 @@ def draw_frames(frames: Tensor) -> list[Image.Image]:
     # Where both polarities came, they share the pixel by their counts.
     both = share.sum(1, keepdim=True).clamp(min=1)
     mixed = torch.einsum("tphw,pc->thwc", share / both, colours - background) + background
-    pixels = mixed.round().clamp(0, 255).to(torch.uint8).numpy()
-    factor = max(1, _SMALLEST_SIDE // max(frames.shape[-2:]))
-    return [
-        Image.fromarray(frame).resize(
-            (frame.shape[1] * factor, frame.shape[0] * factor), Image.Resampling.NEAREST
-        )
-        for frame in pixels
-    ]
+    return mixed.round().clamp(0, 255).to(torch.uint8).movedim(-1, 1)
 
 
 def save_gif(frames: Tensor, path: str | Path, milliseconds: int = 100) -> Path:
