@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikesight.neurons import Neuron
 from tests import oracles
+from tests.registered_models import told
 
 settings.register_profile("spikesight", deadline=None, derandomize=True)
 settings.load_profile("spikesight")
@@ -69,7 +70,7 @@ def wake(model: nn.Module, x: Tensor) -> nn.Module:
     model.train()
     with torch.no_grad():
         for _ in range(6):
-            model(x + torch.randn_like(x) * 0.1)
+            model(x + torch.randn_like(x) * 0.1, *told(model, x))
     return model.eval()
 
 

@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import spikesight as ss
+from spikesight.objects import Objects
 
 MODELS = ss.list_models()
 NANO = [name for name in MODELS if name.endswith("_nano")]
 """The smallest of each family."""
 SMALL = [name for name in MODELS if name.endswith(("_nano", "_tiny"))]
 SEGMENTERS = {
+    "mask_rcnn_*": "a detector has tests of its own",
     "semantic_fpn_*": "a segmenter has tests of its own",
     "spike2former_*": "a segmenter has tests of its own",
     "spike_fpn_*": "a segmenter has tests of its own",
@@ -41,3 +44,17 @@ def tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, tuple | list):
         for part in output:
             yield from tensors(part)
+    elif isinstance(output, dict):
+        yield from tensors(list(output.values()))
+
+
+def told(model: ss.SpikingModel, x: Tensor) -> tuple[Any, ...]:
+    """What a model must be told in training besides its input: a square object in every image."""
+    if model.gives != "instances":
+        return ()
+    masks = torch.zeros(1, *x.shape[-2:], dtype=torch.bool)
+    masks[:, 4:20, 8:24] = True
+    one = Objects(
+        torch.tensor([[8.0, 4.0, 24.0, 20.0]]), torch.tensor([1]), torch.tensor([False]), masks
+    )
+    return ([one] * len(x),)

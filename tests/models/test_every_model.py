@@ -10,8 +10,9 @@ import torch
 
 import spikesight as ss
 from spikesight.errors import UserError
+from spikesight.graph.tracing import image_part
 from tests.conftest import firing_rates
-from tests.registered_models import MODELS, NANO, SEGMENTERS, SMALL, tensors, without
+from tests.registered_models import MODELS, NANO, SEGMENTERS, SMALL, tensors, told, without
 
 FIRING = without(SMALL, SEGMENTERS)  # which ask it on photos of 64 pixels and more
 FORMS = [
@@ -58,7 +59,8 @@ def test_no_model_is_forgotten() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_learns_from_every_parameter(name: str, neuron: str) -> None:
     model = ss.create_model(name, num_classes=5, in_channels=2, neuron=neuron, steps=2)
-    outputs = tensors(model(torch.rand(4, 2, 32, 32)))
+    x = torch.rand(4, 2, 32, 32)
+    outputs = tensors(model(x, *told(model, x)))
     torch.stack([output.square().sum() for output in outputs]).sum().backward()
     still = [
         n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()
@@ -77,6 +79,7 @@ def test_every_neuron_fires_at_the_start(name: str, neuron: str, options: dict[s
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_do_not_depend_on_batch_mates(name: str, neuron: str) -> None:
     model = ss.create_model(name, num_classes=10, neuron=neuron, steps=3).double().eval()
+    model = image_part(model)
     x = torch.rand(4, 3, 32, 32, dtype=torch.float64) * 4
     alone = zip(*(tensors(model(x[i : i + 1])) for i in range(4)), strict=True)
     for together, each in zip(tensors(model(x)), alone, strict=True):

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import spikesight as ss
+from spikesight.graph.tracing import trace_parts
 from spikesight.passes import SpikeNetwork, verification
 from tests.conftest import wake
 from tests.registered_models import SEGMENTERS, SMALL, without
@@ -136,6 +137,7 @@ def test_the_table_names_every_neuron() -> None:
 
 def test_every_synapse_of_the_small_models_reads_spikes() -> None:
     for name in SMALL:
-        graph = ss.fold(ss.trace(ss.create_model(name)))
-        synapses = [node for node in graph.nodes if isinstance(node, ss.graph.Synapse)]
-        assert all(len(node.factors) == 1 for node in synapses)
+        for graph in trace_parts(ss.create_model(name)).values():
+            nodes = ss.fold(graph).nodes
+            synapses = [node for node in nodes if isinstance(node, ss.graph.Synapse)]
+            assert all(len(node.factors) == 1 for node in synapses)

@@ -89,7 +89,8 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
 
     Args:
         model: A model of this library, or any module of its neurons and synapses whose input
-            goes through `Presentation` and whose output through `Readout`.
+            goes through `Presentation` and whose output through `Readout`. Of a model with host
+            code within, such as Mask R-CNN, the graph is what reads the image, up to that code.
         example: An input; if given, its shape is checked against what the model takes.
 
     Returns:
@@ -99,6 +100,43 @@ def trace(model: nn.Module, example: Tensor | None = None) -> Graph:
         UntraceableError: If the vocabulary cannot say an operation; names the module.
         UserError: If the model does not take the example.
     """
+    return _in_evaluation(image_part(model), example)
+
+
+def image_part(model: nn.Module) -> nn.Module:
+    """What of a model `trace` takes: all of it, or up to its host code."""
+    return next(iter(_parts(model).values()))
+
+
+def trace_parts(model: nn.Module) -> dict[str, Graph]:
+    """The graphs of a model between which there is host code, most often one.
+
+    Args:
+        model: As of `trace`.
+
+    Returns:
+        By the path of the module that each is; the nodes have their names in the whole model.
+
+    Raises:
+        UntraceableError: As `trace` does.
+    """
+    graphs = {}
+    for path, part in _parts(model).items():
+        graph, start = _in_evaluation(part, None), f"{path}." if path else ""
+        nodes = (
+            replace(node, name=start + node.name, inputs=tuple(start + n for n in node.inputs))
+            for node in graph.nodes
+        )
+        graphs[path] = replace(graph, nodes=tuple(nodes))
+    return graphs
+
+
+def _parts(model: nn.Module) -> dict[str, nn.Module]:
+    parts = getattr(model, "graph_parts", None)
+    return {"": model} if parts is None else parts()
+
+
+def _in_evaluation(model: nn.Module, example: Tensor | None) -> Graph:
     in_training = [module for module in model.modules() if module.training]
     model.eval()
     try:

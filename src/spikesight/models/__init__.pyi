@@ -1,4 +1,5 @@
 from . import (
+    mask_rcnn as mask_rcnn,
     metaspikformer as metaspikformer,
     semantic_fpn as semantic_fpn,
     spike2former as spike2former,
@@ -31,6 +32,7 @@ __all__ = [
     "StageFeatures",
     "Stream",
     "build_classifier",
+    "mask_rcnn",
     "metaspikformer",
     "semantic_fpn",
     "spike2former",

@@ -129,6 +129,18 @@ class SpikingModel(nn.Module):
         """
         return [child for child in self.children() if any(True for _ in child.parameters())]
 
+    def graph_parts(self) -> dict[str, nn.Module]:
+        """What of it a graph can say, each part from a `Presentation` to its `Readout`.
+
+        The first one reads the image: it is what `trace` takes and what is verified and deployed.
+        What lies between parts is host code.
+
+        Returns:
+            The parts by the path of the module from which the names in them count. Unless a model
+            says otherwise, it is one graph.
+        """
+        return {"": self}
+
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay spares, whatever their dimensions."""
         return set()

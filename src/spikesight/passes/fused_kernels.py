@@ -9,8 +9,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from spikesight.graph import Synapse as SynapseNode, trace
-from spikesight.graph.tracing import UntraceableError
+from spikesight.graph import Graph, Synapse as SynapseNode
+from spikesight.graph.tracing import UntraceableError, trace_parts
 from spikesight.neurons import Neuron
 from spikesight.neurons.native_norm import fire_normalised
 from spikesight.synapses import Synapse
@@ -76,14 +76,23 @@ def _find(
     model: nn.Module, modules: dict[str, nn.Module]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     try:
-        graph = trace(model)
+        graphs = trace_parts(model).values()
     except UntraceableError:
         return (), ()
+    pairs: list[tuple[str, str]] = []
+    pools: list[str] = []
+    for graph in graphs:
+        _find_in(graph, modules, pairs, pools)
+    return tuple(pairs), tuple(pools)
+
+
+def _find_in(
+    graph: Graph, modules: dict[str, nn.Module], pairs: list[tuple[str, str]], pools: list[str]
+) -> None:
     nodes = {node.name: node for node in graph.nodes}
     readers = Counter(source for node in graph.nodes for source in node.inputs)
     # A module that is called again is a node of its name and a number.
     often = {name.partition("#")[0] for name in nodes if "#" in name}
-    pairs, pools = [], []
     for node in graph.nodes:
         reader = modules.get(node.name)
         if node.name in often or not (_is_plain_neuron(reader) or _is_plain_pool(reader)):
@@ -94,7 +103,6 @@ def _find(
             pairs.append((source.name, node.name))
         elif _is_plain_pool(reader):
             pools.append(node.name)
-    return tuple(pairs), tuple(pools)
 
 
 def _ends_with_norm(module: nn.Module | None) -> bool:

@@ -10,8 +10,9 @@ from typing import Any, TypeVar, get_args
 from torch import nn
 
 from spikesight.errors import UserError
-from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse, trace
+from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse
 from spikesight.graph.counts import reading_counts
+from spikesight.graph.tracing import trace_parts
 from spikesight.options import check_range, check_value
 from spikesight.passes.fixed_point import GAIN_BITS
 from spikesight.passes.integerisation import GAIN_ROOM, IMAGE_WEIGHT_BITS
@@ -129,21 +130,21 @@ def _quantize_factors(model: nn.Module, bits: int, scale_bits: int | None) -> No
 
 
 def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool, image_bits: int) -> None:
-    graph = trace(model)
-    synapses = _synapses_of(model, graph)
-    nodes = [node for node in graph.nodes if isinstance(node, Synapse)]
-    kernel_bits = {n.name: _kernel_bits(graph, n, bits, image_bits) for n in nodes}
-    scale_bits = {n.name: _scale_bits(graph, n, kernel_bits[n.name]) for n in nodes}
-    for node, synapse in synapses:
+    wanted: list[tuple[str, SynapseModule, int, int]] = []
+    for graph in trace_parts(model).values():
+        for node, synapse in _synapses_of(model, graph):
+            kernel_bits = _kernel_bits(graph, node, bits, image_bits)
+            scale_bits = _scale_bits(graph, node, kernel_bits)
+            wanted.append((node.name, synapse, kernel_bits, 1 if power_of_two else scale_bits))
+    for path, synapse, kernel_bits, scale_bits in wanted:
         if _scales_only(synapse):
             for name, child in list(synapse.named_children()):
                 assert isinstance(child, LayerScale)
                 setattr(synapse, name, PowerOfTwoLayerScale(child))
             continue
-        wanted = 1 if power_of_two else scale_bits[node.name]
-        quantized = QuantizedSynapse(synapse, kernel_bits[node.name], wanted)
+        quantized = QuantizedSynapse(synapse, kernel_bits, scale_bits)
         quantized.train(synapse.training)
-        parent, _, name = node.name.rpartition(".")
+        parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, quantized)
 
 
@@ -203,15 +204,15 @@ def packed_bytes(model: nn.Module, bits: int) -> int:
         UserError: If `bits` is out of range or a synapse has no kernel to quantise.
     """
     check_range("bits", bits, least=2, most=8)
-    graph = trace(model)
     total = 0
-    for node, synapse in _synapses_of(model, graph):
-        if _scales_only(synapse):
-            total += sum(4 * parameter.numel() for parameter in synapse.parameters())
-            continue
-        width = _kernel_bits(graph, node, bits, IMAGE_WEIGHT_BITS)
-        for shape in folded_shapes(synapse):
-            total += packed_length(math.prod(shape), width) + 8 * shape[0]
+    for graph in trace_parts(model).values():
+        for node, synapse in _synapses_of(model, graph):
+            if _scales_only(synapse):
+                total += sum(4 * parameter.numel() for parameter in synapse.parameters())
+                continue
+            width = _kernel_bits(graph, node, bits, IMAGE_WEIGHT_BITS)
+            for shape in folded_shapes(synapse):
+                total += packed_length(math.prod(shape), width) + 8 * shape[0]
     return total
 
 

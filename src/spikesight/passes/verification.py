@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spikesight import neurons
 from spikesight.errors import UserError
 from spikesight.graph import Graph, Neuron, Node, execute, trace
+from spikesight.graph.tracing import image_part
 from spikesight.neurons.recording import NeuronRecorder
 from spikesight.passes.batches import checked_inputs
 from spikesight.passes.folding import fold
@@ -95,7 +96,8 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
     """Runs a model, its folded graph and its T x D binary simulation and counts differences.
 
     Args:
-        model: A spiking model; it is not changed.
+        model: A spiking model; it is not changed. Of one with host code within it is what reads the
+            image, up to that code.
         x: Images [B, C, H, W] or frames [B, T, C, H, W].
         dtype: Arithmetic of all three. In float64 equality is to be expected; in lower precision
             a rounding error can flip a spike.
@@ -109,7 +111,7 @@ def verify(model: nn.Module, x: Tensor, *, dtype: torch.dtype = torch.float64) -
     if not dtype.is_floating_point:
         raise UserError(f"dtype is {dtype}; pass torch.float64 (exact) or torch.float32")
     x = checked_inputs(x)
-    model = copy.deepcopy(model).to(dtype).eval()
+    model = image_part(copy.deepcopy(model).to(dtype).eval())
     x = x.to(dtype)
     graph = fold(trace(model, x))
     simulation = unroll(graph)
@@ -165,14 +167,16 @@ def _model_counts(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], tuple
 
 
 def tensors_of(output: object) -> tuple[Tensor, ...]:
-    """The tensors of a model's output: itself, or those of a tuple or dataclass, in order."""
+    """The tensors of a model's output in order, however deep in tuples and dataclasses they are."""
     if isinstance(output, Tensor):
         return (output,)
     values = output
     if is_dataclass(output):
         values = [getattr(output, field.name) for field in fields(output)]
+    if values is None:
+        return ()
     assert isinstance(values, tuple | list), f"a model returned a {type(output).__name__}"
-    return tuple(value for value in values if isinstance(value, Tensor))
+    return tuple(tensor for value in values for tensor in tensors_of(value))
 
 
 def counts_of(graph: Graph, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:

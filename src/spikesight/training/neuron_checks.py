@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ _SHOWN = 8
 
 
 @torch.no_grad()
-def find_silent_neurons(model: nn.Module, images: Tensor) -> list[str]:
+def find_silent_neurons(model: nn.Module, images: Tensor, *told: Any) -> list[str]:
     """Names of the neuron layers that emit no spike at all for a batch.
 
     A layer that is silent at the start passes no gradient, and a normalisation behind it divides
@@ -24,6 +26,7 @@ def find_silent_neurons(model: nn.Module, images: Tensor) -> list[str]:
     Args:
         model: Any module.
         images: Input of the model, [B, C, H, W] or [B, T, C, H, W].
+        *told: What else it is told in training.
 
     Returns:
         Names as in `named_modules`.
@@ -37,7 +40,7 @@ def find_silent_neurons(model: nn.Module, images: Tensor) -> list[str]:
 
     with NeuronRecorder(model, note) as recorder:
         try:
-            model.train()(images)
+            model.train()(images, *told)
         finally:
             model.train(was_training)
             for name, buffer in model.named_buffers():

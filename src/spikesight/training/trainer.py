@@ -357,7 +357,8 @@ class Trainer:
             shown = shown.contiguous(memory_format=torch.channels_last)
         if self.position.update == 0 and batch == 0:
             with self.accelerator.autocast(), explained_normalisations(config, prepared.count):
-                silent = find_silent_neurons(self.model, shown[:_PROBE_IMAGES])
+                told = (part[:_PROBE_IMAGES] for part in prepared.told)
+                silent = find_silent_neurons(self.model, shown[:_PROBE_IMAGES], *told)
             if silent:
                 self.report.message(silence_warning(silent))
             self.objective.forget()
@@ -366,7 +367,7 @@ class Trainer:
             self.weights.begin_batch()
             explained = explained_normalisations(config, prepared.count)
             with self.accelerator.autocast(), self.memory, explained:
-                output = self.forward(shown)
+                output = self.forward(shown, *prepared.told)
                 loss = self.objective(shown, output, prepared.targets)
             self.accelerator.backward(loss)
         self.meter.add(loss, prepared.count)

@@ -34,11 +34,13 @@ class Prepared:
         images: The model's input.
         targets: What it should say.
         count: Number of images that were read for it.
+        told: What the model is told in training besides the images, each for every image.
     """
 
     images: Tensor
     targets: Any
     count: int
+    told: tuple[Sequence[Any], ...] = ()
 
 
 @dataclass(frozen=True)
