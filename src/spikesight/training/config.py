@@ -212,11 +212,12 @@ class TrainConfig:
             )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(f"label_smoothing is {self.label_smoothing}; pass one in [0, 1)")
-        if self.data.holds_events and self.model.steps != self.data.events.frames:
-            raise UserError(
-                f"model.steps is {self.model.steps} but data.events.frames is "
-                f"{self.data.events.frames}; pass the same number"
-            )
+        for section, described in (("data", self.data), ("objects", self.objects)):
+            if described.holds_events and self.model.steps != described.events.frames:
+                raise UserError(
+                    f"model.steps is {self.model.steps} but {section}.events.frames is "
+                    f"{described.events.frames}; pass the same number"
+                )
         find_task(self.task).check(self)
 
     @classmethod

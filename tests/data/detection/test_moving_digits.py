@@ -15,6 +15,7 @@ from spikesight.data.detection import (
     EventObjectConfig,
     EventObjectPreprocessing,
     ObjectConfig,
+    build_object_evaluation_loader,
     build_object_loaders,
     fields_of_objects,
     object_preprocessing_kind,
@@ -23,7 +24,9 @@ from spikesight.data.detection import (
 from spikesight.data.detection.moving_digits import MovingDigits
 from spikesight.data.events import save_events
 from spikesight.data.segmentation.scene import table_of
+from spikesight.errors import UserError
 from spikesight.objects import Detections, Objects
+from spikesight.training.config import ModelConfig, TrainConfig
 from tests.data.events.files import random_events
 
 EVENTS = EventObjectConfig(frames=4, window=100_000)
@@ -179,6 +182,19 @@ def described(fields: dict[str, Any]) -> ObjectConfig:
     if "events" in fields:
         fields = {**fields, "events": EventObjectConfig(**fields["events"])}
     return ObjectConfig(**{"format": "moving_digits", **fields})
+
+
+def test_photos_are_not_shown_to_a_model_of_events() -> None:
+    photos = ObjectConfig(format="digit_scenes", image_size=(64, 64))
+    learned = build_object_loaders(described({"events": {"frames": 4}}), 2, seed=0).preprocessing
+    with pytest.raises(DataError, match=r"learned from events but .*'digit_scenes' holds photos"):
+        build_object_evaluation_loader(photos, 2, learned)
+
+
+def test_steps_are_frames() -> None:
+    model = ModelConfig(name="metaspikformer_nano", steps=8)
+    with pytest.raises(UserError, match=r"model\.steps is 8 but objects\.events\.frames is 5"):
+        TrainConfig(model, "out", objects=ObjectConfig(format="moving_digits"))
 
 
 def test_digits_have_no_part_for_testing() -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from spikesight.data.batches import Batch, BatchLoader, Draw, read_each, usual_workers
 from spikesight.data.detection.annotated_images import ObjectSource
 from spikesight.data.detection.config import ObjectConfig
+from spikesight.data.detection.event_preprocessing import EventObjectPreprocessing
 from spikesight.data.detection.kept_images import KeptImages
 from spikesight.data.detection.preparation import (
     AnyObjectAugmentation,
@@ -176,6 +177,12 @@ def build_object_evaluation_loader(
     if config.format == "voc" and config.class_names is None:
         # A part may not show every class.
         config = replace(config, class_names=list(preprocessing.classes))
+    if config.holds_events != isinstance(preprocessing, EventObjectPreprocessing):
+        kinds = ("photos", "events") if config.holds_events else ("events", "photos")
+        raise DataError(
+            f"the model learned from {kinds[0]} but objects.format {config.format!r} holds "
+            f"{kinds[1]}; pass another objects.format"
+        )
     source = read_objects(config, part_of(split))
     check_masks(source, masks)
     if source.classes.names != preprocessing.classes:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spikesight.data import EventPreprocessing
 from spikesight.data.config import Split
+from spikesight.data.detection import EventObjectPreprocessing
 from spikesight.data.prediction import find_images, read_enough
 from spikesight.errors import UserError
 from spikesight.files.names import show
@@ -162,7 +163,7 @@ def calibration_inputs(
 def _extreme_inputs(steps: Any) -> Tensor:
     """The smallest and the largest value at all pixels, then noise between them."""
     largest = 255
-    if isinstance(steps, EventPreprocessing):
+    if isinstance(steps, EventPreprocessing | EventObjectPreprocessing):
         largest = steps.max_count
         if largest > _LARGEST_COUNT:
             raise UserError(
