@@ -21,6 +21,7 @@ SEGMENTERS = {
     "mask_rcnn_*": "a detector has tests of its own",
     "semantic_fpn_*": "a segmenter has tests of its own",
     "spike2former_*": "a segmenter has tests of its own",
+    "spike_det_*": "a detector has tests of its own",
     "spike_fpn_*": "a segmenter has tests of its own",
 }
 """Exceptions for `without`."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.deployment.network import Deployed
+from spikesight.detection_outputs import DenseDetection
 from spikesight.models.base import Gives
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
@@ -29,8 +30,8 @@ class DeployedModel(nn.Module):
         self._device = torch.device("cpu")
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor | Segmentation | PixelSegmentation:
-        """Logits [B, K], or a segmenter's output, of normalised images or frames."""
+    def forward(self, x: Tensor) -> Tensor | Segmentation | PixelSegmentation | DenseDetection:
+        """Logits [B, K], or a segmenter's or detector's output, of normalised images or frames."""
         height, width = x.shape[-2:]
         if x.device != self._device:
             self.net.to(x.device)
@@ -41,8 +42,13 @@ class DeployedModel(nn.Module):
         scaled = [output.float() * s for output, s in zip(outputs, self.net.scales, strict=True)]
         if len(scaled) == 1:
             return PixelSegmentation(scaled[0])
-        classes, masks = scaled
-        return Segmentation(classes, masks)
+        if self.gives == "segments":
+            classes, masks = scaled
+            return Segmentation(classes, masks)
+        levels = len(scaled) // 3
+        return DenseDetection(
+            tuple(scaled[:levels]), tuple(scaled[levels:-levels]), tuple(scaled[-levels:])
+        )
 
 
 def _gives(net: Deployed) -> Gives:

@@ -1,4 +1,5 @@
-from .config import PanopticRules, ViewConfig
+from .config import DetectionConfig, PanopticRules, ViewConfig
+from .detection import decode_detections
 from .instances import Instance, instance_masks
 from .panoptic import fuse
 from .semantic import class_map, semantic_scores
@@ -12,11 +13,13 @@ from .views import (
 )
 
 __all__ = [
+    "DetectionConfig",
     "Instance",
     "PanopticRules",
     "View",
     "ViewConfig",
     "class_map",
+    "decode_detections",
     "enlarged",
     "fuse",
     "instance_masks",

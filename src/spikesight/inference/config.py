@@ -1,4 +1,4 @@
-"""How photos are shown to a segmenter, as it stands in a YAML file."""
+"""How photos are shown and what is kept of what a model finds, as it stands in a YAML file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from spikesight.errors import UserError
-from spikesight.files.ranges import Positive, PositiveShare, Share
+from spikesight.files.ranges import Number, Positive, PositiveShare, Share
 from spikesight.options import check_options
 
 
@@ -54,3 +54,21 @@ class ViewConfig:
     def single(self) -> bool:
         """Whether a photo is shown once, as a whole, as it is."""
         return self.mode == "whole" and self.scales == [1.0] and not self.flip
+
+
+@dataclass
+class DetectionConfig:
+    """Which boxes of a detector are kept, in validation and prediction.
+
+    Args:
+        score_threshold: Boxes of a lower score are left out.
+        nms_iou: Of two boxes of one class that overlap by more (IoU), the worse is left out.
+        most: Largest number of boxes in an image.
+    """
+
+    score_threshold: Share = 0.01
+    nms_iou: Share = 0.6
+    most: Number = 100
+
+    def __post_init__(self) -> None:
+        check_options(self, "detection.view.")

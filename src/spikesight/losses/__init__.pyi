@@ -1,6 +1,7 @@
 from .attention_similarity import attention_similarity_loss, matching_layers
 from .classification import build_classification_loss
 from .config import DistillationConfig, FiringRateConfig
+from .detection import DetectionLoss
 from .distillation import (
     hard_label_loss,
     soft_label_loss,
@@ -17,6 +18,7 @@ from .segmentation import SegmentationLoss
 from .segments import Segments
 
 __all__ = [
+    "DetectionLoss",
     "DistillationConfig",
     "FiringRateConfig",
     "FiringRates",

@@ -5,6 +5,7 @@ from spikesight.models import (  # noqa: F401
     metaspikformer,
     semantic_fpn,
     spike2former,
+    spike_det,
     spike_fpn,
     spikformer,
     spikformer_v2,

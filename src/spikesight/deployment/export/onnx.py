@@ -45,8 +45,9 @@ def to_onnx(
     The model reads "image", float32 [batch, C, H, W] of normalised values (or frames
     [batch, T, C, H, W]), and returns "logits", int32 [batch, K] (a class for every pixel:
     [batch, K, h, w]); of classified masks "class_logits" [batch, Q, K + 1] and "mask_logits"
-    [batch, Q, h, w]. The batch is free. It carries a self-test, which `OnnxRuntime` runs, unless it
-    is to be observed.
+    [batch, Q, h, w]; of several maps "logits_0", "logits_1" and so on, [batch, C, h, w] in the
+    model's order. The batch is free. It carries a self-test, which `OnnxRuntime` runs, unless it is
+    to be observed.
 
     Args:
         graph: The network.
@@ -63,6 +64,16 @@ def to_onnx(
         UserError: If the network does not take this size.
     """
     return Lowering(graph, size, frames).run(observe=observe)
+
+
+def output_names(graph: integer.Graph) -> list[str]:
+    """What the outputs of a network are called in its ONNX model, in order."""
+    outputs = graph.outputs
+    if len(outputs) == 1:
+        return [LOGITS]
+    if any(node.of_queries for node in outputs):
+        return ["class_logits" if node.of_queries else "mask_logits" for node in outputs]
+    return [f"{LOGITS}_{number}" for number in range(len(outputs))]
 
 
 class Lowering:
@@ -101,10 +112,7 @@ class Lowering:
         if self.frames:
             shape.insert(1, self.graph.input.steps)
         outputs = []
-        for node in self.graph.outputs:
-            name = LOGITS
-            if len(self.graph.outputs) > 1:
-                name = "class_logits" if node.of_queries else "mask_logits"
+        for node, name in zip(self.graph.outputs, output_names(self.graph), strict=True):
             rank = 3 if node.of_queries else self._rank(self.graph.by_name[node.inputs[0]])
             free = ["batch", *[None] * (rank - 1)]
             outputs.append(helper.make_tensor_value_info(name, types.INT32, free))

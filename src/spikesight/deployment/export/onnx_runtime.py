@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.proved_runtime import LOGITS, ProvedRuntime, as_image
+from spikesight.deployment.export.proved_runtime import ProvedRuntime, as_image
 from spikesight.deployment.export.self_test import KEY
 from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.integers import Counts
@@ -16,7 +16,6 @@ from spikesight.deployment.runtime.integers import Counts
 if TYPE_CHECKING:
     import onnx
 
-_OUTPUTS = (LOGITS, "class_logits", "mask_logits")
 _OPTIMISED, _PLAIN = "optimised", "plain"
 
 
@@ -60,12 +59,14 @@ class OnnxRuntime(ProvedRuntime):
         self._session: Any = onnxruntime.InferenceSession(
             source, options, providers=["CPUExecutionProvider"]
         )
-        self._names: list[str] = [output.name for output in self._session.get_outputs()]
+        outputs = self._session.get_outputs()
+        self._names: list[str] = [output.name for output in outputs]
+        # Counts of neurons, which may be returned beside them, are in float32.
+        self._logits = [output.name for output in outputs if output.type == "tensor(int32)"]
 
     def _compute(self, x: Tensor) -> tuple[Counts, Tensor]:
         arrays = self._session.run(self._names, {"image": as_image(x)})
         outputs = {
             name: torch.from_numpy(array) for name, array in zip(self._names, arrays, strict=True)
         }
-        logits = tuple(outputs.pop(name) for name in _OUTPUTS if name in outputs)
-        return outputs, joined(logits)
+        return outputs, joined(tuple(outputs.pop(name) for name in self._logits))
