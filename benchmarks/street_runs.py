@@ -66,7 +66,7 @@ def configuration(name: str, model: dict[str, Any], seed: int, options: Namespac
     whole = TrainConfig.load(RECIPE).scenes.crop_size
     loss = config.segmentation.loss
     loss["points"] = round(loss["points"] * math.prod(size) / math.prod(whole))
-    if config.model.name.startswith("spike_fpn"):
+    if config.model.name.startswith(("semantic_fpn", "spike_fpn")):
         config.model.arguments, config.segmentation.loss = {}, {}
     return config
 
