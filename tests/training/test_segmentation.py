@@ -433,7 +433,7 @@ def test_val_draws_queries_and_sampling_points(
         ({"label_smoothing": 0.1}, "label_smoothing is for classifiers"),
         (
             {"distillation": {"teacher": "x", "logits": "soft"}},
-            "distillation.teacher is for classifiers",
+            "distillation.logits is for classifiers",
         ),
         ({"schedule__name": "linear"}, "schedule"),
         ({"optimizer__trunk_lr_scale": 0}, "optimizer.trunk_lr_scale is 0"),

@@ -30,9 +30,13 @@ class FiringRateConfig:
 class DistillationConfig:
     """Learning from a teacher, which sees the same augmented and mixed images.
 
+    Classifiers learn its logits, and models of any task but masked images its attention, that of
+    both trunks.
+
     Args:
         teacher: Folder of a trained run, such as that of the ANN twin, or "timm:NAME" for a model
-            of timm with its published weights; None for no teacher.
+            of timm with its published weights; None for no teacher. It may have another task where
+            attention alone is learned.
         teacher_weights: File with other weights for the model of timm, such as those fine-tuned on
             these classes.
         logits: "soft" learns the teacher's probabilities, "hard" its first guesses, "none"

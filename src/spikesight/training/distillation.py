@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from spikesight.attention import SpikingAttentionRecorder
@@ -12,11 +15,14 @@ from spikesight.losses import (
     soft_label_loss,
 )
 from spikesight.models import SpikingModel
-from spikesight.training.teachers import Teacher
+from spikesight.training.config import TrainConfig
+from spikesight.training.teachers import Preparation, Teacher, attending_part, build_teacher
 
 
 class Distillation:
     """Adds what a teacher says to the loss of a student.
+
+    The attention that is learned is that of the student's trunk, where it has one.
 
     Args:
         config: What is learned.
@@ -31,32 +37,31 @@ class Distillation:
         self._config = config
         self._teacher = teacher
         self._recorder = (
-            SpikingAttentionRecorder(student, student.steps, only_in_training=True)
+            SpikingAttentionRecorder(attending_part(student), student.steps, only_in_training=True)
             if config.attention
             else None
         )
 
-    def __call__(self, images: Tensor, logits: Tensor, classification: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, output: Any, loss: Tensor) -> Tensor:
         """The loss with the teacher's part (QSD eq. 14).
 
-        (1 - share) * classification + share * loss of the logits + weight * loss of the attention.
+        (1 - share) * loss + share * loss of the logits + weight * loss of the attention.
 
         Args:
             images: What the student has just seen, augmented and mixed.
-            logits: What it said [B, K].
-            classification: Its loss by the labels, a scalar.
+            output: What it said: logits [B, K] where those are learned.
+            loss: Its loss by the labels, a scalar.
 
         Returns:
             A scalar.
         """
         config = self._config
         taught = self._teacher(images)
-        loss = classification
         if config.logits != "none":
             learned = (
-                soft_label_loss(logits, taught.logits, config.temperature)
+                soft_label_loss(output, taught.logits, config.temperature)
                 if config.logits == "soft"
-                else hard_label_loss(logits, taught.logits)
+                else hard_label_loss(output, taught.logits)
             )
             loss = (1 - config.logits_share) * loss + config.logits_share * learned
         if self._recorder is not None:
@@ -74,3 +79,30 @@ class Distillation:
         self._teacher.close()
         if self._recorder is not None:
             self._recorder.close()
+
+
+def build_distillation(
+    config: TrainConfig, student: SpikingModel, preprocessing: Preparation, device: torch.device
+) -> Distillation | None:
+    """What a run learns from its teacher.
+
+    Args:
+        config: The run.
+        student: The model that learns, on its device.
+        preprocessing: What makes its input.
+        device: Where it is.
+
+    Returns:
+        None if the run has no teacher.
+
+    Raises:
+        FileNotFoundError: If there is no such teacher.
+        ValueError: If the teacher does not fit what shall be learned.
+    """
+    outputs = student.recipe["arguments"]["num_classes"]
+    teacher = build_teacher(config.distillation, preprocessing, outputs, config.task)
+    if teacher is None:
+        return None
+    if config.channels_last:
+        teacher.model.to(memory_format=torch.channels_last)
+    return Distillation(config.distillation, student, teacher.to(device))

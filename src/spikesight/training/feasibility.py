@@ -16,6 +16,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.runs.preparation import build_model
 from spikesight.training.runs.starting_weights import saved_quantization, start_from
 from spikesight.training.tasks.table import find_task
+from spikesight.training.teachers import check_teacher
 
 _SOME_CLASSES = 2  # where only the data know how many
 
@@ -38,6 +39,8 @@ def check_feasible(config: TrainConfig, *, filled: bool) -> None:
     with torch.device("meta"):
         model, _ = build_model(plain, classes, task.input_channels(config))
     task.check_feasible(config, model, classes)
+    holds_events = task.section == "data" and config.data.holds_events
+    check_teacher(config.distillation, holds_events, config.task)
     _check_sides(config, model)
     check_batch(config, model, config.batch_size)
     if filled and config.model.weights is not None and saved_quantization(config.model) is None:

@@ -10,11 +10,12 @@ from torch import Tensor
 from spikesight.losses import FiringRates, firing_rate_penalty
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
+from spikesight.training.distillation import Distillation
 from spikesight.training.runs.processes import mean_of_all
 
 
 class Objective(ABC):
-    """The loss of a task and the price of firing, in one loss.
+    """The loss of a task, the teacher's part and the price of firing, in one loss.
 
     Hooks read the model's neurons in training mode until `close`; copy the model before.
 
@@ -32,10 +33,15 @@ class Objective(ABC):
         self._rates = (
             FiringRates(model, only_in_training=True) if config.firing_rate.weight else None
         )
+        self._distillation: Distillation | None = None
+
+    def learn_from(self, distillation: Distillation) -> None:
+        """Adds from now on what a teacher says, whose hooks `close` takes off too."""
+        self._distillation = distillation
 
     @abstractmethod
     def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
-        """The loss without the price of firing, a scalar."""
+        """The loss without a teacher and the price of firing, a scalar."""
 
     def __call__(self, images: Tensor, output: Any, targets: Any) -> Tensor:
         """The loss of the model's last forward pass.
@@ -49,6 +55,8 @@ class Objective(ABC):
             A scalar.
         """
         loss = self.task_loss(images, output, targets)
+        if self._distillation is not None:
+            loss = self._distillation(images, output, loss)
         if self._rates is not None:
             rates = mean_of_all(self._rates.take())
             loss = loss + firing_rate_penalty(rates, self._firing_rate)
@@ -56,10 +64,14 @@ class Objective(ABC):
 
     def forget(self) -> None:
         """Forgets a forward pass that was not for learning."""
+        if self._distillation is not None:
+            self._distillation.forget()
         if self._rates is not None:
             self._rates.take()
 
     def close(self) -> None:
         """Takes the hooks off the model."""
+        if self._distillation is not None:
+            self._distillation.close()
         if self._rates is not None:
             self._rates.close()

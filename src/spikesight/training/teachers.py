@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import timm
 import torch
@@ -18,11 +18,37 @@ from spikesight.errors import UserError
 from spikesight.files.tensors import can_compute
 from spikesight.interop.timm_attention import TimmAttentionRecorder
 from spikesight.losses import DistillationConfig
+from spikesight.models import SpikingModel, StageFeatures
 from spikesight.pretrained import load
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import resolve_model_folder
+from spikesight.training.tasks.table import find_task
 
 _TIMM = "timm:"
+
+
+class Preparation(Protocol):
+    """What a teacher asks of the preprocessing that makes the student's images."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean per channel of images in 0..1."""
+        ...
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation per channel of images in 0..1."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,11 +56,11 @@ class TeacherOutput:
     """What a teacher says about a batch; nothing in it has a gradient.
 
     Attributes:
-        logits: [B, K].
+        logits: What it answers: [B, K] of a classifier; the maps of a trunk alone.
         attention: Its attention layers in order, if they are read.
     """
 
-    logits: Tensor
+    logits: Any
     attention: list[AttentionTensors]
 
 
@@ -57,7 +83,7 @@ class Teacher(nn.Module):
         self,
         model: nn.Module,
         recorder: AttentionRecorder | None,
-        student: Preprocessing | EventPreprocessing,
+        student: Preparation,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         size: tuple[int, int] | None = None,
@@ -95,10 +121,25 @@ class Teacher(nn.Module):
             self._recorder.close()
 
 
+def attending_part(model: SpikingModel) -> SpikingModel | StageFeatures:
+    """The part of a model whose attention is taught: the trunk under a head that reads its maps."""
+    trunk = getattr(model, "trunk", None)
+    return trunk if isinstance(trunk, StageFeatures) else model
+
+
 def build_teacher(
-    config: DistillationConfig, preprocessing: Preprocessing | EventPreprocessing, outputs: int
+    config: DistillationConfig,
+    preprocessing: Preparation,
+    outputs: int,
+    task: str = "classification",
 ) -> Teacher | None:
     """The teacher of a run.
+
+    Args:
+        config: What is learned.
+        preprocessing: What makes the student's images.
+        outputs: Classes of the student.
+        task: The student's.
 
     Returns:
         The teacher on the CPU; None if there is none.
@@ -110,23 +151,38 @@ def build_teacher(
     """
     if config.teacher is None:
         return None
-    check_teacher(config, isinstance(preprocessing, EventPreprocessing))
+    check_teacher(config, isinstance(preprocessing, EventPreprocessing), task)
     if config.teacher.startswith(_TIMM):
         return _timm_teacher(config, preprocessing, outputs)
     return _spiking_teacher(config, preprocessing, outputs)
 
 
-def check_teacher(config: DistillationConfig, holds_events: bool) -> None:
+def check_teacher(config: DistillationConfig, holds_events: bool, task: str) -> None:
     """Refuses a teacher that is not there, before it or the data are read.
+
+    Classifiers learn from classifiers; whoever learns attention alone, from any trunk.
+
+    Args:
+        config: What is learned.
+        holds_events: Whether the student looks at events.
+        task: The student's.
 
     Raises:
         FileNotFoundError: If there is no such folder or file.
-        ValueError: If timm has no such model, or it cannot look at events.
+        ValueError: If timm has no such model, or it cannot look at events, or the run is of a model
+            that guesses hidden patches.
     """
     if config.teacher is None:
         return
     if not config.teacher.startswith(_TIMM):
-        Card.read(resolve_model_folder(config.teacher), "classification")
+        classifies = issubclass(find_task(task), find_task("classification"))
+        folder = resolve_model_folder(config.teacher)
+        card = Card.read(folder, "classification" if classifies else None)
+        if issubclass(card.kind, find_task("masked_image")):
+            raise UserError(
+                f"distillation.teacher {folder} is {card.kind.called}, which hides most of what "
+                "it sees; pass the run of another model"
+            )
         return
     if holds_events:
         raise UserError(
@@ -146,11 +202,11 @@ def check_teacher(config: DistillationConfig, holds_events: bool) -> None:
 
 
 def _spiking_teacher(
-    config: DistillationConfig, preprocessing: Preprocessing | EventPreprocessing, outputs: int
+    config: DistillationConfig, preprocessing: Preparation, outputs: int
 ) -> Teacher:
     assert config.teacher is not None
     folder = resolve_model_folder(config.teacher)
-    own = Card.read(folder, "classification").preprocessing
+    own = Card.read(folder).preprocessing
     model = load(folder)
     if _frames(own) != _frames(preprocessing):
         raise UserError(
@@ -172,9 +228,18 @@ def _spiking_teacher(
                 "its logits mean something else; pass another teacher or distillation.logits=none"
             )
         _check_outputs(str(folder), model.recipe["arguments"]["num_classes"], outputs)
-    recorder = SpikingAttentionRecorder(model, model.steps) if config.attention else None
-    size = None if own.image_size == preprocessing.image_size else (own.image_size,) * 2
-    return Teacher(model, recorder, preprocessing, tuple(own.mean), tuple(own.std), size)
+    part = model if config.logits != "none" else attending_part(model)
+    recorder = SpikingAttentionRecorder(part, model.steps) if config.attention else None
+    size = _own_size(own, preprocessing)
+    return Teacher(part, recorder, preprocessing, tuple(own.mean), tuple(own.std), size)
+
+
+def _own_size(own: Preparation, student: Preparation) -> tuple[int, int] | None:
+    """The size at which a classifier teaches a classifier; other students are seen as they are."""
+    kinds = (Preprocessing, EventPreprocessing)
+    if not isinstance(own, kinds) or not isinstance(student, kinds):
+        return None
+    return None if own.image_size == student.image_size else (own.image_size, own.image_size)
 
 
 def _check_same_frames(teacher: str, own: EventPreprocessing, student: EventPreprocessing) -> None:
@@ -193,9 +258,7 @@ def _check_same_frames(teacher: str, own: EventPreprocessing, student: EventPrep
             )
 
 
-def _timm_teacher(
-    config: DistillationConfig, preprocessing: Preprocessing | EventPreprocessing, outputs: int
-) -> Teacher:
+def _timm_teacher(config: DistillationConfig, preprocessing: Preparation, outputs: int) -> Teacher:
     assert config.teacher is not None
     name, teacher = config.teacher.removeprefix(_TIMM), config.teacher
     if config.teacher_weights is None:
@@ -216,7 +279,7 @@ def _timm_teacher(
     return Teacher(model, recorder, preprocessing, tuple(own["mean"]), tuple(own["std"]), size)
 
 
-def _frames(preprocessing: Preprocessing | EventPreprocessing) -> int:
+def _frames(preprocessing: Preparation) -> int:
     return preprocessing.frames if isinstance(preprocessing, EventPreprocessing) else 0
 
 

@@ -19,6 +19,7 @@ from spikesight.files.tensors import read_tensors
 from spikesight.memory import low_memory
 from spikesight.parts import import_part
 from spikesight.training.config import TrainConfig
+from spikesight.training.distillation import build_distillation
 from spikesight.training.feasibility import (
     check_batch,
     check_feasible,
@@ -154,6 +155,11 @@ class Trainer:
         self.schedule = config.schedule.build(optimizer, self.updates, self.updates_per_epoch)
         self.schedule.step_update(0)
         self.objective = self.task.objective(self.model, self.device)
+        distillation = build_distillation(
+            config, self.model, self.loaders.preprocessing, self.device
+        )
+        if distillation is not None:
+            self.objective.learn_from(distillation)
 
         self.position = Position()
         self.meter = Meter(self.accelerator)

@@ -111,7 +111,7 @@ class Task(ABC):
         for name, used in (
             ("mix", config.mix.active),
             ("label_smoothing", config.label_smoothing > 0),
-            ("distillation.teacher", config.distillation.teacher is not None),
+            ("distillation.logits", config.distillation.logits != "none"),
         ):
             if used:
                 raise UserError(

@@ -27,7 +27,6 @@ from spikesight.training.tasks.classification.pipeline import ClassifierPipeline
 from spikesight.training.tasks.classification.prediction import show_guesses
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.images import ImageTask
-from spikesight.training.teachers import check_teacher
 
 
 class ClassificationTask(ImageTask):
@@ -56,10 +55,9 @@ class ClassificationTask(ImageTask):
 
     @classmethod
     def check_feasible(cls, config: TrainConfig, model: SpikingModel, classes: int) -> None:
-        """Refuses segmenters, and teachers that are not there."""
+        """Refuses segmenters."""
         if isinstance(getattr(model, "trunk", None), StageFeatures):
             raise UserError(f"model.name is {config.model.name}: {NO_CLASSIFIER}")
-        check_teacher(config.distillation, config.data.holds_events)
 
     @classmethod
     def reads(cls, path: str) -> bool:
@@ -68,7 +66,7 @@ class ClassificationTask(ImageTask):
 
     def objective(self, model: SpikingModel, device: torch.device) -> ClassificationObjective:
         """Cross entropy, the teacher's part and the price of firing."""
-        return ClassificationObjective(self.config, model, self.loaders.preprocessing, device)
+        return ClassificationObjective(self.config, model)
 
     def prepare(self, images: Tensor, labels: Tensor, epoch: int, batch: int) -> Prepared:
         """Images [B, C, H, W] and class numbers [B], or probabilities [B, K] where mixed."""

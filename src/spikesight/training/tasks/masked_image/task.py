@@ -71,6 +71,7 @@ class MaskedImageTask(ImageTask):
         super().check(config)
         for name, used, remedy in (
             ("model.bits", config.model.bits is not None, "pre-train first, then quantise"),
+            ("distillation.teacher", config.distillation.teacher is not None, "nothing is taught"),
             ("firing_rate.weight", config.firing_rate.weight > 0, "hidden patches never fire"),
             ("compile", config.compile != "none", "the masks change what is computed"),
             ("data.format or data.events", config.data.holds_events, "pass photos, not events"),
