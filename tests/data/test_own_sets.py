@@ -17,6 +17,7 @@ from spikesight.data import (
     build_loaders,
     own_sets,
 )
+from spikesight.data.detection import AnnotatedImage, ObjectConfig, build_object_loaders
 from spikesight.data.segmentation import (
     ClassTable,
     Scene,
@@ -27,6 +28,7 @@ from spikesight.data.segmentation import (
 )
 from spikesight.data.splits import read_splits
 from spikesight.errors import UserError
+from spikesight.objects import Objects
 from spikesight.training import Card
 
 
@@ -79,7 +81,11 @@ def test_what_a_data_set_must_not_be_is_named(value: Any, message: str) -> None:
 
 
 def test_a_format_that_nothing_reads_is_refused_with_the_remedy() -> None:
-    for config, door in ((DataConfig, "register_dataset"), (SceneConfig, "register_scenes")):
+    for config, door in (
+        (DataConfig, "register_dataset"),
+        (SceneConfig, "register_scenes"),
+        (ObjectConfig, "register_objects"),
+    ):
         with pytest.raises(DataError, match=rf"format is 'unknown'; pass one of .*ss\.{door}"):
             config(format="unknown")
 
@@ -113,6 +119,41 @@ def test_registered_scenes_are_read_by_both_loaders() -> None:
     assert read_scenes(config, "val").describe(1) == "halves 1"
     loaders = build_scene_loaders(config, batch_size=2, seed=0, panoptic=False)
     assert list(loaders.classes) == ["left", "right"]
+
+
+class Squares:
+    """A bright square on a dark ground."""
+
+    classes = ClassTable(("square",), ((255, 0, 0),), (0,))
+    name = "squares"
+    masks = False
+    notes = "4 squares"
+
+    def __len__(self) -> int:
+        return 4
+
+    def read(self, index: int, masks: bool) -> AnnotatedImage:
+        image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+        image[:, 4 : 12 + index, 8:16] = 255
+        box = torch.tensor([[8.0, 4, 16, 12 + index]])
+        return AnnotatedImage(image, Objects(box, torch.tensor([0]), torch.tensor([False])))
+
+    def describe(self, index: int) -> str:
+        return f"square {index}"
+
+
+def test_registered_objects_are_read_by_both_loaders() -> None:
+    def my_objects(config: ObjectConfig, part: str) -> Squares:
+        assert part in ("train", "val")
+        return Squares()
+
+    own_sets.register_objects(my_objects)
+    config = ObjectConfig(format="my_objects", image_size=(64, 64), workers=0)
+    loaders = build_object_loaders(config, batch_size=4, seed=0)
+    ((_, truths),) = loaders.train
+    assert sorted(t.boxes[0, 3].item() for t in truths) == [24, 26, 28, 30]
+    ((_, fitted),) = loaders.validation
+    assert sorted(t.boxes[0, 3].item() for t, _ in fitted) == [12, 13, 14, 15]
 
 
 def test_a_card_remembers_the_file_of_its_data_set(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def _scenes(damage: Damage, folder: Path) -> Trial:
         ]
         text = damage.pick("a", odd, "list", 0.8)
         listing.write_bytes(damage.bytes(text.encode()) if damage.hits(0.2) else text.encode())
-    _spoil_pairs(root, damage)
+    spoil_files(root, damage)
     format_ = {"colours": "folder", "segnet": "camvid"}.get(kind, kind)
     part = "train" if damage.none else random.choice(["train", "train", "val", "test"])
 
@@ -128,7 +128,7 @@ def _scenes(damage: Damage, folder: Path) -> Trial:
     return Trial(read, (str(root), *remedies), f"{kind}; " + "; ".join(damage.notes))
 
 
-def _spoil_pairs(root: Path, damage: Damage) -> None:
+def spoil_files(root: Path, damage: Damage) -> None:
     files = sorted(p for p in root.rglob("*") if p.suffix in (".png", ".jpg"))
     random = damage.random
     if not damage.hits(0.7):
@@ -185,7 +185,7 @@ def _coco(damage: Damage, folder: Path) -> Trial:
     if not damage.none:
         file.write_bytes(damage.json(content))
         if damage.hits(0.1):
-            _spoil_pairs(root, damage)
+            spoil_files(root, damage)
     masks, photos = root / "annotations" / "panoptic_train2017", root / "train2017"
     names = (file.name, str(masks), str(photos))
     return Trial(
@@ -216,7 +216,7 @@ def _cut_outs(damage: Damage, folder: Path) -> Trial:
             options[name] = damage.random.choice(odd)
             damage.note(f"{name}={options[name]!r}")
     for place in (stamps, photos):
-        _spoil_pairs(place, damage)
+        spoil_files(place, damage)
 
     digits = damage.hits(0.3)
 

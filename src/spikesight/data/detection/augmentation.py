@@ -144,7 +144,7 @@ class ObjectAugmentation:
         corner = [_offset(has, shown) for has, shown in zip(stretched, size, strict=True)]
         view = View(turned.size, (stretched[0], stretched[1]), mirrored, corner, size)
         image = view.image(turned.image)
-        if self.photometric_distortion and image.numel():
+        if self.photometric_distortion:
             image = _recoloured(image)
         return AnnotatedImage(
             view.place(image, self._ground(size)),

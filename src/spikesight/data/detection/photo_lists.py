@@ -41,17 +41,16 @@ class Tally:
     twice: int = 0
     cut: int = 0
 
-    def __str__(self) -> str:
-        words = {
-            "zero_size": "boxes of zero size left out",
-            "outside": "boxes outside of their photo left out",
-            "other_classes": "boxes of other classes left out",
-            "missing": "photos missing on the disk",
-            "twice": "photos listed twice",
-            "cut": "boxes cut off at the edge of their photo",
+    def counts(self) -> dict[str, int]:
+        """What it was, and how many of it."""
+        return {
+            "boxes of zero size, left out": self.zero_size,
+            "boxes outside of their photo, left out": self.outside,
+            "boxes of other classes, left out": self.other_classes,
+            "boxes cut off at the edge of their photo": self.cut,
+            "photos missing on the disk": self.missing,
+            "photos listed twice": self.twice,
         }
-        counts = [(getattr(self, name), text) for name, text in words.items()]
-        return ", ".join(f"{number:,} {text}" for number, text in counts if number)
 
 
 @dataclass(frozen=True)
@@ -137,14 +136,15 @@ class PhotoList:
     def notes(self) -> str:
         """How much there is, and what was left out of the set that it is a part of."""
         boxes = sum(len(photo.classes) for photo in self.photos)
-        crowds = sum(int(photo.crowd.sum()) for photo in self.photos)
-        empty = sum(not len(photo.classes) for photo in self.photos)
-        bare = sum(photo.masks.count(None) for photo in self.photos if photo.masks is not None)
-        parts = [f"{len(self.photos):,} photos", f"{boxes:,} boxes"]
-        parts += [f"{crowds:,} of them crowds or to be ignored"] if crowds else []
-        parts += [f"{bare:,} of them without a mask"] if bare else []
-        parts += [f"{empty:,} photos without objects"] if empty else []
-        return "; ".join(filter(None, (", ".join(parts), str(self.tally))))
+        masks = [mask for photo in self.photos for mask in photo.masks or ()]
+        counts = {
+            "crowds or to be ignored": sum(int(photo.crowd.sum()) for photo in self.photos),
+            "without a mask": masks.count(None) if self.masks else 0,
+            "photos without objects": sum(not len(photo.classes) for photo in self.photos),
+            **self.tally.counts(),
+        }
+        parts = [f"{what}: {number:,}" for what, number in counts.items() if number]
+        return "; ".join([f"{len(self.photos):,} photos, {boxes:,} boxes", *parts])
 
     def select(self, chosen: Sequence[int]) -> PhotoList:
         """Some of the photos, by their places."""
