@@ -19,7 +19,7 @@ Image = tuple[Detections, Objects]
 
 
 def overlaps(found: Any, true: Any, crowd: Any) -> NDArray[np.float64]:
-    """IoU of shapes painted on a fine grid or given as masks; with a crowd, the share inside it."""
+    """IoU of masks; with a crowd, the share of what was found that lies in it."""
     result = np.zeros((len(found), len(true)))
     for i, one in enumerate(found):
         for j, other in enumerate(true):
@@ -89,7 +89,7 @@ def expected(images: list[Image], label: int, threshold: float, area: int, masks
     recall = hits / number
     total = 0.0
     for point in np.linspace(0, 1, 101):
-        reached = precision[recall >= point - 1e-12]
+        reached = precision[recall >= point]
         total += float(reached.max()) if len(reached) else 0.0
     return total / 101, float(recall[-1]) if len(rows) else 0.0
 
@@ -233,7 +233,7 @@ def test_equals_an_independent_computation(seed: int, capfd: pytest.CaptureFixtu
     compare(images, 3, False, given.boxes)
     if masks:
         compare(images, 3, True, given.masks)
-    assert 10 < given.boxes.mean < 90
+    assert 5 < given.boxes.mean < 90
     assert capfd.readouterr() == ("", "")
 
 
