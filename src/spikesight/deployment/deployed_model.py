@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from spikesight.deployment.network import Deployed
 from spikesight.detection_outputs import DenseDetection
+from spikesight.errors import UserError
+from spikesight.graph.operations import Shape
 from spikesight.models.base import Gives
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 
@@ -31,7 +35,11 @@ class DeployedModel(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor | Segmentation | PixelSegmentation | DenseDetection:
-        """Logits [B, K], or a segmenter's or detector's output, of normalised images or frames."""
+        """Logits [B, K], or a segmenter's or detector's output, of normalised images or frames.
+
+        Raises:
+            UserError: If its maps are only a part of what finds instances.
+        """
         height, width = x.shape[-2:]
         if x.device != self._device:
             self.net.to(x.device)
@@ -45,6 +53,11 @@ class DeployedModel(nn.Module):
         if self.gives == "segments":
             classes, masks = scaled
             return Segmentation(classes, masks)
+        if self.gives == "instances":
+            raise UserError(
+                "the network gives the maps of a trunk, from which host code would have to go on; "
+                "use Deployed.outputs, or the run that it was made from"
+            )
         levels = len(scaled) // 3
         return DenseDetection(
             tuple(scaled[:levels]), tuple(scaled[levels:-levels]), tuple(scaled[-levels:])
@@ -55,6 +68,15 @@ def _gives(net: Deployed) -> Gives:
     outputs, shapes = net.graph.outputs, net.graph.shapes(net.graph.max_size)
     if any(output.of_queries for output in outputs):
         return "segments"
-    if len(outputs) > 1:
-        return "boxes"
-    return "pixels" if shapes[outputs[0].name].size else "classes"
+    if len(outputs) == 1:
+        return "pixels" if shapes[outputs[0].name].size else "classes"
+    return "boxes" if _is_dense([shapes[output.name] for output in outputs]) else "instances"
+
+
+def _is_dense(maps: Sequence[Shape]) -> bool:
+    """Whether maps are centres, distances and classes of L levels, in the order of that class."""
+    levels = len(maps) // 3
+    kinds = [maps[:levels], maps[levels : 2 * levels], maps[2 * levels :]]
+    sizes = [[shape.size for shape in kind] for kind in kinds]
+    channels = [{shape.channels for shape in kind} for kind in kinds]
+    return sizes[0] == sizes[1] == sizes[2] and channels[:2] == [{1}, {4}] and len(channels[2]) == 1

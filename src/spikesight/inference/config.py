@@ -58,17 +58,20 @@ class ViewConfig:
 
 @dataclass
 class DetectionConfig:
-    """Which boxes of a detector are kept, in validation and prediction.
+    """Which boxes of a detector are kept in validation and prediction, and which are shown.
 
     Args:
         score_threshold: Boxes of a lower score are left out.
         nms_iou: Of two boxes of one class that overlap by more (IoU), the worse is left out.
         most: Largest number of boxes in an image.
+        shown_score: Pictures, words, tables and pipelines show boxes from this score up; average
+            precision and COCO's results are of all that are kept.
     """
 
     score_threshold: Share = 0.01
     nms_iou: Share = 0.6
     most: Number = 100
+    shown_score: Share = 0.3
 
     def __post_init__(self) -> None:
         check_options(self, "detection.view.")

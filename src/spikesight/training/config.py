@@ -18,7 +18,7 @@ from spikesight.errors import UserError
 from spikesight.files import documents
 from spikesight.files.names import show
 from spikesight.files.ranges import Bits, Count, Number, Positive, Rate
-from spikesight.inference import ViewConfig
+from spikesight.inference import DetectionConfig, ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.memory import Memory
 from spikesight.models import MaskedImageSizes
@@ -111,6 +111,22 @@ class SegmentationConfig:
 
 
 @dataclass
+class DetectionLearning:
+    """How a detector learns and is validated.
+
+    Args:
+        loss: Arguments of `DetectionLoss`, such as its weights.
+        view: Which boxes are kept in validation and prediction.
+    """
+
+    loss: dict[str, Any] = field(default_factory=dict)
+    view: DetectionConfig = field(default_factory=DetectionConfig)
+
+    def __post_init__(self) -> None:
+        check_options(self, "detection.")
+
+
+@dataclass
 class TrainConfig:
     """A training run.
 
@@ -118,12 +134,13 @@ class TrainConfig:
         model: Which model to train.
         output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
         task: "classification" of images, "semantic" (a class for every pixel) or "panoptic"
-            (objects told apart) segmentation, or "masked_image"
+            (objects told apart) segmentation, "detection" of objects by boxes, or "masked_image"
             pre-training of a classifier's trunk, which needs no labels; or a task of your own.
         data: Which images a classifier or pre-training reads and how they are augmented.
         scenes: Which photos and masks a segmenter reads and how they are augmented.
         objects: Which photos and boxes a detector reads and how they are augmented.
         segmentation: How a segmenter learns and is validated.
+        detection: How a detector learns and is validated.
         masked_image: How images are masked in pre-training, and its decoder.
         optimizer: What moves the weights.
         schedule: How the learning rate changes.
@@ -166,6 +183,7 @@ class TrainConfig:
     scenes: SceneConfig = field(default_factory=SceneConfig)
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
+    detection: DetectionLearning = field(default_factory=DetectionLearning)
     masked_image: MaskedImageSizes = field(default_factory=MaskedImageSizes)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

@@ -29,20 +29,25 @@ def is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_photos_and_videos(paths: Iterable[Path], output: Path | None) -> list[Path]:
+def find_photos_and_videos(
+    paths: Iterable[Path],
+    output: Path | None,
+    suffixes: frozenset[str] = IMAGE_SUFFIXES | VIDEO_SUFFIXES,
+) -> list[Path]:
     """Files, and those below folders that predict did not write.
 
     Args:
         paths: Files and folders.
         output: The folder of the pictures to come, which is not searched.
+        suffixes: Those of the files in folders, in lower case.
 
     Raises:
         DataError: If there is no such path, or none below it.
     """
-    return [file for path in paths for file in _find(path, output)]
+    return [file for path in paths for file in _find(path, output, suffixes)]
 
 
-def _find(path: Path, output: Path | None) -> Iterator[Path]:
+def _find(path: Path, output: Path | None, suffixes: frozenset[str]) -> Iterator[Path]:
     check_name(str(path), "what to look at", DataError)
     if not path.is_dir():
         if not os.path.lexists(path):
@@ -51,13 +56,12 @@ def _find(path: Path, output: Path | None) -> Iterator[Path]:
             )
         yield path
         return
-    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    below = find_files(path, known, without=output, error=DataError)
+    below = find_files(path, suffixes, without=output, error=DataError)
     files = [file for file in below if not _is_own(file)]
     if not files:
         raise DataError(
-            f"{show(path)}: holds no photo and no video (pictures that predict wrote do not "
-            "count); pass another folder"
+            f"{show(path)}: holds {_none_of(suffixes)} (pictures that predict wrote do not count); "
+            "pass another folder"
         )
     yield from files
 
@@ -99,6 +103,12 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     mark.add_text("Software", OWN_MARK)
     with explained(path):
         picture.save(path, pnginfo=mark)
+
+
+def _none_of(suffixes: frozenset[str]) -> str:
+    if suffixes >= VIDEO_SUFFIXES:
+        return "no photo and no video"
+    return f"no file ending in {', '.join(sorted(suffixes))}"
 
 
 def _is_own(path: Path) -> bool:

@@ -21,6 +21,7 @@ _TASKS = {
     "classification": "classification.task:ClassificationTask",
     "semantic": "segmentation.task:SemanticTask",
     "panoptic": "segmentation.task:PanopticTask",
+    "detection": "detection.task:DetectionTask",
     "masked_image": "masked_image.task:MaskedImageTask",
 }
 reserve("task", _TASKS)

@@ -1,0 +1,1 @@
+"""Boxes around objects, with classes and scores."""
