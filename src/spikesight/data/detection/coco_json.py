@@ -262,8 +262,9 @@ def _photos(
 
 def _folder(images: Sequence[Photo], layout: CocoLayout, name: str) -> Path:
     """The folder in which the first photo lies that lies in one."""
+    folders = [folder for folder in layout.folders if folder.is_dir()]
     for image in images:
-        for folder in layout.folders:
+        for folder in folders:
             if (folder / image.file_name.replace("\\", "/")).is_file():
                 return folder
     raise DataError(
