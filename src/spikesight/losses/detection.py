@@ -231,10 +231,13 @@ def _has_area(boxes: Tensor) -> Tensor:
 def _within(candidates: Candidates, boxes: Tensor) -> Tensor:
     """[B, M, N]: whether a pixel's middle lies in a box [B, M, 4], which has a pixel at least."""
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    # A middle on the edge counts, so that a box of one pixel at least always has one.
     half = torch.maximum(boxes[..., 2:] - boxes[..., :2], candidates.strides[0]) / 2
-    away = (candidates.places - middle[:, :, None]).abs()
-    # A middle that lies on the edge counts: of a box of one pixel at least one always does.
-    return (away <= half[:, :, None]).all(-1)
+    x, y = (
+        (candidates.places[:, axis] - middle[..., axis, None]).abs() <= half[..., axis, None]
+        for axis in (0, 1)
+    )
+    return x & y
 
 
 def _overlaps(boxes: Tensor, others: Tensor) -> Tensor:
@@ -244,9 +247,10 @@ def _overlaps(boxes: Tensor, others: Tensor) -> Tensor:
 
 def _pairs(boxes: Tensor, others: Tensor) -> Tensor:
     """IoU [...] of boxes [..., 4] and others [..., 4]."""
-    low = torch.maximum(boxes[..., :2], others[..., :2])
-    high = torch.minimum(boxes[..., 2:], others[..., 2:])
-    shared = (high - low).clamp_min(0).prod(-1)
-    sizes = (box[..., 2:] - box[..., :2] for box in (boxes, others))
-    areas = [size.prod(-1) for size in sizes]
-    return shared / (areas[0] + areas[1] - shared).clamp_min(1e-9)
+    left, top, right, bottom = boxes.unbind(-1)
+    left2, top2, right2, bottom2 = (edge.contiguous() for edge in others.unbind(-1))
+    width = torch.minimum(right, right2).sub_(torch.maximum(left, left2)).clamp_min_(0)
+    height = torch.minimum(bottom, bottom2).sub_(torch.maximum(top, top2)).clamp_min_(0)
+    shared = width.mul_(height)
+    areas = (right - left) * (bottom - top) + (right2 - left2) * (bottom2 - top2)
+    return shared / (areas - shared).clamp_min_(1e-9)
