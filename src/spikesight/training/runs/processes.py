@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import torch
@@ -40,15 +41,16 @@ def total(accelerator: Accelerator, values: list[float | Tensor]) -> list[float]
 
 
 def joined(accelerator: Accelerator, values: list[ValueT]) -> list[ValueT]:
-    """The lists of all processes, one after the other; the same for all of them.
+    """What all processes have, taken in turns: the order in which one process would have it.
 
     Args:
         accelerator: The processes.
-        values: What this one has; anything that can be pickled.
+        values: What this one has; anything that can be pickled but None.
     """
     if accelerator.num_processes == 1:
         return values
-    return list(gather_object(values))
+    turns = zip_longest(*gather_object([values]))
+    return [value for turn in turns for value in turn if value is not None]
 
 
 def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from spikesight.data.config import Split
@@ -20,6 +18,7 @@ from spikesight.deployment.network import Deployed
 from spikesight.inference import DetectionConfig
 from spikesight.metrics.average_precision import AveragePrecision, DetectionQuality
 from spikesight.training.runs.card import Card
+from spikesight.training.runs.processes import joined
 from spikesight.training.tasks.detection.finder import Finder
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.measuring import show_all
@@ -109,7 +108,7 @@ def collect(
         yield len(images)
 
     count, rate, silent = show_all(model, batches, accelerator, limit_batches, show)
-    precision.images = _of_all(accelerator, precision.images)
+    precision.images = joined(accelerator, precision.images)
     return precision.compute(), count, rate, silent
 
 
@@ -165,12 +164,3 @@ def _as_model(form: Callable[[Tensor], Any]) -> nn.Module:
         return DeployedModel(form)
     assert isinstance(form, nn.Module)
     return form
-
-
-def _of_all(accelerator: Accelerator, images: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What all processes collected, in the order in which one process would have."""
-    if accelerator.num_processes == 1:
-        return images
-    parts = gather_object([images])
-    turns = zip_longest(*parts)
-    return [image for turn in turns for image in turn if image is not None]
