@@ -90,11 +90,11 @@ def costs(options: Namespace) -> str:
     """Accuracy, energy and latency of the first seed's trained models, as Markdown."""
     seed = options.seeds[0]
     accuracy = {
-        line["row"]: float(line["miou"])
+        line["row"]: f"{float(line['miou']):.2f}"
         for line in read(options.output / "results.csv")
         if (line["seed"], line["settings"]) == (str(seed), settings(options))
     }
-    trained = [name for name in MODELS if {name, name + _TWIN} <= accuracy.keys()]
+    trained = [name for name in MODELS if name in accuracy]
     folders = {name: _folder(name, seed, options) for name in trained}
     photos = {name: sample_images(folder, count=options.photos) for name, folder in folders.items()}
     size = (options.height, options.height * 4 // 3)
@@ -116,8 +116,8 @@ def costs(options: Namespace) -> str:
         energy = ss.energy(model, photos[name])
         parameters = sum(p.numel() for p in model.parameters())
         lines.append(
-            f"| {name} | {parameters / 1e6:.3f} M | {accuracy[name]:.2f} "
-            f"| {accuracy[name + _TWIN]:.2f} | {energy.picojoules / 1e9:.3f} "
+            f"| {name} | {parameters / 1e6:.3f} M | {accuracy[name]} "
+            f"| {accuracy.get(name + _TWIN, 'not run')} | {energy.picojoules / 1e9:.3f} "
             f"| {energy.twin_picojoules / 1e9:.3f} | {times[name]:.1f} |"
         )
     lines.append(
