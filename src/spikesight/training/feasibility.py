@@ -39,7 +39,7 @@ def check_feasible(config: TrainConfig, *, filled: bool) -> None:
     with torch.device("meta"):
         model, _ = build_model(plain, classes, task.input_channels(config))
     task.check_feasible(config, model, classes)
-    holds_events = task.section == "data" and config.data.holds_events
+    holds_events = config.data.holds_events or config.objects.holds_events
     check_teacher(config.distillation, holds_events, config.task)
     _check_sides(config, model)
     check_batch(config, model, config.batch_size)

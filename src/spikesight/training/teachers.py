@@ -151,7 +151,7 @@ def build_teacher(
     """
     if config.teacher is None:
         return None
-    check_teacher(config, isinstance(preprocessing, EventPreprocessing), task)
+    check_teacher(config, _frames(preprocessing) > 0, task)
     if config.teacher.startswith(_TIMM):
         return _timm_teacher(config, preprocessing, outputs)
     return _spiking_teacher(config, preprocessing, outputs)
@@ -214,7 +214,7 @@ def _spiking_teacher(
             f"sample and the student from {_frames(preprocessing)} (0: from photos); pass a "
             "teacher trained on such data"
         )
-    if isinstance(own, EventPreprocessing) and isinstance(preprocessing, EventPreprocessing):
+    if _frames(own):
         _check_same_frames(str(folder), own, preprocessing)
     if own.channels != preprocessing.channels:
         raise UserError(
@@ -242,15 +242,19 @@ def _own_size(own: Preparation, student: Preparation) -> tuple[int, int] | None:
     return None if own.image_size == student.image_size else (own.image_size, own.image_size)
 
 
-def _check_same_frames(teacher: str, own: EventPreprocessing, student: EventPreprocessing) -> None:
+def _check_same_frames(teacher: str, own: Preparation, student: Preparation) -> None:
     """Frames of events cannot be made again from others, as photos can be resized."""
-    fields = ["image_size", "slicing", "max_count", "saccades", "sensor"]
-    if own.saccades and student.saccades:
-        fields.append("threshold")
+    fields = ["slicing", "max_count", "sensor"]
+    section = "objects"
+    if isinstance(student, EventPreprocessing):
+        section = "data"
+        fields = ["image_size", "slicing", "max_count", "saccades", "sensor"]
+        if isinstance(own, EventPreprocessing) and own.saccades and student.saccades:
+            fields.append("threshold")
     for field in fields:
         learned, given = getattr(own, field), getattr(student, field)
         if learned != given:
-            option = f"data.{'' if field == 'image_size' else 'events.'}{field}"
+            option = f"{section}.{'' if field == 'image_size' else 'events.'}{field}"
             raise UserError(
                 f"distillation.teacher {teacher} learned with {option}={learned} and the student "
                 f"is trained with {given}; pass {option}={learned}, or a teacher trained on such "
@@ -280,7 +284,8 @@ def _timm_teacher(config: DistillationConfig, preprocessing: Preparation, output
 
 
 def _frames(preprocessing: Preparation) -> int:
-    return preprocessing.frames if isinstance(preprocessing, EventPreprocessing) else 0
+    frames: int = getattr(preprocessing, "frames", 0)
+    return frames
 
 
 def _with_weights(name: str, file: Path) -> Any:

@@ -80,6 +80,16 @@ class EventObjectPreprocessing:
         return EventEvaluationTransform()
 
     @property
+    def mean(self) -> tuple[float, ...]:
+        """Counts are not shifted: 0 per channel."""
+        return (0.0,) * self.channels
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Counts are not scaled: 1 per channel."""
+        return (1.0,) * self.channels
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the frames as the model sees them."""
         return (self.frames, self.channels, *self.image_size)

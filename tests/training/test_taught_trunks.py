@@ -1,4 +1,4 @@
-"""Segmenters learn the attention of a teacher's trunk."""
+"""Segmenters and detectors learn the attention of a teacher's trunk."""
 
 from __future__ import annotations
 
@@ -123,6 +123,71 @@ def test_classifiers_and_models_of_timm_teach_segmenters(tmp_path: Path) -> None
         assert float((loss - alone).detach()) > 0.1
         loss.backward()
         trainer.objective.close()
+
+
+BOXES = {
+    "name": "spike_det_nano",
+    "arguments": {"trunk_options": TRUNK, "finest": 4, "width": 8, "depth": 1},
+}
+
+
+def detector(folder: Path, output: str, model: dict[str, Any], **changes: Any) -> TrainConfig:
+    objects = {
+        "format": "digit_scenes",
+        "image_size": [32, 64],
+        "background": "dark",
+        "scenes": 8,
+        "validation_scenes": 4,
+    }
+    values = {
+        "task": "detection",
+        "model": model,
+        "objects": objects,
+        "output": str(folder / output),
+        "schedule": {"warmup_epochs": 0},
+        "epochs": 1,
+        "batch_size": 4,
+        "limit_batches": 2,
+        **changes,
+    }
+    return from_mapping(TrainConfig, values)
+
+
+def test_a_detector_learns_from_its_twin_and_from_a_segmenter(twin: str, tmp_path: Path) -> None:
+    own = detector(tmp_path, "own", {**BOXES, "neuron": "relu"})
+    for number, teacher in enumerate((twin, str(train(own).folder))):
+        taught = {"teacher": teacher, "attention": True}
+        trainer = Trainer(detector(tmp_path, str(number), BOXES, distillation=taught))
+        trainer.task.train.set_epoch(0)
+        batch = trainer.task.prepare(*next(iter(trainer.task.train)), 0, 0)
+        output = trainer.model.train()(batch.images)
+        loss = trainer.objective(batch.images, output, batch.targets)
+        alone = trainer.objective.task_loss(batch.images, output, batch.targets)
+        assert float((loss - alone).detach()) > 0.1
+        trainer.run()
+
+
+def events(folder: Path, output: str, max_count: int, **changes: Any) -> TrainConfig:
+    objects = {
+        "format": "moving_digits",
+        "image_size": [32, 48],
+        "scenes": 8,
+        "validation_scenes": 4,
+        "events": {"frames": 2, "max_count": max_count},
+    }
+    return detector(folder, output, {**BOXES, "steps": 2}, objects=objects, **changes)
+
+
+def test_detectors_in_events_learn_from_the_same_frames(twin: str, tmp_path: Path) -> None:
+    teacher = str(train(events(tmp_path, "teacher", 127)).folder)
+    taught = {"teacher": teacher, "attention": True}
+    train(events(tmp_path, "student", 127, distillation=taught))
+    with pytest.raises(ValueError, match=r"pass objects\.events\.max_count=127"):
+        Trainer(events(tmp_path, "other", 7, distillation=taught))
+    with pytest.raises(ValueError, match=r"learned from 0 frames of events"):
+        Trainer(events(tmp_path, "photos", 7, distillation={**taught, "teacher": twin}))
+    with pytest.raises(ValueError, match="takes photos and the data are events"):
+        Trainer(events(tmp_path, "timm", 7, distillation={**taught, "teacher": "timm:test_vit"}))
 
 
 @pytest.mark.parametrize(
