@@ -56,8 +56,13 @@ def test_voc_has_the_parts_of_its_lists_and_the_classes_of_all(tmp_path: Path) -
     assert list(listed(validation)) == ["b", "e"]
     assert train.classes.names == validation.classes.names == layouts.NAMES
     assert train.notes == "3 photos, 5 boxes; photos without objects: 1"
+    lists = tmp_path / "ImageSets" / "Main"
+    (lists / "test.txt").write_text("kept_back\n")
     with pytest.raises(DataError, match="no objects for testing; it has train, val"):
         read(tmp_path, "voc", "test")
+    (lists / "val.txt").write_text("b\nlost\n")
+    with pytest.raises(DataError, match=r"val\.txt: names lost, but there is no XML file"):
+        read(tmp_path, "voc")
 
 
 def test_a_division_keeps_when_the_folder_moves_and_follows_its_seed(tmp_path: Path) -> None:

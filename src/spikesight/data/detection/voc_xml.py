@@ -93,7 +93,10 @@ def find_voc(path: Path, annotations: str | None) -> VocLayout:
                 if (place := path / base / f"{name}.txt").is_file()
             ]
             if found:
-                parts[part] = _listed(found[0], by_name, strict=found[0].parent.name == "Main")
+                # Annotations of tests are often kept back, and Pet has some of its photos' alone.
+                strict = part != "test" and found[0].parent.name == "Main"
+                parts[part] = _listed(found[0], by_name, strict)
+        parts = {part: listed for part, listed in parts.items() if listed}
         return VocLayout(parts or {"train": files}, (*photos, folder))
     parts = {}
     for part, usual in _PART_FOLDERS.items():
@@ -113,7 +116,7 @@ def find_voc(path: Path, annotations: str | None) -> VocLayout:
 
 
 def _listed(listing: Path, files: dict[str, Path], strict: bool) -> list[Path]:
-    """The XML files whose names begin the lines of a list; Pet's also name photos without one."""
+    """The XML files whose names begin the lines of a list, of which some may be missing or none."""
     found = []
     for line in read_text(listing, error=DataError).splitlines():
         if not line.strip() or line.startswith("#"):
