@@ -15,6 +15,7 @@ from PIL import Image
 import spikesight
 from spikesight.commands.parser import read_command
 from spikesight.commands.table import COMMANDS
+from tests.boxed_photos import write_cells
 from tests.data.shards.shard_files import write_shards
 from tests.test_import_directions import FLOOR
 
@@ -103,6 +104,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(torch.randint(256, (32, 32, 3), dtype=torch.uint8).numpy()).save(file)
     write_shards(folder / "shards", [8, 8])
+    write_cells(folder / "cells", "voc")
     return folder
 
 

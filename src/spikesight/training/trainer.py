@@ -320,6 +320,8 @@ class Trainer:
             f"{self.config.epochs} epochs on {self.accelerator.num_processes} x "
             f"{self.device.type}, precision {precision}"
         )
+        for note in self.task.notes:
+            self.report.message(note)
         if self.config.compile == "model" and self.device.type == "cpu":
             self.report.message(
                 "compile=model takes a minute at the start, and on a CPU gains as good as nothing "

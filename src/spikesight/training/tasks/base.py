@@ -218,6 +218,11 @@ class Task(ABC):
         return f"{self.classes} classes"
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of the data before the run begins, in lines."""
+        return ()
+
+    @property
     def view(self) -> Any:
         """How photos are shown in validation, or what is kept of what is found: a `view_kind`."""
         return None

@@ -21,6 +21,7 @@ from spikesight.data.detection import (
     object_preprocessing_kind,
     read_objects,
 )
+from spikesight.data.detection.loaders import ObjectImages
 from spikesight.data.prediction import read_enough
 from spikesight.data.segmentation import part_of
 from spikesight.errors import UserError
@@ -115,6 +116,15 @@ class ObjectTask(Task):
     def input_side(cls, config: TrainConfig) -> tuple[str, tuple[int, int]]:
         """objects.image_size."""
         return "objects.image_size", config.objects.image_size
+
+    @property
+    def notes(self) -> list[str]:
+        """How many objects there are, and what was left out."""
+        notes = []
+        for images in (self.loaders.train.dataset, self.loaders.validation.dataset):
+            assert isinstance(images, ObjectImages)
+            notes.append(f"{images.source.name}: {images.source.notes}")
+        return notes
 
     @property
     def view(self) -> DetectionConfig:
