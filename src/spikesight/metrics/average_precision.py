@@ -105,7 +105,7 @@ class AveragePrecision:
         }
         areas = _areas(truth.boxes)
         if truth.masks is not None:
-            areas = truth.masks.sum((1, 2))
+            areas = truth.masks.count_nonzero((1, 2))
         entry["true"]["areas"] = areas.tolist()
         if self._masks:
             if found.masks is None or truth.masks is None:
@@ -218,9 +218,9 @@ def _run_lengths(masks: Tensor) -> list[dict[str, Any]]:
 
     if not len(masks):
         return []
-    pixels = masks.cpu().permute(1, 2, 0).to(torch.uint8).numpy()
+    pixels = masks.cpu().numpy().view(np.uint8).transpose(1, 2, 0)
     encoded = coco_masks.encode(np.asfortranarray(pixels))
-    areas = masks.sum((1, 2)).tolist()
+    areas = coco_masks.area(encoded).tolist()
     return [{**runs, "area": area} for runs, area in zip(encoded, areas, strict=True)]
 
 
