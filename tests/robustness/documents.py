@@ -15,9 +15,11 @@ import yaml
 import spikesight.training.trainer as trainer
 from spikesight.commands.parser import main
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
+from spikesight.data.detection import EventObjectPreprocessing, ObjectConfig
+from spikesight.data.detection.preparation import preparation
 from spikesight.data.segmentation import SceneConfig, ScenePreprocessing
 from spikesight.data.segmentation.scene import table_of
-from spikesight.inference import ViewConfig
+from spikesight.inference import DetectionConfig, ViewConfig
 from spikesight.reports.training_curves import Run
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.run_log import RunLog
@@ -210,6 +212,11 @@ def _card(kind: str, folder: Path) -> None:
         steps = EventPreprocessing(16, 2, 4, sensor=(34, 34), classes=("a", "b"))
         data = DataConfig(format="event_folders", path="x", channels=2)
         Card(data, steps, 1, "model", None).write(folder)
+    elif kind in ("detection", "event detection"):
+        objects = ObjectConfig(format="digit_scenes" if kind == "detection" else "moving_digits")
+        boxes, _ = preparation(objects, table_of(("a", "b"), (0, 1)), 0)
+        view = DetectionConfig()
+        Card(objects, boxes, 1, "model", None, "detection", view=view).write(folder)
     else:
         scene = ScenePreprocessing(
             (0.5,) * 3, (0.5,) * 3, (32, 32), None, table_of(("a", "b"), (1,))
@@ -225,6 +232,7 @@ def _cards(damage: Damage, folder: Path) -> Trial:
     from tests.robustness.recordings import sound_recording
 
     kinds = ["classification", "events", "semantic", "panoptic", "masked_image"]
+    kinds += ["detection", "event detection"]
     kind = "classification" if damage.none else damage.random.choice(kinds)
     _card(kind, folder)
     path = folder / "run.json"
@@ -236,7 +244,12 @@ def _cards(damage: Damage, folder: Path) -> Trial:
 
     def read() -> None:
         card = Card.read(folder)
-        if card.view is not None:
+        if card.task == "detection":
+            check_finite([card.preprocessing, card.data, card.view])
+            events = isinstance(card.preprocessing, EventObjectPreprocessing)
+            one = card.preprocessing.read_file(recording if events else photo)
+            batch = card.preprocessing.batch_transform(one[None])
+        elif card.view is not None:
             check_finite([card.preprocessing, card.data, card.view])
             shown = card.preprocessing.fit(torch.zeros(3, 20, 30, dtype=torch.uint8))
             batch = card.preprocessing.batch_transform(shown[None])
