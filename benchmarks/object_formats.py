@@ -28,10 +28,11 @@ Edges = tuple[float, ...]
 
 def boxes(folder: Path, format_: str, annotations: str) -> list[tuple[str, str, Edges]]:
     """Photo, class and edges of every box, sorted."""
-    config = ObjectConfig(format=format_, path=str(folder), annotations=annotations)
+    config = ObjectConfig(
+        format=format_, path=str(folder), annotations=annotations, validation_fraction=0.5
+    )
     found = []
-    for part in ("train", "val"):
-        source = read_objects(config, part)  # type: ignore[arg-type]
+    for source in (read_objects(config, "train"), read_objects(config, "val")):
         for index in range(len(source)):
             objects = source.read(index, masks=False).objects
             for label, box in zip(objects.classes.tolist(), objects.boxes.tolist(), strict=True):
