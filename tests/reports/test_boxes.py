@@ -40,6 +40,8 @@ def test_small_photos_are_enlarged_until_labels_can_be_read_unless_they_keep_the
     assert picture.size == (7 * 96, 7 * 64)
     assert picture.getpixel((7 * 8, 7 * 20)) == class_colour(1)
     assert draw_objects(photo, found, NAMES, size="own").size == (96, 64)
+    thin = torch.zeros(3, 2, 1000, dtype=torch.uint8)
+    assert draw_objects(thin, found[[]], NAMES).size == (4000, 8)
 
 
 def test_masks_tint_their_pixels_the_surest_on_top() -> None:

@@ -30,6 +30,7 @@ _COLOURS: tuple[Colour, ...] = (
     (135, 145, 255),
 )
 _LEAST_SIDE = 416  # pixels of the shorter side; labels are unreadable on smaller pictures
+_LONGEST_SIDE = 4096  # pixels of an enlarged photo
 _OPACITY = 0.4
 _PADDING = 2
 
@@ -106,7 +107,8 @@ def enlarged_photo(
     if masks is not None and len(masks):
         photo = _tinted(photo, masks, [class_colour(n) for n in objects.classes.tolist()])
     picture = Image.fromarray(photo.permute(1, 2, 0).contiguous().numpy())
-    factor = 1 if size == "own" else -(-_LEAST_SIDE // min(picture.size))
+    factor = min(-(-_LEAST_SIDE // min(picture.size)), _LONGEST_SIDE // max(picture.size))
+    factor = 1 if size == "own" else max(1, factor)
     if factor > 1:
         sides = (picture.width * factor, picture.height * factor)
         picture = picture.resize(sides, Image.Resampling.NEAREST)

@@ -12,11 +12,13 @@ from spikesight.data.detection import ObjectConfig, ObjectSource, read_objects
 from spikesight.data.detection.layouts import format_of
 from spikesight.data.errors import DataError
 from spikesight.data.sampling import EvaluationSampler
+from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.registry import create_model
 from spikesight.training.progress import format_duration
 from spikesight.training.tasks.base import Choice
 from spikesight.training.tasks.choice_words import all_of_it, number_of, run_name
+from spikesight.training.tasks.detection.objective import NO_DETECTOR
 from spikesight.training.training_speed import training_images_per_second
 
 _MODEL, _LEVELS = "spike_det_nano", 4
@@ -56,6 +58,8 @@ def choose_for_objects(path: str, asked: Mapping[str, str]) -> Choice:
     # A ReLU takes no levels; the model's own default stands.
     model = {"name": name} | ({} if asked.get("model.neuron") == "relu" else {"levels": _LEVELS})
     built = create_model(name, num_classes=classes, levels=_LEVELS)
+    if built.gives != "boxes":
+        raise UserError(f"model.name is {name}: {NO_DETECTOR}")
     size = _input_size(train, built.stride)
     speed = training_images_per_second(built, size, 4, asked.get("device", "auto"))
     fits = round(_SECONDS * speed / (len(train) + 0.1 * _VALIDATION_COST * len(validation)))
