@@ -203,7 +203,7 @@ def test_coco_and_roboflow_lay_their_parts_out_in_folders_of_their_own(tmp_path:
     for part, names, folder in (("train", "acd", "train2017"), ("val", "be", "val2017")):
         layouts.photos(tmp_path / "coco" / folder, names)
         places = [f"coco/annotations/instances_{folder}.json"]
-        roboflow = tmp_path / "roboflow" / {"val": "valid"}.get(part, part)
+        roboflow = tmp_path / "roboflow" / {"train": "Train", "val": "valid"}[part]
         layouts.photos(roboflow, names)
         places.append(f"{roboflow.relative_to(tmp_path)}/_annotations.coco.json")
         for place in places:

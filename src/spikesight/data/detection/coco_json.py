@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.detection.class_choice import chosen_classes
+from spikesight.data.detection.part_names import names_of
 from spikesight.data.detection.photo_lists import ListedPhoto, PhotoList, Tally
 from spikesight.data.detection.stored_masks import (
     LabelNumber,
@@ -31,7 +32,6 @@ _REMEDY = (
     "correct it to COCO's format: images with id and file_name, annotations with image_id, "
     "category_id and bbox, categories with id and name"
 )
-_PART_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _PART_FILES = (
     "annotations/instances_{}2017.json",
     "annotations/instances_{}2014.json",
@@ -127,7 +127,7 @@ def find_coco(path: Path, part: str, annotations: str | None) -> CocoLayout | No
     """
     if not path.is_dir():
         raise DataError(f"{show(path)}: there is no such folder; correct objects.path")
-    names = _PART_NAMES[part]
+    names = names_of(part, path, path / "images")
     if annotations is not None:
         file = path / annotations
         if not file.is_file():

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from spikesight.data.detection.class_choice import chosen_classes
+from spikesight.data.detection.part_names import names_of
 from spikesight.data.detection.photo_lists import ListedPhoto, PhotoList, Tally
 from spikesight.data.errors import DataError
 from spikesight.data.photos.decoding import IMAGE_SUFFIXES, read_head, read_image_file
@@ -23,7 +24,6 @@ _REMEDY = "correct it to Pascal VOC's format: objects, each with a name and a bn
 _PHOTO_FOLDERS = ("JPEGImages", "images", "Images", "")
 _ANNOTATION_FOLDERS = ("Annotations", "annotations/xmls", "annotations")
 _LISTS = ("ImageSets/Main", "annotations")
-_PART_FOLDERS = {"train": ("train",), "val": ("valid", "val"), "test": ("test",)}
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def find_voc(path: Path, annotations: str | None) -> VocLayout:
         parts = {part: listed for part, listed in parts.items() if listed}
         return VocLayout(parts or {"train": files}, (*photos, folder))
     parts = {}
-    for part, usual in _PART_FOLDERS.items():
-        for name in usual:
+    for part in ("train", "val", "test"):
+        for name in names_of(part, path):
             if (path / name).is_dir() and (
                 files := find_files(path / name, {".xml"}, error=DataError)
             ):

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from spikesight.data.class_lists import check_class_names
 from spikesight.data.detection.class_choice import chosen_classes
+from spikesight.data.detection.part_names import names_of
 from spikesight.data.detection.photo_lists import ListedPhoto, PhotoList, Tally
 from spikesight.data.detection.stored_masks import Polygons, polygons
 from spikesight.data.errors import DataError
@@ -28,7 +29,6 @@ _REMEDY = (
 )
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
 _NAME_FILES = ("obj.names", "classes.txt", "classes.names")
-_PARTS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 _PHOTO_FOLDERS = ("{}/images", "images/{}", "{}")
 _COMMON_FOLDERS = ("images", "JPEGImages", "")
 _BOX_NUMBERS = 5
@@ -77,7 +77,8 @@ def find_yolo(path: Path, annotations: str | None) -> YoloLayout:
     if labels is not None and not labels.is_dir():
         raise DataError(f"{show(labels)}: there is no such folder; correct objects.annotations")
     parts: dict[str, list[Path]] = {}
-    for part, names in _PARTS.items():
+    for part in ("train", "val", "test"):
+        names = names_of(part, path, path / "images")
         for place in (pattern.format(name) for pattern in _PHOTO_FOLDERS for name in names):
             photos = _photos(path / place)
             if photos:
