@@ -247,3 +247,33 @@ def test_what_it_is_told_reaches_it() -> None:
     images, _ = _batch(0, 1)
     model = _model()
     assert all(term.isfinite() for term in model(images, *told(model, images)).values())
+
+
+def test_energy_counts_a_head_as_often_as_there_are_regions() -> None:
+    images, _ = _batch(0, 1)
+    model = wake(_model(), images)
+    shown: dict[str, int] = {"box_head": 0, "mask_head": 0}
+    for path in shown:
+        model.get_submodule(path).register_forward_pre_hook(
+            lambda _, args, path=path: shown.__setitem__(path, len(args[0]))
+        )
+    model(images)
+    assert 0 < shown["mask_head"] <= 200
+    assert shown["box_head"] <= 100
+    report = ss.energy(model, images)
+    layers = {layer.name: layer for layer in report.layers}
+    first, mask = layers["box_head.first"], layers["mask_head.masks"]
+    assert first.twin_macs == first.macs == 16 * 32 * 49 * shown["box_head"] / 2
+    assert mask.macs == 16 * 2 * 14 * 14 * shown["mask_head"] / 2
+    assert 0 < first.accumulates < 4 * first.macs
+    assert layers["proposal_head.hidden"].twin_macs == 16 * 16 * 9 * 16 * 16
+    assert set(report.firing_rates) >= {
+        "box_head.neuron",
+        "mask_head.neuron",
+        "pyramid.outputs.0.neuron",
+    }
+    assert "nor host code: region proposals, RoIAlign" in report.table()
+    silent = ss.energy(model, torch.zeros_like(images))
+    assert all(layer.accumulates >= 0 for layer in silent.layers)
+    twin = ss.energy(_model(neuron="relu"), images)
+    assert twin.firing_rates == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import ExitStack
 from itertools import chain
 from typing import assert_never
 
@@ -38,10 +39,10 @@ from spikesight.graph import (
     SpikeSum,
     Synapse,
     execute,
-    trace,
 )
 from spikesight.graph.counts import reading_counts
 from spikesight.graph.operations import Shape
+from spikesight.graph.tracing import trace_parts
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.folding import fold
 
@@ -52,42 +53,74 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
     model = copy.deepcopy(model).eval()
     # Packed models have buffers alone.
     parameter = next(t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
-    unfolded = trace(model)
-    is_ann = any(neuron.dynamics is None for neuron in unfolded.neurons)
-    graph = unfolded if is_ann else fold(unfolded)
-    meter = _Meter(graph)
-    twin_macs: dict[str, list[float]] = {}
+    graphs = trace_parts(model)
+    is_ann = any(neuron.dynamics is None for graph in graphs.values() for neuron in graph.neurons)
+    (_, of_images), *others = ((path, _Meter(graph, is_ann)) for path, graph in graphs.items())
+    samples = 0
     for batch in inputs_of(data):
-        graph.input.check(tuple(batch.shape))
+        of_images.graph.input.check(tuple(batch.shape))
         inputs = batch.to(parameter.device, parameter.dtype)
-        size = (batch.shape[-2], batch.shape[-1])
-        if not twin_macs:
-            shapes = unfolded.shapes(size)
-            twin_macs = {
-                node.name: [macs for _, macs in dense_parts(node, [shapes[n] for n in node.inputs])]
-                for node in unfolded.nodes
-            }
-        meter.shapes = graph.shapes(size)
-        execute(graph, inputs, meter.observe)
-        meter.samples += inputs.shape[0]
-    if meter.samples == 0:
+        of_images.add(inputs)
+        samples += len(inputs)
+        if others:
+            for (_, meter), shown in zip(others, _shown(model, inputs, dict(others)), strict=True):
+                meter.add(shown)
+    if samples == 0:
         raise UserError("there is no input to measure on; pass a tensor or a loader with batches")
-    return meter.report(twin_macs)
+    reports = [meter.report(samples) for meter in (of_images, *dict(others).values())]
+    return EnergyReport(
+        tuple(layer for report in reports for layer in report.layers),
+        samples,
+        {name: rate for report in reports for name, rate in report.firing_rates.items()},
+        getattr(model, "host_code", ""),
+    )
+
+
+def _shown(model: nn.Module, inputs: Tensor, paths: Iterable[str]) -> list[Tensor]:
+    """What host code shows to the other parts of a model, [N, ...] each."""
+    shown: dict[str, list[Tensor]] = {path: [] for path in paths}
+    with ExitStack() as hooks:
+        for path, kept in shown.items():
+
+            def keep(_: nn.Module, args: tuple[Tensor, ...], kept: list[Tensor] = kept) -> None:
+                kept.append(args[0])
+
+            handle = model.get_submodule(path).register_forward_pre_hook(keep)
+            hooks.callback(handle.remove)
+        model(inputs)
+    return [torch.cat(kept) for kept in shown.values()]
 
 
 class _Meter:
     """Sums operations over batches; a neuron's output is found by the name of its node."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, unfolded: Graph, is_ann: bool) -> None:
+        self.unfolded = unfolded
+        self.graph = graph = unfolded if is_ann else fold(unfolded)
         self.counts = reading_counts(graph)
         self.shapes: dict[str, Shape] = {}
-        self.samples = 0
+        self.twin_macs: dict[str, list[float]] = {}
+        self.inputs = 0
         self.spikes: dict[str, float] = defaultdict(float)
         self.elements: dict[str, int] = defaultdict(int)
         self.accumulates: dict[tuple[str, int], float] = defaultdict(float)
         self.macs: dict[tuple[str, int], float] = defaultdict(float)
         self.kinds: dict[tuple[str, int], str] = {}
+
+    def add(self, inputs: Tensor) -> None:
+        """Runs the graph on inputs [N, ...]."""
+        if not len(inputs):
+            return
+        size = (inputs.shape[-2], inputs.shape[-1])
+        if not self.twin_macs:
+            shapes = self.unfolded.shapes(size)
+            self.twin_macs = {
+                node.name: [macs for _, macs in dense_parts(node, [shapes[n] for n in node.inputs])]
+                for node in self.unfolded.nodes
+            }
+        self.shapes = self.graph.shapes(size)
+        execute(self.graph, inputs, self.observe)
+        self.inputs += len(inputs)
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Takes part in `execute`."""
@@ -177,18 +210,19 @@ class _Meter:
         embedding, features = (x.double() for x in inputs)
         return float(mask_product(embedding / first.unit, features / second.unit).sum())
 
-    def report(self, twin_macs: dict[str, list[float]]) -> EnergyReport:
-        """Means per sample."""
+    def report(self, samples: int) -> EnergyReport:
+        """Means per sample, of which each may have had several inputs, such as regions."""
         steps = self.graph.input.steps
+        of_sample = self.inputs / samples
         layers = []
         for (name, index), total in self.macs.items():
             node = self.graph.by_name[name]
             position = self._spiking_operand(node, index)
             source = node.inputs[position or 0]
             neuron = None if position is None else self.counts.get(source)
-            per_sample = total / self.samples
+            per_sample = total / samples
             mean = None if neuron is None else self.spikes[source] / self.elements[source]
-            accumulates = self.accumulates[name, index] / self.samples
+            accumulates = self.accumulates[name, index] / samples
             estimate = 0.0 if mean is None else mean * per_sample
             bits, attention = None, None
             shifted = _shifted_additions(node, index) is not None
@@ -215,7 +249,8 @@ class _Meter:
                     accumulates=accumulates,
                     multiplies=0.0 if neuron or shifted else per_sample,
                     paper_accumulates=estimate,
-                    twin_macs=_twin_macs(twin_macs[name], index, whole=isinstance(node, Synapse)),
+                    twin_macs=of_sample
+                    * _twin_macs(self.twin_macs[name], index, whole=isinstance(node, Synapse)),
                     weight_bits=bits,
                     attention=attention,
                 )
@@ -225,9 +260,9 @@ class _Meter:
             / self.elements[neuron.name]
             / neuron.dynamics.levels
             for neuron in self.graph.neurons
-            if neuron.dynamics is not None
+            if neuron.dynamics is not None and self.inputs
         }
-        return EnergyReport(tuple(layers), self.samples, rates)
+        return EnergyReport(tuple(layers), samples, rates)
 
 
 def _shifted_additions(node: Node, index: int) -> float | None:

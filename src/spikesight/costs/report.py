@@ -84,11 +84,13 @@ class EnergyReport:
         layers: One entry per synapse factor and attention product.
         samples: Number of samples that firing was averaged over.
         firing_rates: Mean spike of every neuron in [0, 1], by path; empty for an ANN.
+        host_code: What is computed between networks and not counted; empty where there is one.
     """
 
     layers: tuple[LayerEnergy, ...]
     samples: int
     firing_rates: dict[str, float]
+    host_code: str = ""
 
     def sum_of(self, field: str) -> float:
         """The sum of a number over the layers."""
@@ -142,6 +144,7 @@ class EnergyReport:
             + f"papers' formula {self.paper_picojoules / 1e3:,.1f} nJ. {MULTIPLY_ACCUMULATE_PJ} pJ "
             + f"per multiply, {ACCUMULATE_PJ} pJ per accumulate; memory, neuron updates and "
             + "residual additions not counted"
+            + (f", nor host code: {self.host_code}" if self.host_code else "")
             + low_bit
         )
 

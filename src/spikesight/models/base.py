@@ -109,6 +109,7 @@ class SpikingModel(nn.Module):
         card: What lies beside its weights in run.json, if `spikesight.load` found one.
         untraceable: Why no graph can say what the model computes, and the remedy; None where one
             can. `trace` asks every module that has such an attribute.
+        host_code: What it computes between its `graph_parts`, for reports; empty for a single one.
         gives: What it returns, of which each task takes some: "classes" (logits [B, K]), "pixels"
             (a `PixelSegmentation`), "segments" (a `Segmentation`), "boxes" (a `DenseDetection`) or
             "instances" (boxes and masks).
@@ -121,6 +122,7 @@ class SpikingModel(nn.Module):
     stride: int
     untraceable: str | None = None
     gives: Gives = "classes"
+    host_code: str = ""
 
     def stages(self) -> list[nn.Module]:
         """The parts from input to output, for layer-wise learning rates; the last is the head.

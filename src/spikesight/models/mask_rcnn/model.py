@@ -45,6 +45,7 @@ class MaskRCNN(SpikingModel):
     """
 
     gives = "instances"
+    host_code = "region proposals, RoIAlign, non-maximum suppression"
 
     def __init__(
         self,
@@ -160,8 +161,8 @@ register_variants(
             box_hidden=256,
             mask_layers=2,
             anchor_scale=4.0,
-            proposals=400,
-            regions=128,
+            proposals=200,
+            regions=64,
         ),
         # QSD-Transformer's detector on Meta-SpikeFormer 15M, 1333x800 px.
         "mask_rcnn_15m": MaskRCNNSizes("metaspikformer_15m", _FOUR_STRIDES),

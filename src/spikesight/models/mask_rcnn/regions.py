@@ -108,10 +108,10 @@ def judge_regions(
     from torchvision.models.detection.roi_heads import RoIHeads
     from torchvision.ops import MultiScaleRoIAlign
 
-    levels = _named(_precise(maps.levels))
+    levels, learns = _named(_precise(maps.levels)), targets is not None
     heads = RoIHeads(  # type: ignore[no-untyped-call]
         MultiScaleRoIAlign(list(levels), BOX_SIDE, 2),
-        lambda cut: _of_some(box_head, cut),
+        lambda cut: _of_some(box_head, cut) if learns else box_head(cut),
         _classes_and_boxes,
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
@@ -119,11 +119,11 @@ def judge_regions(
         positive_fraction=0.25,
         bbox_reg_weights=None,
         mask_roi_pool=MultiScaleRoIAlign(list(levels), MASK_SIDE, 2),
-        mask_head=lambda cut: _of_some(mask_head, cut),
+        mask_head=lambda cut: _of_some(mask_head, cut) if learns else mask_head(cut),
         mask_predictor=_masks,
         **kept,
     )
-    heads.training = targets is not None
+    heads.training = learns
     found, losses = heads(levels, regions, _sizes(images), targets)
     detections = [
         RegionDetections(
@@ -147,7 +147,7 @@ def _wanted(objects: Objects) -> dict[str, Tensor]:
 
 
 def _of_some(head: Head, regions: Tensor) -> tuple[Tensor, ...]:
-    """What a head says of regions; where there are none its parameters get a gradient of zero."""
+    """What a head learns from regions; where there are none its gradients are zero."""
     if len(regions):
         return head(regions)
     blank = regions.new_zeros(2, *regions.shape[1:])
