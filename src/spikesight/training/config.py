@@ -115,7 +115,8 @@ class DetectionLearning:
     """How a detector learns and is validated.
 
     Args:
-        loss: Arguments of `DetectionLoss`, such as its weights.
+        loss: Arguments of `DetectionLoss`, such as its weights; of task instances weights of
+            its losses (objectness, proposals, classes, boxes, masks), each 1 if it is not named.
         view: Which boxes are kept in validation and prediction.
     """
 
@@ -134,8 +135,9 @@ class TrainConfig:
         model: Which model to train.
         output: Folder of the run: config.yaml, metrics.csv, tensorboard/, best/ and last/.
         task: "classification" of images, "semantic" (a class for every pixel) or "panoptic"
-            (objects told apart) segmentation, "detection" of objects by boxes, or "masked_image"
-            pre-training of a classifier's trunk, which needs no labels; or a task of your own.
+            (objects told apart) segmentation, "detection" of objects by boxes, "instances" (boxes
+            and masks), or "masked_image" pre-training of a classifier's trunk, which needs no
+            labels; or a task of your own.
         data: Which images a classifier or pre-training reads and how they are augmented.
         scenes: Which photos and masks a segmenter reads and how they are augmented.
         objects: Which photos and boxes a detector reads and how they are augmented.

@@ -18,13 +18,15 @@ from spikesight.objects import Objects
 Head = Callable[[Tensor], tuple[Tensor, ...]]
 Targets = list[dict[str, Tensor]]
 
-_LOSSES = {
+_NAMES = {
     "loss_objectness": "objectness",
     "loss_rpn_box_reg": "proposals",
     "loss_classifier": "classes",
     "loss_box_reg": "boxes",
     "loss_mask": "masks",
 }
+LOSSES = tuple(_NAMES.values())
+"""Names of the losses: two of the first stage, three of the second."""
 
 
 def wanted_regions(targets: Sequence[Objects]) -> Targets:
@@ -180,4 +182,4 @@ def _sizes(images: Tensor) -> list[tuple[int, int]]:
 
 
 def _renamed(losses: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {_LOSSES[name]: loss for name, loss in losses.items()}
+    return {_NAMES[name]: loss for name, loss in losses.items()}

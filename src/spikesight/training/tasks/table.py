@@ -22,6 +22,7 @@ _TASKS = {
     "semantic": "segmentation.task:SemanticTask",
     "panoptic": "segmentation.task:PanopticTask",
     "detection": "detection.task:DetectionTask",
+    "instances": "instances.task:InstanceTask",
     "masked_image": "masked_image.task:MaskedImageTask",
 }
 reserve("task", _TASKS)

@@ -98,7 +98,9 @@ def choose_for_objects(path: str, asked: Mapping[str, str]) -> Choice:
         "(--epochs, --objects.image_size)",
     ]
     if train.masks:
-        lines.append("the objects have masks too, which --task=instances learns as well")
+        lines.append(
+            "the objects have masks too, which task instances learns (configs/nuclei_mask_rcnn_nano.yaml)"
+        )
     lines.append(all_of_it(asked.get("output", fields["output"])))
     return Choice(fields, lines)
 

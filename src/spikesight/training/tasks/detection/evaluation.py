@@ -115,7 +115,7 @@ def collect(
 def finder_of(model: nn.Module, card: Card, device: torch.device) -> Finder:
     """A model with what its card says."""
     config = card.view or DetectionConfig()
-    return Finder(model, card.preprocessing, config, _task(card).decode, device)
+    return Finder(model, card.preprocessing, config, _task(card).find, device)
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,8 @@ from spikesight.data.detection import AnyObjectPreprocessing, Fit
 from spikesight.inference import DetectionConfig
 from spikesight.objects import Detections
 
-Decode = Callable[[Any, tuple[int, int], DetectionConfig], list[Detections]]
-"""From what a model returns for inputs of a height and width to what is kept of it, per input."""
+Find = Callable[[nn.Module, Tensor, DetectionConfig], list[Detections]]
+"""What is kept of what a model finds in normalised inputs, per input and in their pixels."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,14 @@ class Finder:
         model: A detector, in evaluation mode and on the device.
         preprocessing: That of the model.
         config: What is kept.
-        decode: From the model's output to boxes.
+        find: From inputs to boxes.
         device: Where the model is.
     """
 
     model: nn.Module
     preprocessing: AnyObjectPreprocessing
     config: DetectionConfig
-    decode: Decode
+    find: Find
     device: torch.device
 
     @property
@@ -50,8 +49,7 @@ class Finder:
             fits: How each of them was fitted.
         """
         shown = self.preprocessing.batch_transform(images.to(self.device, non_blocking=True))
-        size = (shown.shape[-2], shown.shape[-1])
-        found = self.decode(self.model(shown), size, self.config)
+        found = self.find(self.model, shown, self.config)
         return [fit.restore(one.to("cpu")) for fit, one in zip(fits, found, strict=True)]
 
     def shown(self, found: Detections) -> Detections:

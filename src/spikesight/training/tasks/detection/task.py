@@ -82,14 +82,12 @@ class ObjectTask(Task):
         )
 
     @classmethod
-    def decode(
-        cls, output: Any, size: tuple[int, int], config: DetectionConfig
-    ) -> list[Detections]:
-        """What is kept of a model's output.
+    def find(cls, model: nn.Module, images: Tensor, config: DetectionConfig) -> list[Detections]:
+        """What is kept of what a model finds.
 
         Args:
-            output: As the model returned it.
-            size: Height and width of its input.
+            model: In evaluation mode.
+            images: Its input.
             config: What is kept.
 
         Returns:
@@ -167,7 +165,7 @@ class ObjectTask(Task):
                 )
             steps = replace(steps, table=replace(steps.table, names=tuple(labels)))
         config = card.view or DetectionConfig()
-        return DetectorPipeline(Finder(model, steps, config, cls.decode, device))
+        return DetectorPipeline(Finder(model, steps, config, cls.find, device))
 
     @classmethod
     def fields_of_data(cls, card: Card) -> dict[str, Any]:
@@ -233,11 +231,10 @@ class DetectionTask(ObjectTask):
     describe = staticmethod(describe_detector)
 
     @classmethod
-    def decode(
-        cls, output: Any, size: tuple[int, int], config: DetectionConfig
-    ) -> list[Detections]:
+    def find(cls, model: nn.Module, images: Tensor, config: DetectionConfig) -> list[Detections]:
         """Of all levels, without boxes that another covers."""
-        return decode_detections(check_detection(output), size, config)
+        size = (images.shape[-2], images.shape[-1])
+        return decode_detections(check_detection(model(images)), size, config)
 
     @classmethod
     def check_feasible(cls, config: TrainConfig, model: SpikingModel, classes: int) -> None:
