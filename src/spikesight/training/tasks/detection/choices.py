@@ -98,9 +98,7 @@ def choose_for_objects(path: str, asked: Mapping[str, str]) -> Choice:
         "(--epochs, --objects.image_size)",
     ]
     if train.masks:
-        lines.append(
-            "the objects have masks too, which task instances learns (configs/nuclei_mask_rcnn_nano.yaml)"
-        )
+        lines.append("the objects have masks too, which a YAML file with task: instances learns")
     lines.append(all_of_it(asked.get("output", fields["output"])))
     return Choice(fields, lines)
 
