@@ -15,14 +15,30 @@ from spikesight.data.detection.mask_geometry import resized_masks
 from spikesight.data.segmentation.scene import ClassTable
 from spikesight.objects import Objects
 
+_MOST_ROOM = 1 << 32  # bytes
+
 
 @dataclass(frozen=True)
 class _Kept:
-    """An image, its objects without masks, and their masks, eight pixels to a byte."""
+    """An image, its objects without masks, and their masks, eight pixels to a byte.
+
+    Tensors of objects are small blocks of memory that would lie between the large ones that
+    reading takes and frees, and these would then fit nothing that comes later; lists do not.
+    """
 
     image: Tensor
-    objects: Objects
+    boxes: list[list[float]]
+    classes: list[int]
+    crowd: list[bool]
     masks: NDArray[np.uint8] | None
+
+    def objects(self) -> Objects:
+        """The objects without masks."""
+        return Objects(
+            torch.tensor(self.boxes, dtype=torch.float32).reshape(-1, 4),
+            torch.tensor(self.classes, dtype=torch.int64),
+            torch.tensor(self.crowd, dtype=torch.bool),
+        )
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,7 @@ class KeptImages:
     source: ObjectSource
     largest: tuple[float, float]
     _kept: dict[tuple[int, bool], _Kept] = field(default_factory=dict, repr=False)
+    _room: list[Tensor] = field(default_factory=list, repr=False)
 
     @property
     def classes(self) -> ClassTable:
@@ -73,10 +90,15 @@ class KeptImages:
             packed = None
             if read.objects.masks is not None:
                 packed = np.packbits(read.objects.masks.numpy(), axis=-1)
-            bare = Objects(read.objects.boxes, read.objects.classes, read.objects.crowd)
-            self._kept[index, masks] = _Kept(read.image, bare, packed)
+            self._kept[index, masks] = _Kept(
+                self._placed(index, read.image),
+                read.objects.boxes.tolist(),
+                read.objects.classes.tolist(),
+                read.objects.crowd.tolist(),
+                packed,
+            )
             return read
-        objects = kept.objects
+        objects = kept.objects()
         if kept.masks is not None:
             width = kept.image.shape[2]
             unpacked = np.unpackbits(kept.masks, axis=-1, count=width).view(np.bool_)
@@ -84,6 +106,17 @@ class KeptImages:
                 objects.boxes, objects.classes, objects.crowd, torch.from_numpy(unpacked)
             )
         return AnnotatedImage(kept.image, objects)
+
+    def _placed(self, index: int, image: Tensor) -> Tensor:
+        """An image where it is kept: beside the others that have the shape of the first one."""
+        if not self._room:
+            count = len(self) if len(self) * image.numel() <= _MOST_ROOM else 0
+            self._room.append(image.new_empty(count, *image.shape))
+        (room,) = self._room
+        if index >= len(room) or image.shape != room.shape[1:]:
+            return image
+        room[index] = image
+        return room[index]
 
     def _shrunk(self, read: AnnotatedImage) -> AnnotatedImage:
         height, width = read.size
