@@ -24,6 +24,7 @@ from spikesight.training.tasks.instances.evaluation import InstanceFigures
 from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.validation import sample_images, validate
 
+from .child import needs_gloo, start_pair
 from .conftest import stop_after
 
 TRUNK = {
@@ -97,6 +98,26 @@ def test_runs_resume_bit_for_bit_and_validate_alike(tmp_path: Path) -> None:
     assert {"val_mask_ap", "val_mask_ap50", "val_box_ap", "val_box_ap50"} <= columns
 
 
+@pytest.mark.parametrize("memory", ["low", "lowest"])
+def test_in_less_memory_the_same_is_learned(run: Path, tmp_path: Path, memory: str) -> None:
+    train(_config(tmp_path / "run", memory=memory))
+    folders = (run, tmp_path / "run")
+    expected, got = (load_file(folder / "last" / "model.safetensors") for folder in folders)
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+
+
+@needs_gloo
+def test_two_processes_train_and_agree_with_val(tmp_path: Path) -> None:
+    config = _config(tmp_path / "run", epochs=1, batch_size=2)
+    (tmp_path / "c.yaml").write_text(config.dump())
+    processes = start_pair(["train", str(tmp_path / "c.yaml")], tmp_path / "log")
+    for process in processes:
+        process.join(200)
+    assert [process.exitcode for process in processes] == [0, 0], (tmp_path / "log.0").read_text()
+    alone = validate(tmp_path / "run" / "last")
+    assert alone.images == 6
+
+
 def test_figures_say_what_better_is() -> None:
     figures = InstanceFigures(40.0, 80.0, 45.0, 85.0, {"cell": 80.0}, 5, 0.1)
     assert figures.better_than(None)
@@ -141,6 +162,8 @@ def test_all_up_to_the_regions_is_deployed_and_finds_nothing_by_itself(
     forms = "--against=spikes,onnx"
     assert main(["verify", str(place), f"--run={run}", "--images=2", forms]) == 0
     assert main(["audit", str(place), f"--run={run}", "--images=2"]) == 0
+    bench = ["bench", str(place), f"--run={run}", "--rounds=1", "--simulate=false"]
+    assert main(bench) == 0
     capsys.readouterr()
     assert main(["val", str(place), f"--run={run}"]) == 2
     assert "gives the maps that propose regions" in capsys.readouterr().err

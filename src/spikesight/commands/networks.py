@@ -161,6 +161,7 @@ def bench_command(
 
     from spikesight.deployment.ann_runtime import in_pytorch, twin_forms
     from spikesight.deployment.export.exact_forms import exact_forms
+    from spikesight.graph.tracing import image_part
     from spikesight.pretrained import load
     from spikesight.processor import processor_name
     from spikesight.timing import time_alternating
@@ -178,7 +179,8 @@ def bench_command(
     exact = exact_forms(net, x, threads, simulate=simulate)
     others: dict[str, Callable[[Tensor], object]] = {}
     if run is not None:
-        others["trained, PyTorch (float32)"] = in_pytorch(load(resolve_model_folder(run)))
+        trained = image_part(load(resolve_model_folder(run)))
+        others["trained, PyTorch (float32)"] = in_pytorch(trained)
     if twin is not None:
         others |= twin_forms(load(resolve_model_folder(twin)), x, torch.get_num_threads())
     forms = exact | others

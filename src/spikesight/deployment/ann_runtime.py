@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spikesight.deployment.export.openvino_runtime import shared_core
 from spikesight.errors import MissingPackageError, UserError
+from spikesight.graph.tracing import image_part
 from spikesight.models import SpikingModel
 from spikesight.models.outputs import tensors_of
 
@@ -108,7 +109,7 @@ def twin_forms(
             "--model.neuron=relu"
         )
     try:
-        converted = convert_ann(twin.eval(), x)
+        converted = convert_ann(image_part(twin.eval()), x)
         forms = {"twin, OpenVINO (float32)": compile_ann(converted, threads)}
     except ImportError as error:
         raise MissingPackageError(
