@@ -1,7 +1,7 @@
 """Three segmenters over one trunk on CamVid: accuracy, energy by spikes and integer latency.
 
     python benchmarks/camvid_table.py --data camvid --seeds 0
-    python benchmarks/camvid_table.py --table --write docs/camvid_table.md
+    python benchmarks/camvid_table.py --data camvid --seeds 0 --table --write docs/camvid_table.md
 
 Semantic FPN, SpikeFPN and Spike2Former read metaspikformer_nano. Each is trained from scratch on
 CamVid at a fraction of its resolution, and so is its ANN twin, with the same recipe
@@ -60,13 +60,14 @@ of `configs/camvid_small.yaml` at a fraction of the resolution and length, the s
 (`configs/camvid_semantic_fpn_nano.yaml` is the recipe at length):
 
 ```
-python benchmarks/camvid_table.py --data camvid            # goes on where it stopped
-python benchmarks/camvid_table.py --table --write FILE
+python benchmarks/camvid_table.py --data camvid --seeds 0  # goes on where it stopped
+python benchmarks/camvid_table.py --data camvid --seeds 0 --table --write FILE
 ```
 
 At this size Semantic FPN and SpikeFPN are one network, of 32 channels, and start otherwise: their
 difference is that of Xavier's rule from He's, and of chance. The paper's points are of mIoU on
-ADE20K, of larger networks after 160,000 updates."""
+ADE20K, of larger networks after 160,000 updates. Latency is from a machine that other runs shared:
+its ratios count."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -123,7 +123,8 @@ def test_names_of_spikesights_tasks_are_taken() -> None:
 
     with pytest.raises(UserError, match="there is a task 'semantic' already"):
         register_task(Other)
-    assert task_names()[:4] == ["classification", "semantic", "panoptic", "masked_image"]
+    own = ["classification", "semantic", "panoptic", "detection", "instances", "masked_image"]
+    assert task_names()[: len(own)] == own
     with pytest.raises(UserError, match=r"task is 'x'; pass one of .*--import the file"):
         find_task("x")
 
@@ -131,7 +132,8 @@ def test_names_of_spikesights_tasks_are_taken() -> None:
 @pytest.mark.parametrize("method", ["reads", "suits"])
 def test_what_an_own_task_inherits_is_said_by_the_other_one(method: str) -> None:
     names = [task.name for task in tasks_that_say(method)]
-    assert names == ["masked_image", "panoptic", "semantic", "classification"]
+    own = ["masked_image", "instances", "detection", "panoptic", "semantic", "classification"]
+    assert names == own
 
 
 def test_a_card_of_an_unknown_task_names_its_file(tmp_path: Path) -> None:
