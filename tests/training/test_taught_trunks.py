@@ -167,6 +167,19 @@ def test_a_detector_learns_from_its_twin_and_from_a_segmenter(twin: str, tmp_pat
         trainer.run()
 
 
+def test_mask_r_cnn_learns_from_the_trunk_of_a_segmenter(twin: str, tmp_path: Path) -> None:
+    sizes = {"width": 8, "box_hidden": 16, "mask_layers": 1, "proposals": 20, "regions": 16}
+    model = {"name": "mask_rcnn_nano", "arguments": {"trunk_options": TRUNK, **sizes}}
+    losses = [
+        train(detector(tmp_path, str(number), model, task="instances", **taught)).folder
+        for number, taught in enumerate(
+            ({}, {"distillation": {"teacher": twin, "attention": True, "attention_weight": 100.0}})
+        )
+    ]
+    alone, together = ((folder / "metrics.csv").read_text().splitlines()[-1] for folder in losses)
+    assert float(together.split(",")[1]) > float(alone.split(",")[1]) + 10
+
+
 def events(folder: Path, output: str, max_count: int, **changes: Any) -> TrainConfig:
     objects = {
         "format": "moving_digits",
