@@ -8,11 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import spikesight as ss
 from spikesight.deployment.network import Deployed
+from spikesight.deployment.runtime.sampling import resize
 from spikesight.deployment.spk.check import InvalidNetworkError, check_network
 from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
@@ -106,11 +108,54 @@ def test_onnx_computes_the_same_counts_and_masks(options: dict[str, Any], tmp_pa
         assert torch.equal(own, torch.from_numpy(other))
 
 
-def test_onnx_and_a_class_for_every_pixel() -> None:
+def test_runtimes_and_a_class_for_every_pixel() -> None:
     pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
     net = of_pixels()
-    report = net.verify(torch.rand(3, 3, 16, 24), against=("onnx",))
+    report = net.verify(torch.rand(3, 3, 16, 24), against=("onnx", "openvino"))
     assert report.equal, report.table()
+
+
+def test_openvino_computes_all_maps_of_a_detector_and_writes_them(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    options = {"trunk_options": SMALL["trunk_options"], "finest": 4, "width": 8, "depth": 1}
+    model = ss.create_model("spike_det_nano", num_classes=3, **options)
+    x = torch.rand(2, 3, 32, 48)
+    net = ss.deploy(wake(model, x), x)
+    report = net.verify(x, against=("onnx", "openvino"))
+    assert report.equal, report.table()
+    assert len(report.silent) < len(report.layers)
+    path = net.export(tmp_path / "net.xml")
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = [next(iter(output.get_names())) for output in compiled.outputs]
+    assert names == [f"logits_{number}" for number in range(len(names))]
+    outputs = net.outputs(x)
+    assert len(names) == len(outputs)
+    for own, other in zip(outputs, compiled(x.numpy()).values(), strict=True):
+        assert torch.equal(own, torch.from_numpy(other))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)])
+@pytest.mark.parametrize("bits", [18, 30])
+def test_openvino_doubles_maps_of_32_bits_exactly(size: tuple[int, int], bits: int) -> None:
+    openvino = pytest.importorskip("openvino")
+    from spikesight.deployment.export.openvino_arithmetic import Arithmetic, Pair
+
+    exact, shift = Arithmetic(), torch.tensor(bits - 18)
+    image = exact.op.parameter([2, 3, *size], np.float32, name="image")
+    value = exact.shifted_left(exact.pair(image), shift) if bits > 18 else image
+    total = exact.plus(exact.sixteen_times_doubled(value, 3, size), torch.tensor([8]))
+    result = exact.shifted_right(total, torch.tensor(4))
+    digits = [result.high, result.low] if isinstance(result, Pair) else [result]
+    compiled = openvino.compile_model(openvino.Model(digits, [image], "doubled"), "CPU")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(-(2**18), 2**18, (2, 3, *size), generator=generator)
+    x[0, 0, 0, 0], x[0, 1, 0, 0] = 2**18, -(2**18)
+    found = [torch.from_numpy(v).double() for v in compiled(x.float().numpy()).values()]
+    node = integer.Resize("resize", ("x", "like"))
+    expected = resize(node, x.double() * 2.0**shift, (2 * size[0], 2 * size[1]))
+    joined = found[0] if len(found) == 1 else found[0] * 4096 + found[1]
+    assert torch.equal(joined, expected)
 
 
 def test_runtimes_without_an_exact_form_say_why(tmp_path: Path) -> None:

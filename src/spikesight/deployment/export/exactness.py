@@ -12,6 +12,9 @@ from spikesight.errors import UserError
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, Reach, accumulator, prove_ranges
 
+LOGITS = "logits"
+"""Name of the output of a model of one output."""
+
 
 class ExportError(UserError):
     """A network has no exact form in another runtime; says which layer and why."""
@@ -40,15 +43,25 @@ def prove_at(graph: integer.Graph, size: tuple[int, int]) -> dict[str, Reach]:
     return prove_ranges(replace(graph, max_size=size))
 
 
-def refuse_segmenter(graph: integer.Graph, runtime: str, reason: str) -> None:
-    """Raises ExportError for a network with nodes of segmenters; names the first one.
+def output_names(graph: integer.Graph) -> list[str]:
+    """What the outputs of a network are called in the models of other runtimes, in order."""
+    outputs = graph.outputs
+    if len(outputs) == 1:
+        return [LOGITS]
+    if any(node.of_queries for node in outputs):
+        return ["class_logits" if node.of_queries else "mask_logits" for node in outputs]
+    return [f"{LOGITS}_{number}" for number in range(len(outputs))]
+
+
+def refuse_segmenter(node: integer.Node | None, runtime: str, reason: str) -> None:
+    """Raises ExportError for a node of segmenters.
 
     Args:
-        graph: The network.
-        runtime: Name of what it was to be written for.
+        node: The first one without an exact form; None if all have one.
+        runtime: Name of what the network was to be written for.
         reason: Why that has no exact form of it.
     """
-    if (node := graph.segmenter_node) is not None:
+    if node is not None:
         raise ExportError(
             f"{node.name} is a segmenter's: {runtime} {reason}; export to .onnx, or run the "
             "deployed network in PyTorch"

@@ -86,7 +86,7 @@ class _Writer:
 
         self.nir: Any = nir
         self.graph = graph
-        refuse_segmenter(graph, "NIR", "has no primitive for it")
+        refuse_segmenter(graph.segmenter_node, "NIR", "has no primitive for it")
         self.reaches = prove_at(graph, size)
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from spikesight.deployment.export.exactness import (
     folded_neurons,
+    output_names,
     prove_at,
     split_of,
 )
 from spikesight.deployment.export.onnx_runtime import OnnxRuntime
 from spikesight.deployment.export.onnx_segmenter import lower_segmenter_node
-from spikesight.deployment.export.proved_runtime import LOGITS
 from spikesight.deployment.export.self_test import KEY, SelfTest
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
@@ -64,16 +64,6 @@ def to_onnx(
         UserError: If the network does not take this size.
     """
     return Lowering(graph, size, frames).run(observe=observe)
-
-
-def output_names(graph: integer.Graph) -> list[str]:
-    """What the outputs of a network are called in its ONNX model, in order."""
-    outputs = graph.outputs
-    if len(outputs) == 1:
-        return [LOGITS]
-    if any(node.of_queries for node in outputs):
-        return ["class_logits" if node.of_queries else "mask_logits" for node in outputs]
-    return [f"{LOGITS}_{number}" for number in range(len(outputs))]
 
 
 class Lowering:

@@ -18,6 +18,7 @@ from torch import Tensor
 from spikesight.deployment.export.exactness import (
     ExportError,
     folded_neurons,
+    output_names,
     prove_at,
     refuse_segmenter,
     split_of,
@@ -31,7 +32,6 @@ from spikesight.deployment.export.openvino_arithmetic import (
     integers,
 )
 from spikesight.deployment.export.openvino_runtime import INFO, OpenVinoRuntime
-from spikesight.deployment.export.proved_runtime import LOGITS
 from spikesight.deployment.export.self_test import KEY, SelfTest
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.fixed_point import are_powers_of_two
@@ -39,6 +39,7 @@ from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
 
 __all__ = ["OpenVinoRuntime", "to_openvino"]
 
+_UNWRITTEN = (integer.Embedding, integer.Position, integer.Sample, integer.MaskProduct)
 _ONE, _ZERO = torch.ones(1), torch.zeros(1)
 
 
@@ -53,7 +54,7 @@ def to_openvino(
     """Writes a network as an `openvino.Model`, with what it reads and returns as of `to_onnx`.
 
     Arguments and errors are those of `to_onnx`, with one more; `OpenVinoRuntime` runs the
-    self-test. Segmenters have no form.
+    self-test. Segmenters of queries, and those that sample, have no form.
 
     Args:
         graph: The network.
@@ -77,9 +78,9 @@ class _Lowering:
         self.frames = frames
         self.fast = fast
         refuse_segmenter(
-            graph,
+            next((node for node in graph.nodes if isinstance(node, _UNWRITTEN)), None),
             "OpenVINO's CPU plugin",
-            "computes in float32 alone, and interpolation in pairs of its digits is not written",
+            "computes in float32 alone, and sampling in pairs of its digits is not written",
         )
         self.reaches = prove_at(graph, size)
         self.folded = folded_neurons(graph)
@@ -100,7 +101,11 @@ class _Lowering:
             if not isinstance(value, Pair):
                 value.set_friendly_name(node.name)
             self.values[node.name] = value
-        sources = {LOGITS: self.graph.output.name}
+        scales = [scale_at(self.graph, self.size)]
+        if len(self.graph.outputs) > 1:
+            scales = [node.scale for node in self.graph.outputs]
+        names = output_names(self.graph)
+        sources = dict(zip(names, (node.name for node in self.graph.outputs), strict=True))
         if observe:
             sources |= {neuron.name: neuron.name for neuron in self.graph.neurons}
         results = []
@@ -108,7 +113,9 @@ class _Lowering:
             results.append(self.op.result(self.values[source]))
             results[-1].output(0).set_names({name})
         model = openvino.Model(results, [image], "spikesight")
-        model.set_rt_info(repr(scale_at(self.graph, self.size)), [INFO, "scale"])
+        for name, scale in zip(names, scales, strict=True):
+            place = "scale" if len(names) == 1 else f"{name}.scale"
+            model.set_rt_info(repr(scale), [INFO, place])
         if not observe:
             test = SelfTest.of(self.graph, self.size, frames=self.frames)
             model.set_rt_info(test.text(), [INFO, KEY])
@@ -137,9 +144,11 @@ class _Lowering:
                 return self._pool(node, inputs[0])
             case integer.MaxPool():
                 return self._max_pool(node, inputs[0])
+            case integer.Resize():
+                return self._resize(node, inputs[0])
             case integer.Output():
                 return self._output(node, inputs[0])
-        assert not isinstance(node, integer.SEGMENTER_NODES)
+        assert not isinstance(node, _UNWRITTEN)
         assert_never(node)
 
     def _input(self, node: integer.Input, image: Float) -> Float:
@@ -367,6 +376,15 @@ class _Lowering:
         window, sides = [node.kernel] * 2, [node.padding] * 2
         x = self._float(node, source)
         return opset1.max_pool(x, [node.stride] * 2, sides, sides, window, "floor")
+
+    def _resize(self, node: integer.Resize, source: Value) -> Value:
+        reach = self.reaches[node.inputs[0]]
+        if reach.shape.size == self.reaches[node.name].shape.size:
+            return source
+        if 16 * reach.interval.magnitude + 8 >= EXACT_IN_FLOAT32:
+            source = self.exact.pair(source)
+        total = self.exact.sixteen_times_doubled(source, reach.shape.channels, reach.shape.size)
+        return self.exact.shifted_right(self.exact.plus(total, torch.tensor([8])), torch.tensor(4))
 
     def _output(self, node: integer.Output, source: Value) -> Float:
         if self._exceeds(node):

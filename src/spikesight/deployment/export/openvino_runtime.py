@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.proved_runtime import LOGITS, ProvedRuntime, as_image
+from spikesight.deployment.export.proved_runtime import ProvedRuntime, as_image
 from spikesight.deployment.export.self_test import KEY
+from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.integers import Counts
 
 INFO = "spikesight"
@@ -87,6 +88,11 @@ class OpenVinoRuntime(ProvedRuntime):
             settings["SNIPPETS_MODE"] = "DISABLE"
             self.compiled = self._core.compile_model(model, "CPU", settings)
         self._names = [next(iter(output.get_names())) for output in self.compiled.outputs]
+        # Counts of neurons, which may be returned beside them, are in float32.
+        kinds = (output.get_element_type().get_type_name() for output in self.compiled.outputs)
+        self._logits = [
+            name for name, kind in zip(self._names, kinds, strict=True) if kind == "i32"
+        ]
 
     def _without_marks(self) -> Any:
         """The model with roundings for the marks of 8 bits, and with weights in float32."""
@@ -110,5 +116,4 @@ class OpenVinoRuntime(ProvedRuntime):
             name: torch.from_numpy(np.array(results[position]))
             for position, name in enumerate(self._names)
         }
-        logits = outputs.pop(LOGITS)
-        return outputs, logits
+        return outputs, joined(tuple(outputs.pop(name) for name in self._logits))

@@ -17,9 +17,6 @@ from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import Counts
 from spikesight.processor import processor_name
 
-LOGITS = "logits"
-"""Name of the output of a model of one output."""
-
 Image = npt.NDArray[np.float32]
 
 
