@@ -48,7 +48,7 @@ def deploy_command(
         weight_bits: Bits of a weight, 2 to 8.
         max_size: Largest height and width of an input; those of the training images if omitted.
         accuracy: Whether to measure both networks on the whole split, if it is here; classifiers
-            only.
+            and detectors only.
         photos: A photo or recording, or a folder of them, to calibrate on instead; without labels.
     """
     from dataclasses import replace

@@ -60,23 +60,26 @@ def val_command(
     pictures: Path | None = None,
     run: Path | None = None,
 ) -> None:
-    """Measures a trained model: top-1; mean IoU; panoptic quality; or loss at hidden patches.
+    """Measures a trained model: top-1; mean IoU; panoptic quality; AP; or loss at hidden patches.
 
     Args:
         folder: Folder of a run, or its best/ or last/; a packed or converted folder; or a .spk
             file.
-        data: Fields of the data (or scenes) configuration that differ from training:
+        data: Fields of the data (or scenes, objects) configuration that differ from training:
             --data.path=…, --data.format=tar and so on.
         split: "validation" (the same images as in training), "test", or "all" images of a set
             that is not divided, such as a tar file of held-out images.
-        batch_size: Images per process and forward pass; 128 for a classifier, 8 for a segmenter.
+        batch_size: Images per process and forward pass; 128 for a classifier, 8 for a segmenter
+            or detector.
         precision: Autocast type; "auto" is bf16 where the device computes it. The figures of
             training are in float32, "no".
         device: "auto" takes the GPUs that are there; "cpu" leaves them alone.
         limit_batches: Stop after so many batches.
         view: How photos are shown to a segmenter, where it differs from training:
-            --view.mode=slide, --view.scales=[0.75,1,1.25], --view.flip=true.
-        pictures: Folder for pictures of a segmenter's queries and sampling points.
+            --view.mode=slide, --view.scales=[0.75,1,1.25], --view.flip=true; or which boxes of a
+            detector are kept: --view.score_threshold=0.05, --view.nms_iou=0.5.
+        pictures: Folder for pictures of a segmenter's queries and sampling points, or of photos
+            with what is there beside what a detector finds.
         run: Folder of the run whose data and preprocessing are used; the model's own if omitted.
     """
     from spikesight.training.neuron_checks import silence_report
@@ -120,26 +123,28 @@ def predict_command(
     table: Path | None = None,
     run: Path | None = None,
 ) -> None:
-    """Shows what a model sees in pictures: guesses, or segments drawn over photos and videos.
+    """Shows what a model sees in pictures: guesses, or segments or boxes over photos and videos.
 
     Pictures that predict wrote itself are no inputs.
 
     Args:
         folder: Folder of a run, or its best/ or last/; a packed or converted folder; or a .spk
             file.
-        images: Image files (videos too, for a segmenter; recordings, for a model that learned from
-            events), and folders that are searched for them.
+        images: Image files (videos too, for a segmenter or detector; recordings, for a model that
+            learned from events), and folders that are searched for them.
         output: PNG file of a contact sheet to write, with a GIF of each recording beside it; for a
-            segmenter the folder of its overlays, class-index PNGs and COCO panoptic files.
+            segmenter the folder of its overlays, class-index PNGs and COCO panoptic files; for a
+            detector that of its overlays.
             predictions.png or predictions if omitted. A file ending in .csv or .json is a table
             instead of pictures.
         batch_size: Images per forward pass of a classifier.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable image ends the command or is left out.
-        view: How photos are shown to a segmenter, as for val.
+        view: As for val; boxes from --view.shown_score=0.3 up are shown.
         every: Of a video take every so-manieth frame.
         table: Also write a table, .csv or .json: the guesses for each picture, or a segmenter's
-            segments with their classes, areas and boxes.
+            segments with their classes, areas and boxes; of a detector COCO's results (.json), or
+            its boxes (.csv).
         run: Folder of the run whose card says how inputs are prepared and what the classes are
             called; the model's own if omitted.
     """
