@@ -236,6 +236,10 @@ def test_a_pipeline_answers_with_labels_scores_and_boxes(run: Path, photos: Path
     named = ss.pipeline(run, labels=[f"digit {n}" for n in range(10)])
     named.finder.config.shown_score = 0.0
     assert named(photo)[0]["label"] == f"digit {alone[0]['label']}"
+    card = Card.read(run / "best")
+    told = ss.pipeline(ss.load(run / "best"), preprocessing=card.preprocessing)
+    told.finder.config.shown_score = 0.0
+    assert told(photo) == alone
     with pytest.raises(UserError, match="labels has 2 names and the detector 10 classes"):
         ss.pipeline(run, labels=["a", "b"])
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
 from spikesight.data import EventPreprocessing, Preprocessing
+from spikesight.data.detection import EventObjectPreprocessing, ObjectPreprocessing
 from spikesight.data.segmentation import ScenePreprocessing
 from spikesight.deployment.deployed_model import DeployedModel
 from spikesight.deployment.network import Deployed
 from spikesight.errors import UserError
 from spikesight.files.documents import parse_json
 from spikesight.files.tensors import COPY_AGAIN
-from spikesight.inference import ViewConfig
+from spikesight.inference import DetectionConfig, ViewConfig
 from spikesight.models import SpikingModel
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
 from spikesight.training.tasks.base import Pipeline
 
-Steps = Preprocessing | EventPreprocessing | ScenePreprocessing
+Objects = ObjectPreprocessing | EventObjectPreprocessing
+Steps = Preprocessing | EventPreprocessing | ScenePreprocessing | Objects
 
 
 def pipeline(
@@ -49,7 +52,7 @@ def pipeline(
 
     Returns:
         What is called with photos (or recordings): a classifier answers with labels and scores, a
-        segmenter with segments.
+        segmenter with segments, a detector with boxes.
 
     Raises:
         FileNotFoundError: If there is no trained model.
@@ -60,7 +63,7 @@ def pipeline(
     if not isinstance(preprocessing, Steps | None):
         raise UserError(
             f"preprocessing is a {type(preprocessing).__name__}; pass a Preprocessing, "
-            "EventPreprocessing or ScenePreprocessing"
+            "EventPreprocessing, ScenePreprocessing or ObjectPreprocessing"
         )
     card = _described(preprocessing)
     if isinstance(model, str | os.PathLike):
@@ -77,12 +80,16 @@ def pipeline(
             f"model is a {type(model).__name__}; pass a folder, a .spk file, a model or a deployed "
             "network"
         )
+    if isinstance(preprocessing, Objects) and getattr(network, "gives", "") == "instances":
+        card = replace(card, task="instances")
     place_of = build_accelerator(device=device).device
     return card.kind.pipeline(network.to(place_of), card, labels, place_of)
 
 
 def _described(steps: Steps | None) -> Card | None:
     """A card that says how inputs are prepared and nothing else."""
+    if isinstance(steps, Objects):
+        return Card(None, steps, 0, "model", None, "detection", view=DetectionConfig())
     if not isinstance(steps, ScenePreprocessing):
         return None if steps is None else Card(None, steps, 0, "model", None)
     task = "panoptic" if steps.table.things else "semantic"
