@@ -65,6 +65,19 @@ def test_voc_has_the_parts_of_its_lists_and_the_classes_of_all(tmp_path: Path) -
         read(tmp_path, "voc")
 
 
+def test_all_photos_of_a_set_that_is_not_divided(tmp_path: Path) -> None:
+    """Held-out photos have no parts; a set that has some is not taken for one."""
+    whole = read_objects(ObjectConfig("voc", str(layouts.voc(tmp_path / "held_out", False))), "all")
+    assert len(whole) == len(layouts.BOXES)
+    coco = layouts.coco(tmp_path / "coco")
+    assert len(read_objects(ObjectConfig("coco", str(coco)), "all")) == len(layouts.BOXES)
+    divided = ObjectConfig("voc", str(layouts.voc(tmp_path / "divided")))
+    with pytest.raises(DataError, match="divided into train and val; pass the split"):
+        read_objects(divided, "all")
+    with pytest.raises(DataError, match="digit_scenes' is divided"):
+        read_objects(ObjectConfig(), "all")
+
+
 def test_a_division_keeps_when_the_folder_moves_and_follows_its_seed(tmp_path: Path) -> None:
     for name in ("one", "two"):
         layouts.coco(tmp_path / name)

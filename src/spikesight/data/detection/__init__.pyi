@@ -17,7 +17,7 @@ from .preparation import (
     object_preprocessing_kind,
 )
 from .preprocessing import Fit, ObjectPreprocessing
-from .sources import read_objects
+from .sources import object_part_of, read_objects
 
 __all__ = [
     "AnnotatedImage",
@@ -37,6 +37,7 @@ __all__ = [
     "build_object_evaluation_loader",
     "build_object_loaders",
     "fields_of_objects",
+    "object_part_of",
     "object_preprocessing_kind",
     "read_objects",
 ]

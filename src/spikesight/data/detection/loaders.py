@@ -20,10 +20,9 @@ from spikesight.data.detection.preparation import (
     preparation,
 )
 from spikesight.data.detection.preprocessing import Fit
-from spikesight.data.detection.sources import read_objects
+from spikesight.data.detection.sources import object_part_of, read_objects
 from spikesight.data.errors import DataError
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
-from spikesight.data.segmentation.sources import part_of
 from spikesight.objects import Objects
 
 FittedObjects = tuple[Objects, Fit]
@@ -167,7 +166,7 @@ def build_object_evaluation_loader(
         batch_size: Images per batch and process.
         preprocessing: That of the model.
         masks: Whether objects come with masks.
-        split: "validation" or "test".
+        split: "validation", "test", or "all" images of a set that is not divided.
         rank: Number of this process.
         world_size: Number of processes.
 
@@ -183,7 +182,7 @@ def build_object_evaluation_loader(
             f"the model learned from {kinds[0]} but objects.format {config.format!r} holds "
             f"{kinds[1]}; pass another objects.format"
         )
-    source = read_objects(config, part_of(split))
+    source = read_objects(config, object_part_of(split))
     check_masks(source, masks)
     if source.classes.names != preprocessing.classes:
         raise DataError(

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from spikesight.data.detection.annotated_images import ObjectSource
-from spikesight.data.detection.coco_json import find_coco, read_coco_json
+from spikesight.data.detection.coco_json import CocoLayout, find_coco, read_coco_json
 from spikesight.data.detection.config import ObjectConfig
 from spikesight.data.detection.digit_scenes import DigitObjects
 from spikesight.data.detection.division import divide
@@ -20,20 +21,31 @@ from spikesight.data.detection.yolo_txt import find_yolo, read_yolo_txt
 from spikesight.data.errors import DataError
 from spikesight.data.own_sets import OBJECTS
 from spikesight.data.segmentation.digit_scenes import DigitScenes
-from spikesight.data.segmentation.sources import ScenePart
 from spikesight.files.names import check_inside, check_name
+from spikesight.options import check_arguments
 from spikesight.parts import find_part
 
+_PARTS = ("train", "val", "test")
+ObjectPart = Literal["train", "val", "test", "all"]
 
-def read_objects(config: ObjectConfig, part: ScenePart) -> ObjectSource:
+
+def object_part_of(split: Literal["validation", "test", "all"]) -> ObjectPart:
+    """The part of the images that a split of an evaluation means."""
+    check_arguments(object_part_of, {"split": split}, error=DataError)
+    parts: dict[str, ObjectPart] = {"validation": "val", "test": "test", "all": "all"}
+    return parts[split]
+
+
+def read_objects(config: ObjectConfig, part: ObjectPart) -> ObjectSource:
     """Finds the images of a part and reads their annotations; no photo is read yet.
 
     Args:
         config: Describes the data set.
-        part: "train", "val", or "test" where the data set has objects for it.
+        part: "train", "val", "test" where the data set has objects for it, or "all" of photos in
+            files that are not divided into parts, such as a folder of held-out ones.
 
     Raises:
-        DataError: Files are missing or damaged.
+        DataError: Files are missing or damaged, or there are several parts and all are asked for.
     """
     check_name(config.path, "objects.path", DataError)
     for name in ("annotations", "validation_annotations"):
@@ -44,6 +56,10 @@ def read_objects(config: ObjectConfig, part: ScenePart) -> ObjectSource:
             return _read_coco(path, part, config)
         case "voc" | "yolo":
             return _read_parts(path, part, config)
+        case own if part == "all":
+            raise DataError(
+                f"objects.format {own!r} is divided into parts; pass the split validation or test"
+            )
         case "digit_scenes":
             if part == "test":
                 raise DataError("digit_scenes have no part for testing; pass the split validation")
@@ -77,7 +93,9 @@ def read_objects(config: ObjectConfig, part: ScenePart) -> ObjectSource:
             return source
 
 
-def _read_coco(path: Path, part: ScenePart, config: ObjectConfig) -> ObjectSource:
+def _read_coco(path: Path, part: ObjectPart, config: ObjectConfig) -> ObjectSource:
+    if part == "all":
+        return read_coco_json(_only_coco(path, config), config.class_names)
     given = {"train": config.annotations, "val": config.validation_annotations}.get(part)
     # A file that is named is the whole set, unless another is named for validation.
     alone = config.annotations is not None and config.validation_annotations is None
@@ -99,9 +117,32 @@ def _read_coco(path: Path, part: ScenePart, config: ObjectConfig) -> ObjectSourc
     return divide(photos, part, config.validation_fraction, config.split_seed)
 
 
-def _read_parts(path: Path, part: ScenePart, config: ObjectConfig) -> ObjectSource:
+def _only_coco(path: Path, config: ObjectConfig) -> CocoLayout:
+    """The one JSON file of a set that is not divided."""
+    if config.annotations is not None:
+        named = find_coco(path, "train", config.annotations)
+        assert named is not None
+        return named
+    parts = {part: find_coco(path, part, None) for part in _PARTS}
+    found = {part: layout for part, layout in parts.items() if layout is not None}
+    files = {layout.file for layout in found.values()}
+    if len(files) != 1:
+        raise DataError(
+            f"{path}: "
+            + (_divided(list(found)) if files else "holds no JSON file of a usual name; pass")
+            + " objects.annotations, the file's name in it"
+        )
+    return next(iter(found.values()))
+
+
+def _divided(parts: list[str]) -> str:
+    """Why there is no whole set, with the beginning of a remedy."""
+    return f"is divided into {' and '.join(parts)}; pass the split validation or test, or"
+
+
+def _read_parts(path: Path, part: ObjectPart, config: ObjectConfig) -> ObjectSource:
     """Photos of a format that says itself which parts there are."""
-    read: Callable[[ScenePart], PhotoList]
+    read: Callable[[str], PhotoList]
     name = f"{path} ({part})"
     if config.format == "voc":
         voc = find_voc(path, config.annotations)
@@ -113,6 +154,10 @@ def _read_parts(path: Path, part: ScenePart, config: ObjectConfig) -> ObjectSour
         yolo = find_yolo(path, config.annotations)
         parts = yolo.parts
         read = partial(read_yolo_txt, yolo, class_names=config.class_names, name=name)
+    if part == "all":
+        if len(parts) > 1:
+            raise DataError(f"{path}: {_divided(list(parts))} objects.path, another folder")
+        return read(next(iter(parts)))
     if part in parts and (part != "train" or "val" in parts):
         return read(part)
     if part == "test" or "train" not in parts:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from spikesight.data.batches import report_skipped
-from spikesight.data.detection import read_objects
+from spikesight.data.detection import object_part_of, read_objects
 from spikesight.data.errors import CorruptImageError
-from spikesight.data.segmentation import part_of
 from spikesight.objects import Detections, Objects
 from spikesight.reports.found_and_missed import Outcome, draw_found_and_missed
 from spikesight.training.runs.card import Card
@@ -51,7 +50,7 @@ def draw_detector(
     """
     card = Card.read(card_of(folder, options.run)).with_data(options.data)
     card = replace(card, view=card.seen(options.view))
-    source = read_objects(card.data, part_of(options.split))
+    source = read_objects(card.data, object_part_of(options.split))
     device = build_accelerator(device=options.device).device
     task = cast("type[ObjectTask]", card.kind)
     model = load_any(folder).to(device)

@@ -18,12 +18,12 @@ from spikesight.data.detection import (
     build_object_evaluation_loader,
     build_object_loaders,
     fields_of_objects,
+    object_part_of,
     object_preprocessing_kind,
     read_objects,
 )
 from spikesight.data.detection.loaders import ObjectImages
 from spikesight.data.prediction import read_enough
-from spikesight.data.segmentation import part_of
 from spikesight.errors import UserError
 from spikesight.inference import DetectionConfig, decode_detections
 from spikesight.models import SpikingModel
@@ -190,7 +190,7 @@ class ObjectTask(Task):
     @classmethod
     def evaluation_inputs(cls, card: Card, count: int, split: Split) -> Tensor:
         """Fitted images [N, C, H, W]."""
-        source = read_objects(card.data, part_of(split))
+        source = read_objects(card.data, object_part_of(split))
         images = read_enough(
             lambda position: card.preprocessing.fit(source.read(position, False).image)[0],
             source.describe,
