@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import spikesight as ss
 from spikesight.objects import Objects
@@ -49,9 +49,9 @@ def tensors(output: Any) -> Iterator[Tensor]:
         yield from tensors(list(output.values()))
 
 
-def told(model: ss.SpikingModel, x: Tensor) -> tuple[Any, ...]:
+def told(model: nn.Module, x: Tensor) -> tuple[Any, ...]:
     """What a model must be told in training besides its input: a square object in every image."""
-    if model.gives != "instances":
+    if not isinstance(model, ss.SpikingModel) or model.gives != "instances":
         return ()
     masks = torch.zeros(1, *x.shape[-2:], dtype=torch.bool)
     masks[:, 4:20, 8:24] = True

@@ -143,7 +143,7 @@ def test_every_configuration_refuses_what_the_command_line_refuses(kind, name, v
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("task", "detection"),
+        ("task", "tracking"),
         ("precision", "fp8"),
         ("device", "tpu"),
         ("clip_norm", NAN),

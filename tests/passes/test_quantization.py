@@ -36,6 +36,11 @@ ANSWERS = {
         *(f"pyramid.outputs.{level}.synapse" for level in range(3)),
     },
     "semantic_fpn": {"head.classes"},
+    "spike_det": {
+        f"heads.{level}.{output}"
+        for level in range(3)
+        for output in ("centre", "distances", "classes")
+    },
     "spike2former": {"mask_embedding.classes", "pixel_decoder.mask_features"},
     "spike_fpn": {"head.classes"},
 }
