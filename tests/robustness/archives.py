@@ -20,7 +20,7 @@ from spikesight.data.prediction import find_images
 from spikesight.data.segmentation.files import list_photos
 from spikesight.data.sources import EncodedSource, Parts
 from spikesight.training.tasks.classification.choices import _look_at
-from spikesight.training.tasks.photos_and_videos import find_photos_and_videos
+from spikesight.training.tasks.photos_and_videos import find_below
 from tests.robustness.damage import Damage
 from tests.robustness.guard import Trial, UnsoundError
 from tests.robustness.image_files import damaged_image, sound_image
@@ -89,7 +89,7 @@ def _folder(damage: Damage, folder: Path) -> Trial:
     uses: list[Callable[[], object]] = [
         lambda: _read_archive(FolderArchive(root)),
         lambda: find_images(root),
-        lambda: find_photos_and_videos([root], folder / "out"),
+        lambda: list(find_below(root, folder / "out")),
         lambda: list_photos(root),
         lambda: _look_at(str(root), {}),
     ]

@@ -29,7 +29,7 @@ from spikesight.data.segmentation.preprocessing import sample_crop
 from spikesight.data.segmentation.scene import table_of
 from spikesight.data.segmentation.sources import read_scenes
 from spikesight.data.segmentation.video import read_frames
-from spikesight.training.tasks.photos_and_videos import find_photos_and_videos
+from spikesight.training.tasks.photos_and_videos import find_below
 
 from . import layouts
 
@@ -154,7 +154,7 @@ def test_segmenters_find_linked_and_visible_files_once(tmp_path: Path) -> None:
     for name in ("p/._1.png", "p/out/2.png", "p/.hidden/3.png", "p/MOVIE.MP4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = find_photos_and_videos([tmp_path / "p"], tmp_path / "p/out")
+    found = list(find_below(tmp_path / "p", tmp_path / "p/out"))
     assert [path.relative_to(tmp_path / "p").as_posix() for path in found] == [
         "MOVIE.MP4",
         "linked/1.png",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,25 +29,21 @@ def is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_photos_and_videos(
-    paths: Iterable[Path],
+def find_below(
+    path: Path,
     output: Path | None,
     suffixes: frozenset[str] = IMAGE_SUFFIXES | VIDEO_SUFFIXES,
-) -> list[Path]:
-    """Files, and those below folders that predict did not write.
+) -> Iterator[Path]:
+    """A file, or the photos and videos below a folder that predict did not write.
 
     Args:
-        paths: Files and folders.
+        path: The file or folder.
         output: The folder of the pictures to come, which is not searched.
         suffixes: Those of the files in folders, in lower case.
 
     Raises:
         DataError: If there is no such path, or none below it.
     """
-    return [file for path in paths for file in _find(path, output, suffixes)]
-
-
-def _find(path: Path, output: Path | None, suffixes: frozenset[str]) -> Iterator[Path]:
     check_name(str(path), "what to look at", DataError)
     if not path.is_dir():
         if not os.path.lexists(path):
@@ -75,7 +71,7 @@ def look_at_each(
     """Looks at photos and videos, one after the other.
 
     Args:
-        files: As `find_photos_and_videos` found them.
+        files: As `find_below` found them.
         output: Folder of the pictures to come, if any.
         on_corrupt: Whether an unreadable file ends it or is left out.
         look: Takes a file, and the start of the path of what is written of it.

@@ -29,7 +29,7 @@ from spikesight.training.tasks.detection.finder import Finder
 from spikesight.training.tasks.detection.results import FoundIn, category_ids, write_found
 from spikesight.training.tasks.options import PredictionOptions
 from spikesight.training.tasks.photos_and_videos import (
-    find_photos_and_videos,
+    find_below,
     is_video,
     look_at_each,
     save_picture,
@@ -77,7 +77,8 @@ def detect_in_files(folder: Path, files: list[Path], options: PredictionOptions)
     card = replace(card, view=card.seen(options.view))
     steps = card.preprocessing
     films = VIDEO_SUFFIXES if isinstance(steps, ObjectPreprocessing) else frozenset()
-    found = find_photos_and_videos(files, output, steps.suffixes | films)
+    suffixes = steps.suffixes | films
+    found = [file for path in files for file in find_below(path, output, suffixes)]
     device = build_accelerator(device=options.device).device
     model = load_any(folder).to(device)
     finder = finder_of(model, card, device)

@@ -38,7 +38,7 @@ from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
 from spikesight.training.tasks.options import PredictionOptions
 from spikesight.training.tasks.photos_and_videos import (
-    find_photos_and_videos,
+    find_below as _find,
     is_video,
     look_at_each,
     save_picture,
@@ -204,7 +204,7 @@ def segment_files(
     seen = card.seen(options.view or {})
     assert seen is not None
     accelerator = build_accelerator(device=options.device)
-    found = find_photos_and_videos(files, output)
+    found = [file for path in files for file in _find(path, output)]
     model = load_any(folder).to(accelerator.device)
     looking = build_view(model, card.preprocessing, seen)
     task = cast("type[SegmentationTask]", card.kind)
