@@ -34,6 +34,7 @@ os.environ.setdefault("SJ_LIF_CUDA_IMPLEMENTATION", "triton")
 import jelly
 import spikesight as ss
 from neurons import CASES
+from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.neurons import LIF, Neuron, create_neuron
@@ -144,7 +145,7 @@ def exact_networks(device: torch.device, sizes: Sizes) -> dict[str, Any]:
         found, found_logits = IntegerExecutor(graph, device).observe(x)
         wrong = sum(int((counts[node] != found[node]).sum()) for node in counts)
         wrong += int((logits != found_logits).sum())
-        wrong += int((logits != SpikeExecutor(graph, device)(x).cpu()).sum())
+        wrong += int((logits != joined(SpikeExecutor(graph, device).run(x)).cpu()).sum())
         elements[name] = sum(count.numel() for count in counts.values())
         firing = sum(bool(count.any()) for count in counts.values())
         print(
