@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from spikesight.processor import processor_name
+
 # Two-sided 95 % quantiles of Student's t by degrees of freedom.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -101,7 +103,8 @@ class Study:
                 if (row, str(seed), settings) in done:
                     continue
                 found = {"row": row, "seed": seed, "settings": settings, **measure(row, seed)}
-                write(results, found | {"date": datetime.now(UTC).strftime("%Y-%m-%d")})
+                date = datetime.now(UTC).strftime("%Y-%m-%d")
+                write(results, found | {"date": date, "processor": processor_name()})
 
     def table(self, results: Results) -> str:
         """What was measured, as Markdown; runs under different settings are kept apart."""

@@ -123,7 +123,10 @@ def report(study: Study, options: Namespace, introduction: str) -> None:
     """Prints what was measured, and writes it to a file if asked for."""
     results = read(options.output / "results.csv")
     dates = sorted({line["date"] for line in results})
-    table = f"Measured on a CPU, {', '.join(dates)}:\n\n{study.table(results)}"
+    # Lines that were measured before 2026-11-29 do not say on which.
+    processors = sorted({line.get("processor") or "a CPU" for line in results})
+    when = f"{' and '.join(processors)}, {', '.join(dates)}"
+    table = f"Measured on {when}:\n\n{study.table(results)}"
     print(table)
     if options.write is not None:
         options.write.write_text(f"{introduction}\n\n{table}\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
+
 from torch import Tensor
 
 
@@ -13,9 +15,11 @@ def tensors_of(output: object) -> list[Tensor]:
     """
     if isinstance(output, Tensor):
         return [output]
+    if output is None:
+        return []
     if isinstance(output, dict):
         output = list(output.values())
-    if isinstance(output, list | tuple):
-        return [tensor for part in output for tensor in tensors_of(part)]
-    fields = getattr(output, "__dataclass_fields__", {})
-    return [tensor for name in fields for tensor in tensors_of(getattr(output, name))]
+    elif is_dataclass(output):
+        output = [getattr(output, field.name) for field in fields(output)]
+    assert isinstance(output, list | tuple), f"a model returned a {type(output).__name__}"
+    return [tensor for part in output for tensor in tensors_of(part)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -17,7 +18,7 @@ from spikesight.errors import UserError
 from spikesight.files.ranges import Width
 from spikesight.models.base import SpikingModel, initialise_xavier, trunk_layers
 from spikesight.models.neuron_choice import NeuronChoice
-from spikesight.models.trunks import build_trunk, resolved_options, take_head_sizes
+from spikesight.models.trunks import begin_over_trunk, build_over_trunk
 from spikesight.models.variants import register_variants
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.presentation import Readout
@@ -171,12 +172,8 @@ class SpikeDet(SpikingModel):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        gain = sizes.norm_gain or max(1.0, neuron.probe().levels / 4)
-        trunk = build_trunk(sizes.trunk, sizes.trunk_options, neuron, in_channels, drop_path_rate)
-        options = resolved_options(trunk)
-        self.sizes = sizes = replace(sizes, norm_gain=gain, trunk_options=options)
-        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
-        self.steps = neuron.steps
+        sizes, gain, trunk = begin_over_trunk(self, sizes, neuron, in_channels, drop_path_rate)
+        self.sizes = sizes
         self.num_classes = num_classes
         self.read = [i for i, stride in enumerate(trunk.reductions) if stride >= sizes.finest]
         if not self.read:
@@ -227,11 +224,7 @@ class SpikeDet(SpikingModel):
                 nn.init.constant_(synapse.get_parameter("0.bias"), value)
 
 
-def _build(sizes: SpikeDetSizes, **options: Any) -> SpikeDet:
-    changed = take_head_sizes(sizes, options)
-    neuron, levels = options.pop("neuron", None), options.pop("levels", None)
-    choice = NeuronChoice.resolve(neuron, options.pop("steps", 1), levels, "ni_lif")
-    return SpikeDet(replace(sizes, **changed), choice, **options)
+_build = partial(build_over_trunk, SpikeDet)
 
 
 @register_family

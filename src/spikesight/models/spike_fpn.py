@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -13,11 +14,7 @@ from spikesight.files.ranges import Width
 from spikesight.models.base import SpikingModel, initialise_xavier, trunk_layers
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.pyramid import SpikingPyramid
-from spikesight.models.trunks import (
-    build_trunk,
-    resolved_options,
-    take_head_sizes,
-)
+from spikesight.models.trunks import begin_over_trunk, build_over_trunk
 from spikesight.models.variants import register_variants
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.presentation import Readout
@@ -125,12 +122,8 @@ class SpikeFPN(SpikingModel):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        gain = sizes.norm_gain or max(1.0, neuron.probe().levels / 4)
-        trunk = build_trunk(sizes.trunk, sizes.trunk_options, neuron, in_channels, drop_path_rate)
-        options = resolved_options(trunk)
-        self.sizes = sizes = replace(sizes, norm_gain=gain, trunk_options=options)
-        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
-        self.steps = neuron.steps
+        sizes, gain, trunk = begin_over_trunk(self, sizes, neuron, in_channels, drop_path_rate)
+        self.sizes = sizes
         self.num_classes = num_classes
         channels = trunk.channels
         self.pyramid = SpikingPyramid(channels, sizes.width, neuron)
@@ -152,12 +145,8 @@ class SpikeFPN(SpikingModel):
         return [*trunk_layers(self.trunk.trunk), self.pyramid, self.head]
 
 
-def build(sizes: SpikeFPNSizes, **options: Any) -> SpikeFPN:
-    """A variant, from its sizes and what `create_model` was given."""
-    changed = take_head_sizes(sizes, options)
-    neuron, levels = options.pop("neuron", None), options.pop("levels", None)
-    choice = NeuronChoice.resolve(neuron, options.pop("steps", 1), levels, "ni_lif")
-    return SpikeFPN(replace(sizes, **changed), choice, **options)
+build = partial(build_over_trunk, SpikeFPN)
+"""A variant, from its sizes and what `create_model` was given."""
 
 
 register_variants(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from spikesight import neurons
 from spikesight.errors import UserError
 from spikesight.graph import Graph, Neuron, Node, execute, trace
 from spikesight.graph.tracing import image_part
+from spikesight.models.outputs import tensors_of
 from spikesight.neurons.recording import NeuronRecorder
 from spikesight.passes.batches import checked_inputs
 from spikesight.passes.folding import fold
@@ -163,20 +164,7 @@ def _model_counts(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], tuple
 
     with NeuronRecorder(model, note):
         output = model(x)
-    return counts, tensors_of(output)
-
-
-def tensors_of(output: object) -> tuple[Tensor, ...]:
-    """The tensors of a model's output in order, however deep in tuples and dataclasses they are."""
-    if isinstance(output, Tensor):
-        return (output,)
-    values = output
-    if is_dataclass(output):
-        values = [getattr(output, field.name) for field in fields(output)]
-    if values is None:
-        return ()
-    assert isinstance(values, tuple | list), f"a model returned a {type(output).__name__}"
-    return tuple(tensor for value in values for tensor in tensors_of(value))
+    return counts, tuple(tensors_of(output))
 
 
 def counts_of(graph: Graph, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:

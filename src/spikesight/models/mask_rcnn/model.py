@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from spikesight.models.mask_rcnn.regions import judge_regions, propose_regions, 
 from spikesight.models.mask_rcnn.sizes import MaskRCNNSizes
 from spikesight.models.neuron_choice import NeuronChoice
 from spikesight.models.pyramid import SpikingPyramid
-from spikesight.models.trunks import build_trunk, resolved_options, take_head_sizes
+from spikesight.models.trunks import begin_over_trunk, build_over_trunk
 from spikesight.models.variants import register_variants
 from spikesight.objects import Objects
 from spikesight.presentation import Readout
@@ -57,12 +56,8 @@ class MaskRCNN(SpikingModel):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        gain = sizes.norm_gain or max(1.0, neuron.probe().levels / 4)
-        trunk = build_trunk(sizes.trunk, sizes.trunk_options, neuron, in_channels, drop_path_rate)
-        options = resolved_options(trunk)
-        self.sizes = sizes = replace(sizes, norm_gain=gain, trunk_options=options)
-        self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
-        self.steps = neuron.steps
+        sizes, gain, trunk = begin_over_trunk(self, sizes, neuron, in_channels, drop_path_rate)
+        self.sizes = sizes
         self.num_classes = num_classes
         strides = trunk.feature_info.reduction()
         self._skipped = min(sum(s < sizes.finest for s in strides), len(strides) - 1)
@@ -135,11 +130,7 @@ class MaskRCNN(SpikingModel):
         return [*trunk_layers(self.trunk.trunk), self.pyramid, *heads]
 
 
-def _build(sizes: MaskRCNNSizes, **options: Any) -> MaskRCNN:
-    changed = take_head_sizes(sizes, options)
-    neuron, levels = options.pop("neuron", None), options.pop("levels", None)
-    choice = NeuronChoice.resolve(neuron, options.pop("steps", 1), levels, "ni_lif")
-    return MaskRCNN(replace(sizes, **changed), choice, **options)
+_build = partial(build_over_trunk, MaskRCNN)
 
 
 # The maps of mmdetection's Mask R-CNN, of strides 4, 8, 16 and 32, the last one of a fourth stage
