@@ -6,16 +6,17 @@ VENV ?= .venv
 RUN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check bench nightly clean
+.PHONY: help native demo test check bench nightly clean
 help:
 	@echo "make demo     train a spiking transformer on handwriting, prove it, see what it costs (3 min)"
 	@echo "make test     the tests (10 min at most on 2 cores)"
 	@echo "make check    ruff and mypy --strict"
+	@echo "make native   the C++ libraries anew, after a change there (CMake, a C++ compiler)"
 	@echo "make bench    every measured number of the docs (hours: some are trainings, which want"
 	@echo "              camvid/, events/, cifar10-train.tar here, Debian's dataset-fashion-mnist)"
 	@echo "make nightly  the slow tests, then the fast ones as a processor with AVX2 alone runs them"
 
-$(READY): pyproject.toml constraints.txt $(wildcard native/*)
+$(READY): pyproject.toml constraints.txt $(shell find native -type f)
 	@test -n "$(PYTHON)" || { echo "spikesight needs Python 3.11, 3.12 or 3.13; pass PYTHON=..."; exit 1; }
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
@@ -25,6 +26,10 @@ $(READY): pyproject.toml constraints.txt $(wildcard native/*)
 		$(RUN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
 	fi
 	@touch $(READY)
+
+native:
+	@cmake --log-level=WARNING -S native -B build/native
+	@MAKEFLAGS= cmake --build build/native --parallel $(shell nproc 2>/dev/null || echo 4)
 
 demo: $(READY)
 	$(RUN)/spikesight demo

@@ -67,9 +67,9 @@ def build(target: Path = TARGET) -> Path:
         commands = []
         for name, width, allowed in X86 if x86 else (PORTABLE,):
             defined = [f"-DSPIKESIGHT_ISA={name}", f"-DSPIKESIGHT_WIDTH={width}"]
-            source = [str(HERE / "kernels.cpp"), "-o", f"{folder}/{name}.o"]
+            source = [str(HERE / "training" / "kernels.cpp"), "-o", f"{folder}/{name}.o"]
             commands.append([*common, *allowed.split(), *defined, "-c", *source])
-        source = [str(HERE / "dispatch.cpp"), "-o", f"{folder}/dispatch.o"]
+        source = [str(HERE / "training" / "dispatch.cpp"), "-o", f"{folder}/dispatch.o"]
         commands.append([*common, "-c", *source])
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(_run, commands))

@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# Of native/dispatch.cpp; a library of another number was built from other sources.
+# Of native/training/dispatch.cpp; a library of another number was built from other sources.
 INTERFACE = 3
 # Python would take a file that ends in .so for a module.
 FILE_NAME = "libspikesight.dylib" if sys.platform == "darwin" else "libspikesight.so.1"

@@ -27,7 +27,7 @@ _GROUP = 64
 
 
 class NeuronRule(ctypes.Structure):
-    """`NeuronRule` of native/neuron_rule.hpp."""
+    """`NeuronRule` of native/training/neuron_rule.hpp."""
 
     _fields_ = (
         *((name, c_int32) for name in ("steps", "levels", "ties_even", "hard_reset")),

@@ -30,7 +30,7 @@ _TENSORS = (
 
 
 class NormCall(ctypes.Structure):
-    """`NormCall` of native/neuron_rule.hpp."""
+    """`NormCall` of native/training/neuron_rule.hpp."""
 
     _fields_ = (
         ("rule", POINTER(NeuronRule)),

@@ -28,7 +28,7 @@ _LARGEST_KERNEL = 15  # places in a window are bytes
 
 
 class _PoolCall(ctypes.Structure):
-    """`PoolCall` of native/neuron_rule.hpp."""
+    """`PoolCall` of native/training/neuron_rule.hpp."""
 
     _fields_ = (
         ("norm", NormCall),

@@ -1,4 +1,4 @@
-// Compiled once per instruction set; build.py sets SPIKESIGHT_ISA and SPIKESIGHT_WIDTH.
+// Compiled once per instruction set; CMakeLists.txt sets SPIKESIGHT_ISA and SPIKESIGHT_WIDTH.
 
 #include "kernels.hpp"
 
