@@ -36,7 +36,8 @@ struct Stage {
     std::vector<Firing> neurons;
 };
 
-// First shift and bias, once per time step, then the stages one after the other.
+// First shift and bias, once per time step, then the stages one after the other. Additions wrap:
+// results are proved to fit 32 bits, though a term of them may not.
 struct Epilogue {
     int32_t channels = 0;
     // [stride] each, or all null where nothing is shifted and no bias added.

@@ -34,7 +34,8 @@ public:
 
 // Context = V K^T per head, then context times Q, then the epilogue.
 struct AttentionShape {
-    int32_t images, channels, heads, height, width;
+    int32_t images, channels, heads;
+    int32_t queries, tokens;  // pixels of the query and of key and value
     int32_t highest_query, highest_key, highest_value;
     int32_t threads;
 };
@@ -59,8 +60,10 @@ struct InstructionSet {
     std::vector<SynapseForm> synapses;  // every set ends with a form that always serves
     // Null where it cannot be exact; the generic one serves always.
     std::unique_ptr<AttentionKernel> (*make_attention)(const AttentionShape& shape);
-    // The epilogue of currents that lie in a map already, pixels begin..end.
-    void (*finish)(const CurrentMap& sums, const Epilogue& epilogue, int64_t begin, int64_t end);
+    // The epilogue of sums [end - begin][stride] of the output's pixels begin..end, in the order of
+    // images, rows and columns.
+    void (*finish)(
+        const int32_t* sums, int32_t stride, const Epilogue& epilogue, int64_t begin, int64_t end);
 };
 
 const InstructionSet& generic_set();
