@@ -33,7 +33,8 @@ public:
     // The sum over time of an output, by its place among the nodes, as [B][K], [B][K][H][W] or,
     // of queries, [B][Q][K].
     virtual void read_output(int32_t node, int32_t* to) const = 0;
-    // Membranes and sums, in an order that does not depend on kernels or threads.
+    // Membranes (T > 1) and sums over time, node after node, each [B][C][H][W] as int32, whatever
+    // kernels and threads there are.
     virtual size_t state_size() const = 0;
     virtual void save_state(uint8_t* to) const = 0;
     virtual void load_state(const uint8_t* from) = 0;

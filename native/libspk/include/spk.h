@@ -70,9 +70,9 @@ typedef struct spk_info {
 
 typedef struct spk_output {
     const char *name;
-    double scale;     /* real value of one unit, for inputs of the largest size */
+    double scale;     /* real value of one unit, for inputs of the session's size */
     int32_t rank;     /* dimensions of `shape`: [B, K], [B, K, H, W] or [B, Q, K] */
-    int64_t shape[4]; /* for the batch, height and width asked about */
+    int64_t shape[4]; /* of a session */
 } spk_output;
 
 typedef struct spk_neuron {
@@ -109,8 +109,8 @@ SPK_EXPORT spk_status spk_output_of(
 SPK_EXPORT spk_status spk_neuron_of(
     const spk_session *session, int32_t index, spk_neuron *neuron);
 
-/* Runs from rest over all time steps. `input`: normalised floats, as `frames` says. `outputs`: one
- * array per output, of its shape. */
+/* Runs from rest over all time steps. `input`: normalised finite floats, as `frames` says.
+ * `outputs`: one array per output, of its shape. */
 SPK_EXPORT spk_status spk_run(spk_session *session, const float *input, int32_t *const *outputs);
 
 /* Streams: one time step at a time, from a state that can be kept, moved and loaded again.
@@ -120,6 +120,8 @@ SPK_EXPORT spk_status spk_step(spk_session *session, const float *input, int32_t
 SPK_EXPORT spk_status spk_reset(spk_session *session);
 SPK_EXPORT size_t spk_state_size(const spk_session *session);
 SPK_EXPORT spk_status spk_save_state(const spk_session *session, void *state);
+/* A state of the same network, batch and size, whatever kernels and threads wrote it; one that no
+ * inputs lead to is refused where it could do harm. */
 SPK_EXPORT spk_status spk_load_state(spk_session *session, const void *state, size_t size);
 
 /* Called after each neuron of each time step with its counts [B, C, H, W] or [B, C], during
@@ -128,8 +130,8 @@ typedef void (*spk_observer)(
     void *context, int32_t neuron, int32_t step, const uint8_t *counts, size_t size);
 SPK_EXPORT spk_status spk_observe(spk_session *session, spk_observer observer, void *context);
 
-/* One line per layer of what ran last: name, kernel, form, share of nonzero counts, microseconds.
- * Valid until the session's next call. */
+/* One line per layer of what ran last, with tabs between name, kernels, form, share of nonzero
+ * counts that the layer wrote or "-", and microseconds. Valid until the session's next call. */
 SPK_EXPORT const char *spk_report(spk_session *session);
 
 #ifdef __cplusplus
