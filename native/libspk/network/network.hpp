@@ -144,10 +144,13 @@ struct Reach {
 std::vector<Reach> prove_ranges(const Network& network);
 // Of a synapse's bare sum of weights times inputs, before shift and bias.
 Interval accumulator(const Synapse& synapse, const Interval& source);
-// The largest magnitude that a neuron compares or keeps: potential, membrane, in 64 bits.
+// The largest magnitude that a neuron compares or keeps: potential, membrane, thresholds of all
+// pixels. At most the largest of 64 bits, where it says no more than that: thresholds out of reach
+// go up to 2^53 for each pixel.
 int64_t potential_of(const Neuron& neuron, const Reach& source);
 
-// Everything that a network must be; throws Error. Reading a file ends with it.
+// Everything that a network must be; throws Error. Reading a file ends with it. Fields are taken
+// to be within their limits.
 void check_network(const Network& network);
 
 }  // namespace spk
