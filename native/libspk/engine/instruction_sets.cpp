@@ -1,0 +1,38 @@
+#include "engine/instruction_sets.hpp"
+
+#include "error.hpp"
+#include "executor.hpp"
+
+namespace spk {
+namespace {
+
+// Best first.
+std::vector<const InstructionSet*> sets_here() {
+    std::vector<const InstructionSet*> here;
+    for (const InstructionSet* set : {&generic_set()}) {
+        if (set->is_here()) here.push_back(set);
+    }
+    return here;
+}
+
+}  // namespace
+
+std::vector<std::string> kernels_here() {
+    std::vector<std::string> names;
+    for (const InstructionSet* set : sets_here()) names.push_back(set->name);
+    return names;
+}
+
+const InstructionSet& instruction_set(const std::string& name) {
+    const std::vector<const InstructionSet*> here = sets_here();
+    if (name.empty()) return *here.front();
+    std::string known;
+    for (const InstructionSet* set : here) {
+        if (name == set->name) return *set;
+        known += std::string(known.empty() ? "" : ", ") + set->name;
+    }
+    throw Error(
+        SPK_BAD_ARGUMENT, "no kernels '" + name + "' run on this processor; take one of: " + known);
+}
+
+}  // namespace spk
