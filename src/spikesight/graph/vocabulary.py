@@ -72,6 +72,12 @@ class Affine:
         )
 
     @property
+    def is_finite(self) -> bool:
+        """Whether every weight and bias is a finite number."""
+        parts = [part for part in (self.weight, self.bias) if part is not None]
+        return all(bool(part.isfinite().all()) for part in parts)
+
+    @property
     def bits(self) -> int | None:
         """Bits that hold the values of every channel; None where the weights are not quantised."""
         if self.step is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,6 +26,17 @@ def grid_of(values: Tensor) -> Tensor:
     whole = (mantissa * 2.0**53).to(torch.int64)
     lowest = whole & -whole
     return lowest.double() * torch.exp2(exponent.double() - 53)
+
+
+def on_common_grid(*values: Tensor) -> list[npt.NDArray[np.object_]]:
+    """Numbers, float64, as Python's integers in units of one power of two; nothing is rounded."""
+    parts = [np.frexp(value.numpy()) for value in values]
+    lowest = min(int(exponents.min()) for _, exponents in parts)
+    return [
+        np.ldexp(mantissas, 53).astype(np.int64).astype(object)
+        << (exponents - lowest).astype(object)
+        for mantissas, exponents in parts
+    ]
 
 
 def peaks(weight: Tensor) -> Tensor:

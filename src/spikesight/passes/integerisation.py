@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import NoReturn, assert_never
 
 import torch
@@ -58,7 +57,7 @@ from spikesight.passes.ranges import (
     prove_node,
     reach_of,
 )
-from spikesight.passes.thresholds import first_integer, rounding_of, thresholds_of
+from spikesight.passes.thresholds import rounding_of, thresholds_of
 from spikesight.passes.weight_rounding import corrected_bias, trained_weights
 
 # So much room in float32 a gain leaves to an accumulator.
@@ -320,6 +319,11 @@ class _Integeriser:
         for index, factor in enumerate(node.factors):
             last = index == len(node.factors) - 1
             name = node.name if last else f"{node.name}[{index}]"
+            if not factor.is_finite:
+                raise NotDeployableError(
+                    f"{name} has weights or biases that are not finite; train it again, at a lower "
+                    "learning rate"
+                )
             if factor.border is not None and bool(factor.border.any()):
                 raise NotDeployableError(
                     f"{name} pads with a value other than zero; only zero padding is deployable"
@@ -461,17 +465,14 @@ class _Integeriser:
         shift = finer_bits(units, _MEMBRANE_BITS)
         step = (units * 2.0**shift).round().to(torch.int64)
         bias = (meaning.offset / meaning.scale * 2.0**shift).round().to(torch.int64)
-        offset = Fraction(dynamics.offset)
-        thresholds = [
-            [first_integer(int(s) * (d + offset), d + 1, dynamics) for d in range(dynamics.levels)]
-            for s in step
-        ]
+        on_membrane = _plain(1.0)
+        thresholds = thresholds_of(on_membrane.scale, on_membrane.offset, dynamics, step.double())
         return integer.Neuron(
             node.name,
             node.inputs,
             steps=dynamics.steps,
             levels=dynamics.levels,
-            thresholds=torch.tensor(thresholds, dtype=torch.int64),
+            thresholds=thresholds,
             step=step,
             bias=bias.expand_as(step).clone(),
             shift=shift,

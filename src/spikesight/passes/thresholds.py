@@ -1,43 +1,48 @@
-"""Integer thresholds, and the multiplication that gives the same counts."""
+"""Integer thresholds, and the multiplication that gives the same counts.
+
+Thresholds are exact. A float64 is an integer times a power of two, so scale, offset and distance of
+levels are integers in units of one power of two that all of them share; there the smallest current
+that reaches a level is the quotient of two integers, rounded up. Python's integers have as many
+bits as that takes.
+"""
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
-
+import numpy as np
 import torch
 from torch import Tensor
 
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.neurons.dynamics import Dynamics
-from spikesight.passes.fixed_point import grid_of
+from spikesight.passes.fixed_point import grid_of, on_common_grid
 from spikesight.passes.ranges import EXACT_IN_FLOAT32
 
 
-def thresholds_of(scale: Tensor, offset: Tensor, dynamics: Dynamics, reach: float) -> Tensor:
+def thresholds_of(
+    scale: Tensor, offset: Tensor, dynamics: Dynamics, reach: Tensor | float
+) -> Tensor:
     """The smallest integers [C, D] that reach each level.
 
+    Level d is at (d - 1 + dynamics.offset) * reach; the smallest integer current there is that
+    position less the offset, over the scale, rounded up, or the next one where a tie does not fire.
+
     Args:
-        scale: Real value of one unit of the current, [C] or [1] float64.
+        scale: Real value of one unit of the current, [C] or [1] float64, positive.
         offset: Real value of zero, [C] or [1] float64.
         dynamics: The neuron.
-        reach: Real distance of two levels.
+        reach: Real distance of two levels, of all channels or [C] float64.
     """
-    scale, offset = torch.broadcast_tensors(scale, offset)
-    rows = []
-    for unit, zero in zip(scale.tolist(), offset.tolist(), strict=True):
-        row = []
-        for level in range(1, dynamics.levels + 1):
-            position = (level - 1 + Fraction(dynamics.offset)) * Fraction(reach)
-            row.append(first_integer((position - Fraction(zero)) / Fraction(unit), level, dynamics))
-        rows.append(row)
-    return torch.tensor(rows, dtype=torch.int64)
-
-
-def first_integer(position: Fraction, level: int, dynamics: Dynamics) -> int:
-    """The smallest integer that reaches a position, by the neuron's rule for ties."""
-    tie_fires = dynamics.ties == "up" or level % 2 == 0
-    return math.ceil(position) if tie_fires else math.floor(position) + 1
+    values = torch.broadcast_tensors(scale, offset, torch.as_tensor(reach, dtype=torch.float64))
+    unit, zero, distance = (column[:, None] for column in on_common_grid(*values))
+    numerator, denominator = float(dynamics.offset).as_integer_ratio()
+    below = np.arange(dynamics.levels, dtype=object)
+    dividend = (below * denominator + numerator) * distance - denominator * zero
+    divisor = denominator * unit
+    # Of integers a and b > 0, (a + b - 1) // b is a / b rounded up and (a + b) // b the next
+    # integer above a / b.
+    tie_fires = np.ones_like(below) if dynamics.ties == "up" else below % 2
+    thresholds = (dividend + divisor - tie_fires) // divisor
+    return torch.from_numpy(thresholds.astype(np.int64))
 
 
 def rounding_of(
@@ -79,10 +84,11 @@ def agrees(neuron: integer.Neuron, form: integer.Rounding) -> bool:
     threshold.
     """
     gain, offset = form.gain.view(-1, 1), form.offset.view(-1, 1)
+    thresholds = neuron.thresholds.contiguous()
     for below in (0, 1):
-        current = neuron.thresholds - below
+        current = thresholds - below
         counts = (current.float() * gain + offset).round().clamp(0, neuron.levels)
-        reached = (current[:, None, :] >= neuron.thresholds[:, :, None]).sum(1)
+        reached = torch.searchsorted(thresholds, current, right=True)
         if not torch.equal(counts.long(), reached):
             return False
     return True
