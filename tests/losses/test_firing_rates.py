@@ -6,9 +6,12 @@ from spikesight.losses import (
     FiringRateConfig,
     FiringRates,
     build_classification_loss,
+    cost_weighted_penalty,
     firing_rate_penalty,
+    nonzero_share,
     recorded_firing_rates,
     spiking_neurons,
+    weighted_rate,
 )
 from spikesight.neurons import create_neuron
 
@@ -89,3 +92,40 @@ def test_losses_agree_where_they_overlap() -> None:
     plain = build_classification_loss(0, soft_targets=False)(logits, labels)
     torch.testing.assert_close(plain, nn.functional.cross_entropy(logits, labels))
     assert not torch.isclose(plain, hard)
+
+
+def test_nonzero_share_pushes_counts_down_that_could_be_zero() -> None:
+    neuron = create_neuron("i_lif", levels=8)  # the cap of the gradient is at a count of 2
+    currents = torch.tensor([-3.0, 0.2, 1.0, 1.6, 2.4, 5.0, 9.0, 0.0], requires_grad=True)
+    share = nonzero_share(neuron, neuron(currents))
+    assert float(share.detach()) == 5 / 8
+    share.backward()
+    assert currents.grad is not None
+    # Counts 0 0 1 2 2 5 8 0; a slope of 1 / cap / 8, where the surrogate's slope is 1.
+    assert (currents.grad * 16).tolist() == [0, 1, 1, 1, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["lif", "i_lif", "ni_lif", "ie_lif"])
+def test_nonzero_share_over_time_in_any_unit(name: str) -> None:
+    neuron = create_neuron(name, steps=4, levels=None if name == "lif" else 4)
+    currents = (torch.rand(4 * 3, 5) * 3).requires_grad_()
+    output = neuron(currents)
+    share = nonzero_share(neuron, output)
+    assert float(share.detach()) == pytest.approx(float(output.ne(0).float().mean()))
+    assert 0 < float(share.detach()) < 1
+    (gradient,) = torch.autograd.grad(share, currents)
+    assert float(gradient[:3].sum()) > 0, "the first time step pays for what follows of it"
+
+
+def test_every_operation_has_one_price_above_the_target() -> None:
+    rates = torch.tensor([0.5, 0.1, 0.9], requires_grad=True)
+    costs = torch.tensor([6.0, 2.0, 0.0])
+    assert float(weighted_rate(rates.detach(), costs)) == pytest.approx((3.0 + 0.2) / 8)
+    penalty = cost_weighted_penalty(rates, costs, FiringRateConfig(weight=2.0, target=0.3))
+    assert float(penalty.detach()) == pytest.approx(2 * 0.1)
+    penalty.backward()
+    assert rates.grad is not None
+    assert rates.grad.tolist() == pytest.approx([2 * 0.75, 2 * 0.25, 0.0])
+    free = cost_weighted_penalty(rates, costs, FiringRateConfig(weight=2.0, target=0.41))
+    assert float(free.detach()) == 0
+    assert float(weighted_rate(torch.zeros(0), torch.zeros(0))) == 0

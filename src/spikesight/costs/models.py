@@ -17,6 +17,7 @@ from spikesight.costs.attention import AttentionEnergy
 from spikesight.costs.dense import dense_parts
 from spikesight.costs.fan_out import accumulations
 from spikesight.costs.prices import SHIFTABLE_OFFSET_BITS
+from spikesight.costs.readers import nonzero_operands
 from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.errors import UserError
 from spikesight.graph import (
@@ -102,6 +103,7 @@ class _Meter:
         self.twin_macs: dict[str, list[float]] = {}
         self.inputs = 0
         self.spikes: dict[str, float] = defaultdict(float)
+        self.nonzero: dict[str, float] = defaultdict(float)
         self.elements: dict[str, int] = defaultdict(int)
         self.accumulates: dict[tuple[str, int], float] = defaultdict(float)
         self.macs: dict[tuple[str, int], float] = defaultdict(float)
@@ -127,6 +129,7 @@ class _Meter:
         if (counted := self.counts.get(node.name)) is not None:
             counts = output / counted.unit
             self.spikes[node.name] += float(counts.sum(dtype=torch.float64))
+            self.nonzero[node.name] += float(counts.count_nonzero())
             self.elements[node.name] += counts.numel()
         samples = output.shape[0]
         parts = dense_parts(node, [self.shapes[name] for name in node.inputs])
@@ -214,6 +217,7 @@ class _Meter:
         """Means per sample, of which each may have had several inputs, such as regions."""
         steps = self.graph.input.steps
         of_sample = self.inputs / samples
+        nonzero = {name: self.nonzero[name] / count for name, count in self.elements.items()}
         layers = []
         for (name, index), total in self.macs.items():
             node = self.graph.by_name[name]
@@ -253,6 +257,9 @@ class _Meter:
                     * _twin_macs(self.twin_macs[name], index, whole=isinstance(node, Synapse)),
                     weight_bits=bits,
                     attention=attention,
+                    nonzero=None
+                    if neuron is None
+                    else nonzero_operands(node, [self.shapes[n] for n in node.inputs], nonzero),
                 )
             )
         rates = {

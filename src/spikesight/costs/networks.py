@@ -12,6 +12,7 @@ from spikesight.costs.attention import AttentionEnergy
 from spikesight.costs.audit import AuditMeter, LayerAudit, observe_batches
 from spikesight.costs.dense import dense_parts
 from spikesight.costs.models import energy as model_energy
+from spikesight.costs.readers import nonzero_operands
 from spikesight.costs.report import EnergyReport, LayerEnergy
 from spikesight.deployment.network import Deployed
 from spikesight.graph import integer_vocabulary as integer
@@ -62,6 +63,7 @@ class _Meter:
         self._levels = levels
         self.macs: dict[str, float] = defaultdict(float)
         self._spikes: dict[str, float] = defaultdict(float)
+        self._nonzero: dict[str, int] = defaultdict(int)
         self._elements: dict[str, int] = defaultdict(int)
         self._shapes: dict[str, Shape] = {}
 
@@ -70,6 +72,7 @@ class _Meter:
         name = node.name
         if name in self._levels:
             self._spikes[name] += float(output.sum(dtype=torch.float64))
+            self._nonzero[name] += int(output.count_nonzero())
             self._elements[name] += output.numel()
         if isinstance(node, integer.Input):
             self._shapes = self.graph.shapes((output.shape[-2], output.shape[-1]))
@@ -93,6 +96,7 @@ class _Meter:
         if source in self._levels:
             mean = self._spikes[source] / self._elements[source]
             rate = mean / self._levels[source]
+        shares = {name: self._nonzero[name] / count for name, count in self._elements.items()}
         per_sample = self.macs.get(name, 0.0) / samples
         dense = per_sample / self.graph.input.steps
         synapse = isinstance(node, integer.Synapse)
@@ -116,4 +120,5 @@ class _Meter:
             twin_macs=dense,
             weight_bits=node.bits if isinstance(node, integer.Synapse) else None,
             attention=attention,
+            nonzero=nonzero_operands(node, [self._shapes[read] for read in node.inputs], shares),
         )

@@ -38,6 +38,7 @@ class LayerEnergy:
             one time step.
         weight_bits: Bits of the weights, where they are quantised.
         attention: The products beside softmax attention, where the layer is an attention product.
+        nonzero: Share of the counts that it reads that are not zero; None where it reads none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LayerEnergy:
     twin_macs: float
     weight_bits: int | None = None
     attention: AttentionEnergy | None = None
+    nonzero: float | None = None
 
     @property
     def low_bit_picojoules(self) -> float:
@@ -121,15 +123,30 @@ class EnergyReport:
             for layer in self.layers
         )
 
+    @property
+    def nonzero_by_mac(self) -> float | None:
+        """Share of counts that are not zero, each counted by the dense operations that read it.
+
+        What a kernel that skips zeros still has to do. None where nothing reads counts.
+        """
+        reading = [layer for layer in self.layers if layer.nonzero is not None and layer.macs]
+        macs = sum(layer.macs for layer in reading)
+        read = sum(layer.macs * layer.nonzero for layer in reading if layer.nonzero is not None)
+        return read / macs if macs else None
+
     def table(self) -> str:
         """The report as text."""
         rows = [_row(layer) for layer in self.layers]
-        header = ("layer", "kind", "MACs", "rate", "accumulates", "multiplies", "nJ", "ANN twin nJ")
+        header = (
+            *("layer", "kind", "MACs", "rate", "nonzero", "accumulates", "multiplies", "nJ"),
+            "ANN twin nJ",
+        )
         total = (
             "total",
             "",
             si_number(self.sum_of("macs")),
             "",
+            _share(self.nonzero_by_mac),
             si_number(self.sum_of("accumulates")),
             si_number(self.sum_of("multiplies")),
             f"{self.picojoules / 1e3:,.1f}",
@@ -174,7 +191,11 @@ class EnergyReport:
 
 
 def _row(layer: LayerEnergy) -> tuple[str, ...]:
-    rate = "" if layer.firing_rate is None else f"{layer.firing_rate:.3f}"
+    shares = (_share(layer.firing_rate), _share(layer.nonzero))
     counts = (si_number(layer.accumulates), si_number(layer.multiplies))
     energy_nj = (f"{layer.picojoules / 1e3:,.1f}", f"{layer.twin_picojoules / 1e3:,.1f}")
-    return (layer.name, layer.kind, si_number(layer.macs), rate, *counts, *energy_nj)
+    return (layer.name, layer.kind, si_number(layer.macs), *shares, *counts, *energy_nj)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.3f}"

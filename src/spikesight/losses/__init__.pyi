@@ -8,9 +8,12 @@ from .distillation import (
 )
 from .firing_rate import (
     FiringRates,
+    cost_weighted_penalty,
     firing_rate_penalty,
+    nonzero_share,
     recorded_firing_rates,
     spiking_neurons,
+    weighted_rate,
 )
 from .pixels import PixelLoss
 from .reconstruction import reconstruction_loss
@@ -27,11 +30,14 @@ __all__ = [
     "Segments",
     "attention_similarity_loss",
     "build_classification_loss",
+    "cost_weighted_penalty",
     "firing_rate_penalty",
     "hard_label_loss",
     "matching_layers",
+    "nonzero_share",
     "reconstruction_loss",
     "recorded_firing_rates",
     "soft_label_loss",
     "spiking_neurons",
+    "weighted_rate",
 ]

@@ -12,15 +12,23 @@ from spikesight.options import check_options
 
 @dataclass
 class FiringRateConfig:
-    """A price on firing, so that training trades accuracy against energy.
+    """A price on firing, so that training trades accuracy against energy or time.
 
     Args:
         weight: Factor of the penalty in the loss; 0 switches it off.
-        target: Firing rate in [0, 1) up to which a layer pays nothing.
+        target: Share in [0, 1) of what is counted, up to which nothing is paid.
+        counts: What is paid for: "mean" the mean count over D (the firing rate), "nonzero" the
+            share of counts that are not zero, whatever their height, which is what a sparse
+            kernel's time goes with.
+        by: "layer" makes every layer pay alike, for the square of what lies above the target;
+            "cost" makes each pay in proportion to the multiply-accumulates that its readers do
+            with it, and compares their sum with the target.
     """
 
     weight: NotNegative = 0.0
     target: Rate = 0.0
+    counts: Literal["mean", "nonzero"] = "mean"
+    by: Literal["layer", "cost"] = "layer"
 
     def __post_init__(self) -> None:
         check_options(self, "firing_rate.")

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from spikesight.losses import FiringRates, firing_rate_penalty
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import Distillation
-from spikesight.training.runs.processes import mean_of_all
+from spikesight.training.firing_price import FiringPrice
 
 
 class Objective(ABC):
@@ -29,10 +28,7 @@ class Objective(ABC):
 
     def __init__(self, config: TrainConfig, model: SpikingModel) -> None:
         self.terms: dict[str, Tensor] = {}
-        self._firing_rate = config.firing_rate
-        self._rates = (
-            FiringRates(model, only_in_training=True) if config.firing_rate.weight else None
-        )
+        self._price = FiringPrice(config.firing_rate, model) if config.firing_rate.weight else None
         self._distillation: Distillation | None = None
 
     def learn_from(self, distillation: Distillation) -> None:
@@ -57,21 +53,24 @@ class Objective(ABC):
         loss = self.task_loss(images, output, targets)
         if self._distillation is not None:
             loss = self._distillation(images, output, loss)
-        if self._rates is not None:
-            rates = mean_of_all(self._rates.take())
-            loss = loss + firing_rate_penalty(rates, self._firing_rate)
+        if self._price is not None:
+            loss = loss + self._price((images.shape[-2], images.shape[-1]))
         return loss
+
+    def firing(self) -> dict[str, float]:
+        """What was paid for in the last forward pass, by name; empty without a price."""
+        return {} if self._price is None else self._price.figures()
 
     def forget(self) -> None:
         """Forgets a forward pass that was not for learning."""
         if self._distillation is not None:
             self._distillation.forget()
-        if self._rates is not None:
-            self._rates.take()
+        if self._price is not None:
+            self._price.forget()
 
     def close(self) -> None:
         """Takes the hooks off the model."""
         if self._distillation is not None:
             self._distillation.close()
-        if self._rates is not None:
-            self._rates.close()
+        if self._price is not None:
+            self._price.close()

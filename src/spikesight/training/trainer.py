@@ -435,7 +435,13 @@ class Trainer:
             terms = {f"loss_{name}": float(term) for name, term in self.objective.terms.items()}
             self.log.write_step(
                 self.position.update,
-                {"loss": loss, "lr": self._lr(), "images_per_second": speed, **terms},
+                {
+                    "loss": loss,
+                    "lr": self._lr(),
+                    "images_per_second": speed,
+                    **terms,
+                    **self.objective.firing(),
+                },
             )
 
     def _lr(self) -> float:
