@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt $(shell find native -type f)
 
 native:
 	@cmake --log-level=WARNING -S native -B build/native
-	@MAKEFLAGS= cmake --build build/native --parallel $(shell nproc 2>/dev/null || echo 4)
+	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/native --parallel $(shell nproc 2>/dev/null || echo 4)
 
 demo: $(READY)
 	$(RUN)/spikesight demo

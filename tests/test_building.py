@@ -1,0 +1,67 @@
+"""What is built of C++, and what is installed with and without it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("scikit_build_core") is None or shutil.which("cmake") is None,
+    reason="needs CMake and scikit-build-core",
+)
+LIBRARIES = {f"spikesight/native/lib{name}.so.1" for name in ("spikesight", "spk")}
+
+
+def build(kind: str, folder: Path, **environment: str) -> tuple[Path, str]:
+    """The built file, and what was said meanwhile."""
+    program = f"from scikit_build_core.build import *; build_{kind}({str(folder)!r})"
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=os.environ | environment, check=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ).stdout  # fmt: skip
+    (file,) = folder.iterdir()
+    return file, said
+
+
+def sources() -> set[str]:
+    files = (f for f in (ROOT / "src").rglob("*") if f.is_file() and f.parent.name != "__pycache__")
+    return {str(file.relative_to(ROOT / "src")) for file in files} - LIBRARIES
+
+
+def installed(wheel: Path) -> set[str]:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    return {name for name in names if ".dist-info/" not in name}
+
+
+def test_without_a_compiler_a_wheel_has_all_of_python_and_says_so(tmp_path: Path) -> None:
+    wheel, said = build("wheel", tmp_path, CXX="no-such-compiler")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert installed(wheel) == sources()
+    assert "goes without native kernels: they could not be compiled" in said
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.platform != "linux", reason="names of Linux")
+def test_a_wheel_adds_the_libraries_alone(tmp_path: Path) -> None:
+    wheel, _ = build("wheel", tmp_path, SKBUILD_CMAKE_BUILD_TYPE="Debug")
+    assert "-py3-none-linux_" in wheel.name
+    assert installed(wheel) == sources() | LIBRARIES
+
+
+def test_a_source_distribution_has_what_it_is_built_from(tmp_path: Path) -> None:
+    file, _ = build("sdist", tmp_path)
+    with tarfile.open(file) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    native = (f for f in (ROOT / "native").rglob("*") if f.is_file())
+    wanted = {f"src/{name}" for name in sources()} | {str(f.relative_to(ROOT)) for f in native}
+    assert wanted <= names
+    assert not names & {f"src/{name}" for name in LIBRARIES}
