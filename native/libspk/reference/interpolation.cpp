@@ -76,8 +76,9 @@ void sample(const Sample& node, const Value& value, const Value& offset, const V
     for (int64_t image = 0; image < result.batch; image++) {
         for (int64_t point = 0; point < node.groups * points; point++) {
             const int64_t group = point / points;
-            const int64_t row = point % points / node.side - node.side / 2;
-            const int64_t column = point % node.side - node.side / 2;
+            // Points follow one another down the columns of the kernel.
+            const int64_t column = point % points / node.side - node.side / 2;
+            const int64_t row = point % points % node.side - node.side / 2;
             const int64_t* across = offset.plane(image, 2 * point);
             const int64_t* down = offset.plane(image, 2 * point + 1);
             const int64_t* counts = weight.plane(image, point);

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.integers import Counts, IntegerExecutor
+from spikesight.deployment.runtime.native import NativeRuntime
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.errors import UserError
 from spikesight.graph import Graph, integer_vocabulary as integer
@@ -18,7 +19,7 @@ from spikesight.passes.verification import counts_of
 from spikesight.reports.text_table import text_table
 
 _TRAINING = "training"
-_RUNTIMES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
+_RUNTIMES = {"native": "libspk", "onnx": "onnxruntime", "openvino": "OpenVINO"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def compare(
         training: The folded floating-point network, for "training".
         executor: Runs the network.
         x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
-        forms: Any of "spikes", "onnx", "openvino" and "training".
+        forms: Any of "spikes", "native", "onnx", "openvino" and "training".
 
     Returns:
         The differences.
@@ -155,6 +156,7 @@ def compare(
     require_samples(x)
     runs: dict[str, Callable[[], _Run]] = {
         "spikes": lambda: _run_spikes(graph, executor, x),
+        "native": lambda: _run_native(graph, x),
         "onnx": lambda: _run_onnx(graph, x),
         "openvino": lambda: _run_openvino(graph, x),
         _TRAINING: lambda: _run_training(training, x),
@@ -227,6 +229,13 @@ def _run_spikes(graph: integer.Graph, executor: IntegerExecutor, x: Tensor) -> _
 
     logits = arithmetic.joined(SpikeExecutor(graph, executor.device).run(x, record)).cpu()
     return _Run({name: torch.cat(steps) for name, steps in parts.items()}, logits)
+
+
+def _run_native(graph: integer.Graph, x: Tensor) -> _Run:
+    runtime = NativeRuntime(graph, prove=False)
+    # What shows counts is what ships.
+    counts, logits = runtime.observe(x)
+    return _Run(counts, logits, (runtime.form, logits))
 
 
 def _run_onnx(graph: integer.Graph, x: Tensor) -> _Run:

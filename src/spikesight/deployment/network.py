@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spikesight.deployment.comparison import Comparison, compare
 from spikesight.deployment.runtime.integers import IntegerExecutor
+from spikesight.deployment.runtime.native import NativeRuntime
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.errors import MissingPackageError, UserError
 from spikesight.graph import Graph, integer_vocabulary as integer
@@ -59,6 +61,10 @@ class Deployed:
         self.card = card
         self.training = training
         self._executor = IntegerExecutor(graph)
+        self._native: NativeRuntime | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_native": None}
 
     @property
     def scale(self) -> float:
@@ -153,19 +159,35 @@ class Deployed:
         """Is `outputs`, run as T x D steps of binary spikes."""
         return SpikeExecutor(self.graph, self._executor.device).run(self._taken(x))
 
+    def native(self, x: Tensor) -> Tensor:
+        """Is a call, run by libspk on the CPU: the same integers, faster.
+
+        Raises:
+            MissingPackageError: If libspk was not built.
+            UserError: If the network does not take the input or has several outputs.
+        """
+        return self._only(self.native_outputs, x)
+
+    def native_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Is `outputs`, run by libspk on the CPU; see `native`."""
+        x = self._taken(x)
+        if self._native is None or self._native.graph is not self.graph:
+            self._native = NativeRuntime(self.graph)
+        return self._native.outputs(x)
+
     def verify(self, x: Tensor, against: Sequence[str] = ("spikes",)) -> Comparison:
         """Counts the elements in which other forms of the network differ from it, per layer.
 
         Args:
             x: Normalised images [B, C, H, W] or frames [B, T, C, H, W].
-            against: Any of "spikes", "onnx", "openvino" (these are equal: 0) and "training" (the
-                floating-point network, which rounding makes differ: a rate).
+            against: Any of "spikes", "native" (libspk), "onnx", "openvino" (these are equal: 0) and
+                "training" (the floating-point network, which rounding makes differ: a rate).
 
         Returns:
             The differences.
 
         Raises:
-            MissingPackageError: If the package of a form is not installed.
+            MissingPackageError: If the package of a form is not installed or not built.
             UserError: If a form is unknown or not at hand, or the network does not take the input.
         """
         x = self._taken(x)

@@ -11,8 +11,6 @@ from pathlib import Path
 
 # Of native/training/dispatch.cpp; a library of another number was built from other sources.
 INTERFACE = 3
-# Python would take a file that ends in .so for a module.
-FILE_NAME = "libspikesight.dylib" if sys.platform == "darwin" else "libspikesight.so.1"
 
 
 @functools.cache
@@ -21,25 +19,9 @@ def library() -> ctypes.CDLL | None:
 
     SPIKESIGHT_NATIVE can also name the instruction set: avx512, avx2 or portable.
     """
-    if os.environ.get("SPIKESIGHT_NATIVE") == "off":
-        return None
-    file = Path(__file__).parent / FILE_NAME
-    if not file.exists():
-        return None
-    try:
-        found = ctypes.CDLL(str(file))
-        built_for = found.spikesight_interface()
-    except (OSError, AttributeError) as error:
-        warnings.warn(f"the native kernels cannot be loaded: {error}", stacklevel=2)
-        return None
-    if built_for != INTERFACE:
-        warnings.warn(
-            f"the native kernels in {file} are of another version (interface {built_for}, "
-            f"wanted {INTERFACE}); install spikesight again to build them anew",
-            stacklevel=2,
-        )
-        return None
-    found.spikesight_instruction_set.restype = ctypes.c_char_p
+    found = find_library("spikesight", INTERFACE)
+    if found is not None:
+        found.spikesight_instruction_set.restype = ctypes.c_char_p
     return found
 
 
@@ -48,9 +30,45 @@ def form() -> str:
     found = library()
     if found is not None:
         return f"native kernels ({found.spikesight_instruction_set().decode()})"
-    if os.environ.get("SPIKESIGHT_NATIVE") == "off":
+    if is_off():
         return "PyTorch's operators (SPIKESIGHT_NATIVE=off)"
     return (
         "PyTorch's operators, several times slower: the native kernels were not built; install "
         "spikesight where there is a C++ compiler"
     )
+
+
+def find_library(name: str, interface: int) -> ctypes.CDLL | None:
+    """A library that was built with the package, or None; one that does not serve is warned of.
+
+    Args:
+        name: Without the beginning and ending that the system gives to libraries.
+        interface: What the library must say that it was built for.
+    """
+    file = Path(__file__).parent / file_name(name)
+    if is_off() or not file.exists():
+        return None
+    try:
+        found = ctypes.CDLL(str(file))
+        built_for = found[f"{name}_interface"]()
+    except (OSError, AttributeError) as error:
+        warnings.warn(f"{file.name} cannot be loaded: {error}", stacklevel=3)
+        return None
+    if built_for != interface:
+        warnings.warn(
+            f"{file} is of another version (interface {built_for}, wanted {interface}); install "
+            "spikesight again to build it anew",
+            stacklevel=3,
+        )
+        return None
+    return found
+
+
+def file_name(name: str) -> str:
+    """The file of a library; Python would take one that ends in .so for a module."""
+    return f"lib{name}.dylib" if sys.platform == "darwin" else f"lib{name}.so.1"
+
+
+def is_off() -> bool:
+    """Whether the user wants no native library."""
+    return os.environ.get("SPIKESIGHT_NATIVE") == "off"

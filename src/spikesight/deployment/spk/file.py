@@ -73,14 +73,34 @@ def write_spk(graph: integer.Graph, path: str | Path, card: str | None = None) -
     """
     path = Path(path)
     try:
-        text, tensors = describe(graph)
-        data = _wrap(text, tensors, card)
-        _check_size(len(data))
+        data = _encode(graph, card)
         _read(data)
     except FaultError as fault:
         raise SpkError(f"{path} was not written: {fault.problem}; deploy the model again") from None
     with replaced_file(path) as new:
         new.write_bytes(data)
+
+
+def encode_spk(graph: integer.Graph) -> bytes:
+    """The bytes of a file, for a reader that checks them itself.
+
+    Args:
+        graph: The network.
+
+    Raises:
+        SpkError: If the network has no such form; says why.
+    """
+    try:
+        return _encode(graph, None)
+    except FaultError as fault:
+        raise SpkError(f"the network has no form as a file: {fault.problem}") from None
+
+
+def _encode(graph: integer.Graph, card: str | None) -> bytes:
+    text, tensors = describe(graph)
+    data = _wrap(text, tensors, card)
+    _check_size(len(data))
+    return data
 
 
 def read_spk(path: str | Path) -> integer.Graph:
