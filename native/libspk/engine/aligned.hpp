@@ -27,6 +27,7 @@ public:
 
     Element* data() const { return data_; }
     size_t size() const { return size_; }
+    size_t bytes() const { return size_ * sizeof(Element); }
     Element& operator[](size_t index) const { return data_[index]; }
 
 private:
