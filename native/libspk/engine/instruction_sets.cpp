@@ -8,8 +8,13 @@ namespace {
 
 // Best first.
 std::vector<const InstructionSet*> sets_here() {
+    const InstructionSet* sets[] = {
+#if defined(__x86_64__) || defined(_M_X64)
+        &avx2_set(),
+#endif
+        &generic_set()};
     std::vector<const InstructionSet*> here;
-    for (const InstructionSet* set : {&generic_set()}) {
+    for (const InstructionSet* set : sets) {
         if (set->is_here()) here.push_back(set);
     }
     return here;
