@@ -88,6 +88,7 @@ def energy_details(report: EnergyReport) -> str:
             layer.kind,
             f"{layer.macs:,.0f}",
             "" if layer.firing_rate is None else percent(layer.firing_rate),
+            "" if layer.nonzero is None else percent(layer.nonzero),
             f"{layer.accumulates:,.0f}",
             f"{layer.multiplies:,.0f}",
             show(layer.picojoules),
@@ -100,6 +101,7 @@ def energy_details(report: EnergyReport) -> str:
         "kind",
         "operations if dense",
         "input firing rate",
+        "counts not zero",
         "additions by spikes",
         "multiplications",
         "energy",
@@ -110,6 +112,7 @@ def energy_details(report: EnergyReport) -> str:
         "",
         f"{report.sum_of('macs'):,.0f}",
         "",
+        "" if report.nonzero_by_mac is None else percent(report.nonzero_by_mac),
         f"{report.sum_of('accumulates'):,.0f}",
         f"{report.sum_of('multiplies'):,.0f}",
         show(report.picojoules),
@@ -148,6 +151,12 @@ def energy_notes(report: EnergyReport) -> list[str]:
         notes.append(
             f"Not spike-driven: {', '.join(multiplying)}. There real values are multiplied, as the "
             f"image itself is no spikes. That is {percent(share)} of this network's energy."
+        )
+    if report.nonzero_by_mac is not None:
+        notes.append(
+            f"{percent(report.nonzero_by_mac)} of the counts that are read are not zero, each "
+            "weighted by the dense operations that read it: what a kernel that skips zeros has "
+            "left to do, however high the counts are."
         )
     if report.firing_rates:
         notes.append(
