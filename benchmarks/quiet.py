@@ -21,7 +21,7 @@ import csv
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from math import ceil, log2
 from pathlib import Path
@@ -32,6 +32,8 @@ from torch import Tensor
 
 import spikesight as ss
 from spikesight.deployment.export.exact_forms import exact_forms
+from spikesight.deployment.runtime.native import NativeRuntime
+from spikesight.errors import MissingPackageError
 from spikesight.processor import processor_name
 from spikesight.reports.text_table import text_table
 from spikesight.training.runs.card import Card
@@ -40,7 +42,7 @@ from spikesight.training.tasks.classification.evaluation import compare_accuraci
 from spikesight.training.tasks.validation import calibration_inputs
 
 CALIBRATING = 256
-DENSE, NATIVE = "OpenVINO", "native"
+DENSE, NATIVE, DENSE_NATIVE = "OpenVINO", "libspk", "dense libspk"
 SHIPPED = (Path("weights/cifar10_tiny"), Path("weights/cifar10_quiet"))
 
 
@@ -128,25 +130,45 @@ class Network:
 
     def __init__(self, run: Path, options: argparse.Namespace) -> None:
         folder = resolve_model_folder(run)
-        fields = {"path": str(options.data)}
-        self.images, _ = calibration_inputs(folder, fields, CALIBRATING, "validation", None)
+        place = {"path": str(options.data)}
+        self.images, _ = calibration_inputs(folder, place, CALIBRATING, "validation", None)
         images = self.images
         self.deployed = ss.deploy(ss.load(folder), images, None, images.split(64))
         compared = self.deployed.verify(images[:4])
         assert compared.equal, compared.table()
-        self.forms = exact_forms(self.deployed, images[:1], options.threads, simulate=False)
+        self.forms = forms(self.deployed, images[:1], options.threads)
         report = ss.energy(self.deployed, images)
         assert report.nonzero_by_mac is not None
         self.nonzero = report.nonzero_by_mac
         self.firing_rate = statistics.fmean(report.firing_rates.values())
-        card = Card.read(folder).with_data(fields)
+        card = Card.read(folder).with_data(place)
         batches = card.kind.evaluation_batches(card, 1, "validation")
         shown = islice(batches, options.limit)
         answer = {"integers": next(iter(self.forms.values()))}
         transform = card.preprocessing.batch_transform
-        self.photos, accuracies = compare_accuracies(answer, shown, transform)  # type: ignore[arg-type]
+        self.photos, accuracies = compare_accuracies(answer, shown, transform)
         self.top1 = accuracies["integers"]
         print(f"{run}: top-1 {self.top1:.2f} %, nonzero {self.nonzero:.3f}", flush=True)
+
+
+def forms(net: ss.Deployed, x: Tensor, threads: int) -> dict[str, Callable[[Tensor], Any]]:
+    """The dense runtime, and libspk as it chooses and forced to be dense, all compared first."""
+    found: dict[str, Callable[[Tensor], Any]] = {
+        name: form
+        for name, form in exact_forms(net, x, threads, simulate=False).items()
+        if DENSE in name
+    }
+    try:
+        native = NativeRuntime(net.graph, threads)
+    except MissingPackageError as error:
+        print(error)
+        return found
+    assert torch.equal(native(x), net(x))
+    always_dense = NativeRuntime(net.graph, threads, form="dense", prove=False)
+    return found | {
+        f"{NATIVE} ({native.form})": native,
+        f"{DENSE_NATIVE} ({native.form})": always_dense,
+    }
 
 
 def _time(calls: Mapping[Any, Callable[[Tensor], object]], photos: Tensor) -> dict[Any, float]:
@@ -169,11 +191,10 @@ def _write(path: Path, rows: list[Row]) -> None:
 
 
 def _read(path: Path) -> list[Row]:
-    kinds = {"top1": float, "nonzero": float, "firing_rate": float, "milliseconds": float}
-    whole = {"photos": int, "levels": int, "threads": int}
+    kinds: dict[str, Any] = {"str": str, "float": float, "int": int}
     with path.open(newline="") as file:
         return [
-            Row(**{key: (kinds | whole).get(key, str)(value) for key, value in line.items()})
+            Row(**{field.name: kinds[str(field.type)](line[field.name]) for field in fields(Row)})
             for line in csv.DictReader(file)
         ]
 
