@@ -312,6 +312,23 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """What is known of a value.
+
+    Attributes:
+        interval: The integers that it can reach.
+        shape: Its shape at the largest input.
+        pixels: Pixels that it is the sum of.
+        accumulated: Of a synapse, what its bare sum of weights times inputs can reach.
+    """
+
+    interval: Interval
+    shape: Shape
+    pixels: int = 1
+    accumulated: Interval | None = None
+
+
+@dataclass(frozen=True)
 class Graph(Network[Node]):
     """A deployed network.
 
@@ -326,6 +343,11 @@ class Graph(Network[Node]):
         """The least version of the vocabulary that has all its nodes."""
         newer = any(isinstance(node, Gate | SpikeSum) for node in self.nodes)
         return INTEGER_VOCABULARY_VERSION if newer else 1
+
+    @cached_property
+    def proved(self) -> dict[str, Reach]:
+        """What its values reach; empty until a pass has proved it."""
+        return {}
 
     @cached_property
     def counts(self) -> dict[str, Counts]:

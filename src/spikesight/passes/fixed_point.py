@@ -54,7 +54,7 @@ def quantise(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
     """The nearest integers, int8, of a weight [C_out, ...] at scales [C_out]."""
     largest = largest_weight(bits)
     steps = weight / scale.view(-1, *[1] * (weight.ndim - 1))
-    return steps.round().clamp(-largest, largest).to(torch.int8)
+    return steps.round_().clamp_(-largest, largest).to(torch.int8)
 
 
 def are_powers_of_two(values: Tensor) -> bool:

@@ -35,33 +35,13 @@ from spikesight.graph import (
 from spikesight.graph.counts import counts_of, require_ordered_maxima
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.passes.calibration import Calibration
-from spikesight.passes.fixed_point import (
-    GAIN_BITS,
-    LEAST_PEAK,
-    are_powers_of_two,
-    finer_bits,
-    grid_of,
-    largest_weight,
-    nearest_short,
-    peaks,
-    quantise,
-    round_up_short,
-)
+from spikesight.passes.fixed_point import LEAST_PEAK, finer_bits, grid_of, nearest_short
 from spikesight.passes.folding import fold
 from spikesight.passes.mean_of_counts import map_before_mean
-from spikesight.passes.ranges import (
-    EXACT_IN_FLOAT32,
-    RangeError,
-    Reach,
-    accumulator,
-    prove_node,
-    reach_of,
-)
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, RangeError, Reach, prove_node, reach_of
 from spikesight.passes.thresholds import rounding_of, thresholds_of
-from spikesight.passes.weight_rounding import corrected_bias, trained_weights
+from spikesight.passes.weight_rounding import Source, WeightRounding
 
-# So much room in float32 a gain leaves to an accumulator.
-GAIN_ROOM = EXACT_IN_FLOAT32 // 4
 _LOGIT_ROOM = EXACT_IN_FLOAT32 // 2
 _STREAM_BITS, _FEWEST_STREAM_BITS = 10, 4
 _MEMBRANE_BITS = 10
@@ -136,12 +116,17 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
         RangeError: If 32 bits do not suffice for a value; names it and the bits.
     """
     folded = map_before_mean(fold(graph)).to(torch.float64)
+    rounding = WeightRounding(calibration.mean_inputs)
+
+    def integerised(stream_bits: int) -> integer.Graph:
+        return _Integeriser(folded, settings, calibration, rounding, stream_bits).run()
+
     if settings.stream_bits is not None:
-        return _Integeriser(folded, settings, calibration, settings.stream_bits).run()
+        return integerised(settings.stream_bits)
     too_wide: RangeError | None = None
     for bits in range(_STREAM_BITS, _FEWEST_STREAM_BITS - 1, -1):
         try:
-            return _Integeriser(folded, settings, calibration, bits).run()
+            return integerised(bits)
         except RangeError as error:
             too_wide = too_wide or error
         except NotDeployableError:
@@ -173,14 +158,19 @@ def _plain(scale: float) -> _Meaning:
 
 class _Integeriser:
     def __init__(
-        self, graph: Graph, settings: IntegerSettings, calibration: Calibration, stream_bits: int
+        self,
+        graph: Graph,
+        settings: IntegerSettings,
+        calibration: Calibration,
+        rounding: WeightRounding,
+        stream_bits: int,
     ) -> None:
         self.graph = graph
         self.counts = counts_of(graph)
         self.max_size = settings.max_size
         self.bits = settings.weight_bits
         self.stream_bits = stream_bits
-        self.mean_inputs = calibration.mean_inputs
+        self.rounding = rounding
         self.image_shift = math.floor(math.log2(_IMAGE_HIGH / max(calibration.peak, LEAST_PEAK)))
         self.nodes: list[integer.Node] = []
         self.meanings: dict[str, _Meaning] = {}
@@ -190,12 +180,16 @@ class _Integeriser:
         require_ordered_maxima(self.graph, NotDeployableError)
         for node in self.graph.nodes:
             self._convert(node)
-        return integer.Graph(tuple(self.nodes), self.max_size)
+        made = integer.Graph(tuple(self.nodes), self.max_size)
+        made.proved.update(self.reaches)
+        return made
 
-    def _append(self, node: integer.Node, meaning: _Meaning) -> None:
+    def _append(
+        self, node: integer.Node, meaning: _Meaning, accumulated: integer.Interval | None = None
+    ) -> None:
         self.nodes.append(node)
         self.meanings[node.name] = meaning
-        self.reaches |= prove_node(node, self.reaches, self.max_size)
+        self.reaches |= prove_node(node, self.reaches, self.max_size, accumulated)
 
     def _convert(self, node: Node) -> None:
         name, inputs = node.name, node.inputs
@@ -329,71 +323,46 @@ class _Integeriser:
                     f"{name} pads with a value other than zero; only zero padding is deployable"
                 )
             if last and self.graph.lands_on_neurons(node.name):
-                self._append(*self._synapse_to_neuron(name, source, factor))
+                self._synapse_to_neuron(name, source, factor)
             else:
-                self._append(*self._synapse_to_stream(name, source, factor, last=last))
+                self._synapse_to_stream(name, source, factor, last=last)
             source = name
 
-    def _synapse_to_neuron(
-        self, name: str, source: str, factor: Affine
-    ) -> tuple[integer.Synapse, _Meaning]:
-        """Scales are short multiples of a power of two, as float32 multiplies without error."""
-        unit = float(self.meanings[source].scale)
-        trained = trained_weights(factor)
-        if trained is not None:
-            node = self._synapse(name, source, factor, trained.weight, trained.bits)
-            scale = trained.step * unit
-        else:
-            weight = factor.weight * unit
-            bits = self._bits(source)
-            peak = peaks(weight) / largest_weight(bits)
-            for gain_bits in range(GAIN_BITS, 0, -1):
-                scale = round_up_short(peak, gain_bits)
-                integers = quantise(weight, scale, bits)
-                node = self._synapse(name, source, factor, integers, bits)
-                magnitude = accumulator(node, self.reaches[source].interval).magnitude
-                if magnitude << gain_bits < GAIN_ROOM:
-                    break
-        bias = corrected_bias(factor, node.weight, scale / unit, self.mean_inputs.get(source))
+    def _synapse_to_neuron(self, name: str, source: str, factor: Affine) -> None:
+        rounded = self.rounding.for_neurons(name, self._source(source), factor)
         # The scale's own grid is finer than one unit of the accumulator.
-        grid = grid_of(scale)
-        return node, _Meaning(scale, (bias / grid).round() * grid)
+        grid = grid_of(rounded.scale)
+        meaning = _Meaning(rounded.scale, (rounded.bias / grid).round() * grid)
+        self._append(rounded.node, meaning, rounded.accumulated)
 
-    def _synapse_to_stream(
-        self, name: str, source: str, factor: Affine, *, last: bool
-    ) -> tuple[integer.Synapse, _Meaning]:
-        """Scales are powers of two and land on the grid by a shift."""
-        unit = float(self.meanings[source].scale)
-        trained = trained_weights(factor)
-        if trained is not None and are_powers_of_two(trained.step):
-            scale, weight, bits = trained.step, trained.weight, trained.bits
-        else:
-            bits = self._bits(source)
-            peak = peaks(factor.weight) / largest_weight(bits)
-            scale = torch.exp2(torch.log2(peak).ceil())
-            weight = quantise(factor.weight, scale, bits)
-        grid = 2.0**-self.stream_bits
-        bare = self._synapse(name, source, factor, weight, bits)
-        reach = accumulator(bare, self.reaches[source].interval).magnitude
-        largest = float((scale * unit).max()) * max(reach, 1)
+    def _synapse_to_stream(self, name: str, source: str, factor: Affine, *, last: bool) -> None:
+        """Currents land on the grid by a shift."""
+        rounded = self.rounding.for_stream(name, self._source(source), factor)
+        scale, grid = rounded.scale, 2.0**-self.stream_bits
+        largest = float(scale.max()) * max(rounded.accumulated.magnitude, 1)
         if not last:
             grid = 2.0 ** math.ceil(math.log2(largest) - _INTERMEDIATE_BITS)
         elif (summed := self._summed_logits(name, source)) > 1:
             largest += float(0.0 if factor.bias is None else factor.bias.abs().max())
             grid = max(grid, 2.0 ** math.ceil(math.log2(largest * summed / _LOGIT_ROOM)))
-        shift = torch.log2(scale * unit / grid).round().to(torch.int64)
-        finer = torch.minimum(scale * unit, torch.full_like(scale, grid))
+        shift = torch.log2(scale / grid).round().to(torch.int64)
+        finer = torch.minimum(scale, torch.full_like(scale, grid))
         half = torch.where(shift < 0, torch.exp2(-shift.double() - 1), 0.0)
-        real = corrected_bias(factor, weight, scale, self.mean_inputs.get(source))
-        bias = ((real / finer).round() + half).to(torch.int64)
-        node = replace(bare, shift=shift, bias=bias)
-        reach_out = reach_of(node, [self.reaches[source]], self.max_size)[name].interval
-        if bool((reach_out.low == reach_out.high).all()) and bool(factor.weight.any()):
+        bias = ((rounded.bias / finer).round() + half).to(torch.int64)
+        node = replace(rounded.node, shift=shift, bias=bias)
+        inputs = [self.reaches[source]]
+        reach = reach_of(node, inputs, self.max_size, rounded.accumulated)[name].interval
+        if bool((reach.low == reach.high).all()) and bool(factor.weight.any()):
             raise NotDeployableError(
                 f"{name} is too small for the residual stream: every current rounds to a constant; "
                 "train its layer scale further, or pass more stream_bits"
             )
-        return node, _plain(grid)
+        self._append(node, _plain(grid), rounded.accumulated)
+
+    def _source(self, name: str) -> Source:
+        """What a synapse reads."""
+        unit, interval = float(self.meanings[name].scale), self.reaches[name].interval
+        return Source(name, unit, interval, self._bits(name))
 
     def _bits(self, source: str) -> int:
         """Bits of a weight that this pass rounds."""
@@ -408,22 +377,6 @@ class _Integeriser:
             return 1
         height, width = self.reaches[source].shape.size
         return height * width * self.graph.input.steps
-
-    def _synapse(
-        self, name: str, source: str, factor: Affine, weight: Tensor, bits: int
-    ) -> integer.Synapse:
-        zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
-        return integer.Synapse(
-            name,
-            (source,),
-            weight=weight,
-            bits=bits,
-            stride=factor.stride,
-            padding=factor.padding,
-            groups=factor.groups,
-            shift=zeros,
-            bias=zeros,
-        )
 
     def _neuron(self, node: Neuron, dynamics: Dynamics) -> integer.Neuron:
         if dynamics.unit != 1.0:

@@ -15,8 +15,9 @@ from spikesight.graph.counts import reading_counts
 from spikesight.graph.tracing import trace_parts
 from spikesight.options import check_range, check_value
 from spikesight.passes.fixed_point import GAIN_BITS
-from spikesight.passes.integerisation import GAIN_ROOM, IMAGE_WEIGHT_BITS
+from spikesight.passes.integerisation import IMAGE_WEIGHT_BITS
 from spikesight.passes.quantization_recipe import QuantizationRecipe as QuantizationRecipe
+from spikesight.passes.weight_rounding import GAIN_ROOM
 from spikesight.synapses import (
     LayerScale,
     PackedSynapse,

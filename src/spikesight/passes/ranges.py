@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
@@ -15,29 +14,18 @@ from spikesight.graph.operations import Shape
 
 ACCUMULATOR_BITS = 32
 EXACT_IN_FLOAT32 = 2**24
+_LARGEST_WEIGHT = 2**7
+Reach = integer.Reach
 
 
 class RangeError(UserError):
     """A value of a network does not fit into the accumulator."""
 
 
-@dataclass(frozen=True)
-class Reach:
-    """What is known of a value.
-
-    Attributes:
-        interval: The integers that it can reach.
-        shape: Its shape at the largest input.
-        pixels: Pixels that it is the sum of.
-    """
-
-    interval: integer.Interval
-    shape: Shape
-    pixels: int = 1
-
-
 def prove_ranges(graph: integer.Graph) -> dict[str, Reach]:
     """Bounds every value of a network over all inputs up to its largest size.
+
+    A graph keeps what was proved of it, so it is proved once.
 
     Args:
         graph: The network.
@@ -48,14 +36,19 @@ def prove_ranges(graph: integer.Graph) -> dict[str, Reach]:
     Raises:
         RangeError: If 32 bits do not suffice; names layer and bits.
     """
-    reaches: dict[str, Reach] = {}
-    for node in graph.nodes:
-        reaches |= prove_node(node, reaches, graph.max_size)
-    return reaches
+    if not graph.proved:
+        reaches: dict[str, Reach] = {}
+        for node in graph.nodes:
+            reaches |= prove_node(node, reaches, graph.max_size)
+        graph.proved.update(reaches)
+    return dict(graph.proved)
 
 
 def prove_node(
-    node: integer.Node, reaches: Mapping[str, Reach], max_size: tuple[int, int]
+    node: integer.Node,
+    reaches: Mapping[str, Reach],
+    max_size: tuple[int, int],
+    accumulated: integer.Interval | None = None,
 ) -> dict[str, Reach]:
     """Bounds one node's output and membrane.
 
@@ -63,6 +56,7 @@ def prove_node(
         node: The node.
         reaches: The reach of everything that it reads, by name.
         max_size: Largest height and width of an input.
+        accumulated: Of a synapse, what `accumulator` gave, where that is known already.
 
     Returns:
         As `prove_ranges` does, for this node.
@@ -70,7 +64,8 @@ def prove_node(
     Raises:
         RangeError: If 32 bits do not suffice.
     """
-    proved = reach_of(node, [reaches[name] for name in node.inputs], max_size)
+    inputs = [reaches[name] for name in node.inputs]
+    proved = reach_of(node, inputs, max_size, accumulated)
     for name, reach in proved.items():
         _require_bits(name, reach.interval.magnitude, max_size)
     return proved
@@ -86,9 +81,12 @@ def _require_bits(name: str, magnitude: int, max_size: tuple[int, int]) -> None:
 
 
 def reach_of(
-    node: integer.Node, inputs: list[Reach], max_size: tuple[int, int]
+    node: integer.Node,
+    inputs: list[Reach],
+    max_size: tuple[int, int],
+    accumulated: integer.Interval | None = None,
 ) -> dict[str, Reach]:
-    """The reach of one node's output and membrane from those of its inputs."""
+    """The reach of one node's output and membrane from those of its inputs, as `prove_node`."""
     if isinstance(node, integer.Input):
         shape = node.infer_shape(Shape(node.channels, max_size))
     else:
@@ -98,7 +96,8 @@ def reach_of(
         case integer.Input(low=low, high=high):
             interval = _constant(low, high, shape)
         case integer.Synapse():
-            interval = _synapse(node, inputs[0].interval)
+            accumulated = accumulated or accumulator(node, inputs[0].interval)
+            interval = _shifted(node, accumulated)
         case integer.Neuron():
             interval = _constant(0, node.levels, shape)
         case integer.Add():
@@ -153,7 +152,7 @@ def reach_of(
             interval = _constant(-bound, bound, shape)
         case _:
             assert_never(node)
-    reaches = {node.name: Reach(interval, shape, pixels)}
+    reaches = {node.name: Reach(interval, shape, pixels, accumulated)}
     if isinstance(node, integer.Neuron) and node.steps > 1:
         reaches[f"{node.name}.membrane"] = _membrane(node, inputs[0])
     return reaches
@@ -165,25 +164,32 @@ def _size(interval: integer.Interval) -> Tensor:
 
 def accumulator(node: integer.Synapse, source: integer.Interval) -> integer.Interval:
     """The reach of a synapse's bare sum of weights times inputs."""
-    group_in = node.weight.shape[1]
-    group_out = node.weight.shape[0] // node.groups
-    weight = (
-        node.weight.long().flatten(2) if node.weight.ndim > 2 else node.weight.long()[..., None]
-    )
-
-    def per_output(values: Tensor) -> Tensor:
-        return values.view(node.groups, 1, group_in).expand(-1, group_out, -1).flatten(0, 1)
-
-    low, high = per_output(source.low), per_output(source.high)
+    low, high = source.low, source.high
     if node.padding:
         low, high = low.clamp(max=0), high.clamp(min=0)
-    positive = weight.clamp(min=0).sum(-1)
-    negative = weight.clamp(max=0).sum(-1)
-    lowest = (positive * low + negative * high).sum(1)
-    highest = (positive * high + negative * low).sum(1)
     size = torch.maximum(low.abs(), high.abs())
-    magnitude = int((weight.abs().sum(-1) * size).sum(1).max())
-    return integer.Interval(lowest, highest, magnitude)
+    weight = by_group(node.weight, node.groups)
+    bound = _LARGEST_WEIGHT * weight.shape[-1] * int(size.max())
+    dtype = torch.int32 if bound < 2**31 else torch.int64
+    positive, negative = weight.clamp(min=0).to(dtype), weight.clamp(max=0).to(dtype)
+    low, high, size = (
+        for_each_weight(values, node.weight, node.groups).to(dtype) for values in (low, high, size)
+    )
+    return integer.Interval(
+        (positive @ low + negative @ high).flatten().long(),
+        (positive @ high + negative @ low).flatten().long(),
+        int((positive @ size - negative @ size).max()),
+    )
+
+
+def by_group(weight: Tensor, groups: int) -> Tensor:
+    """A kernel or matrix as one matrix per group, [groups, C_out / groups, K]."""
+    return weight.reshape(groups, weight.shape[0] // groups, -1)
+
+
+def for_each_weight(values: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Values of input channels [C_in] as columns [groups, K, 1] beside `by_group`."""
+    return values.repeat_interleave(weight[0, 0].numel()).view(groups, -1, 1)
 
 
 def scale_at(graph: integer.Graph, size: tuple[int, int]) -> float:
@@ -200,10 +206,7 @@ def scale_at(graph: integer.Graph, size: tuple[int, int]) -> float:
     pool = graph.by_name[output.inputs[0]]
     if not isinstance(pool, integer.Pool):
         return output.scale
-    largest, pixels = (
-        prove_ranges(replace(graph, max_size=each))[pool.name].pixels
-        for each in (graph.max_size, size)
-    )
+    largest, pixels = (graph.shapes(each)[pool.inputs[0]].pixels for each in (graph.max_size, size))
     return output.scale * largest / pixels
 
 
@@ -218,8 +221,7 @@ def potential_of(node: integer.Neuron, reaches: Mapping[str, Reach]) -> int:
     return max(potential, int(node.thresholds.abs().max()) * source.pixels)
 
 
-def _synapse(node: integer.Synapse, source: integer.Interval) -> integer.Interval:
-    total = accumulator(node, source)
+def _shifted(node: integer.Synapse, total: integer.Interval) -> integer.Interval:
     left, right = node.shift.long().clamp(min=0), (-node.shift.long()).clamp(min=0)
     bias = node.bias.long()
     low, high = (total.low << left) + bias, (total.high << left) + bias

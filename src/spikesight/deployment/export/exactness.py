@@ -40,7 +40,7 @@ def prove_at(graph: integer.Graph, size: tuple[int, int]) -> dict[str, Reach]:
             "export a multiple of it"
         )
     graph.check_size(*size)
-    return prove_ranges(replace(graph, max_size=size))
+    return prove_ranges(graph if size == graph.max_size else replace(graph, max_size=size))
 
 
 def output_names(graph: integer.Graph) -> list[str]:

@@ -12,7 +12,7 @@ from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
 from spikesight.graph import integer_vocabulary as integer
-from spikesight.passes.ranges import EXACT_IN_FLOAT32, accumulator, potential_of, prove_ranges
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, prove_ranges
 from spikesight.presentation import present
 
 Counts = dict[str, Tensor]
@@ -99,10 +99,11 @@ class IntegerExecutor:
         """float32 where it is exact for the node's arithmetic."""
         if isinstance(node, integer.Resize | integer.Sample):
             return torch.float64
-        magnitude = self._reaches[node.name].interval.magnitude
+        reach = self._reaches[node.name]
+        magnitude = reach.interval.magnitude
         sources = [self._reaches[name] for name in node.inputs]
-        if isinstance(node, integer.Synapse):
-            magnitude = max(magnitude, accumulator(node, sources[0].interval).magnitude)
+        if reach.accumulated is not None:
+            magnitude = max(magnitude, reach.accumulated.magnitude)
         elif isinstance(node, integer.Neuron):
             magnitude = potential_of(node, self._reaches)
         elif isinstance(node, integer.Add):
