@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +101,31 @@ def test_a_hostile_card_is_named_where_it_is_used(card: str, tmp_path: Path) -> 
     parts.metadata["card"] = 3
     path.write_bytes(put_together(parts))
     with pytest.raises(SpkError, match="its metadata are"):
+        read_spk(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'{"__metadata__"', b'{"a":1,"a":1,"__metadata__"', "its header is damaged"),
+        (b'{\\"vocabulary', b'{\\"a\\":1,\\"a\\":1,\\"vocabulary', "None instead of a JSON object"),
+        (b'"dtype"', b'"more":1,"dtype"', "has the fields"),
+        (
+            b',"trunk',
+            b',"a":{"dtype":"U8","shape":[0,%d],"data_offsets":[0,0]},"trunk' % 2**63,
+            "no val",
+        ),
+    ],
+)
+def test_a_header_has_nothing_more(old: bytes, new: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.spk"
+    header, payload = encode(take_apart(least_file(1)))
+    header["__metadata__"]["sha256"] = "0" * 64
+    text = json.dumps(header, separators=(",", ":")).encode().replace(old, new, 1)
+    data = len(text).to_bytes(8, "little") + text + payload
+    checksum = hashlib.sha256(data).hexdigest().encode()
+    path.write_bytes(data.replace(b"0" * 64, checksum, 1))
+    with pytest.raises(SpkError, match=message):
         read_spk(path)
 
 
@@ -289,6 +316,7 @@ HOSTILE: list[tuple[Kind, Edit, str]] = [
     (1, _set("Output", scale=float("inf")), "scale is inf"),
     (1, _set("Output", scale=-1.0), "scale is -1.0"),
     (1, _set("Output", scale=1), "scale is 1 instead of float"),
+    (1, _set("Output", of_queries=True), "it reads no queries"),
     (4, _set("Output", steps=1), "steps are not those of the input"),
     (4, _set("Neuron", steps=3), "steps are not those of the input"),
     (4, _set("Neuron", shift=31), "ranges cannot be proved"),

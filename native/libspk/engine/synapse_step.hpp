@@ -17,18 +17,22 @@ public:
         const Convolution& convolution, const CountMap& from, const Epilogue& epilogue);
 
     void run(Workshop& workshop) override;
-    std::string form() const override { return set_.synapses[current_].name; }
+    std::string form() const override { return set_.synapses[candidates_[current_].form].name; }
 
 private:
-    // Of a form that serves, at shares of nonzero counts from none to all.
+    // A form that may serve, and what it costs at shares of nonzero counts from none to all.
     struct Candidate {
         size_t form;
         std::vector<double> cost;  // microseconds
-        double making;             // microseconds that it takes to make its weights
 
         double at(double share) const;
     };
 
+    void consider(size_t form);
+    // The cheapest at a share.
+    size_t best(double share) const;
+    // Makes the kernel of a candidate, or drops it where its weights do not serve.
+    bool take(size_t candidate);
     void choose(double share);
 
     const InstructionSet& set_;
@@ -38,8 +42,9 @@ private:
     const Epilogue& epilogue_;
     std::vector<Candidate> candidates_;
     std::unique_ptr<SynapseKernel> kernel_;
-    size_t current_ = 0;
-    double regret_ = 0;  // microseconds that the current form has cost more than the best one
+    size_t current_ = 0;  // its candidate
+    double making_ = 0;   // microseconds that it took to make a kernel
+    double regret_ = 0;   // microseconds that the current one has cost more than the best
 };
 
 }  // namespace spk

@@ -63,6 +63,7 @@ void check_metadata(const JsonDocument& document, const JsonValue& metadata) {
         const JsonMember member = document.member(metadata, i);
         const auto& key = member.key;
         known = known && member.value->kind == JsonKind::string &&
+                is_utf8(document.string(*member.value)) &&
                 (key == "format" || key == "version" || key == "graph" || key == "sha256" ||
                  key == "card");
     }
@@ -89,7 +90,8 @@ std::vector<int64_t> read_sizes(const JsonDocument& document, const JsonValue* l
     std::vector<int64_t> sizes;
     for (size_t i = 0; i < document.size(*list); ++i) {
         const JsonValue& size = document.item(*list, i);
-        if (size.kind != JsonKind::integer || !size.fits || size.integer < 0)
+        // Not even -0.
+        if (size.kind != JsonKind::integer || !size.fits || document.show(&size).front() == '-')
             refuse_tensor(name, "has a size or offset that is none");
         sizes.push_back(size.integer);
     }

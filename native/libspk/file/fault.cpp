@@ -6,19 +6,22 @@ namespace spk {
 namespace {
 
 constexpr const char* kCopyAgain = "; copy it again from where it came from";
+// More are damage.
 constexpr size_t kMostDigits = 40;
+constexpr size_t kMostDigitsOfText = 58;
 
 // The digits of a version, however it is written; none if it is no such number.
 std::string digits_of(const JsonDocument& document, const JsonValue* version) {
     if (version == nullptr) return "";
+    const bool text = version->kind == JsonKind::string;
     std::string digits;
-    if (version->kind == JsonKind::string)
+    if (text)
         digits = document.string(*version);
     else if (version->kind == JsonKind::integer)
         digits = document.show(version);
     const bool all = std::all_of(digits.begin(), digits.end(),
                                  [](char c) { return c >= '0' && c <= '9'; });
-    return all && digits.size() <= kMostDigits ? digits : "";
+    return all && digits.size() <= (text ? kMostDigitsOfText : kMostDigits) ? digits : "";
 }
 
 }  // namespace

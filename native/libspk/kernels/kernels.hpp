@@ -52,6 +52,10 @@ struct SynapseForm {
     // Null where the form does not serve, or where these very weights do not prove that it is
     // exact (sums in int16, saturation of pairs).
     std::unique_ptr<SynapseKernel> (*make)(const Convolution& convolution);
+    // What SynapseKernel::cost would say, from the shape alone (its weight may be null), or
+    // negative where the form does not serve it: so that nothing is packed that will not run.
+    // Where there is no such function, a kernel is made and asked.
+    double (*cost)(const Convolution& convolution, double nonzero) = nullptr;
 };
 
 struct InstructionSet {

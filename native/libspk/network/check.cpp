@@ -91,6 +91,8 @@ struct Fields {
         require_steps(output.steps);
         require(output.scale > 0 && std::isfinite(output.scale),
                 "scale is not positive and finite");
+        require(!output.of_queries || (inputs[0].fixed && inputs[0].is_map && inputs[0].height == 1),
+                "it reads no queries");
     }
     void operator()(const Sample& sample) const {
         const int64_t values = inputs[0].channels * sample.side * sample.side;

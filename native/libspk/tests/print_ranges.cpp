@@ -7,6 +7,7 @@
 
 #include "error.hpp"
 #include "file/file.hpp"
+#include "file/sha256.hpp"
 #include "network/network.hpp"
 
 namespace {
@@ -16,6 +17,12 @@ void print(const std::vector<int64_t>& values) {
     for (size_t i = 0; i < values.size(); ++i)
         std::printf(i == 0 ? "%lld" : ",%lld", static_cast<long long>(values[i]));
     std::printf("]");
+}
+
+std::string digest_of(const std::vector<int8_t>& weight) {
+    spk::Sha256 digest;
+    digest.update(reinterpret_cast<const uint8_t*>(weight.data()), weight.size());
+    return digest.digest();
 }
 
 void print_network(const spk::Network& network) {
@@ -39,9 +46,7 @@ void print_network(const spk::Network& network) {
             const auto& source = reaches[size_t(node.inputs[0])].interval;
             std::printf(",\"sum\":%lld",
                         static_cast<long long>(spk::accumulator(*synapse, source).magnitude));
-            uint32_t digest = 0;
-            for (const int8_t weight : synapse->weight()) digest = digest * 31 + uint8_t(weight);
-            std::printf(",\"weight\":%u", digest);
+            std::printf(",\"weight\":\"%s\"", digest_of(synapse->weight()).c_str());
         }
         if (const auto* neuron = std::get_if<spk::Neuron>(&node.operation))
             std::printf(",\"potential\":%lld",

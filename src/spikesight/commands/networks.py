@@ -115,11 +115,12 @@ def audit_command(
 def export_command(
     model: Path, output: Path, size: tuple[int, int] | None = None, frames: bool = False
 ) -> None:
-    """Writes a deployed network for another runtime and proves it equal there.
+    """Writes a deployed network for another runtime, or as C, and proves it equal there.
 
     Args:
         model: A .spk file.
-        output: A file ending in .onnx, .xml (OpenVINO) or .nir.
+        output: A file ending in .onnx, .xml (OpenVINO), .nir or .c (C99, with golden vectors in the
+            folder .golden beside it).
         size: Height and width of the inputs; the network's largest size if omitted.
         frames: Whether the file takes frames, such as those of events, instead of still images.
     """

@@ -156,10 +156,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(
         "spikesight.commands.networks:export_command",
-        "Writes a deployed network for ONNX, OpenVINO or NIR.",
+        "Writes a deployed network for ONNX, OpenVINO or NIR, or as C.",
         (
             "spikesight export fashion.spk fashion.onnx",
             "spikesight export fashion.spk fashion.xml",
+            "spikesight export fashion.spk fashion.c",
             "spikesight export digits_events.spk digits_events.onnx --frames",
         ),
     ),

@@ -231,10 +231,11 @@ class Deployed:
     def export(
         self, path: str | Path, size: tuple[int, int] | None = None, *, frames: bool = False
     ) -> Path:
-        """Writes the network for another runtime, which the suffix names.
+        """Writes the network for another runtime, or as C, which the suffix names.
 
         Args:
-            path: A file ending in .onnx, .xml (OpenVINO) or .nir; segmenters have .onnx alone.
+            path: A file ending in .onnx, .xml (OpenVINO), .nir or .c (C99, with golden vectors in
+                the folder .golden beside it); Spike2Former has .onnx and .c alone.
             size: Height and width of the inputs; the network's largest size if omitted.
             frames: Take frames [B, T, C, H, W], such as those of events, instead of images
                 [B, C, H, W].
@@ -247,7 +248,8 @@ class Deployed:
         """
         from spikesight.deployment.export.exporting import export
 
-        return export(self.graph, Path(path), size or self.graph.max_size, frames=frames)
+        size = size or self.graph.max_size
+        return export(self.graph, Path(path), size, frames=frames, card=self.card)
 
     def _only(self, run: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Tensor:
         if len(self.graph.outputs) > 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,14 +59,19 @@ class SelfTest:
             size: Height and width of the inputs.
             frames: Whether inputs are frames.
         """
+        blank = SelfTest.unanswered(graph, size, frames=frames)
+        executor = IntegerExecutor(graph)
+        inputs = blank.inputs().split(max(1, 4 * _VALUES // int(np.prod(blank.shape))))
+        answers = [digest for x in inputs for digest in _digests(joined(executor.run(x)))]
+        return replace(blank, answers=tuple(answers))
+
+    @staticmethod
+    def unanswered(graph: integer.Graph, size: tuple[int, int], *, frames: bool) -> SelfTest:
+        """The inputs alone, with empty answers."""
         image = graph.input
         shape = (*([image.steps] if frames else []), image.channels, *size)
         count = min(max(_VALUES // int(np.prod(shape)), _FEWEST), _MOST)
-        blank = SelfTest(shape, image.low, image.high, image.shift, ("",) * count)
-        executor = IntegerExecutor(graph)
-        inputs = blank.inputs().split(max(1, 4 * _VALUES // int(np.prod(shape))))
-        answers = [digest for x in inputs for digest in _digests(joined(executor.run(x)))]
-        return SelfTest(shape, image.low, image.high, image.shift, tuple(answers))
+        return SelfTest(shape, image.low, image.high, image.shift, ("",) * count)
 
     @staticmethod
     def read(text: str, shape: tuple[int, ...], name: str) -> SelfTest:

@@ -93,6 +93,8 @@ def _check_fields(node: integer.Node, inputs: list[Shape], graph: integer.Graph)
         case integer.Output():
             _require(node, node.steps == graph.input.steps, "steps are not those of the input")
             _require(node, 0 < node.scale < math.inf, f"scale is {node.scale}")
+            queries = inputs[0].fixed and inputs[0].size[:1] == (1,)
+            _require(node, queries or not node.of_queries, "it reads no queries")
         case integer.Sample(side=side):
             fits = inputs[0].channels * side**2 <= _MOST_CHANNELS_OF_ALL_NODES
             _require(node, fits, "it samples more values than any network")

@@ -27,6 +27,7 @@ from spikesight.deployment.spk.nodes import (
     FaultError,
     build,
     describe,
+    parse,
     refuse_version,
     short,
 )
@@ -52,6 +53,7 @@ _DTYPES = {
 _MOST_FILE_BYTES = 2**30
 _MOST_HEADER_BYTES = 2**22
 _KEYS = {"format", "version", "graph", "sha256"}
+_ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
 
 
 class SpkError(UserError):
@@ -201,7 +203,7 @@ def _unwrap(data: bytes) -> tuple[str, dict[str, Tensor], str | None]:
     if len(data) < 8 or size > len(data) - 8 or size > _MOST_HEADER_BYTES:
         raise FaultError("its header is cut off, damaged or not that of a .spk file", DAMAGED)
     try:
-        header = json.loads(data[8 : 8 + size].decode())
+        header = parse(data[8 : 8 + size].decode())
     except (ValueError, RecursionError):
         raise FaultError("its header is damaged or not that of a .spk file", DAMAGED) from None
     metadata = header.pop("__metadata__", None) if isinstance(header, dict) else None
@@ -219,9 +221,12 @@ def _unwrap(data: bytes) -> tuple[str, dict[str, Tensor], str | None]:
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES.values():
             raise FaultError(f"tensor {short(name)} has no dtype of a .spk file")
+        if entry.keys() != _ENTRY_KEYS:
+            raise FaultError(f"tensor {short(name)} has the fields {short(sorted(entry))}")
     try:
         tensors = safetensors.torch.load(data)
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        # The latter two are torch's, for an empty tensor with a side beyond 64 bits.
         raise FaultError(f"it is no valid safetensors file ({error})") from None
     return metadata["graph"], tensors, card
 

@@ -194,7 +194,7 @@ def build(text: object, tensors: dict[str, Tensor]) -> integer.Graph:
         FaultError: If they describe none; names the node and the field.
     """
     try:
-        description = json.loads(text) if isinstance(text, str) else None
+        description = parse(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         description = None
     graph = _Entry("the graph", description)
@@ -222,6 +222,23 @@ def build(text: object, tensors: dict[str, Tensor]) -> integer.Graph:
     if version != network.version:
         raise FaultError(f"its nodes are of vocabulary {network.version} and it says {version}")
     return network
+
+
+def parse(text: str) -> Any:
+    """JSON whose objects have each key once.
+
+    Raises:
+        ValueError: If it is none.
+        RecursionError: If it is too deep.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a key is there twice")
+    return fields
 
 
 class _Entry:

@@ -1,6 +1,6 @@
 // Every form of an instruction set against sums in 64 bits, at random:
 //
-//     kernels_test SET CASES SEED
+//     spk-test-kernels SET CASES SEED
 //
 // Prints per form how often it ran and how often it could not be proved; fails where an integer
 // differs.

@@ -1,6 +1,6 @@
 // Billions of multiply-accumulates per second and thread, of every form of an instruction set:
 //
-//     kernels_benchmark SET [LEVELS [NONZERO [BITS]]]
+//     spk-benchmark-kernels SET [LEVELS [NONZERO [BITS]]]
 //
 // Counts up to LEVELS (4), of which a share NONZERO (0.35) is not zero; weights of BITS (8). Times
 // are the least of several runs, in CPU time of the one thread; beside them stands what the form

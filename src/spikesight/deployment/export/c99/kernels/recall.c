@@ -1,0 +1,21 @@
+#include "attention.h"
+
+/* What a token's queries find in the context. Silent queries cost nothing. */
+static void spk_recall_QUERY_CONTEXT(
+    const spk_attention *attention, const QUERY_t *queries, const CONTEXT_t *context,
+    int32_t *values)
+{
+    const int32_t width = attention->width, channels = attention->heads * width;
+    memset(values, 0, (size_t)channels * sizeof *values);
+    for (int32_t channel = 0; channel < channels; ++channel) {
+        const int32_t query = queries[channel];
+        if (query == 0) {
+            continue;
+        }
+        const CONTEXT_t *row = context + channel * width;
+        int32_t *head = values + channel / width * width;
+        for (int32_t other = 0; other < width; ++other) {
+            head[other] += query * row[other];
+        }
+    }
+}
