@@ -4,13 +4,19 @@
     python benchmarks/deploy.py --batch 8 --json
     python benchmarks/deploy.py --memory           also each form's memory, in fresh processes
     python benchmarks/deploy.py --rep-conv folded  neurons around RepConv only
+    python benchmarks/deploy.py --bits 4           4-bit weights
+    python benchmarks/deploy.py --activity 0.35 0.1 0.05 0.02
 
-Forms alternate round by round; medians; ratios are what counts, times depend on the machine. All
-forms have the same sizes and untrained weights; normalisations carry the statistics of a random
+Forms alternate round by round; medians; ratios are what counts, times depend on the machine. The
+second time is that of the processor, of all threads together, which busy neighbours change less.
+All forms have the same sizes and untrained weights; normalisations carry the statistics of a random
 batch, and the attention's factor is one at which its neurons fire without saturating. `ours` is the
-integer network in OpenVINO, whose counts and logits are compared with the integers first: a
-difference or a silent neuron ends the run. The ANNs are the twin: ReLU for every neuron of the same
-form.
+integer network in OpenVINO and `native` in libspk, whose counts and logits are compared with the
+integers first: a difference or a silent neuron ends the run. The ANNs are the twin: ReLU for every
+neuron of the same form.
+
+With --activity these two alone run, once for each share of counts that are not zero: thresholds
+rise until no neuron fires more (benchmarks/quieter.py).
 
 With neurons inside RepConv (spike_driven, the default) every synapse but the first reads spikes and
 the network has as many multiply-accumulates as its twin. Folded, RepConv is one dense 3x3 kernel,
@@ -23,9 +29,11 @@ import argparse
 import functools
 import gc
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,12 +43,14 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
+from quieter import nonzero_by_operation, quieter
 from spikesight.deployment.ann_runtime import compile_ann, convert_ann, quantize_ann
 from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
+from spikesight.deployment.runtime.native import NativeRuntime
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import prove_ranges
 from spikesight.processor import processor_name
-from spikesight.timing import time_alternating
+from spikesight.timing import time_rounds
 
 LEVELS = 4
 _MEMORY = ("VmHWM:", "VmRSS:")
@@ -60,6 +70,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="31 for batch 1, else 7")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rep-conv", choices=list(REP_CONV), default="spike_driven")
+    parser.add_argument("--bits", type=int, default=8, help="of weights, 2 to 8")
+    parser.add_argument(
+        "--activity", type=float, nargs="+", help="largest shares of counts that are not zero"
+    )
     parser.add_argument("--memory", action="store_true", help="memory of each form as well")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--only", choices=list(FORMS), help=argparse.SUPPRESS)
@@ -69,20 +83,21 @@ def main() -> None:
         _report_memory(options)
         return
     networks = Networks(options)
-    forms = {name: build(networks) for name, build in FORMS.items()}
-    x = _images(options)
     rounds = options.rounds or (31 if options.batch == 1 else 7)
-    milliseconds = time_alternating(
-        {name: partial(form, x) for name, form in forms.items()}, rounds
-    )
     print(
         f"{options.model}, RepConv {options.rep_conv}, {_multiply_accumulates(networks) / 1e9:.2f} "
-        f"GMAC, batch {options.batch}, {options.size} px, {options.threads} threads of "
-        f"{processor_name()}, medians of {rounds} alternating rounds"
+        f"GMAC, {options.bits}-bit weights, batch {options.batch}, {options.size} px, "
+        f"{options.threads} threads of {processor_name()}, medians of {rounds} alternating rounds",
+        flush=True,
     )
+    if options.activity:
+        _compare_activities(networks, rounds)
+        return
+    forms = {name: build(networks) for name, build in FORMS.items()}
+    milliseconds, of_processor = _times(forms, _images(options), rounds)
     memory = _memories(options) if options.memory else {}
-    for name, value in milliseconds.items():
-        line = f"{name:<26} {value:9.1f} ms  {value / milliseconds['ours']:6.2f} x ours"
+    for name in milliseconds:
+        line = _line(name, milliseconds, of_processor)
         if memory:
             line += "  {:7.0f} MB peak  {:7.0f} MB resident".format(*memory[name])
         print(line)
@@ -90,6 +105,41 @@ def main() -> None:
         print(f"{name:<26} {size / 1e6:9.2f} MB file")
     if options.json:
         print(json.dumps(milliseconds))
+
+
+def _compare_activities(networks: Networks, rounds: int) -> None:
+    x = _images(networks.options)
+    deployed = networks.deployed
+    for share in (1.0, *networks.options.activity):
+        networks.deployed = deployed if share == 1 else quieter(deployed, x, share)
+        found = nonzero_by_operation(networks.deployed.graph, x)
+        forms = {"ours": _ours(networks), "native": _native(networks)}
+        of = "as it is" if share == 1 else f"at most {share:g}"
+        print(f"nonzero counts {of}: {found:.3f} of multiply-accumulates")
+        times = _times(forms, x, rounds)
+        for name in forms:
+            print(_line(name, *times), flush=True)
+
+
+def _times(
+    forms: dict[str, Form], x: Tensor, rounds: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Medians in milliseconds: of the clock, and of the processor."""
+    calls = {name: partial(form, x) for name, form in forms.items()}
+    time_rounds(calls, 3)
+    by_clock, of_processor = (
+        {name: statistics.median(each) for name, each in time_rounds(calls, rounds, clock).items()}
+        for clock in (time.perf_counter, time.process_time)
+    )
+    return by_clock, of_processor
+
+
+def _line(name: str, milliseconds: dict[str, float], of_processor: dict[str, float]) -> str:
+    value, own = milliseconds[name], of_processor[name]
+    return (
+        f"{name:<26} {value:9.1f} ms  {value / milliseconds['ours']:6.2f} x ours   "
+        f"{own:9.1f} ms of processor  {own / of_processor['ours']:6.2f} x ours"
+    )
 
 
 class Networks:
@@ -111,7 +161,7 @@ class Networks:
     @functools.cached_property
     def deployed(self) -> ss.Deployed:
         """The integer network."""
-        return ss.deploy(self.spiking(), _images(self.options))
+        return ss.deploy(self.spiking(), _images(self.options), weight_bits=self.options.bits)
 
     def _model(self, neuron: str) -> ss.SpikingModel:
         torch.manual_seed(0)
@@ -218,6 +268,17 @@ def _ours(networks: Networks) -> Form:
     return runtime
 
 
+def _native(networks: Networks) -> Form:
+    net = networks.deployed
+    x = _images(networks.options)
+    result = net.verify(x, against=("native",))
+    if not result.equal or result.silent:
+        sys.exit(f"libspk does not run the integer network:\n{result.table()}")
+    runtime = NativeRuntime(net.graph, networks.options.threads)
+    print(f"native ({runtime.form}) == integers: {result.mismatches} mismatches", flush=True)
+    return runtime
+
+
 FORMS: dict[str, Callable[[Networks], Form]] = {
     "spike_simulation_eager": _simulation,
     "spike_simulation_compiled": _compiled_simulation,
@@ -229,6 +290,7 @@ FORMS: dict[str, Callable[[Networks], Form]] = {
     "ann_bf16_openvino": _openvino_bf16,
     "ann_int8_openvino": _openvino_int8,
     "ours": _ours,
+    "native": _native,
 }
 
 
@@ -269,7 +331,7 @@ def _bytes_in(folder: Path) -> int:
 def _memories(options: argparse.Namespace) -> dict[str, list[float]]:
     words = [sys.executable, __file__, f"--model={options.model}", f"--size={options.size}"]
     words += [f"--batch={options.batch}", f"--threads={options.threads}"]
-    words += [f"--rep-conv={options.rep_conv}"]
+    words += [f"--rep-conv={options.rep_conv}", f"--bits={options.bits}"]
     printed = {
         name: subprocess.run(
             [*words, f"--only={name}"], check=True, capture_output=True, text=True
