@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from spikesight.deployment.spk.check import InvalidNetworkError, check_network
 from spikesight.graph import integer_vocabulary as integer
+from spikesight.graph.operations import ShapeError
 from spikesight.passes.ranges import RangeError, prove_ranges
 
 
@@ -246,7 +248,7 @@ def _first(gain: float, offset: float, level: int) -> int:
 
 
 def random_graph(seed: int) -> integer.Graph | None:
-    """A network drawn by a seed; None if it needs more than 32 bits.
+    """A network drawn by a seed; None if it needs more than 32 bits or its shapes do not fit.
 
     Args:
         seed: The seed.
@@ -254,6 +256,38 @@ def random_graph(seed: int) -> integer.Graph | None:
     graph = _Drawing(seed).run()
     try:
         prove_ranges(graph)
-    except RangeError:
+    except (RangeError, ShapeError):
         return None
     return graph
+
+
+def with_own_gains(graph: integer.Graph) -> integer.Graph:
+    """The network with a gain for each channel, as files hold it.
+
+    Args:
+        graph: A network whose neurons may have one for all.
+    """
+    return replace(graph, nodes=tuple(map(_with_own_gains, graph.nodes)))
+
+
+def is_a_file(graph: integer.Graph) -> bool:
+    """Whether a network is one that files hold: these know no attention between sums or products.
+
+    Args:
+        graph: The network.
+    """
+    try:
+        check_network(graph)
+    except InvalidNetworkError as error:
+        if "reads something else than neurons" not in str(error):
+            raise
+        return False
+    return True
+
+
+def _with_own_gains(node: integer.Node) -> integer.Node:
+    if not isinstance(node, integer.Neuron) or node.rounding is None:
+        return node
+    offset = node.rounding.offset
+    gain = node.rounding.gain.expand_as(offset).clone()
+    return replace(node, rounding=integer.Rounding(gain, offset))
