@@ -224,9 +224,10 @@ class Deployed:
             FileNotFoundError: If there is no such file.
             SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
         """
-        from spikesight.deployment.spk.file import read_spk, read_spk_card
+        from spikesight.deployment.spk.file import read_spk_and_card
 
-        return Deployed(read_spk(path), card=read_spk_card(path))
+        graph, card = read_spk_and_card(path)
+        return Deployed(graph, card=card)
 
     def export(
         self, path: str | Path, size: tuple[int, int] | None = None, *, frames: bool = False

@@ -376,7 +376,7 @@ class Graph(Network[Node]):
                 f"such as ({height}, {width}): --max-size=[{height},{width}]"
             )
 
-    @property
+    @cached_property
     def input(self) -> Input:
         """The input node."""
         (first,) = (node for node in self.nodes if isinstance(node, Input))

@@ -1,7 +1,8 @@
 """Packs signed integers of a few bits into bytes without gaps.
 
 The bits form one stream: value i takes the bits [i * bits, (i + 1) * bits), lowest first, in two's
-complement; bit j of the stream is bit j % 8 (1, 2, 4, ...) of byte j // 8.
+complement; bit j of the stream is bit j % 8 (1, 2, 4, ...) of byte j // 8. Eight values therefore
+take `bits` whole bytes, which are the lowest ones of a word that holds the eight side by side.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from spikesight.errors import UserError
 
 _BITS = range(2, 9)
+_WORD = np.dtype("<u8")
 
 
 def packed_length(count: int, bits: int) -> int:
@@ -43,9 +45,14 @@ def pack(values: Tensor, bits: int) -> Tensor:
             f"values from {int(flat.min())} to {int(flat.max())} do not fit into {bits} bits; "
             f"pass values from {-half} to {half - 1}"
         )
-    octets = flat.to(torch.int8).numpy().view(np.uint8)[:, None]
-    stream = np.unpackbits(octets, axis=1, count=bits, bitorder="little")
-    return torch.from_numpy(np.packbits(stream, bitorder="little"))
+    octets = np.zeros((math.ceil(flat.numel() / 8), 8), np.uint8)
+    octets.reshape(-1)[: flat.numel()] = flat.to(torch.int8).numpy().view(np.uint8)
+    octets &= 2**bits - 1
+    words = np.zeros(len(octets), _WORD)
+    for index in range(8):
+        words |= octets[:, index].astype(_WORD) << np.uint64(index * bits)
+    stream = words.view(np.uint8).reshape(-1, 8)[:, :bits].flatten()
+    return torch.from_numpy(stream[: packed_length(flat.numel(), bits)])
 
 
 def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
@@ -69,11 +76,18 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
             f"{count} values of {bits} bits take {expected} bytes; "
             f"found a tensor {list(packed.shape)} of {packed.dtype}"
         )
-    stream = np.unpackbits(packed.cpu().numpy(), count=count * bits, bitorder="little")
-    octets = np.packbits(stream.reshape(count, bits), axis=1, bitorder="little")
+    groups = math.ceil(count / 8)
+    stream = np.zeros((groups, bits), np.uint8)
+    stream.reshape(-1)[:expected] = packed.cpu().numpy()
+    padded = np.zeros((groups, 8), np.uint8)
+    padded[:, :bits] = stream
+    words = padded.view(_WORD)[:, 0]
+    octets = np.empty((groups, 8), np.uint8)
     # The sign bit moves to the top of the byte and is spread again by the arithmetic shift.
-    signed = (octets[:, 0] << (8 - bits)).view(np.int8) >> (8 - bits)
-    return torch.from_numpy(signed)
+    for index in range(8):
+        octets[:, index] = words >> np.uint64(index * bits)
+    signed = (octets << (8 - bits)).view(np.int8) >> (8 - bits)
+    return torch.from_numpy(signed.reshape(-1)[:count])
 
 
 def _check(bits: int) -> None:

@@ -118,6 +118,11 @@ def read_spk(path: str | Path) -> integer.Graph:
         FileNotFoundError: If there is no such file.
         SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
     """
+    return read_spk_and_card(path)[0]
+
+
+def read_spk_and_card(path: str | Path) -> tuple[integer.Graph, str | None]:
+    """What `read_spk` and `read_spk_card` give, read and checked once."""
     return _read_file(Path(path), _read)
 
 
@@ -155,14 +160,14 @@ def _check_size(size: int) -> None:
         raise FaultError(f"it is larger than {_MOST_FILE_BYTES} bytes, as no .spk file is")
 
 
-def _read(data: bytes) -> integer.Graph:
-    text, tensors, _ = _unwrap(data)
+def _read(data: bytes) -> tuple[integer.Graph, str | None]:
+    text, tensors, card = _unwrap(data)
     graph = build(text, tensors)
     try:
         check_network(graph)
     except InvalidNetworkError as error:
         raise FaultError(str(error)) from None
-    return graph
+    return graph, card
 
 
 def _wrap(text: str, tensors: dict[str, Tensor], card: str | None) -> bytes:
