@@ -181,7 +181,7 @@ def _write_c99(card: str | None) -> _Writer:
 
         layers = layers_of(graph, size)
         text = to_c99(graph, layers, path.stem, frames=frames, card=card)
-        path.write_text(text, encoding="ascii")
+        path.write_text(text, encoding="utf-8", newline="\n")
         golden, check = path.with_suffix(".golden"), path.with_suffix(".all")
         for folder in (golden, check):
             folder.mkdir()

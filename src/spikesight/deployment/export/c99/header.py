@@ -15,6 +15,7 @@ from spikesight.passes.ranges import scale_at
 
 _COLUMNS = 100
 _MOST_CLASSES = 100
+_MOST_CHANNELS = 16
 
 
 def header_comment(
@@ -122,7 +123,9 @@ def _preparation(card: str | None) -> list[tuple[str, str]]:
     """Normalisation and classes, where a card says them; cards come from strangers."""
     try:
         said = json.loads(card or "{}")["preprocessing"]
-        mean, std = ([float(value) for value in said[field]] for field in ("mean", "std"))
+        mean, std = (
+            [float(value) for value in said[field][:_MOST_CHANNELS]] for field in ("mean", "std")
+        )
         classes = [_plain(value) for value in said.get("classes") or ()][:_MOST_CLASSES]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []

@@ -92,8 +92,8 @@ def depthwise_weights(weight: Tensor) -> Tensor:
 
 
 def in_halves(rows: Tensor) -> Tensor:
-    """Rows [R, O] of integers from -8 to 7 as bytes [R, ceil(O / 2)], the first one lowest."""
+    """Rows [R, O] of integers from -8 to 7 as bytes [R, ceil(O / 2)], the first ones below."""
     if rows.shape[1] % 2:
         rows = torch.cat((rows, torch.zeros_like(rows[:, :1])), 1)
-    low, high = rows[:, 0::2].long() & 15, rows[:, 1::2].long() & 15
+    low, high = (part.long() & 15 for part in rows.chunk(2, 1))
     return (low | high << 4).to(torch.uint8).view(torch.int8)
