@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 
 #include "engine/instruction_sets.hpp"
 #include "engine/rounding.hpp"
@@ -27,9 +28,18 @@ Session::Session(std::shared_ptr<const Network> network, const Settings& setting
             sums_[node].resize(size_t(settings.batch * plan_.shapes[node].elements()));
         }
     }
+    // Weights are packed by all threads.
+    std::vector<std::exception_ptr> faults(layers_.size());
+    threads_.run(int64_t(layers_.size()), [&](int64_t index, int) {
+        try {
+            build(plan_.steps[size_t(index)], layers_[size_t(index)]);
+        } catch (...) {
+            faults[size_t(index)] = std::current_exception();
+        }
+    });
     size_t scratch = 0;
     for (size_t index = 0; index < layers_.size(); ++index) {
-        build(plan_.steps[index], layers_[index]);
+        if (faults[index]) std::rethrow_exception(faults[index]);
         if (layers_[index].step) scratch = std::max(scratch, layers_[index].step->scratch());
     }
     workshop_.provide(scratch);
