@@ -148,8 +148,10 @@ def predict_command(
         run: Folder of the run whose card says how inputs are prepared and what the classes are
             called; the model's own if omitted.
     """
+    from spikesight.deployment.deployed_model import fastest_form
     from spikesight.training.runs.card import Card
     from spikesight.training.runs.folder import card_of
+    from spikesight.training.runs.preparation import build_accelerator
     from spikesight.training.tasks.options import PredictionOptions
     from spikesight.training.tasks.prediction_tables import TABLE_ENDINGS
 
@@ -163,3 +165,5 @@ def predict_command(
         place_for_file(table, "table", TABLE_ENDINGS)
     options = PredictionOptions(pictures, table, batch_size, device, on_corrupt, view, every, run)
     task.predict(folder, images, options)
+    if folder.is_file():
+        print(f"integers by {fastest_form(build_accelerator(device=device).device)}")

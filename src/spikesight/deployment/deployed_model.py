@@ -12,11 +12,16 @@ from spikesight.detection_outputs import DenseDetection
 from spikesight.errors import UserError
 from spikesight.graph.operations import Shape
 from spikesight.models.base import Gives
+from spikesight.native import spk
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
+
+_PYTORCH = "PyTorch"
 
 
 class DeployedModel(nn.Module):
     """Runs an integer network and scales its outputs to real ones.
+
+    On a CPU libspk runs it, where that was built.
 
     Attributes:
         stride: What height and width of an input must be divisible by.
@@ -44,7 +49,8 @@ class DeployedModel(nn.Module):
         if x.device != self._device:
             self.net.to(x.device)
             self._device = x.device
-        outputs = self.net.outputs(x)
+        runs_native = fastest_form(x.device) != _PYTORCH and len(x) > 0
+        outputs = self.net.native_outputs(x) if runs_native else self.net.outputs(x)
         if len(outputs) == 1 and outputs[0].ndim == 2:
             return outputs[0].float() * self.net.scale_at((height, width))
         scaled = [output.float() * s for output, s in zip(outputs, self.net.scales, strict=True)]
@@ -62,6 +68,16 @@ class DeployedModel(nn.Module):
         return DenseDetection(
             tuple(scaled[:levels]), tuple(scaled[levels:-levels]), tuple(scaled[-levels:])
         )
+
+
+def fastest_form(device: torch.device) -> str:
+    """What runs a `DeployedModel` on a device: "libspk (avx2)", for one, or "PyTorch".
+
+    Args:
+        device: Where its inputs are.
+    """
+    kernels = spk.kernels() if device.type == "cpu" else []
+    return f"libspk ({kernels[0]})" if kernels else _PYTORCH
 
 
 def _gives(net: Deployed) -> Gives:

@@ -11,7 +11,8 @@ from spikesight.deployment.export.exactness import ExportError
 from spikesight.deployment.export.proved_runtime import ProvedRuntime
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.runtime.arithmetic import joined
-from spikesight.errors import ResultError
+from spikesight.deployment.runtime.native import NativeRuntime
+from spikesight.errors import MissingPackageError, ResultError
 
 
 def exact_forms(
@@ -37,6 +38,9 @@ def exact_forms(
         if not torch.equal(joined(net.spike_outputs(x)), expected):
             raise ResultError("spikes give other logits than the integers; run verify")
 
+    def run_native() -> NativeRuntime:
+        return NativeRuntime(net.graph, threads, prove=False)
+
     def run_onnx() -> ProvedRuntime:
         from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
 
@@ -47,9 +51,16 @@ def exact_forms(
 
         return OpenVinoRuntime(to_openvino(net.graph, size), threads, tuple(x.shape))
 
-    for name, build in (("onnxruntime", run_onnx), ("OpenVINO", run_openvino)):
+    builders: dict[str, Callable[[], NativeRuntime | ProvedRuntime]] = {
+        "libspk": run_native,
+        "onnxruntime": run_onnx,
+        "OpenVINO": run_openvino,
+    }
+    for name, build in builders.items():
         try:
             runtime = build()
+        except MissingPackageError as error:
+            print(f"without {name}: {error}")
         except ImportError:
             print(f"{name.lower()} is not installed: pip install spikesight[deploy]")
         except ExportError as error:
