@@ -68,7 +68,7 @@ public:
         for (int64_t i = 0; i < pixels * sums.channels; ++i) {
             const int32_t channel = int32_t(i % sums.channels);
             if (!epilogue.left) break;
-            current[i] = ((current[i] << epilogue.left[channel]) + epilogue.bias[channel]) >>
+            current[i] = (current[i] * (int64_t(1) << epilogue.left[channel]) + epilogue.bias[channel]) >>
                          epilogue.right[channel];
         }
         auto firing = firings_.begin();
