@@ -57,6 +57,7 @@ public:
     Packer(int32_t outputs, int32_t runs, int32_t length, int32_t highest,
            const PackedWeights::Row& row)
         : outputs_(outputs), runs_(runs), quads_((length + kQuad - 1) / kQuad),
+          may_saturate_(2 * 128 * highest > INT16_MAX),
           highest_(_mm256_set1_epi8(char(highest))), row_(row),
           rows_(size_t(kBlock) * quads_ * kQuad), packed_(size_t(runs) * quads_ * kQuadBytes) {}
 
@@ -72,7 +73,8 @@ public:
                     const int8_t* from = rows_.data() + (size_t(i) * quads_ + quad) * kQuad;
                     std::memcpy(quad_weights + i * kQuad, from, kQuad);
                 }
-                saturates |= Reach16::of(quad_weights, highest_).saturates();
+                saturates =
+                    saturates || (may_saturate_ && Reach16::of(quad_weights, highest_).saturates());
             }
         }
         if (!saturates) {
@@ -128,6 +130,7 @@ private:
     }
 
     const int32_t outputs_, runs_, quads_;
+    const bool may_saturate_;  // pairs of any weights
     const __m256i highest_;
     const PackedWeights::Row& row_;
     const AlignedArray<int8_t> rows_, packed_;

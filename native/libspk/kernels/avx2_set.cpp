@@ -32,10 +32,10 @@ void finish(
 InstructionSet describe() {
     const InstructionSet& generic = generic_set();
     std::vector<SynapseForm> forms = {
-        {"dense", avx2::make_dense},
-        {"sparse", avx2::make_sparse},
-        {"winograd", avx2::make_winograd},
-        {"depthwise", avx2::make_depthwise}};
+        {"dense", avx2::make_dense, avx2::cost_of_dense},
+        {"sparse", avx2::make_sparse, avx2::cost_of_sparse},
+        {"winograd", avx2::make_winograd, avx2::cost_of_winograd},
+        {"depthwise", avx2::make_depthwise, avx2::cost_of_depthwise}};
     forms.insert(forms.end(), generic.synapses.begin(), generic.synapses.end());
     return {
         "avx2",

@@ -4,122 +4,34 @@
 #include "kernels/avx2_epilogue.hpp"
 #include "kernels/avx2_lists.hpp"
 #include "kernels/avx2_products.hpp"
+#include "kernels/avx2_slabs.hpp"
 
 namespace spk::avx2 {
 namespace {
 
 // Measured on AMD Zen 3: products per microsecond of counts that are not zero, the share that is
 // spent on each pixel whatever its counts, and what lists and outputs cost.
-constexpr double kProductsPerMicrosecond = 55e3;
-constexpr double kShareWithoutCounts = 0.04;
-constexpr double kMicrosecondsPerInput = 0.4e-3;
-constexpr double kMicrosecondsPerOutput = 0.5e-3;
+constexpr double kProductsPerMicrosecond = 85e3;
+constexpr double kShareWithoutCounts = 0.03;
+constexpr double kMicrosecondsPerInput = 0.32e-3;
+constexpr double kMicrosecondsPerOutput = 0.55e-3;
 
-constexpr int32_t kVector = 32;     // outputs whose weights lie in a vector
-constexpr int32_t kMostVectors = 4;  // whose sums fill the registers
 constexpr int32_t kTile = 28;       // pixels that read a slab of weights while it is in the cache
 constexpr int32_t kTasksPerThread = 4;
 constexpr int32_t kSegmentOfMatrices = 256, kSegmentOfKernels = 128, kLeastSegment = 32;
 constexpr int32_t kIndices = 1 << 16;
 
-// Which output a byte of a vector of weights belongs to: unpacking two of them leaves the first
-// sixteen in one vector and the others in the next.
-int32_t output_of_byte(int32_t byte) {
-    return byte < 8 || byte >= 24 ? byte : byte < 16 ? byte + 8 : byte - 8;
+int64_t columns_of(const Convolution& convolution) {
+    return int64_t(convolution.width) * convolution.stride + convolution.side +
+           2 * convolution.padding;
 }
 
-// Weights of the rows of a kernel and of segments of inputs. A unit is a row and a segment; within
-// it sums stay in 16 bits, whatever the inputs, and between units for as long as that is proved.
-struct Slabs {
-    int32_t segment, segments, vectors, blocks;
-    AlignedArray<int8_t> weight;  // [block][unit][column][channel of segment][output]
-    std::vector<char> widens;     // [block][unit]: after it
-
-    int32_t width() const { return vectors * kVector; }
-};
-
-// Sums that each output of a block can reach, upwards and downwards.
-struct Bounds {
-    std::vector<int32_t> up, down;
-
-    explicit Bounds(int32_t outputs) : up(outputs), down(outputs) {}
-
-    void add(const Bounds& other) {
-        for (size_t i = 0; i < up.size(); ++i) {
-            up[i] += other.up[i];
-            down[i] += other.down[i];
-        }
-    }
-    bool fit() const {
-        return *std::max_element(up.begin(), up.end()) <= INT16_MAX &&
-               *std::max_element(down.begin(), down.end()) <= INT16_MAX;
-    }
-};
-
-// Few blocks, and none that is mostly padding.
-int32_t choose_vectors(int32_t outputs) {
-    int32_t best = 1;
-    int32_t least = INT32_MAX;
-    for (int32_t vectors = 1; vectors <= kMostVectors; ++vectors) {
-        const int32_t width = vectors * kVector;
-        const int32_t cost = (outputs + width - 1) / width * (3 * vectors + 2);
-        if (cost < least) {
-            least = cost;
-            best = vectors;
-        }
-    }
-    return best;
-}
-
-// Writes a unit's weights and returns what its sums can reach.
-Bounds pack_unit(const Convolution& shape, const Slabs& slabs, int32_t block, int32_t row,
-                 int32_t part, int8_t* to) {
-    const int32_t side = shape.side, width = slabs.width();
-    const int32_t first = part * slabs.segment;
-    const int32_t last = std::min(shape.inputs, first + slabs.segment);
-    Bounds bounds(width);
-    for (int32_t byte = 0; byte < width; ++byte) {
-        const int32_t output =
-            block * width + byte / kVector * kVector + output_of_byte(byte % kVector);
-        if (output >= shape.outputs) continue;
-        const int8_t* from = shape.weight + (int64_t(output) * shape.inputs * side + row) * side;
-        for (int32_t input = first; input < last; ++input) {
-            for (int32_t column = 0; column < side; ++column) {
-                const int8_t weight = from[int64_t(input) * side * side + column];
-                to[(int64_t(column) * slabs.segment + input - first) * width + byte] = weight;
-                (weight > 0 ? bounds.up : bounds.down)[byte] += std::abs(weight) * shape.highest;
-            }
-        }
-    }
-    return bounds;
-}
-
-// False where sums of a unit could leave 16 bits.
-bool pack(const Convolution& shape, int32_t segment, Slabs& slabs) {
-    slabs.segment = segment;
-    slabs.segments = (shape.inputs + segment - 1) / segment;
-    slabs.vectors = choose_vectors(shape.outputs);
-    slabs.blocks = (shape.outputs + slabs.width() - 1) / slabs.width();
-    const int64_t slab = int64_t(shape.side) * segment * slabs.width();
-    const int32_t units = shape.side * slabs.segments;
-    slabs.weight = AlignedArray<int8_t>(size_t(slab * units * slabs.blocks));
-    slabs.widens.assign(size_t(units) * slabs.blocks, false);
-    int8_t* to = slabs.weight.data();
-    for (int32_t block = 0; block < slabs.blocks; ++block) {
-        Bounds reached(slabs.width());
-        char* widens = slabs.widens.data() + int64_t(block) * units;
-        for (int32_t unit = 0; unit < units; ++unit, to += slab) {
-            const Bounds bounds =
-                pack_unit(shape, slabs, block, unit / slabs.segments, unit % slabs.segments, to);
-            if (!bounds.fit()) return false;
-            reached.add(bounds);
-            if (reached.fit()) continue;
-            widens[unit - 1] = true;
-            reached = bounds;
-        }
-        widens[units - 1] = true;
-    }
-    return true;
+bool serves(const Convolution& convolution) {
+    // Any two counts of a unit may become a pair.
+    const bool pairs_fit = 2 * 128 * convolution.highest <= 1 << 15;
+    const int64_t columns = columns_of(convolution);
+    return convolution.groups == 1 && convolution.zero == 0 && pairs_fit &&
+           columns * kLeastSegment <= kIndices;
 }
 
 // Counts that are not zero alone: their rows of weights are read two at a time, multiplied and
@@ -166,14 +78,7 @@ public:
         });
     }
 
-    double cost(double nonzero) const override {
-        const double pixels = double(shape_.images) * shape_.height * shape_.width;
-        const double outputs = pixels * shape_.outputs;
-        const double inputs = pixels * shape_.stride * shape_.stride * shape_.inputs;
-        const double products = outputs * shape_.side * shape_.side * shape_.inputs;
-        return products * (nonzero + kShareWithoutCounts) / kProductsPerMicrosecond +
-               inputs * kMicrosecondsPerInput + outputs * kMicrosecondsPerOutput;
-    }
+    double cost(double nonzero) const override { return cost_of_sparse(shape_, nonzero); }
 
     size_t bytes() const override { return slabs_.weight.bytes(); }
 
@@ -273,17 +178,29 @@ private:
 
 }  // namespace
 
+double cost_of_sparse(const Convolution& convolution, double nonzero) {
+    if (!serves(convolution)) return -1;
+    const int32_t vectors = choose_vectors(convolution.outputs);
+    const double slowdown = (3 + 2.0 / vectors) / (3 + 2.0 / kMostVectors);
+    const double pixels =
+        double(convolution.images) * convolution.height * convolution.width;
+    const double outputs = pixels * round_up(convolution.outputs, vectors * kVector);
+    const double inputs =
+        pixels * convolution.stride * convolution.stride * convolution.inputs;
+    const double products =
+        outputs * convolution.side * convolution.side * convolution.inputs;
+    return products * (nonzero + kShareWithoutCounts) * slowdown / kProductsPerMicrosecond +
+           inputs * kMicrosecondsPerInput + outputs * kMicrosecondsPerOutput;
+}
+
 std::unique_ptr<SynapseKernel> make_sparse(const Convolution& convolution) {
-    // Any two counts of a unit may become a pair.
-    const bool pairs_fit = 2 * 128 * convolution.highest <= 1 << 15;
-    if (convolution.groups != 1 || convolution.zero || !pairs_fit) return nullptr;
-    const int64_t columns = int64_t(convolution.width) * convolution.stride +
-                            convolution.side + 2 * convolution.padding;
+    if (!serves(convolution)) return nullptr;
     const int32_t most = convolution.side == 1 ? kSegmentOfMatrices : kSegmentOfKernels;
     int32_t segment = std::min(most, round_up(convolution.inputs, kCountLanes));
     for (; segment >= kLeastSegment; segment = segment / 2 / kCountLanes * kCountLanes) {
         Slabs slabs;
-        if (columns * segment <= kIndices && pack(convolution, segment, slabs)) {
+        const bool has_indices = columns_of(convolution) * segment <= kIndices;
+        if (has_indices && pack_slabs(convolution, segment, slabs)) {
             return std::make_unique<Sparse>(convolution, std::move(slabs));
         }
     }
