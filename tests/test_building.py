@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployment.libspk_programs import program
+
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("scikit_build_core") is None or shutil.which("cmake") is None,
@@ -38,8 +40,9 @@ def sources() -> set[str]:
 
 
 def installed(wheel: Path) -> set[str]:
-    names = set(zipfile.ZipFile(wheel).namelist())
-    return {name for name in names if ".dist-info/" not in name}
+    """Without what pip wants to know; commands by their names."""
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    return {name.partition(".data/scripts/")[2] or name for name in names}
 
 
 def test_without_a_compiler_a_wheel_has_all_of_python_and_says_so(tmp_path: Path) -> None:
@@ -51,10 +54,10 @@ def test_without_a_compiler_a_wheel_has_all_of_python_and_says_so(tmp_path: Path
 
 @pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="names of Linux")
-def test_a_wheel_adds_the_libraries_alone(tmp_path: Path) -> None:
+def test_a_wheel_adds_the_libraries_and_spk_run_alone(tmp_path: Path) -> None:
     wheel, _ = build("wheel", tmp_path, SKBUILD_CMAKE_BUILD_TYPE="Debug")
     assert "-py3-none-linux_" in wheel.name
-    assert installed(wheel) == sources() | LIBRARIES
+    assert installed(wheel) == sources() | LIBRARIES | {"spk-run"}
 
 
 def test_a_source_distribution_has_what_it_is_built_from(tmp_path: Path) -> None:
@@ -65,3 +68,33 @@ def test_a_source_distribution_has_what_it_is_built_from(tmp_path: Path) -> None
     wanted = {f"src/{name}" for name in sources()} | {str(f.relative_to(ROOT)) for f in native}
     assert wanted <= names
     assert not names & {f"src/{name}" for name in LIBRARIES}
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not shutil.which("pkg-config") or not shutil.which("gcc"), reason="for C")
+@pytest.mark.parametrize("linked", ["shared", "static"])
+def test_libspk_alone_serves_a_program_in_c(linked: str, tmp_path: Path) -> None:
+    for target in ("spk", "spk_static", "spk-run"):
+        folder = program(target).parent
+    subprocess.run(["cmake", "--install", folder, "--prefix", tmp_path], check=True)
+    if linked == "static":
+        for library in tmp_path.glob("lib*/**/libspk.so*"):
+            library.unlink()
+    (described,) = tmp_path.glob("lib*/**/spk.pc")
+    environment = os.environ | {"PKG_CONFIG_PATH": str(described.parent)}
+    asked = ["pkg-config", "--cflags", "--libs", *["--static"][linked == "shared" :], "spk"]
+    flags = subprocess.run(
+        asked, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    source = tmp_path / "main.c"
+    source.write_text(
+        "#include <spk.h>\n#include <stdio.h>\n"
+        "int main(void) { puts(spk_kernels()); return spk_interface() != SPK_INTERFACE; }\n"
+    )
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+    path = f"-Wl,-rpath,{described.parents[1]}"
+    subprocess.run(
+        ["gcc", *strict, source, "-o", tmp_path / "main", *flags.split(), path], check=True
+    )
+    said = subprocess.run([tmp_path / "main"], check=True, capture_output=True, text=True).stdout
+    assert said.split()[-1] == "reference"
