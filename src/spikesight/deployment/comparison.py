@@ -223,9 +223,9 @@ def _run_spikes(graph: integer.Graph, executor: IntegerExecutor, x: Tensor) -> _
     parts: dict[str, list[Tensor]] = {}
 
     def record(node: integer.Neuron, _: int, spikes: list[Tensor]) -> None:
-        stacked = torch.stack(spikes)
-        assert bool(((stacked == 0) | (stacked == 1)).all()), f"{node.name} is not binary"
-        parts.setdefault(node.name, []).append(stacked.sum(0).cpu())
+        binary = all(bool(((s == 0) | (s == 1)).all()) for s in spikes)
+        assert binary, f"{node.name} is not binary"
+        parts.setdefault(node.name, []).append(arithmetic.total(spikes).cpu())
 
     logits = arithmetic.joined(SpikeExecutor(graph, executor.device).run(x, record)).cpu()
     return _Run({name: torch.cat(steps) for name, steps in parts.items()}, logits)

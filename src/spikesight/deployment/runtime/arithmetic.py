@@ -6,6 +6,8 @@ Every function is exact as long as its operands and partial sums stay below 2^24
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,6 +35,17 @@ def shift_and_bias(node: integer.Synapse, accumulated: Tensor) -> Tensor:
     right = torch.exp2(node.shift.clamp(max=0).double())
     total = accumulated * per_channel(left, accumulated) + per_channel(node.bias, accumulated)
     return (total * per_channel(right, accumulated)).floor_()
+
+
+def total(value: Tensor | Iterable[Tensor]) -> Tensor:
+    """The sum over sub-steps, one at a time, or the value itself."""
+    if isinstance(value, Tensor):
+        return value
+    first, *others = value
+    summed = first.clone()
+    for other in others:
+        summed += other
+    return summed
 
 
 def maximum(node: integer.MaxPool, x: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 from spikesight.attention.embedding import sine_position
 from spikesight.attention.mask_product import mask_product
 from spikesight.deployment.runtime import sampling
+from spikesight.deployment.runtime.arithmetic import total
 from spikesight.graph import integer_vocabulary as integer
-from spikesight.passes.unrolling import Spikes, expanded, total
+from spikesight.passes.unrolling import Spikes, expanded
 
 SegmenterNode = (
     integer.Embedding | integer.Position | integer.Resize | integer.Sample | integer.MaskProduct

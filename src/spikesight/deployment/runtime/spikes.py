@@ -9,9 +9,10 @@ from torch import Tensor
 
 from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
+from spikesight.deployment.runtime.arithmetic import total
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
 from spikesight.graph import integer_vocabulary as integer
-from spikesight.passes.unrolling import Spikes, expanded, total
+from spikesight.passes.unrolling import Spikes, expanded
 from spikesight.presentation import present
 
 SpikeObserver = Callable[[integer.Neuron, int, Spikes], None]
@@ -67,7 +68,7 @@ class SpikeExecutor:
             for node in self.graph.nodes:
                 inputs = [values[name] for name in node.inputs] or [frame]
                 if isinstance(node, integer.Pool | integer.Attention):
-                    summed = arithmetic.summed_map(node, [total(value) for value in inputs])
+                    summed = arithmetic.summed_map(node, [expanded(value)[0] for value in inputs])
                     pixels[node.name] = 1 if summed is None else summed[0, 0].numel()
                 if isinstance(node, integer.Neuron):
                     spikes = _fire(node, total(inputs[0]), membranes, pixels)
@@ -126,5 +127,6 @@ def _fire(
     spikes = [
         arithmetic.reached(node, level, potential, summed).double() for level in range(node.levels)
     ]
-    membranes[node.name] = arithmetic.reset(node, potential, total(spikes), summed)
+    if node.steps > 1:
+        membranes[node.name] = arithmetic.reset(node, potential, total(spikes), summed)
     return spikes
