@@ -112,7 +112,7 @@ def _write_onnx(
     from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
 
     model = to_onnx(graph, size, frames=frames)
-    x = SelfTest.of(graph, size, frames=frames).inputs()
+    x = SelfTest.unanswered(graph, size, frames=frames).inputs()
     observing = OnnxRuntime(to_onnx(graph, size, observe=True, frames=frames))
     refuse_difference(graph, x, "onnxruntime", *observing.observe(x))
     onnx.save(model, str(path))
@@ -141,7 +141,7 @@ def _write_openvino_form(
 
     from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
 
-    x = SelfTest.of(graph, size, frames=frames).inputs()
+    x = SelfTest.unanswered(graph, size, frames=frames).inputs()
     observing = OpenVinoRuntime(to_openvino(graph, size, observe=True, frames=frames, fast=fast))
     refuse_difference(graph, x, "OpenVINO", *observing.observe(x))
     # Compressing to float16 would round the offsets.
@@ -165,7 +165,7 @@ def _write_nir(graph: integer.Graph, path: Path, size: tuple[int, int], frames: 
             stacklevel=3,
         )
     nir.write(path, network)
-    x = SelfTest.of(graph, size, frames=frames).inputs()
+    x = SelfTest.unanswered(graph, size, frames=frames).inputs()
     refuse_difference(
         graph, x, "the NIR file", *IntegerExecutor(from_nir(nir.read(path))).observe(x)
     )
