@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -15,12 +17,15 @@ import torch
 from torch import Tensor
 
 import spikesight as ss
+from spikesight.data.photos.augmentation import normalize
 from spikesight.deployment.export.c99 import compiled
 from spikesight.deployment.export.c99.golden import write_golden
 from spikesight.deployment.export.c99.layers import layers_of
+from spikesight.deployment.export.c99.preparation import Preparation
 from spikesight.deployment.export.c99.source import function_prefix, to_c99
 from spikesight.deployment.export.exactness import ExportError
 from spikesight.deployment.export.self_test import SelfTest
+from spikesight.deployment.runtime.arithmetic import quantise_image
 from spikesight.errors import UserError
 from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
@@ -247,6 +252,44 @@ def test_time_step_by_time_step(tmp_path: Path) -> None:
 
 
 @needs_compiler
+def test_a_photo_becomes_an_input_without_floating_point(tmp_path: Path) -> None:
+    net = gated(1, 2)
+    mean, std = (0.5, 0.25, 0.3), (0.2, 0.26, 0.31)
+    card = json.dumps({"preprocessing": {"mean": mean, "std": std}})
+    source = tmp_path / "net.c"
+    layers = layers_of(net.graph, (8, 8))
+    source.write_text(to_c99(net.graph, layers, card=card), encoding="ascii")
+    build(source, tmp_path / "net.so", "-shared", "-fPIC")
+    library = ctypes.CDLL(str(tmp_path / "net.so"))
+    photo = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    given = np.ascontiguousarray(photo[0].permute(1, 2, 0).numpy())
+    integers, logits = np.zeros(given.shape, np.int8), np.zeros(5, np.int32)
+    places = [ctypes.c_void_p(array.ctypes.data) for array in (given, integers, logits)]
+    library.net_prepare(*places[:2])
+    library.net_run(*places[1:])
+    x = normalize(photo, mean, std)
+    expected = quantise_image(net.graph.input, x)[0].permute(1, 2, 0)
+    assert integers.tolist() == expected.tolist()
+    assert logits.tolist() == net(x)[0].tolist()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mean": [0.5, 0.5, 0.5], "std": [0.0, 1, 1]},
+        {"mean": ["*/", 1, 1], "std": [1, 1, 1]},
+        {"mean": [float("nan"), 1, 1], "std": [1, 1, 1]},
+        {"mean": 3, "std": [1]},
+        {"mean": [0.5], "std": [0.5, 0.5]},
+        [],
+    ],
+)
+def test_what_a_card_may_not_say_is_left_out(said: Any) -> None:
+    assert Preparation.read(json.dumps({"preprocessing": said})) is None
+    assert Preparation.read("[" * 100_000) is None
+
+
+@needs_compiler
 def test_declarations_and_observer_serve_another_file(tmp_path: Path) -> None:
     net = gated(1, 4)
     layers = layers_of(net.graph, (8, 8))
@@ -266,6 +309,16 @@ def test_declarations_and_observer_serve_another_file(tmp_path: Path) -> None:
     )
     build(caller, tmp_path / "caller", "-DSPK_OBSERVE", str(tmp_path / "tiny.c"), *SANITIZERS)
     assert subprocess.run([tmp_path / "caller"], check=False).returncode == 0
+
+
+@needs_compiler
+def test_the_page_shows_c_that_compiles(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "c99.md"
+    (shown,) = re.findall(r"^```c\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    (tmp_path / "caller.c").write_text(shown, encoding="utf-8")
+    graph = gated(1, 1).graph
+    (tmp_path / "net.c").write_text(to_c99(graph, layers_of(graph, (8, 8))), encoding="ascii")
+    build(tmp_path / "caller.c", tmp_path / "caller.so", "-shared", "-fPIC")
 
 
 @needs_compiler

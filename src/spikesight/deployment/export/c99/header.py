@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 import textwrap
-from typing import Any
 
 from spikesight.deployment.export.c99.context import Context
 from spikesight.deployment.export.c99.digest import digest_of
+from spikesight.deployment.export.c99.preparation import Preparation
 from spikesight.deployment.export.exactness import output_names
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import scale_at
 
 _COLUMNS = 100
-_MOST_CLASSES = 100
-_MOST_CHANNELS = 16
 
 
 def header_comment(
@@ -25,7 +21,7 @@ def header_comment(
     name: str,
     *,
     frames: bool,
-    card: str | None,
+    said: Preparation | None,
 ) -> str:
     """What the file says of itself.
 
@@ -35,7 +31,7 @@ def header_comment(
         stem: The file's name without ".c".
         name: What its functions begin with.
         frames: Whether inputs are frames.
-        card: How inputs are prepared and what classes are called, as run.json says it.
+        said: How inputs are prepared and what classes are called, if that is known.
     """
     image = graph.input
     layer = context.layers[image.name]
@@ -49,11 +45,11 @@ def header_comment(
             f"{image.high}) of the normalised x, half to even."
             + ("" if frames or image.steps == 1 else " It is shown at every time step."),
         ),
-        *_preparation(card),
+        *_preparation(said),
         *_logits(graph, context),
         (
             "constants",
-            f"{_bytes(context, 'weights_')} bytes of weights, "
+            f"{_bytes(context, 'weights_'):,} bytes of weights, "
             f"{_bytes(context, '') - _bytes(context, 'weights_'):,} of thresholds and others",
         ),
         ("variables", _variables(context)),
@@ -119,21 +115,11 @@ def _logits(graph: integer.Graph, context: Context) -> list[tuple[str, str]]:
     return found
 
 
-def _preparation(card: str | None) -> list[tuple[str, str]]:
-    """Normalisation and classes, where a card says them; cards come from strangers."""
-    try:
-        said = json.loads(card or "{}")["preprocessing"]
-        mean, std = (
-            [float(value) for value in said[field][:_MOST_CHANNELS]] for field in ("mean", "std")
-        )
-        classes = [_plain(value) for value in said.get("classes") or ()][:_MOST_CLASSES]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+def _preparation(said: Preparation | None) -> list[tuple[str, str]]:
+    if said is None:
         return []
-    found = [("", f"x = (pixel / 255 - mean) / std with mean {mean} and std {std}.")]
-    if classes:
-        found.append(("classes", ", ".join(classes)))
+    mean, std = list(said.mean), list(said.std)
+    found = [("", f"x = (byte / 255 - mean) / std with mean {mean} and std {std}.")]
+    if said.classes:
+        found.append(("classes", ", ".join(said.classes)))
     return found
-
-
-def _plain(value: Any) -> str:
-    return re.sub(r"[^\w .,()'-]", "_", str(value)[:60], flags=re.ASCII)

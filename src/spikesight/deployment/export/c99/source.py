@@ -12,6 +12,7 @@ from spikesight.deployment.export.c99.functions import write_function
 from spikesight.deployment.export.c99.golden import golden_file
 from spikesight.deployment.export.c99.header import header_comment
 from spikesight.deployment.export.c99.layers import Layers
+from spikesight.deployment.export.c99.preparation import Preparation
 from spikesight.deployment.export.c99.segmenter_nodes import embedding_table
 from spikesight.deployment.export.c99.stages import stages_of
 from spikesight.graph import integer_vocabulary as integer
@@ -66,6 +67,7 @@ def to_c99(
         "inputs": str(image.elements * (graph.input.steps if frames else 1)),
         "input_shape": (f"[{graph.input.steps}]" if frames else "") + image.size,
         "input_type": image.type.c_name,
+        "channels": str(image.channels),
         "logits": str(sum(layers[node.name].elements for node in graph.outputs)),
         "steps": str(graph.input.steps),
         "layers": str(len(layers)),
@@ -73,12 +75,18 @@ def to_c99(
         "frame_name": "frame" if frames else "image",
         "files": ",\n".join(map(golden_file, layers.values())) + ",",
     }
+    said = Preparation.read(card)
+    integers = None if said is None or frames else said.integers_of_bytes(graph.input)
+    if integers is not None:
+        meaning = "what the network sees of each byte of a photo, [channel][256]"
+        context.table("integers_of_bytes", integers, meaning, (image.type,))
     parts = [
-        header_comment(graph, context, stem, name, frames=frames, card=card),
+        header_comment(graph, context, stem, name, frames=frames, said=said),
         _frame("declarations", words),
+        "" if integers is None else _frame("declaration_of_preparation", words),
         _frame("declarations_of_steps", words) if graph.input.steps > 1 else "",
         _frame("declaration_of_observer", words),
-        "\n#ifndef SPK_DECLARATIONS\n\n/* ---- kernels ---- */\n\n",
+        _frame("kernels", words),
         context.kernels.text,
         "\n/* ---- constants, defined at the end of this file ---- */\n\n",
         "\n".join(table.declaration for table in context.tables) + "\n",
@@ -88,6 +96,7 @@ def to_c99(
         _frame("observe", words) + "\n",
         "\n".join(function for function, _ in written) + "\n",
         _runs(graph, context, [call for _, call in written], offsets, words, frames=frames),
+        "" if integers is None else _frame("preparation", words),
         "\n/* ---- a program that compares this file with its golden vectors ---- */\n\n",
         _frame("main", words),
         "\n/* ---- constants ---- */\n\n",

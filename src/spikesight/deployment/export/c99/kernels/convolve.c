@@ -2,7 +2,7 @@
 #include "accumulate_WEIGHTS.c"
 
 /* The sums of weights at one pixel. A count of zero costs nothing. */
-static void spk_convolve_SOURCE_WEIGHTS(
+SPK_KERNEL void spk_convolve_SOURCE_WEIGHTS(
     const spk_convolution *synapse, const SOURCE_t *source, int32_t y, int32_t x, int32_t *sums)
 {
     const int32_t channels = synapse->groups * synapse->inputs;

@@ -1,7 +1,7 @@
 #include "convolution.h"
 
 /* The sums of weights at one pixel, each channel by itself. */
-static void spk_convolve_depthwise_SOURCE(
+SPK_KERNEL void spk_convolve_depthwise_SOURCE(
     const spk_convolution *synapse, const SOURCE_t *restrict source, int32_t y, int32_t x,
     int32_t *restrict sums)
 {

@@ -1,7 +1,7 @@
 #include "floor_shift.c"
 
 /* A pixel of a map at twice its size: (9 nearest + 3 + 3 of its neighbours + diagonal) / 16. */
-static void spk_double_SOURCE(
+SPK_KERNEL void spk_double_SOURCE(
     int32_t height, int32_t width, int32_t channels, const SOURCE_t *source, int32_t y,
     int32_t x, int32_t *values)
 {

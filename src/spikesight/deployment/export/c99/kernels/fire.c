@@ -1,5 +1,5 @@
 /* Counts the thresholds that each channel's current reaches. A stride of 0: all channels alike. */
-static void spk_fire_THRESHOLD(
+SPK_KERNEL void spk_fire_THRESHOLD(
     int32_t channels, int32_t levels, int32_t stride, const THRESHOLD_t *thresholds,
     int32_t *values)
 {

@@ -3,7 +3,7 @@
 #include "reset_RESET.c"
 
 /* One time step of a pixel's neurons: leak, charge, fire, reset; currents become counts. */
-static void spk_integrate_LEAK_RESET_MEMBRANE(
+SPK_KERNEL void spk_integrate_LEAK_RESET_MEMBRANE(
     const spk_neuron *neuron, MEMBRANE_t *membrane, int32_t *values)
 {
     for (int32_t channel = 0; channel < neuron->channels; ++channel) {

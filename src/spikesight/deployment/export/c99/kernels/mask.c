@@ -1,5 +1,5 @@
 /* A pixel's mask of each query: the product of both, of which so many last channels are taken off. */
-static void spk_mask_EMBEDDING_FEATURES(
+SPK_KERNEL void spk_mask_EMBEDDING_FEATURES(
     int32_t queries, int32_t channels, int32_t inhibitory, const EMBEDDING_t *embeddings,
     const FEATURES_t *features, int32_t *values)
 {

@@ -1,7 +1,7 @@
 #include "window.h"
 
 /* The largest integer of each channel within the window; the border does not take part. */
-static void spk_maximum_SOURCE(
+SPK_KERNEL void spk_maximum_SOURCE(
     const spk_window *window, const SOURCE_t *source, int32_t y, int32_t x, int32_t *values)
 {
     int32_t seen = 0;

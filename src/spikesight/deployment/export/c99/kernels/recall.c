@@ -1,7 +1,7 @@
 #include "attention.h"
 
 /* What a token's queries find in the context. Silent queries cost nothing. */
-static void spk_recall_QUERY_CONTEXT(
+SPK_KERNEL void spk_recall_QUERY_CONTEXT(
     const spk_attention *attention, const QUERY_t *queries, const CONTEXT_t *context,
     int32_t *values)
 {

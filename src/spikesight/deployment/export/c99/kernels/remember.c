@@ -1,7 +1,7 @@
 #include "attention.h"
 
 /* K^T V of each head: [heads][width of keys][width of values]. Silent keys cost nothing. */
-static void spk_remember_KEY_VALUE_CONTEXT(
+SPK_KERNEL void spk_remember_KEY_VALUE_CONTEXT(
     const spk_attention *attention, const KEY_t *keys, const VALUE_t *values, CONTEXT_t *context)
 {
     const int32_t width = attention->width, channels = attention->heads * width;

@@ -17,7 +17,7 @@ static int32_t spk_displacement(const spk_sampling *sampling, int32_t offset)
 }
 
 /* What deformable sampling gives at one pixel. Silent points cost nothing. */
-static void spk_sample_VALUE_OFFSET_WEIGHT(
+SPK_KERNEL void spk_sample_VALUE_OFFSET_WEIGHT(
     const spk_sampling *sampling, const VALUE_t *values, const OFFSET_t *offsets,
     const WEIGHT_t *weights, int32_t y, int32_t x, int32_t *sums)
 {

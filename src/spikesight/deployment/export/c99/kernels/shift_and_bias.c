@@ -1,7 +1,7 @@
 #include "floor_shift.c"
 
 /* Lands sums on another grid: left by shift bits, plus bias, or right by -shift, rounded down. */
-static void spk_shift_and_bias(
+SPK_KERNEL void spk_shift_and_bias(
     int32_t channels, const int8_t *shift, const int32_t *bias, int32_t *values)
 {
     for (int32_t channel = 0; channel < channels; ++channel) {

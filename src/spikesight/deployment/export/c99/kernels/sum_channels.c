@@ -1,5 +1,5 @@
 /* The sum over the channels of each head. */
-static void spk_sum_channels_SOURCE(
+SPK_KERNEL void spk_sum_channels_SOURCE(
     int32_t heads, int32_t channels, const SOURCE_t *source, int32_t *values)
 {
     for (int32_t head = 0; head < heads; ++head) {

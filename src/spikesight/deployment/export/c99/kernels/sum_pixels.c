@@ -1,5 +1,5 @@
 /* The sum over all pixels of each channel. */
-static void spk_sum_pixels_SOURCE(
+SPK_KERNEL void spk_sum_pixels_SOURCE(
     int32_t pixels, int32_t channels, const SOURCE_t *source, int32_t *values)
 {
     memset(values, 0, (size_t)channels * sizeof *values);
