@@ -15,10 +15,13 @@ import spikesight as ss
 from spikesight.deployment.export.exactness import ExportError
 from spikesight.deployment.export.onnx import OnnxRuntime, to_onnx
 from spikesight.deployment.export.openvino import OpenVinoRuntime, to_openvino
+from spikesight.native import spk
 from spikesight.passes.integerisation import NotDeployableError
 from spikesight.passes.ranges import RangeError
 from tests.conftest import wake
 from tests.deployment.gated_networks import GatedNetwork
+from tests.deployment.native_forms import NATIVE, native_differences
+from tests.deployment.random_graphs import is_a_file, with_own_gains
 
 _NEURONS = ("i_lif", "i_lif", "lif", "ni_lif", "ie_lif", "qsd_classification", "spike2former")
 _SIZES: dict[str, dict[str, list[Any]]] = {
@@ -64,6 +67,10 @@ class Case:
         size, frames = (height, width), x.ndim == 5
         expected = self._joined(self.network.outputs(x))
         found = {"spikes": _differing(expected, self._joined(self.network.spike_outputs(x)))}
+        graph = with_own_gains(self.network.graph)
+        if NATIVE and is_a_file(graph):
+            best = spk.kernels()[:1]
+            found |= native_differences(graph, x, kernels=best, threads=threads)
         onnx = self._written(to_onnx, size, frames)
         openvino = self._written(to_openvino, size, frames)
         for count in threads:

@@ -15,6 +15,7 @@ from spikesight.deployment.runtime.sampling import interpolate, resize, weigh
 from spikesight.deployment.runtime.segmenter import position
 from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
+from tests.deployment.native_forms import NATIVE
 
 
 def segmenter(**options: Any) -> tuple[nn.Module, Tensor]:
@@ -27,7 +28,7 @@ def segmenter(**options: Any) -> tuple[nn.Module, Tensor]:
 def test_integers_equal_spikes(options: dict[str, Any]) -> None:
     model, x = segmenter(**options)
     net = ss.deploy(model, x)
-    report = net.verify(x, against=("spikes",))
+    report = net.verify(x, against=("spikes", *NATIVE))
     assert report.equal, report.table()
     assert report.silent == []
     for integers, spikes in zip(net.outputs(x), net.spike_outputs(x), strict=True):
@@ -52,7 +53,7 @@ def test_quantised_weights_are_deployed_as_trained() -> None:
     ss.quantize(model, 4)
     model.eval()
     net = ss.deploy(model, x)
-    assert net.verify(x, against=("spikes",)).equal
+    assert net.verify(x, against=("spikes", *NATIVE)).equal
     bits = {node.name: node.bits for node in net.graph.nodes if hasattr(node, "bits")}
     wide = {name for name, count in bits.items() if count > 5}
     assert wide <= {

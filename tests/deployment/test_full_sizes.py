@@ -7,6 +7,7 @@ import torch
 
 import spikesight as ss
 from tests.conftest import wake
+from tests.deployment.native_forms import NATIVE
 
 
 def _deployed(name: str, x: torch.Tensor, **options: Any) -> ss.Deployed:
@@ -29,7 +30,7 @@ def _deployed(name: str, x: torch.Tensor, **options: Any) -> ss.Deployed:
 def test_integers_equal_spikes(name: str, neuron: str, steps: int, levels: int, size: int) -> None:
     x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2
     net = _deployed(name, x, neuron=neuron, steps=steps, levels=levels)
-    result = net.verify(x, against=("spikes",))
+    result = net.verify(x, against=("spikes", *NATIVE))
     assert result.equal, result.table()
     assert result.silent == []
 
@@ -48,7 +49,7 @@ def test_a_network_whose_sums_need_a_coarser_stream() -> None:
     """At 196 tokens the authors' factor saturates attention, and normalising a constant is wide."""
     x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     net = _deployed("metaspikformer_15m", x, rep_conv="spike_driven")
-    result = net.verify(x, against=("spikes", "openvino"))
+    result = net.verify(x, against=("spikes", *NATIVE, "openvino"))
     assert result.equal, result.table()
 
 

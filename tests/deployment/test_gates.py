@@ -28,6 +28,7 @@ from spikesight.passes.integerisation import IntegerSettings, NotDeployableError
 from spikesight.passes.ranges import RangeError, prove_ranges
 from tests.conftest import wake
 from tests.deployment.gated_networks import GatedNetwork, GateForm
+from tests.deployment.native_forms import NATIVE
 
 NEURONS = [("lif", 1), ("i_lif", 4), ("ni_lif", 4)]
 FORMS: list[GateForm] = ["mask", "token", "channel"]
@@ -57,7 +58,7 @@ def test_a_whole_life(form: GateForm, neuron: str, levels: int, steps: int, tmp_
     assert checked.equal, checked.table()
     assert checked.silent == []
     net = ss.deploy(model, x)
-    compared = net.verify(x, against=("spikes", "onnx", "openvino", "training"))
+    compared = net.verify(x, against=("spikes", *NATIVE, "onnx", "openvino", "training"))
     assert compared.mismatches == 0, compared.table()
     assert compared.silent == []
     assert not any(compared.shipped.values())
@@ -79,7 +80,7 @@ def test_frames_and_streams(form: GateForm) -> None:
     frames = torch.rand(2, 3, 3, 16, 16) * 3
     assert ss.verify(model, frames).equal
     net = ss.deploy(model, frames)
-    assert net.verify(frames).mismatches == 0
+    assert net.verify(frames, against=("spikes", *NATIVE)).mismatches == 0
     going = ss.stream(model)
     for frame in frames.unbind(1):
         going(frame)

@@ -16,6 +16,7 @@ from spikesight.passes.integerisation import NotDeployableError
 from spikesight.passes.ranges import RangeError, prove_ranges
 from spikesight.passes.thresholds import agrees
 from tests.conftest import wake
+from tests.deployment.native_forms import NATIVE
 from tests.passes.test_spikes_equal_counts import FAMILIES, most_silent
 from tests.registered_models import SEGMENTERS, SMALL, without
 
@@ -60,7 +61,7 @@ def test_no_mismatch(
     x = torch.randn(shape) * 2
     wake(model, x)
     net = ss.deploy(model, x, weight_bits=weight_bits)
-    result = net.verify(x, against=("spikes", "training"))
+    result = net.verify(x, against=("spikes", *NATIVE, "training"))
     assert result.mismatches == 0, result.table()
     if sizes.get("rep_conv") != "spike_driven":
         # On these few pixels a chain of three neurons may fall silent; quantised networks of that
@@ -79,7 +80,7 @@ def test_no_mismatch_with_every_neuron_firing(name: str, levels: int, steps: int
     x = torch.rand(2, 3, 32, 32) * 3
     wake(model, x)
     net = ss.deploy(model, x)
-    result = net.verify(x)
+    result = net.verify(x, against=("spikes", *NATIVE))
     assert result.silent == []
     assert result.equal, result.table()
     assert len(result.layers) == len(net.graph.neurons)
@@ -90,7 +91,7 @@ def test_the_tiny_spikformers_too(name: str) -> None:
     model = _model(name, neuron="lif", steps=2)
     x = torch.randn(2, 2, 32, 32) * 2
     wake(model, x)
-    result = ss.deploy(model, x).verify(x)
+    result = ss.deploy(model, x).verify(x, against=("spikes", *NATIVE))
     assert result.silent == []
     assert result.equal, result.table()
 
@@ -278,6 +279,6 @@ class TestErrors:
 
 def test_the_table_names_every_neuron() -> None:
     net = ss.deploy(_model(), torch.randn(2, 2, 16, 16))
-    table = net.verify(torch.randn(2, 2, 16, 16), against=("spikes", "training")).table()
+    table = net.verify(torch.randn(2, 2, 16, 16), against=("spikes", *NATIVE, "training")).table()
     assert all(node.name in table for node in net.graph.nodes if isinstance(node, integer.Neuron))
     assert "integer == spikes: 0 mismatches" in table

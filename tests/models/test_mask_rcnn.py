@@ -19,6 +19,7 @@ from spikesight.neurons.recording import NeuronRecorder
 from spikesight.objects import Objects
 from spikesight.synapses import ConvNorm
 from tests.conftest import wake
+from tests.deployment.native_forms import NATIVE
 from tests.registered_models import told
 
 SIDE = 64
@@ -217,7 +218,7 @@ def test_all_up_to_the_regions_is_proved_and_deployed(steps: int) -> None:
     assert checked.equal, checked.table()
     assert checked.silent == []
     net = ss.deploy(model, images)
-    compared = net.verify(images, against=("spikes", "onnx"))
+    compared = net.verify(images, against=("spikes", *NATIVE, "onnx"))
     assert compared.equal, compared.table()
     assert compared.silent == []
     with torch.no_grad():

@@ -17,6 +17,7 @@ from spikesight.losses import SegmentationLoss, Segments
 from spikesight.models.spike2former import MULTIPLICATION_FREE
 from spikesight.synapses.resizing import bilinear_resize, sixteen_times_doubled
 from tests.conftest import firing_rates, wake
+from tests.deployment.native_forms import NATIVE
 
 SAMPLING = "pixel_decoder.encoder.0.attention.sampling"
 
@@ -117,7 +118,7 @@ def test_passes_agree(options: dict[str, Any]) -> None:
     assert result.equal, result.table()
     assert result.output_error < 1e-9
     net = ss.deploy(model, x)
-    report = net.verify(x, against=("spikes", "training"))
+    report = net.verify(x, against=("spikes", *NATIVE, "training"))
     assert report.equal, report.table()
     assert report.silent == []
     rate = report.training_mismatch_rate

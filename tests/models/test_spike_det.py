@@ -15,6 +15,7 @@ from spikesight.inference import decode_detections
 from spikesight.losses import DetectionLoss
 from spikesight.objects import Objects
 from tests.conftest import firing_rates, wake
+from tests.deployment.native_forms import NATIVE
 from tests.models.test_spike_fpn import images
 from tests.registered_models import tensors
 
@@ -94,7 +95,7 @@ def test_passes_and_integer_network(options: dict[str, Any], tmp_path: Path) -> 
     assert result.output_error < 1e-9
     assert result.silent == []
     net = ss.deploy(model, x)
-    report = net.verify(x, against=("spikes", "training"))
+    report = net.verify(x, against=("spikes", *NATIVE, "training"))
     assert report.equal, report.table()
     assert ss.audit(net, x).spike_driven
     net.save(tmp_path / "net.spk")
@@ -143,7 +144,7 @@ def test_four_bits_are_the_integers_of_training() -> None:
     with torch.no_grad():
         model(x)
     net = ss.deploy(model, x)
-    assert net.verify(x, against=("spikes",)).equal
+    assert net.verify(x, against=("spikes", *NATIVE)).equal
     weights = [node for node in net.graph.nodes if isinstance(node, integer.Synapse)]
     bits = {node.name: node.bits for node in weights}
     outputs = [name for name in bits if name.endswith((".centre", ".distances", ".classes"))]

@@ -13,6 +13,7 @@ from spikesight.inference import View, ViewConfig, photo_scores, single_view
 from spikesight.losses import PixelLoss, Segments
 from spikesight.segmentation_outputs import PixelSegmentation
 from tests.conftest import firing_rates, wake
+from tests.deployment.native_forms import NATIVE
 
 CLASSES = 5
 OPTIONS: list[dict[str, Any]] = [
@@ -143,7 +144,7 @@ def test_passes_and_integer_network(options: dict[str, Any]) -> None:
     assert result.output_error < 1e-9
     assert result.silent == []
     net = ss.deploy(model, x)
-    report = net.verify(x, against=("spikes", "training"))
+    report = net.verify(x, against=("spikes", *NATIVE, "training"))
     assert report.equal, report.table()
     # An untrained network's classes lie close together.
     assert report.agreement is not None
