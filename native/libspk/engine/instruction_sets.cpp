@@ -11,8 +11,6 @@ std::vector<const InstructionSet*> sets_here() {
     const InstructionSet* sets[] = {
 #if defined(__x86_64__) || defined(_M_X64)
         &avx2_set(),
-#elif defined(__aarch64__)
-        &neon_set(),
 #endif
         &generic_set()};
     std::vector<const InstructionSet*> here;

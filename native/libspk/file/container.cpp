@@ -90,8 +90,7 @@ std::vector<int64_t> read_sizes(const JsonDocument& document, const JsonValue* l
     std::vector<int64_t> sizes;
     for (size_t i = 0; i < document.size(*list); ++i) {
         const JsonValue& size = document.item(*list, i);
-        // Not even -0.
-        if (size.kind != JsonKind::integer || !size.fits || document.show(&size).front() == '-')
+        if (size.kind != JsonKind::integer || !size.fits || document.is_negative(size))
             refuse_tensor(name, "has a size or offset that is none");
         sizes.push_back(size.integer);
     }
@@ -172,7 +171,12 @@ float StoredTensor::real(size_t index) const {
     return value;
 }
 
-Container unwrap(const uint8_t* bytes, size_t size) {
+std::shared_ptr<uint8_t> make_file(size_t size) {
+    return {new uint8_t[size], std::default_delete<uint8_t[]>()};
+}
+
+Container unwrap(const FileBytes& file, size_t size) {
+    const uint8_t* bytes = file.get();
     if (size > kMostFileBytes)
         throw_unusable("it is larger than " + std::to_string(kMostFileBytes) +
                        " bytes, as no .spk file is");
@@ -203,6 +207,7 @@ Container unwrap(const uint8_t* bytes, size_t size) {
     check_metadata(header, *metadata);
 
     Container container;
+    container.file = file;
     container.graph = header.string(*header.find(*metadata, "graph"));
     if (const JsonValue* card = header.find(*metadata, "card"))
         container.card = std::string(header.string(*card));

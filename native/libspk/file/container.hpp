@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,7 +30,14 @@ struct StoredTensor {
 
 constexpr size_t kMostFileBytes = size_t(1) << 30;
 
+// The bytes of a file; what is read from it may keep it.
+using FileBytes = std::shared_ptr<const uint8_t>;
+
+// With `size` bytes that are to be written.
+std::shared_ptr<uint8_t> make_file(size_t size);
+
 struct Container {
+    FileBytes file;
     std::string graph;  // JSON
     std::optional<std::string> card;
     std::map<std::string, StoredTensor> tensors;
@@ -37,6 +45,6 @@ struct Container {
 
 // Throws Error unless the file is whole and its tensors lie in it without gaps. What is returned
 // points into the bytes.
-Container unwrap(const uint8_t* bytes, size_t size);
+Container unwrap(const FileBytes& file, size_t size);
 
 }  // namespace spk

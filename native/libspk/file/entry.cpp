@@ -142,13 +142,14 @@ std::vector<Integer> NodeTensors::take_integers(std::string_view field,
                                                 Limits limits) {
     const StoredTensor tensor = take(field, shape, Kind::integers);
     std::vector<Integer> values(tensor.elements());
-    bool within = true;
+    int64_t lowest = limits.high, highest = limits.low;
     for (size_t i = 0; i < values.size(); ++i) {
         const int64_t value = tensor.integer(i);
-        within = within && limits.low <= value && value <= limits.high;
+        lowest = std::min(lowest, value);
+        highest = std::max(highest, value);
         values[i] = Integer(value);
     }
-    if (!within)
+    if (lowest < limits.low || highest > limits.high)
         refuse(std::string(field) + " has values outside of " + std::to_string(limits.low) +
                " to " + std::to_string(limits.high));
     return values;
@@ -167,10 +168,8 @@ std::vector<float> NodeTensors::take_reals(std::string_view field,
     return values;
 }
 
-std::vector<uint8_t> NodeTensors::take_bytes(std::string_view field,
-                                             const std::vector<int64_t>& shape) {
-    const StoredTensor tensor = take(field, shape, Kind::bytes);
-    return std::vector<uint8_t>(tensor.bytes, tensor.bytes + tensor.size);
+StoredTensor NodeTensors::take_bytes(std::string_view field, const std::vector<int64_t>& shape) {
+    return take(field, shape, Kind::bytes);
 }
 
 std::string show_sizes(const std::vector<int64_t>& sizes) {

@@ -62,7 +62,7 @@ public:
     std::vector<Integer> take_integers(std::string_view field, const std::vector<int64_t>& shape,
                                        Limits limits);
     std::vector<float> take_reals(std::string_view field, const std::vector<int64_t>& shape);
-    std::vector<uint8_t> take_bytes(std::string_view field, const std::vector<int64_t>& shape);
+    StoredTensor take_bytes(std::string_view field, const std::vector<int64_t>& shape);
     [[noreturn]] void refuse(const std::string& problem) const;
 
 private:

@@ -2,8 +2,8 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <cstring>
 #include <memory>
-#include <vector>
 
 #include "error.hpp"
 #include "file/container.hpp"
@@ -15,9 +15,9 @@ namespace {
 
 constexpr size_t kMostShown = 300;
 
-Network read(const uint8_t* bytes, size_t size, const std::string& name) {
+Network read(const FileBytes& file, size_t size, const std::string& name) {
     try {
-        Network network = build(unwrap(bytes, size));
+        Network network = build(unwrap(file, size));
         check_network(network);
         return network;
     } catch (const Error& error) {
@@ -25,7 +25,12 @@ Network read(const uint8_t* bytes, size_t size, const std::string& name) {
     }
 }
 
-std::vector<uint8_t> content_of(const std::string& path, const std::string& name) {
+struct Content {
+    FileBytes bytes;
+    size_t size;
+};
+
+Content content_of(const std::string& path, const std::string& name) {
     std::error_code problem;
     const auto status = std::filesystem::status(path, problem);
     if (!std::filesystem::exists(status))
@@ -42,22 +47,25 @@ std::vector<uint8_t> content_of(const std::string& path, const std::string& name
         throw Error(SPK_NO_NETWORK, name + " cannot be read: it is larger than " +
                                         std::to_string(kMostFileBytes) +
                                         " bytes, as no .spk file is");
-    std::vector<uint8_t> content(size);
+    const auto bytes = make_file(size);
     // What became shorter meanwhile is cut off, which its checksum shows.
-    content.resize(std::fread(content.data(), 1, content.size(), file.get()));
-    return content;
+    return {bytes, std::fread(bytes.get(), 1, size, file.get())};
 }
 
 }  // namespace
 
 Network read_network(const uint8_t* bytes, size_t size) {
-    return read(bytes, size, "the network");
+    const char* name = "the network";
+    if (size > kMostFileBytes) return read(nullptr, size, name);
+    const auto file = make_file(size);
+    if (size != 0) std::memcpy(file.get(), bytes, size);
+    return read(file, size, name);
 }
 
 Network open_network(const std::string& path) {
     const std::string name = shortened(path, kMostShown);
-    const std::vector<uint8_t> content = content_of(path, name);
-    return read(content.data(), content.size(), name);
+    const Content content = content_of(path, name);
+    return read(content.bytes, content.size, name);
 }
 
 }  // namespace spk

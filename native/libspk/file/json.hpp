@@ -47,6 +47,8 @@ public:
     JsonMember member(const JsonValue& object, size_t index) const;
     // Null where there is none.
     const JsonValue* find(const JsonValue& object, std::string_view key) const;
+    // Of a number: whether it has a sign, as -0 has.
+    bool is_negative(const JsonValue& value) const { return text_[value.begin] == '-'; }
     // A few characters of the text of a value, all of them printable.
     std::string show(const JsonValue* value) const;
 

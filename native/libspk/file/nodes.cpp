@@ -17,6 +17,7 @@ constexpr int64_t kVocabulary = 2;
 struct Fields {
     Entry& entry;
     NodeTensors& tensors;
+    const FileBytes& file;
 
     int32_t integer(std::string_view field, Limits limits) {
         return int32_t(entry.take_integer(field, limits));
@@ -64,7 +65,9 @@ Operation read_synapse(Fields from) {
     synapse.inputs_of_group = int32_t(shape[1]);
     synapse.side = shape.size() == 4 ? int32_t(shape[2]) : 0;
     const size_t length = packed_length(size_t(product(shape, 0)), synapse.bits);
-    synapse.packed = from.tensors.take_bytes("weight", {int64_t(length)});
+    const StoredTensor packed = from.tensors.take_bytes("weight", {int64_t(length)});
+    synapse.packed = FileBytes(from.file, packed.bytes);
+    synapse.packed_size = packed.size;
     return synapse;
 }
 
@@ -183,7 +186,7 @@ constexpr Kind kKinds[] = {
 
 using Places = std::unordered_map<std::string, int32_t>;
 
-Node read_node(Entry& entry, Tensors& left, const Places& places) {
+Node read_node(Entry& entry, Tensors& left, const Places& places, const FileBytes& file) {
     const std::string type = entry.take_string("type");
     Node node;
     node.name = entry.take_string("name");
@@ -204,7 +207,7 @@ Node read_node(Entry& entry, Tensors& left, const Places& places) {
         throw_unusable(entry.name + ": inputs is " + document.show(&sources) + "; " + type +
                        " has " + std::to_string(kind->inputs) + " inputs");
     NodeTensors tensors(node.name, entry.take_entry("tensors"), left);
-    node.operation = kind->read({entry, tensors});
+    node.operation = kind->read({entry, tensors, file});
     tensors.shapes().finish();
     entry.finish();
     for (size_t i = 0; i < document.size(sources); ++i) {
@@ -244,7 +247,7 @@ Network read_graph(const JsonDocument& document, const Container& container) {
     Places places;
     for (size_t i = 0; i < document.size(entries); ++i) {
         Entry entry("node " + std::to_string(i), document, &document.item(entries, i));
-        Node node = read_node(entry, left, places);
+        Node node = read_node(entry, left, places, container.file);
         if (!places.emplace(node.name, int32_t(i)).second)
             throw_unusable("two nodes are named " + quoted(node.name));
         network.nodes.push_back(std::move(node));

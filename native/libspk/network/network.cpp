@@ -6,7 +6,7 @@ namespace spk {
 
 std::vector<int8_t> Synapse::weight() const {
     std::vector<int8_t> values(size_t(outputs) * size_t(weights_per_output()));
-    unpack(packed.data(), packed.size(), bits, 0, values.size(), values.data());
+    unpack(packed.get(), packed_size, bits, 0, values.size(), values.data());
     return values;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -18,7 +19,9 @@ struct Synapse {
     int32_t outputs, inputs_of_group;
     int32_t side;  // of a square kernel; 0 of a matrix
     int32_t bits, stride, padding, groups;
-    std::vector<uint8_t> packed;  // a bit stream, as in the file
+    // A bit stream within the file, which it keeps in memory.
+    std::shared_ptr<const uint8_t> packed;
+    size_t packed_size;
     std::vector<int32_t> shift;   // per output: left where positive, right where negative
     std::vector<int32_t> bias;
 

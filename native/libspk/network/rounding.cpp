@@ -7,6 +7,12 @@ namespace spk {
 namespace {
 
 constexpr int kBitsOfFloat = 24;
+constexpr float kRounding = float(1 << 23);
+
+bool is_whole(double value) {
+    constexpr double kAlwaysWhole = double(int64_t(1) << 52);
+    return std::abs(value) >= kAlwaysWhole || double(int64_t(value)) == value;
+}
 
 // Whether float32 computes gain * X + offset without error for every X up to a magnitude: all
 // intermediate results lie on one grid, on which they are integers below 2^24.
@@ -14,7 +20,7 @@ bool is_exact(double gain, double offset, int64_t magnitude) {
     int exponent;
     std::frexp(gain * double(magnitude) + std::abs(offset) + 1, &exponent);
     const double grid = std::ldexp(1.0, exponent - kBitsOfFloat);
-    return std::fmod(gain / grid, 1.0) == 0 && std::fmod(offset / grid, 1.0) == 0;
+    return is_whole(gain / grid) && is_whole(offset / grid);
 }
 
 // Both rise with the current, so they agree everywhere if they agree on both sides of each
@@ -22,8 +28,9 @@ bool is_exact(double gain, double offset, int64_t magnitude) {
 bool agrees(const int64_t* thresholds, int32_t levels, float gain, float offset) {
     const auto rounded = [&](int64_t current) {
         const float product = float(current) * gain;
-        const float potential = std::nearbyint(product + offset);
-        return int32_t(std::min(std::max(potential, 0.0f), float(levels)));
+        const float within = std::min(std::max(product + offset, 0.0f), float(levels));
+        // Above 2^23 there are whole numbers alone, to the nearest of which the sum is rounded.
+        return int32_t((within + kRounding) - kRounding);
     };
     for (int32_t level = 0; level < levels; ++level) {
         const int64_t threshold = thresholds[level];
