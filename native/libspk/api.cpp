@@ -145,6 +145,11 @@ spk::Settings settings_of(const spk::Network& network, const spk_options& option
     require(std::find(known.begin(), known.end(), settings.kernels) != known.end(),
             "the kernels \"" + settings.kernels.substr(0, 100) + "\" are not here; pass one of " +
                 joined(known));
+    const std::vector<std::string> forms = spk::forms_here();
+    const bool free = settings.form.empty();
+    require(free || std::find(forms.begin(), forms.end(), settings.form) != forms.end(),
+            "synapses have no form \"" + settings.form.substr(0, 100) + "\"; pass one of " +
+                joined(forms));
     return settings;
 }
 

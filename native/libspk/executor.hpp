@@ -48,5 +48,7 @@ std::unique_ptr<Executor> make_engine(
     std::shared_ptr<const Network> network, const Settings& settings);
 // Instruction sets of the engine that run here, best first; the last is "generic".
 std::vector<std::string> kernels_here();
+// The names that forms of a synapse have in any of them.
+std::vector<std::string> forms_here();
 
 }  // namespace spk

@@ -175,6 +175,8 @@ def test_mistakes() -> None:
         net.native(x[..., :15])
     with pytest.raises(UserError, match="no kernels 'none'"):
         NativeRuntime(net.graph, kernels="none")
+    with pytest.raises(UserError, match='no form "spares"'):
+        NativeRuntime(net.graph, form="spares")(x)
     runtime = NativeRuntime(net.graph, prove=False)
     with pytest.raises(UserError, match="not divisible by the stride"):
         runtime(x[..., :15])

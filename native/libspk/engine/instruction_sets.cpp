@@ -1,5 +1,7 @@
 #include "engine/instruction_sets.hpp"
 
+#include <algorithm>
+
 #include "error.hpp"
 #include "executor.hpp"
 
@@ -25,6 +27,18 @@ std::vector<const InstructionSet*> sets_here() {
 std::vector<std::string> kernels_here() {
     std::vector<std::string> names;
     for (const InstructionSet* set : sets_here()) names.push_back(set->name);
+    return names;
+}
+
+std::vector<std::string> forms_here() {
+    std::vector<std::string> names;
+    for (const InstructionSet* set : sets_here()) {
+        for (const SynapseForm& form : set->synapses) {
+            if (std::find(names.begin(), names.end(), form.name) == names.end()) {
+                names.push_back(form.name);
+            }
+        }
+    }
     return names;
 }
 

@@ -77,16 +77,16 @@ void transpose(const int8_t* from, int64_t row_bytes, int8_t* to, int64_t to_byt
 class Packer {
 public:
     Packer(const Convolution& shape, const Slabs& slabs)
-        : shape_(shape), slabs_(slabs), row_bytes_(int64_t(shape.side) * slabs.segment),
+        : shape_(shape), slabs_(slabs), row_bytes_(slabs.piece.size()),
           rows_(size_t(kVector) * row_bytes_) {}
 
-    Bounds pack(int32_t block, int32_t of_kernel, int32_t part, int8_t* to) {
+    Bounds pack(int32_t block, int32_t unit, int8_t* to) {
         const int32_t width = slabs_.width();
         Bounds bounds(width);
         for (int32_t vector = 0; vector < width; vector += kVector) {
             for (int32_t byte = 0; byte < kVector; ++byte) {
                 int8_t* row = rows_.data() + byte * row_bytes_;
-                read(block * width + vector + output_of_byte(byte), of_kernel, part, row);
+                read(block * width + vector + output_of_byte(byte), unit, row);
                 int32_t &up = bounds.up[vector + byte], &down = bounds.down[vector + byte];
                 add_up(row, int32_t(row_bytes_), up, down);
                 up *= shape_.highest;
@@ -104,21 +104,23 @@ public:
 
 private:
     // An output's weights [column][channel of segment], zero where there are none.
-    void read(int32_t output, int32_t of_kernel, int32_t part, int8_t* row) const {
-        const int32_t side = shape_.side, first = part * slabs_.segment;
-        const int32_t count = std::min(shape_.inputs - first, slabs_.segment);
+    void read(int32_t output, int32_t unit, int8_t* row) const {
+        const auto [columns, segment] = slabs_.piece;
+        const int32_t side = shape_.side, first = slabs_.segment_of(unit) * segment;
+        const int32_t count = std::min(shape_.inputs - first, segment);
         if (output >= shape_.outputs) {
             std::memset(row, 0, size_t(row_bytes_));
             return;
         }
-        if (count < slabs_.segment) std::memset(row, 0, size_t(row_bytes_));
-        const int64_t start = (int64_t(output) * shape_.inputs + first) * side + of_kernel;
-        const int8_t* from = shape_.weight + start * side;
+        if (count < segment) std::memset(row, 0, size_t(row_bytes_));
+        const int64_t start =
+            (int64_t(output) * shape_.inputs + first) * side + slabs_.row_of(unit);
+        const int8_t* from = shape_.weight + start * side + slabs_.column_of(unit);
         if (side == 1) {
             std::memcpy(row, from, size_t(count));
             return;
         }
-        for (int32_t column = 0; column < side; ++column, row += slabs_.segment) {
+        for (int32_t column = 0; column < columns; ++column, row += segment) {
             for (int32_t input = 0; input < count; ++input) {
                 row[input] = from[int64_t(input) * side * side + column];
             }
@@ -146,30 +148,30 @@ int32_t choose_vectors(int32_t outputs) {
     return best;
 }
 
-bool pack_slabs(const Convolution& shape, int32_t segment, Slabs& slabs) {
-    slabs.segment = segment;
-    slabs.segments = (shape.inputs + segment - 1) / segment;
+bool pack_slabs(const Convolution& shape, Piece piece, Slabs& slabs) {
+    slabs.piece = piece;
+    slabs.segments = (shape.inputs + piece.segment - 1) / piece.segment;
+    slabs.strips = shape.side / piece.columns;
     slabs.vectors = choose_vectors(shape.outputs);
     slabs.blocks = (shape.outputs + slabs.width() - 1) / slabs.width();
-    const int64_t slab = int64_t(shape.side) * segment * slabs.width();
-    const int32_t units = shape.side * slabs.segments;
-    slabs.weight = AlignedArray<int8_t>(size_t(slab * units * slabs.blocks));
-    slabs.widens.assign(size_t(units) * slabs.blocks, false);
+    slabs.units = shape.side * slabs.segments * slabs.strips;
+    const int64_t slab = piece.size() * slabs.width();
+    slabs.weight = AlignedArray<int8_t>(size_t(slab * slabs.units * slabs.blocks));
+    slabs.widens.assign(size_t(slabs.units) * slabs.blocks, false);
     Packer packer(shape, slabs);
     int8_t* to = slabs.weight.data();
     for (int32_t block = 0; block < slabs.blocks; ++block) {
         Bounds reached(slabs.width());
-        char* widens = slabs.widens.data() + int64_t(block) * units;
-        for (int32_t unit = 0; unit < units; ++unit, to += slab) {
-            const Bounds bounds =
-                packer.pack(block, unit / slabs.segments, unit % slabs.segments, to);
+        char* widens = slabs.widens.data() + int64_t(block) * slabs.units;
+        for (int32_t unit = 0; unit < slabs.units; ++unit, to += slab) {
+            const Bounds bounds = packer.pack(block, unit, to);
             if (!bounds.fit()) return false;
             reached.add(bounds);
             if (reached.fit()) continue;
             widens[unit - 1] = true;
             reached = bounds;
         }
-        widens[units - 1] = true;
+        widens[slabs.units - 1] = true;
     }
     return true;
 }

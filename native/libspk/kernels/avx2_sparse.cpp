@@ -47,7 +47,7 @@ public:
         // One layer runs at a time, so that all of a thread's share one memory.
         static thread_local NonzeroLists shared_lists;
         NonzeroLists& lists = shared_lists;
-        lists.build(from, shape_.padding, slabs_.segment, threads);
+        lists.build(from, shape_.padding, slabs_.piece.segment, threads);
         const int64_t pixels = int64_t(shape_.images) * shape_.height * shape_.width;
         const int64_t tiles = (pixels + kTile - 1) / kTile;
         const int64_t tasks = threads.count() == 1 ? 1 : threads.count() * kTasksPerThread;
@@ -104,21 +104,21 @@ private:
                 sums[i][j] = wide[j][i][0] = wide[j][i][1] = _mm256_setzero_si256();
             }
         }
-        const int64_t slab = int64_t(shape_.side) * slabs_.segment * kWidth;
-        const int32_t units = shape_.side * slabs_.segments;
-        const int8_t* weight = slabs_.weight.data() + block * units * slab;
-        const char* widens = slabs_.widens.data() + int64_t(block) * units;
-        for (int32_t unit = 0; unit < units; ++unit, weight += slab) {
-            const int32_t of_kernel = unit / slabs_.segments, part = unit % slabs_.segments;
+        const auto [columns, segment] = slabs_.piece;
+        const int64_t slab = slabs_.piece.size() * kWidth;
+        const int8_t* weight = slabs_.weight.data() + block * slabs_.units * slab;
+        const char* widens = slabs_.widens.data() + int64_t(block) * slabs_.units;
+        for (int32_t unit = 0; unit < slabs_.units; ++unit, weight += slab) {
+            const int32_t of_kernel = slabs_.row_of(unit), part = slabs_.segment_of(unit);
+            const int32_t of_row = slabs_.column_of(unit);
             for (int32_t i = 0; i < count; ++i) {
                 const Place& place = places[i];
                 const int32_t y = place.y * shape_.stride - shape_.padding + of_kernel;
                 if (y >= 0 && y < height) {
-                    const int32_t column = place.x * shape_.stride;
+                    const int32_t column = place.x * shape_.stride + of_row;
                     const NonzeroRun run =
-                        lists.run(int64_t(place.image) * height + y, part, column, shape_.side);
-                    add_run<kVectors>(
-                        run, weight - int64_t(column) * slabs_.segment * kWidth, sums[i]);
+                        lists.run(int64_t(place.image) * height + y, part, column, columns);
+                    add_run<kVectors>(run, weight - int64_t(column) * segment * kWidth, sums[i]);
                 }
                 if (!widens[unit]) continue;
                 for (int j = 0; j < 2 * kVectors; ++j) {
@@ -195,14 +195,19 @@ double cost_of_sparse(const Convolution& convolution, double nonzero) {
 
 std::unique_ptr<SynapseKernel> make_sparse(const Convolution& convolution) {
     if (!serves(convolution)) return nullptr;
-    const int32_t most = convolution.side == 1 ? kSegmentOfMatrices : kSegmentOfKernels;
-    int32_t segment = std::min(most, round_up(convolution.inputs, kCountLanes));
-    for (; segment >= kLeastSegment; segment = segment / 2 / kCountLanes * kCountLanes) {
-        Slabs slabs;
-        const bool has_indices = columns_of(convolution) * segment <= kIndices;
-        if (has_indices && pack_slabs(convolution, segment, slabs)) {
-            return std::make_unique<Sparse>(convolution, std::move(slabs));
+    const int32_t side = convolution.side;
+    const int32_t most = side == 1 ? kSegmentOfMatrices : kSegmentOfKernels;
+    // Large pieces first: where sums of whole rows of the kernel do not fit, those of a column may.
+    for (const int32_t columns : {side, 1}) {
+        int32_t segment = std::min(most, round_up(convolution.inputs, kCountLanes));
+        for (; segment >= kLeastSegment; segment = segment / 2 / kCountLanes * kCountLanes) {
+            Slabs slabs;
+            const bool has_indices = columns_of(convolution) * segment <= kIndices;
+            if (has_indices && pack_slabs(convolution, {columns, segment}, slabs)) {
+                return std::make_unique<Sparse>(convolution, std::move(slabs));
+            }
         }
+        if (side == 1) break;
     }
     return nullptr;
 }
