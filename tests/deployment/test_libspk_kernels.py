@@ -1,18 +1,23 @@
 """Every kernel of libspk against sums in 64 bits, by a program in C++."""
 
+import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.deployment.libspk_programs import program
 
 CASES, SEED = 150, 7
+LIBSPK = Path(__file__).parents[2] / "native" / "libspk"
+OF_AVX2 = {"dense", "sparse", "winograd", "depthwise", "generic"}
 
 
-def tallies(kernels: str) -> dict[str, tuple[int, int]]:
+def tallies(target: str, kernels: str) -> dict[str, tuple[int, int]]:
     """How often each form ran, and how many integers differed."""
     done = subprocess.run(
-        [program("spk-test-kernels"), kernels, str(CASES), str(SEED)],
+        [program(target), kernels, str(CASES), str(SEED)],
         capture_output=True,
         text=True,
         check=False,
@@ -30,15 +35,48 @@ def tallies(kernels: str) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize(
-    ("kernels", "forms"),
+    ("target", "kernels", "forms"),
     [
-        ("generic", {"generic"}),
-        ("avx2", {"dense", "sparse", "winograd", "depthwise", "generic"}),
+        ("spk-test-kernels", "generic", {"generic"}),
+        ("spk-test-kernels", "avx2", OF_AVX2),
+        ("spk-test-kernels", "avx512", OF_AVX2),
+        ("spk-test-emulated-kernels", "avx512", OF_AVX2),
     ],
 )
-def test_every_form_sums_fires_and_writes_what_it_must(kernels: str, forms: set[str]) -> None:
-    found = tallies(kernels)
+def test_every_form_sums_fires_and_writes_what_it_must(
+    target: str, kernels: str, forms: set[str]
+) -> None:
+    found = tallies(target, kernels)
     assert set(found) == forms | {"attention", "finish"}
     for form, (runs, differing) in found.items():
         assert runs > 0, form
         assert differing == 0, form
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_what_is_compiled_for_avx512_is_shared_with_no_other_file(
+    compiler: str, tmp_path: Path
+) -> None:
+    if not all(map(shutil.which, (compiler, "nm", "objdump"))):
+        pytest.skip(f"reads what {compiler} made")
+    flags = re.findall(r"-mavx512\w+", (LIBSPK / "CMakeLists.txt").read_text())
+    source, made = LIBSPK / "kernels" / "avx512_products.cpp", tmp_path / "made.o"
+    command = [compiler, "-std=c++17", "-O3", *flags, f"-I{LIBSPK}", "-c", source, "-o", made]
+    strict = ["-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
+    done = subprocess.run([*command, *strict], capture_output=True, text=True, check=False)
+    if "unrecognized command" in done.stderr or "unsupported option" in done.stderr:
+        pytest.skip("another processor")
+    assert done.returncode == 0, done.stderr
+    symbols = output("nm", "-C", made).splitlines()
+    (public,) = [symbol for symbol in symbols if re.search(" [A-Zuvw] ", symbol)]
+    assert "spk::avx512::sum_products" in public
+    # Sixteen sums stay in registers: between their products, counts alone are read.
+    loops = re.findall(
+        r"(?:.*\b(?:vpdpbusd|vpbroadcastd)\b.*\n|.*\badd\b.*\n){16,}",
+        output("objdump", "-d", "--no-show-raw-insn", made),
+    )
+    assert max(loop.count("vpdpbusd") for loop in loops) == 16
+
+
+def output(*command: str | Path) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -12,6 +12,7 @@ namespace {
 std::vector<const InstructionSet*> sets_here() {
     const InstructionSet* sets[] = {
 #if defined(__x86_64__) || defined(_M_X64)
+        &avx512_set(),
         &avx2_set(),
 #endif
         &generic_set()};

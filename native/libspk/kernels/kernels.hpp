@@ -73,6 +73,7 @@ struct InstructionSet {
 const InstructionSet& generic_set();
 #if defined(__x86_64__) || defined(_M_X64)
 const InstructionSet& avx2_set();
+const InstructionSet& avx512_set();
 #endif
 
 }  // namespace spk
