@@ -62,6 +62,12 @@ inline __m256i broadcast_quad(const uint8_t* from) {
     return _mm256_set1_epi32(quad);
 }
 
+// Read anew wherever sums are widened: held in a register, it would push sums out of theirs.
+inline __m256i ones() {
+    static const volatile int16_t one = 1;
+    return _mm256_set1_epi16(one);
+}
+
 // Adds to sums[pixel] of outputs 0..7 and 8..15 of a block. A pixel's inputs of a run begin at
 // pixels[i] + offsets[run].
 template <int kPixels>
@@ -70,7 +76,6 @@ inline __attribute__((always_inline)) void add_products(
     const int64_t* offsets, __m256i (*sums)[2]) {
     const int8_t* weight = weights.weight(block);
     const bool widens_always = weights.widens_always(block);
-    const __m256i one = _mm256_set1_epi16(1);
     __m256i total[kPixels][2];
     for (int i = 0; i < kPixels; ++i) {
         for (int half = 0; half < 2; ++half) {
@@ -84,6 +89,7 @@ inline __attribute__((always_inline)) void add_products(
         }
         const int64_t bytes = int64_t(chunk.quads) * kQuad;
         if (widens_always) {
+            const __m256i one = ones();
             for (int64_t at = 0; at < bytes; at += kQuad, weight += kQuadBytes) {
                 const __m256i first = load_bytes(weight);
                 const __m256i second = load_bytes(weight + 32);
@@ -109,6 +115,7 @@ inline __attribute__((always_inline)) void add_products(
             }
         }
         if (!chunk.widens) continue;
+        const __m256i one = ones();
         for (int i = 0; i < kPixels; ++i) {
             for (int half = 0; half < 2; ++half) {
                 const __m256i wide = _mm256_madd_epi16(total[i][half], one);

@@ -75,26 +75,26 @@ void share_dense(
     });
 }
 
-void walk_tiles(
-    const Convolution& convolution, const CountMap& from, const DensePart& part, int32_t group,
-    const std::function<void(const DenseTile&)>& work) {
+DenseTiles::DenseTiles(
+    const Convolution& convolution, const CountMap& from, const DensePart& part, int32_t group)
+    : convolution_(convolution), from_(from), last_(part.last),
+      place_(place_of(part.first, convolution.height, convolution.width)) {
     const int64_t input_bytes = int64_t(from.stride) * convolution.stride * convolution.stride;
     const int64_t most = std::max<int64_t>(2 * group, kTileBytes / input_bytes / group * group);
-    DenseTile tile;
-    tile.places.resize(size_t(std::min(most, part.last - part.first)));
-    tile.from.resize(tile.places.size());
-    Place place = place_of(part.first, convolution.height, convolution.width);
-    while (place.index < part.last) {
-        tile.count = std::min(most, part.last - place.index);
-        for (int64_t i = 0; i < tile.count; ++i) {
-            tile.places[i] = place;
-            tile.from[i] = from.pixel(
-                place.image, int64_t(place.y) * convolution.stride - convolution.padding,
-                int64_t(place.x) * convolution.stride - convolution.padding);
-            advance(place, convolution.height, convolution.width);
-        }
-        work(tile);
+    places_.resize(size_t(std::min(most, part.last - part.first)));
+    starts_.resize(places_.size());
+}
+
+bool DenseTiles::next() {
+    count_ = std::min(int64_t(places_.size()), last_ - place_.index);
+    for (int64_t i = 0; i < count_; ++i) {
+        places_[i] = place_;
+        starts_[i] = from_.pixel(
+            place_.image, int64_t(place_.y) * convolution_.stride - convolution_.padding,
+            int64_t(place_.x) * convolution_.stride - convolution_.padding);
+        advance(place_, convolution_.height, convolution_.width);
     }
+    return count_ > 0;
 }
 
 }  // namespace spk

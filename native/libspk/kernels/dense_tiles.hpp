@@ -32,13 +32,6 @@ private:
 // What the zero of a map adds to the sums of each output, subtracted.
 AlignedArray<int32_t> correction_of_zero(const Convolution& convolution, int32_t lanes);
 
-// Pixels of the output, and where the inputs of each begin.
-struct DenseTile {
-    std::vector<Place> places;
-    std::vector<const uint8_t*> from;
-    int64_t count = 0;
-};
-
 struct DensePart {
     int32_t first_block, last_block;  // of outputs
     int64_t first, last;              // pixels
@@ -49,9 +42,27 @@ void share_dense(
     const Convolution& convolution, const CountMap& from, int32_t blocks, size_t weight_bytes,
     int32_t group, Threads& threads, const std::function<void(const DensePart&)>& work);
 
-// Tiles of a part whose inputs stay in the second cache.
-void walk_tiles(
-    const Convolution& convolution, const CountMap& from, const DensePart& part, int32_t group,
-    const std::function<void(const DenseTile&)>& work);
+// Some pixels of a part after the other, as many as have inputs that stay in the second cache.
+class DenseTiles {
+public:
+    DenseTiles(
+        const Convolution& convolution, const CountMap& from, const DensePart& part, int32_t group);
+
+    // Whether there is a tile left, which is now this one.
+    bool next();
+
+    int64_t count() const { return count_; }
+    const Place* places() const { return places_.data(); }
+    const uint8_t* const* from() const { return starts_.data(); }  // where inputs begin
+
+private:
+    const Convolution& convolution_;
+    const CountMap& from_;
+    const int64_t last_;
+    Place place_;
+    int64_t count_ = 0;
+    std::vector<Place> places_;
+    std::vector<const uint8_t*> starts_;
+};
 
 }  // namespace spk
