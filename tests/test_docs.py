@@ -144,7 +144,7 @@ def test_workflows_run_what_the_makefile_has_on_the_pythons_of_the_package() -> 
         for workflow in workflows.values()
         for job in workflow["jobs"].values()
         for step in job["steps"]
-        if "run" in step
+        if step.get("run", "").startswith("make ")
     ]
     assert {word for run in runs for word in run.split()[1:]} == {"check", "test", "nightly"}
     assert {"check", "test", "nightly"} <= targets

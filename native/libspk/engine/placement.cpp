@@ -42,6 +42,10 @@ std::vector<Lifetime> lifetimes_of(const Network& network, const Plan& plan) {
         }
     }
     lifetimes.front().last = kEnd;  // the image may be presented again
+    for (Lifetime& life : lifetimes) {
+        // What outlives a run is there when the next one begins.
+        if (life.last == kEnd) life.first = 0;
+    }
     return lifetimes;
 }
 
