@@ -14,13 +14,10 @@ LIBSPK = Path(__file__).parents[2] / "native" / "libspk"
 OF_AVX2 = {"dense", "sparse", "winograd", "depthwise", "generic"}
 
 
-def tallies(target: str, kernels: str) -> dict[str, tuple[int, int]]:
+def tallies(*command: str) -> dict[str, tuple[int, int]]:
     """How often each form ran, and how many integers differed."""
     done = subprocess.run(
-        [program(target), kernels, str(CASES), str(SEED)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, str(CASES), str(SEED)], capture_output=True, text=True, check=False
     )
     if done.returncode == 2:
         pytest.skip(done.stderr)
@@ -32,6 +29,13 @@ def tallies(target: str, kernels: str) -> dict[str, tuple[int, int]]:
             found[form] = (int(words[0]), int(words[4]))
     assert done.returncode == 0, done.stdout
     return found
+
+
+def assert_exact(found: dict[str, tuple[int, int]], forms: set[str]) -> None:
+    assert set(found) == forms | {"attention", "finish"}
+    for form, (runs, differing) in found.items():
+        assert runs > 0, form
+        assert differing == 0, form
 
 
 @pytest.mark.parametrize(
@@ -46,11 +50,7 @@ def tallies(target: str, kernels: str) -> dict[str, tuple[int, int]]:
 def test_every_form_sums_fires_and_writes_what_it_must(
     target: str, kernels: str, forms: set[str]
 ) -> None:
-    found = tallies(target, kernels)
-    assert set(found) == forms | {"attention", "finish"}
-    for form, (runs, differing) in found.items():
-        assert runs > 0, form
-        assert differing == 0, form
+    assert_exact(tallies(str(program(target)), kernels), forms)
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
@@ -70,3 +70,26 @@ def test_what_is_compiled_for_avx512_is_shared_with_no_other_file(
     said = subprocess.run(["nm", "-C", made], check=True, capture_output=True, text=True).stdout
     (public,) = [symbol for symbol in said.splitlines() if re.search(" [A-Zuvw] ", symbol)]
     assert "spk::avx512::sum_products" in public
+
+
+@pytest.mark.nightly
+def test_kernels_of_arm_do_so_on_an_emulated_processor() -> None:
+    emulator = shutil.which("qemu-aarch64-static")
+    if emulator is None:
+        pytest.skip("emulates ARM; install qemu-user-static")
+    built = program(
+        "spk-test-kernels",
+        CMAKE_CXX_COMPILER="aarch64-linux-gnu-g++",
+        CMAKE_SYSTEM_NAME="Linux",
+        CMAKE_SYSTEM_PROCESSOR="aarch64",
+    )
+    found = tallies(emulator, "-L", "/usr/aarch64-linux-gnu", str(built), "neon")
+    assert_exact(found, {"dense", "generic"})
+
+
+@pytest.mark.nightly
+def test_kernels_touch_no_memory_of_others() -> None:
+    flags = "-O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
+    built = program("spk-test-kernels", CMAKE_BUILD_TYPE="Sanitized", CMAKE_CXX_FLAGS=flags)
+    tallies(str(built), "generic")
+    tallies(str(built), "avx2")

@@ -14,6 +14,8 @@ std::vector<const InstructionSet*> sets_here() {
 #if defined(__x86_64__) || defined(_M_X64)
         &avx512_set(),
         &avx2_set(),
+#elif defined(__aarch64__)
+        &neon_set(),
 #endif
         &generic_set()};
     std::vector<const InstructionSet*> here;

@@ -27,4 +27,8 @@ double cost_of_depthwise(const Convolution& convolution, double nonzero);
 // Heads of any size, any number of tokens.
 std::unique_ptr<AttentionKernel> make_attention(const AttentionShape& shape);
 
+// The epilogue of sums that lie in memory, pixels begin..end.
+void finish(
+    const int32_t* sums, int32_t stride, const Epilogue& epilogue, int64_t begin, int64_t end);
+
 }  // namespace spk::avx2

@@ -74,6 +74,8 @@ const InstructionSet& generic_set();
 #if defined(__x86_64__) || defined(_M_X64)
 const InstructionSet& avx2_set();
 const InstructionSet& avx512_set();
+#elif defined(__aarch64__)
+const InstructionSet& neon_set();
 #endif
 
 }  // namespace spk

@@ -40,7 +40,8 @@ def verify_command(
         split: Which images to compare on.
         images: Number of images.
         precision: Arithmetic of a run's comparison; in float32 a rounding error can flip a spike.
-        against: For a .spk file, any of spikes, onnx and openvino, separated by commas.
+        against: For a .spk file, any of spikes, native, onnx and openvino, separated by
+            commas.
         photos: A photo or recording, or a folder of them, to take instead; without labels.
     """
     import torch
