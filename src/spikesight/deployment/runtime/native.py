@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -202,10 +203,11 @@ class _Session:
         ]
 
     def run(self, x: Tensor) -> tuple[Tensor, ...]:
-        image = x.detach().to("cpu", torch.float32).contiguous()
+        # By NumPy: PyTorch's threads would go on spinning, on the cores that libspk wants.
+        image = np.ascontiguousarray(x.detach().to("cpu", torch.float32).numpy())
         outputs = tuple(torch.empty(shape, dtype=torch.int32) for shape in self._shapes)
         addresses = (ctypes.c_void_p * len(outputs))(*(output.data_ptr() for output in outputs))
-        _check(self._library.spk_run(self._handle.value, image.data_ptr(), addresses))
+        _check(self._library.spk_run(self._handle.value, image.ctypes.data, addresses))
         return outputs
 
     def observe(self, x: Tensor) -> tuple[Counts, Tensor]:
