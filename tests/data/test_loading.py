@@ -24,6 +24,7 @@ from spikesight.data import (
     build_evaluation_loader,
     build_loaders,
 )
+from spikesight.data.batches import Draw
 from spikesight.data.loaders import measure
 
 from .image_files import encode, write_classes, write_tar
@@ -419,3 +420,20 @@ def test_the_configuration_is_read_from_yaml() -> None:
     assert config == DataConfig(
         "digits", channels=1, mean=[0.5], std=[0.2], random_resized_crop=0.3
     )
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_flips_in_turn_show_each_image_both_ways(classes_folder: Path, in_memory: bool) -> None:
+    config = folder(classes_folder, alternate_flip=True, in_memory=in_memory)
+    plain = build_loaders(replace(config, alternate_flip=False), 3, seed=1).train.dataset
+    dataset = build_loaders(config, 3, seed=1).train.dataset
+    indices = list(range(len(dataset)))
+    image = plain[Draw(indices, 0)].images
+    shown = [dataset[Draw(indices, number)].images for number in range(3)]
+    assert torch.equal(shown[0], shown[2])
+    assert torch.equal(shown[0], shown[1].flip(-1))
+    mirrored = [not torch.equal(a, b) for a, b in zip(shown[0], image, strict=True)]
+    assert any(mirrored)
+    assert not all(mirrored)
+    with pytest.raises(DataError, match="pass one of them"):
+        replace(config, horizontal_flip=True)

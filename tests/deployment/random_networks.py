@@ -33,7 +33,7 @@ _SIZES: dict[str, dict[str, list[Any]]] = {
         "layer_scale": [None, 0.7],
     },
     "spikformer_nano": {
-        "stem": ["sps", "scs", "plain"],
+        "stem": ["sps", "scs", "pooled", "plain"],
         "pool_of": ["spikes", "currents"],
         "depth": [1, 2],
         "attention_scale": [0.125, 1.0, None],

@@ -53,7 +53,7 @@ def test_resolutions_and_features() -> None:
         ]
 
 
-@pytest.mark.parametrize("stem", ["sps", "scs", "plain"])
+@pytest.mark.parametrize("stem", ["sps", "scs", "pooled", "plain"])
 def test_each_stem_takes_images_of_any_size_and_events(stem: str) -> None:
     model = ss.create_model(
         "spikformer_nano", num_classes=3, in_channels=2, stem=stem, neuron="lif", steps=3
@@ -64,7 +64,7 @@ def test_each_stem_takes_images_of_any_size_and_events(stem: str) -> None:
         torch.testing.assert_close(model(frames), model(image))
 
 
-@pytest.mark.parametrize("stem", ["sps", "scs", "plain"])
+@pytest.mark.parametrize("stem", ["sps", "scs", "pooled", "plain"])
 @pytest.mark.parametrize("steps", [1, 2])
 def test_baseline_stems_prove_and_deploy(stem: str, steps: int) -> None:
     sizes = {"width": 16, "stem": stem, "attention_scale": 1.0}

@@ -33,7 +33,7 @@ SPIKFORMERS = st.fixed_dictionaries(
         "depth": st.sampled_from([1, 2]),
         "heads": st.sampled_from([1, 4]),
         "strides": st.sampled_from([(2, 2), (1, 2), (2, 1, 2)]),
-        "stem": st.sampled_from(["sps", "scs", "plain"]),
+        "stem": st.sampled_from(["sps", "scs", "pooled", "plain"]),
         "expansion": st.sampled_from([1, 2]),
         "pool_of": st.sampled_from(["spikes", "currents"]),
         "attention_scale": st.sampled_from([1.0, None]),

@@ -63,17 +63,41 @@ class BatchDataset(Protocol[ImagesT, LabelsT]):
     def __getitem__(self, draw: Draw, /) -> Batch[ImagesT, LabelsT]: ...
 
 
+class Turns:
+    """Mirrors each image in every second epoch.
+
+    Args:
+        count: Number of images N.
+        seed: Decides which half is mirrored in the first epoch.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self._first = torch.randint(2, (count,), generator=generator, dtype=torch.uint8)
+
+    def mirror(self, images: Tensor, indices: list[int], epoch: int) -> Tensor:
+        """Images [B, C, H, W], those whose turn it is mirrored."""
+        turned = (self._first[indices] + epoch) % 2 == 1
+        return torch.where(turned[:, None, None, None], images.flip(-1), images)
+
+
 class MemoryImages(Dataset[Batch[Tensor, Tensor]]):
     """Images in memory.
 
     Args:
         source: Images of the model's size, uint8 `[N, C, image_size, image_size]`.
         augmentation: Applied image by image, or None.
+        turns: Says which images are mirrored in which epoch, or None.
     """
 
-    def __init__(self, source: ArraySource, augmentation: ImageAugmentation | None = None) -> None:
+    def __init__(
+        self,
+        source: ArraySource,
+        augmentation: ImageAugmentation | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         self.images, self.labels = source.images, source.labels
-        self.augmentation = augmentation
+        self.augmentation, self.turns = augmentation, turns
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,6 +111,8 @@ class MemoryImages(Dataset[Batch[Tensor, Tensor]]):
                     for image, index in zip(images, draw.indices, strict=True)
                 ]
             )
+        if self.turns is not None:
+            images = self.turns.mirror(images, draw.indices, draw.epoch)
         return Batch(images, labels, ())
 
 
@@ -115,11 +141,13 @@ class StoredImages(Dataset[Batch[Tensor, Tensor]]):
     Args:
         labels: int64 `[N]`.
         shape: Of an image.
+        turns: Says which images are mirrored in which epoch, or None.
     """
 
-    def __init__(self, labels: Tensor, shape: tuple[int, ...]) -> None:
+    def __init__(self, labels: Tensor, shape: tuple[int, ...], turns: Turns | None = None) -> None:
         self.labels = labels
         self.shape = shape
+        self.turns = turns
 
     @abstractmethod
     def read(self, index: int, epoch: int) -> Tensor:
@@ -135,6 +163,8 @@ class StoredImages(Dataset[Batch[Tensor, Tensor]]):
     def __getitem__(self, draw: Draw) -> Batch[Tensor, Tensor]:
         images, kept, failures = read_each(draw, self.read, self.describe)
         stacked = torch.stack(images) if images else torch.empty(0, *self.shape, dtype=torch.uint8)
+        if self.turns is not None:
+            stacked = self.turns.mirror(stacked, kept, draw.epoch)
         return Batch(stacked, self.labels[kept], failures)
 
 
@@ -145,6 +175,7 @@ class EncodedImages(StoredImages):
         source: The encoded images.
         preprocessing: Says how to fit them to the model.
         augmentation: Applied image by image instead of the fitting, or None.
+        turns: Says which images are mirrored in which epoch, or None.
     """
 
     def __init__(
@@ -152,9 +183,10 @@ class EncodedImages(StoredImages):
         source: EncodedSource,
         preprocessing: Preprocessing,
         augmentation: ImageAugmentation | None = None,
+        turns: Turns | None = None,
     ) -> None:
         side = preprocessing.image_size
-        super().__init__(source.labels, (preprocessing.channels, side, side))
+        super().__init__(source.labels, (preprocessing.channels, side, side), turns)
         self.source = source
         self.preprocessing = preprocessing
         self.augmentation = augmentation

@@ -70,6 +70,9 @@ class DataConfig:
             resized to `image_size / crop_fraction` before the central crop.
         random_crop_padding: Pixels of black border before a random crop back to `image_size`.
         horizontal_flip: Mirror half of the training images.
+        alternate_flip: Mirror each training image in every second epoch, half of them in the first
+            one, instead of at random: no image is seen twice alike in two epochs
+            (arXiv 2404.00498, section 3.6).
         random_resized_crop: Smallest share of the image's area that a random crop, resized to
             `image_size`, may keep, such as 0.08; by default there is no such crop.
         rand_augment: timm's RandAugment policy, such as `rand-m9-mstd0.5-inc1`. It works image
@@ -98,6 +101,7 @@ class DataConfig:
     crop_fraction: PositiveShare = 1.0
     random_crop_padding: Margin = 0
     horizontal_flip: bool = False
+    alternate_flip: bool = False
     random_resized_crop: PositiveShare | None = None
     rand_augment: str | None = None
     random_erasing: Share = 0.0
@@ -134,6 +138,11 @@ class DataConfig:
                     "pass one value per channel"
                 )
         check_normalisation("data.", self.mean, self.std)
+        if self.alternate_flip and self.horizontal_flip:
+            raise DataError(
+                "data.alternate_flip mirrors in turn and data.horizontal_flip at random; pass one "
+                "of them"
+            )
 
     @property
     def holds_events(self) -> bool:

@@ -14,6 +14,7 @@ from spikesight.data.batches import (
     BatchLoader,
     EncodedImages,
     MemoryImages,
+    Turns,
     read_all,
     usual_workers,
 )
@@ -146,7 +147,12 @@ def build_loaders(
         ready, order, filled, accumulation, config.shuffle_buffer, workers
     )
     train_loader = BatchLoader(
-        _dataset(ready, preprocessing, augmentation),
+        _dataset(
+            ready,
+            preprocessing,
+            augmentation,
+            Turns(len(ready.labels), seed) if config.alternate_flip else None,
+        ),
         order,
         filled,
         seed,
@@ -352,14 +358,15 @@ def _dataset(
     source: Source,
     preprocessing: Preprocessing | EventPreprocessing,
     augmentation: ImageAugmentation | None = None,
+    turns: Turns | None = None,
 ) -> BatchDataset[Tensor, Tensor]:
     if isinstance(source, ArraySource):
-        return MemoryImages(source, augmentation)
+        return MemoryImages(source, augmentation, turns)
     if isinstance(source, EventSource):
         assert isinstance(preprocessing, EventPreprocessing)
         return RecordedFrames(source, preprocessing)
     assert isinstance(preprocessing, Preprocessing)
-    return EncodedImages(source, preprocessing, augmentation)
+    return EncodedImages(source, preprocessing, augmentation, turns)
 
 
 def _evaluation_loader(

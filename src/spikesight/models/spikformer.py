@@ -37,8 +37,9 @@ class SpikformerSizes:
         depth: Transformer blocks.
         heads: Attention heads; must divide `width`.
         strides: Down-sampling of each stage of the stem, 1 or 2: (2, 2, 2, 2), CIFAR (1, 1, 2, 2).
-        stem: "sps" is V1's spiking patch splitting, "scs" V2's spiking convolutional stem, "plain"
-            strided 3x3 convolutions, a baseline for both.
+        stem: "sps" is V1's spiking patch splitting, "scs" V2's spiking convolutional stem, "pooled"
+            pairs of 3x3 convolutions around a maximum of currents, for small images; "plain"
+            strided 3x3 convolutions, a baseline for all.
         expansion: Width of the 3x3 pair of "scs" over its channels.
         mlp_ratio: Hidden width of the MLP over its input.
         attention: "spiking" is SSA, "softmax" a baseline that has no spike form.
@@ -233,6 +234,17 @@ register_variants(
         # For 32-96 px images; the resolutions of the CIFAR form.
         "spikformer_tiny": SpikformerSizes(
             128, 2, 4, strides=(1, 1, 2, 2), attention_scale=None, norm_gain=None
+        ),
+        # For 32 px images and 2 CPU cores: most of it dense convolutions, attention at 4x4.
+        "spikformer_small": SpikformerSizes(
+            256,
+            1,
+            4,
+            strides=(2, 2, 2),
+            stem="pooled",
+            mlp_ratio=2,
+            attention_scale=None,
+            norm_gain=None,
         ),
         # Spikformer-2-256 for CIFAR10-DVS, 128 px event frames: pass in_channels=2, steps=16.
         "spikformer_2_256": SpikformerSizes(256, 2, 16, attention_scale=0.25),

@@ -61,6 +61,8 @@ class ModelConfig:
             omitted.
         recipe: Which weights are quantised: "deployable" or "official".
         power_of_two: Whether every quantisation step is a power of two.
+        whitened: Whether the first convolution of a fresh model begins with the principal
+            directions of the training images' patches.
     """
 
     name: str
@@ -75,6 +77,7 @@ class ModelConfig:
     bits: Bits | None = None
     recipe: Literal["deployable", "official"] = "deployable"
     power_of_two: bool = False
+    whitened: bool = False
 
     def __post_init__(self) -> None:
         if callable(self.neuron):

@@ -56,6 +56,7 @@ from spikesight.training.runs.weights import Which
 from spikesight.training.seeding import seed_everything
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
+from spikesight.training.whitening import whiten
 
 _PROBE_IMAGES = 64
 
@@ -149,6 +150,8 @@ class Trainer:
         if self.before is not None:
             self._restore_model()
         self.model.to(self.device)
+        if config.model.whitened and self.before is None and config.model.weights is None:
+            whiten(self.model, self._first_images(), self.accelerator)
         self.weights = hold_weights(config, self.accelerator, self.model)
         images_per_update = self.batch_size * config.accumulation * self.accelerator.num_processes
         optimizer = config.optimizer.build(self.model, images_per_update)
@@ -176,6 +179,12 @@ class Trainer:
         self.forward: Callable[..., Any] = (
             torch.compile(self.prepared) if config.compile == "model" else self.prepared
         )
+
+    def _first_images(self) -> torch.Tensor:
+        """What the first batch will show."""
+        seed_everything(self.config.seed, self.accelerator.process_index, 0, 0)
+        self.task.train.set_epoch(0, 0)
+        return self.task.prepare(*next(iter(self.task.train)), 0, 0).images
 
     def _shrinking(self) -> str | None:
         if self.batch_size == self.config.batch_size:

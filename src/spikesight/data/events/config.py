@@ -22,6 +22,7 @@ PHOTO_FIELDS = {
     "random_crop_padding": (0, "pass data.events.roll instead"),
     "random_resized_crop": (None, "pass data.events.roll and data.events.rotation instead"),
     "rand_augment": (None, "pass data.events.roll, .rotation, .shear and .cutout instead"),
+    "alternate_flip": (False, "pass data.horizontal_flip instead"),
     "random_erasing": (0.0, "pass data.events.cutout instead"),
 }
 
