@@ -16,6 +16,7 @@ import spikesight as ss
 from paired import Study, parser_of, read
 from spikesight.neurons import Neuron
 from spikesight.training import TrainConfig, train
+from spikesight.training.config import merge
 from spikesight.training.tasks.segmentation.evaluation import SemanticFigures
 from spikesight.training.tasks.validation import sample_images
 
@@ -40,8 +41,22 @@ def settings(options: Namespace) -> str:
     return " ".join(f"{name}={getattr(options, name)}" for name in names)
 
 
-def configuration(name: str, model: dict[str, Any], seed: int, options: Namespace) -> TrainConfig:
-    """One run: configs/camvid_small.yaml, smaller and shorter, with points of the loss by area."""
+def configuration(
+    name: str,
+    model: dict[str, Any],
+    seed: int,
+    options: Namespace,
+    further: dict[str, Any] | None = None,
+) -> TrainConfig:
+    """One run: configs/camvid_small.yaml, smaller and shorter, with points of the loss by area.
+
+    Args:
+        name: Name of the row.
+        model: Fields of the model's configuration.
+        seed: The run's seed.
+        options: Of the study.
+        further: Other fields of the configuration that the row changes.
+    """
     words = "".join(c if c.isalnum() else "_" for c in name)
     size = [options.height, options.height * 4 // 3]
     changes: dict[str, Any] = {
@@ -62,7 +77,7 @@ def configuration(name: str, model: dict[str, Any], seed: int, options: Namespac
         "seed": seed,
         "resume": True,
     }
-    config = TrainConfig.load(RECIPE, **changes)
+    config = TrainConfig.load(RECIPE, **merge(changes, further or {}))
     whole = TrainConfig.load(RECIPE).scenes.crop_size
     loss = config.segmentation.loss
     loss["points"] = round(loss["points"] * math.prod(size) / math.prod(whole))
@@ -77,6 +92,7 @@ def run(
     seed: int,
     options: Namespace,
     watched: str = "mask_embedding.embedding_neuron",
+    further: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Trains and validates one form; its figures by column.
 
@@ -86,9 +102,10 @@ def run(
         seed: The run's seed.
         options: Of the study.
         watched: The neuron whose firing rate is measured.
+        further: Other fields of the configuration that the row changes.
     """
     began = time.monotonic()
-    result = train(configuration(name, model, seed, options))
+    result = train(configuration(name, model, seed, options, further))
     figures = result.last
     assert isinstance(figures, SemanticFigures)
     return {

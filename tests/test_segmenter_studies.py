@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import spikesight as ss
+from spikesight.training.feasibility import check_feasible
 from tests.benchmark_scripts import load_script
 from tests.data.segmentation import layouts
 
@@ -37,6 +38,28 @@ def test_every_row_can_be_built_and_is_asked_for(name: str, tmp_path: Path) -> N
     assert len(folders) == len(study.ROWS)
     asked = {row for q in study.QUESTIONS for row in (q.row, q.reference)}
     assert asked == set(study.ROWS)
+
+
+def test_every_help_of_the_queries_is_asked_for_and_can_be_carried_out(tmp_path: Path) -> None:
+    study, runs = load_script("query_helps"), load_script("street_runs")
+    options = runs.street_parser("", str(tmp_path), study.ROWS).parse_args([])
+    folders = set()
+    for row, fields in study.ROWS.items():
+        further = dict(fields)
+        config = runs.configuration(row, further.pop("model", {}), 0, options, further)
+        folders.add(config.output)
+        check_feasible(config, filled=True)
+    assert len(folders) == len(study.ROWS)
+    assert {row for q in study.QUESTIONS for row in (q.row, q.reference)} == set(study.ROWS)
+
+
+def test_a_help_is_measured_with_averaged_weights(tmp_path: Path) -> None:
+    study = load_script("query_helps")
+    photos = layouts.folder(tmp_path / "camvid", (0, 4, 10, 11))
+    row = "query k for class k, pixel heads, denoised queries"
+    study.main([*SHORT, f"--output={tmp_path}", f"--data={photos}", "--seeds", "0", "--only", row])
+    (measured,) = load_script("paired").read(tmp_path / "results.csv")
+    assert 0 <= float(measured["averaged_miou"]) <= 100
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,14 @@ class Segmentation:
         auxiliary: In training the outputs of the initial query and of every decoder layer but the
             last, first to last, for deep supervision; empty in evaluation mode.
         pixel_logits: In training [B, K, h_i, w_i] of every pixel head of a model that has them.
+        denoised: In training what a model that was told the segments made of them, noised.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     auxiliary: tuple[Segmentation, ...] = ()
     pixel_logits: tuple[Tensor, ...] = ()
+    denoised: DenoisedSegments | None = None
 
     def float(self) -> Segmentation:
         """The same with logits in float32 where they are in half precision."""
@@ -33,7 +35,25 @@ class Segmentation:
             _float(self.mask_logits),
             tuple(output.float() for output in self.auxiliary),
             tuple(_float(logits) for logits in self.pixel_logits),
+            None if self.denoised is None else self.denoised.float(),
         )
+
+
+@dataclass(frozen=True)
+class DenoisedSegments:
+    """M classified masks per image that began as noised segments.
+
+    Attributes:
+        outputs: Those of every decoder layer, first to last.
+        segments: Number of the segment behind each query [B, M]; -1 where an image has none.
+    """
+
+    outputs: tuple[Segmentation, ...]
+    segments: Tensor
+
+    def float(self) -> DenoisedSegments:
+        """The same with logits in float32 where they are in half precision."""
+        return DenoisedSegments(tuple(o.float() for o in self.outputs), self.segments)
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,45 @@ def test_pixel_heads_are_told_instead_of_the_map() -> None:
     assert float(loss(perfect(), [scene()])["pixels"]) < 0.1
 
 
+def test_a_semantic_map_can_be_told_beside_pixel_heads() -> None:
+    target = scene()
+    heads = torch.zeros(1, CLASSES, *target.masks.shape[-2:])
+    output = replace(perfect((1, 0)), pixel_logits=(heads,))
+    wrong = replace(output, mask_logits=-output.mask_logits)
+    loss = SegmentationLoss(CLASSES, auxiliary_pixel_loss=2.0, semantic_map_loss=3.0)
+    assert float(loss(output, [target])["map"]) < 0.1
+    assert float(loss(output, [target])["pixels"]) == pytest.approx(2 * math.log(CLASSES))
+    expected = 3 * semantic_loss(wrong, *_targets())
+    torch.testing.assert_close(loss(wrong, [target])["map"], expected)
+    assert "map" not in SegmentationLoss(CLASSES, auxiliary_pixel_loss=2.0)(output, [target])
+
+
+def test_a_fixed_assignment_gives_class_k_to_query_k() -> None:
+    target = scene()  # classes 2 and 0, in this order
+    loss = SegmentationLoss(CLASSES, assignment="fixed")
+    answers = perfect((1, 0))  # queries 0 and 1 have them, where 0 and 2 should
+    ((queries, segments),) = loss.assign(answers, [target.labels], [target.masks.float()])
+    assert queries.tolist() == [2, 0]
+    assert segments.tolist() == [0, 1]
+    order = [0, 2, 1]
+    right = Segmentation(answers.class_logits[:, order], answers.mask_logits[:, order])
+    assert float(loss(right, [target])["total"]) < 1e-2
+    assert float(loss(answers, [target])["total"]) > 1
+
+
+def test_a_fixed_assignment_wants_a_query_per_class_and_a_class_per_segment() -> None:
+    loss = SegmentationLoss(CLASSES, assignment="fixed")
+    output = perfect()
+    few = Segmentation(output.class_logits[:, :2], output.mask_logits[:, :2])
+    with pytest.raises(ValueError, match=r"2 queries for 3 classes; pass .*queries=3"):
+        loss(few, [scene()])
+    twice = Segments(torch.tensor([1, 1]), scene().masks)
+    with pytest.raises(ValueError, match=r"several segments of one class; pass .*hungarian"):
+        loss(output, [twice])
+    with pytest.raises(ValueError, match="assignment"):
+        SegmentationLoss(CLASSES, assignment="random")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("label", [3, 4, -1, 255])
 def test_a_label_that_is_no_class_is_refused(label: int) -> None:
     segments = Segments(torch.tensor([label]), torch.ones(1, 8, 8, dtype=torch.bool))

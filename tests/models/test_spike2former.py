@@ -12,6 +12,7 @@ from spikesight.attention import DeformableSampling
 from spikesight.graph import trace
 from spikesight.losses import SegmentationLoss, Segments
 from spikesight.models.spike2former import ABLATIONS, Segmentation
+from spikesight.models.spike2former.denoising import SegmentNoise
 from spikesight.training.neuron_checks import find_silent_neurons
 from tests.conftest import firing_rates
 
@@ -120,6 +121,71 @@ def test_pixel_heads_are_there_in_training_alone() -> None:
     assert features.weight.grad.abs().sum() > 0
     assert model.eval()(images(64)).pixel_logits == ()
     assert not [n.name for n in trace(model).nodes if "pixel_head" in n.name]
+
+
+def test_denoised_queries_are_there_in_training_alone() -> None:
+    models = []
+    for count in (0, 5):
+        torch.manual_seed(0)
+        options = {"num_classes": CLASSES, "denoised_queries": count}
+        models.append(ss.create_model("spike2former_nano", **options).double())
+    plain, told = models
+    x = images(64).double()
+    assert set(told.state_dict()) - set(plain.state_dict()) == {"noise.classes.weight"}
+    with torch.no_grad():
+        same, output = plain.train()(x), told.train()(x, targets(64))
+    assert torch.equal(output.mask_logits, same.mask_logits)
+    for name, buffer in plain.named_buffers():
+        assert torch.equal(buffer, told.get_buffer(name)), name
+    assert [o.mask_logits.shape for o in output.denoised.outputs] == [(2, 5, 32, 32)] * 2
+    assert output.denoised.segments.tolist() == [[0, 1, 0, 1, 0]] * 2
+    assert told(x).denoised is None
+    assert told.eval()(x, targets(64)).denoised is None
+    graphs = [[node.name for node in trace(model).nodes] for model in models]
+    assert graphs[0] == graphs[1]
+
+
+def test_denoised_queries_teach_the_decoder() -> None:
+    model = ss.create_model("spike2former_nano", num_classes=CLASSES, denoised_queries=4, steps=2)
+    nothing = Segments(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 64, dtype=torch.bool))
+    wanted = [*targets(64, 1), nothing]
+    output = model.train()(images(64), wanted)
+    assert output.denoised.segments.tolist() == [[0, 1, 0, 1], [-1] * 4]
+    terms = SegmentationLoss(CLASSES)(output, wanted)
+    terms["denoised"].backward()
+    own = ("query_feature", "query_position", "pixel_heads")
+    without = [
+        name
+        for name, parameter in model.named_parameters()
+        if not name.startswith(own) and (parameter.grad is None or not parameter.grad.any())
+    ]
+    assert without == []
+
+
+def test_noise_loses_a_fifth_of_a_mask_and_finds_as_much_elsewhere() -> None:
+    torch.manual_seed(0)
+    noise = SegmentNoise(8, CLASSES, 200)
+    masks = torch.zeros(1, 200, 40, 40, dtype=torch.bool)
+    masks[..., :10] = True
+    seen = noise.visible(masks, torch.zeros(1, 8, 20, 20)).unflatten(-1, (20, 20))
+    assert 0.78 < float(seen[..., :5].mean()) < 0.82
+    assert 0.05 < float(seen[..., 5:].mean()) < 0.08
+    assert float(noise.visible(torch.zeros_like(masks), torch.zeros(1, 8, 20, 20)).min()) == 1
+    left = noise.located(
+        torch.cat([torch.ones(1, 1, 1), torch.zeros(1, 1, 3)], -1), torch.zeros(1, 8, 2, 2)
+    )
+    torch.testing.assert_close(
+        left[0, :, 0, 0], noise.position(torch.zeros(1, 8, 2, 2))[0, :, 0, 0]
+    )
+
+
+def test_some_denoised_queries_begin_as_another_class() -> None:
+    torch.manual_seed(0)
+    noise = SegmentNoise(8, CLASSES, 400)
+    noised = noise(targets(64, 1))
+    own = noise.classes.weight[0, :, 0, 3]
+    share = (noised.queries[0, :, 0, 1::2] == own[:, None]).all(0).double().mean()
+    assert 0.78 < float(share) < 0.9  # of those that change, one in five comes out the same
 
 
 def test_queries_start_on_a_grid_if_asked() -> None:

@@ -429,6 +429,18 @@ def test_val_draws_queries_and_sampling_points(
             {"segmentation__loss": {}, "model__arguments__pixel_heads": True},
             r"model\.arguments\.pixel_heads is true, but segmentation\.loss\.auxiliary_pixel_loss",
         ),
+        (
+            {"task": "panoptic", "segmentation__loss__assignment": "fixed"},
+            "assignment is fixed, which gives every class one query, and task is panoptic",
+        ),
+        (
+            {"segmentation__loss__semantic_map_loss": 1.0},
+            "semantic_map_loss stands beside the loss of pixel heads and the model has none",
+        ),
+        (
+            {"compile": "model", "model__arguments__denoised_queries": 4},
+            r"compile is model, but model\.arguments\.denoised_queries",
+        ),
         ({"mix__mixup": 0.2}, "mix is for classifiers and task is semantic"),
         ({"label_smoothing": 0.1}, "label_smoothing is for classifiers"),
         (
@@ -442,7 +454,17 @@ def test_val_draws_queries_and_sampling_points(
 )
 def test_mistakes(changes: dict[str, Any], message: str, small: Build) -> None:
     with pytest.raises(ValueError, match=message):
-        train(small("semantic", **changes))
+        train(small(**({"task": "semantic"} | changes)))
+
+
+@pytest.mark.parametrize("task", ["semantic", "panoptic"])
+def test_denoised_queries_are_trained_and_forgotten(task: str, small: Build) -> None:
+    trainer = Trainer(small(task, epochs=1, model__arguments__denoised_queries=3))
+    result = trainer.run()
+    assert float(trainer.objective.terms["denoised"]) > 0
+    model = spikesight.load(result.folder / "last")
+    images = sample_images(result.folder / "last", {"validation_scenes": 2}, 2)
+    assert spikesight.verify(model, images).equal
 
 
 def test_classifiers_refuse_segmenters(small: Build, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from spikesight.errors import UserError
 
 MaskLoss = Literal["focal", "cross_entropy"]
+Assignment = Literal["hungarian", "fixed"]
 
 ALPHA = 0.25
 GAMMA = 2.0
@@ -74,6 +75,26 @@ def match(
         torch.as_tensor(queries, device=labels.device),
         torch.as_tensor(segments, device=labels.device),
     )
+
+
+def assign_by_class(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives the segment of class k to query k.
+
+    Args:
+        labels: Classes of the segments [N], int64, no two alike.
+
+    Returns:
+        Queries and the segments that they are paired with, both [N], int64.
+
+    Raises:
+        UserError: If two segments have one class.
+    """
+    if len(labels.unique()) < len(labels):
+        raise UserError(
+            "segmentation.loss.assignment is fixed, which gives every class one query, but a scene "
+            "has several segments of one class; pass assignment=hungarian"
+        )
+    return labels, torch.arange(len(labels), device=labels.device)
 
 
 def _mask_cost(logits: Tensor, masks: Tensor, kind: MaskLoss) -> Tensor:

@@ -10,16 +10,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
-from spikesight.losses.matching import ALPHA, GAMMA, SMOOTH, MaskLoss, MatchingCosts, match
+from spikesight.losses.matching import (
+    ALPHA,
+    GAMMA,
+    SMOOTH,
+    Assignment,
+    MaskLoss,
+    MatchingCosts,
+    assign_by_class,
+    match,
+)
 from spikesight.losses.pixels import pixel_loss
 from spikesight.losses.point_sampling import sample_points, uncertain_points
 from spikesight.losses.segments import Segments
 from spikesight.options import check_arguments, check_range
-from spikesight.segmentation_outputs import Segmentation
+from spikesight.segmentation_outputs import DenoisedSegments, Segmentation
 
 
 class SegmentationLoss(nn.Module):
-    """Matches queries with segments and compares classes and masks.
+    """Pairs queries with segments and compares classes and masks.
 
     As released for semantic segmentation (MaskFormer): focal and dice loss on whole masks.
     Matching takes the ground truth down to the predictions' resolution, the losses take the
@@ -40,6 +49,11 @@ class SegmentationLoss(nn.Module):
             map that the last output amounts to and the segments' classes; it tells every query at
             every pixel what is wrong, which matching does not, and helps where data are few.
             A model with pixel heads is told by the cross-entropies of these instead. 0 for none.
+        semantic_map_loss: Weight of the semantic map's cross-entropy in a model with pixel heads,
+            beside theirs. 0 for none.
+        assignment: Which query learns which segment: "hungarian" the one whose answer is nearest,
+            "fixed" query k all that is of class k, from the first update to the last. It needs as
+            many queries as classes and semantic segments; the other queries learn "no object".
     """
 
     def __init__(
@@ -54,6 +68,8 @@ class SegmentationLoss(nn.Module):
         points: int | None = None,
         deep_supervision: bool = True,
         auxiliary_pixel_loss: float = 0.0,
+        semantic_map_loss: float = 0.0,
+        assignment: Assignment = "hungarian",
     ) -> None:
         super().__init__()
         check_arguments(SegmentationLoss.__init__, locals(), "segmentation.loss.")
@@ -63,6 +79,7 @@ class SegmentationLoss(nn.Module):
             "dice_weight",
             "no_object_weight",
             "auxiliary_pixel_loss",
+            "semantic_map_loss",
         ):
             check_range(f"segmentation.loss.{name}", locals()[name], least=0)
         check_range("segmentation.loss.points", points, least=1)
@@ -71,6 +88,8 @@ class SegmentationLoss(nn.Module):
         self.points = points
         self.deep_supervision = deep_supervision
         self.auxiliary_pixel_loss = auxiliary_pixel_loss
+        self.semantic_map_loss = semantic_map_loss
+        self.assignment = assignment
         self.no_object_weight = no_object_weight
 
     @classmethod
@@ -98,18 +117,24 @@ class SegmentationLoss(nn.Module):
             targets: B images' segments; masks at any resolution.
 
         Returns:
-            Scalars "classes", "masks", "dice", "pixels" if it has a weight, and "total".
+            Scalars "classes", "masks", "dice", "pixels" and "map" if they have a weight, "denoised"
+            if the model has such queries, and "total".
 
         Raises:
-            UserError: If the numbers of images or classes do not fit.
+            UserError: If the numbers of images, classes or queries do not fit.
         """
-        batch, _, classes = output.class_logits.shape
+        batch, queries, classes = output.class_logits.shape
         if len(targets) != batch:
             raise UserError(f"{batch} images but segments of {len(targets)}; pass one per image")
         if classes != self.num_classes + 1:
             raise UserError(
                 f"the output has {classes} classes with 'no object', the loss expects "
                 f"{self.num_classes + 1}; pass num_classes={classes - 1}"
+            )
+        if self.assignment == "fixed" and queries < self.num_classes:
+            raise UserError(
+                f"segmentation.loss.assignment is fixed, but the model has {queries} queries for "
+                f"{self.num_classes} classes; pass model.arguments.queries={self.num_classes}"
             )
         for target in targets:
             target.check_below(self.num_classes)
@@ -130,22 +155,24 @@ class SegmentationLoss(nn.Module):
             pairs = self.assign(layer, labels, masks)
             for name, value in self._compare(layer, targets, pairs).items():
                 terms[name] = terms[name] + value if name in terms else value
-        if self.auxiliary_pixel_loss:
-            pixels = (
-                torch.stack([pixel_loss(logits, targets) for logits in output.pixel_logits]).sum()
-                if output.pixel_logits
-                else semantic_loss(
-                    output, labels, [shares(t.masks, output.mask_logits) for t in targets]
-                )
-            )
-            terms["pixels"] = self.auxiliary_pixel_loss * pixels
+        if output.denoised is not None:
+            terms["denoised"] = self._denoised_loss(output.denoised, targets)
+        told_by_heads = bool(output.pixel_logits)
+        if self.auxiliary_pixel_loss and told_by_heads:
+            heads = [pixel_loss(logits, targets) for logits in output.pixel_logits]
+            terms["pixels"] = self.auxiliary_pixel_loss * torch.stack(heads).sum()
+        weight = self.semantic_map_loss if told_by_heads else self.auxiliary_pixel_loss
+        if weight:
+            known = [shares(t.masks, output.mask_logits) for t in targets]
+            name = "map" if told_by_heads else "pixels"
+            terms[name] = weight * semantic_loss(output, labels, known)
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
 
     def assign(
         self, output: Segmentation, labels: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> list[tuple[Tensor, Tensor]]:
-        """Matched queries and segments per image.
+        """Paired queries and segments per image.
 
         Args:
             output: One layer's.
@@ -153,6 +180,8 @@ class SegmentationLoss(nn.Module):
             masks: Per image, [N, h, w] at the resolution of the output's masks, 0 to 1; at any
                 where points are compared.
         """
+        if self.assignment == "fixed":
+            return [assign_by_class(label) for label in labels]
         pairs = []
         for classes, logits, label, mask in zip(
             output.class_logits, output.mask_logits, labels, masks, strict=True
@@ -165,6 +194,16 @@ class SegmentationLoss(nn.Module):
                 wanted = sample_points(mask, places)
             pairs.append(match(classes, predicted, label, wanted, self.costs))
         return pairs
+
+    def _denoised_loss(self, denoised: DenoisedSegments, targets: Sequence[Segments]) -> Tensor:
+        """The loss of queries whose segments are known, over all layers."""
+        pairs = []
+        for numbers in denoised.segments:
+            (queries,) = (numbers >= 0).nonzero(as_tuple=True)
+            pairs.append((queries, numbers[queries]))
+        layers = denoised.outputs if self.deep_supervision else denoised.outputs[-1:]
+        terms = [self._compare(layer, targets, pairs).values() for layer in layers]
+        return torch.stack([value for values in terms for value in values]).sum()
 
     def _compare(
         self,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from spikesight.models.neuron_choice import (
     mean_attention_scale,
 )
 from spikesight.models.spike2former.decoder import DecoderLayer
+from spikesight.models.spike2former.denoising import SegmentNoise, kept_statistics
 from spikesight.models.spike2former.mask_embedding import MaskEmbedding, QueryOutputs
 from spikesight.models.spike2former.normalisation import HeadNeurons, choose_neurons
 from spikesight.models.spike2former.pixel_decoder import PixelDecoder, memory_count
@@ -40,9 +42,12 @@ from spikesight.models.trunks import (
 from spikesight.models.variants import register_variants
 from spikesight.presentation import QueryReadout, Readout
 from spikesight.registry import register_family
-from spikesight.segmentation_outputs import Segmentation
+from spikesight.segmentation_outputs import DenoisedSegments, Segmentation
 from spikesight.synapses import Synapse
 from spikesight.synapses.resizing import bilinear_resize
+
+if TYPE_CHECKING:
+    from spikesight.losses.segments import Segments
 
 
 class Spike2Former(SpikingModel):
@@ -107,9 +112,25 @@ class Spike2Former(SpikingModel):
             self._anchor_queries()
         self.trunk = trunk
         self.stride = trunk.stride
+        # Last, so that all else starts the same without it.
+        self.noise = (
+            SegmentNoise(sizes.width, num_classes, sizes.denoised_queries)
+            if sizes.denoised_queries
+            else None
+        )
 
-    def forward(self, x: Tensor) -> Segmentation:
-        """Classified masks of images [B, C, H, W] or event frames [B, T, C, H, W]."""
+    @property
+    def told_segments(self) -> bool:
+        """Whether it learns more if it is told the segments in training."""
+        return self.noise is not None
+
+    def forward(self, x: Tensor, targets: Sequence[Segments] | None = None) -> Segmentation:
+        """Classified masks of images [B, C, H, W] or event frames [B, T, C, H, W].
+
+        Args:
+            x: The input.
+            targets: B images' segments, of which denoised queries are made in training.
+        """
         features, memories = self.pixel_decoder(self.trunk.stage_maps(x))
         values = [m + level(m) for m, level in zip(memories, self.levels, strict=False)]
         keys = [value + self.position(value) for value in values]
@@ -128,7 +149,34 @@ class Spike2Former(SpikingModel):
         pixels = tuple(
             self.mask_readout(head(m)) for head, m in zip(self.pixel_heads, maps, strict=False)
         )
-        return replace(outputs, pixel_logits=pixels)
+        denoised = None if targets is None else self._denoise(targets, features, keys, values)
+        return replace(outputs, pixel_logits=pixels, denoised=denoised)
+
+    def _denoise(
+        self,
+        targets: Sequence[Segments],
+        features: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
+    ) -> DenoisedSegments | None:
+        """What becomes of noised segments; running statistics are those of the other queries."""
+        if self.noise is None:
+            return None
+        noised = self.noise(targets)
+        seen = [self.noise.visible(noised.masks, key) for key in keys]
+        repeats = (self.steps, 1, 1, 1)
+        query = noised.queries.repeat(repeats)
+        location = self.noise.located(seen[0], keys[0]).repeat(repeats)
+        queries = []
+        with kept_statistics((self.decoder, self.mask_embedding)):
+            for index, layer in enumerate(self.decoder):
+                source = index % len(keys)
+                mask = seen[source].repeat(repeats[:3])
+                query = layer(query, location, keys[source], values[source], mask)
+                queries.append(query)
+            last = self._supervised(queries, features)
+        outputs = (*last.auxiliary, replace(last, auxiliary=()))
+        return DenoisedSegments(outputs, noised.segments)
 
     @property
     def masked(self) -> bool:
@@ -177,7 +225,7 @@ class Spike2Former(SpikingModel):
         return {
             name
             for name, _ in self.named_parameters()
-            if name.split(".")[0] in ("query_feature", "query_position", "levels")
+            if name.split(".")[0] in ("query_feature", "query_position", "levels", "noise")
         }
 
     def stages(self) -> list[nn.Module]:

@@ -62,6 +62,9 @@ class Spike2FormerSizes:
             left in evaluation.
         query_anchors: Whether the queries' positions start as those of a grid over the map, so
             that each one begins with a place of its own.
+        denoised_queries: Further queries in training, which begin as the segments that are there,
+            noised, see the pixels of their masks alone, and learn to become what they were; they
+            never meet the others, whose decoder they teach. Nothing of them is left in evaluation.
         decoder_layers: Number of decoder layers.
         decoder_hidden: Hidden width of the decoder's MLPs.
         order: "cross_first", or "self_first" (the authors' panoptic code).
@@ -112,6 +115,7 @@ class Spike2FormerSizes:
     fpn: PyramidKernel = "depthwise"
     pixel_heads: bool = False
     query_anchors: bool = False
+    denoised_queries: Annotated[int, Meta(ge=0, le=1024)] = 0
     decoder_layers: Layers = 6
     decoder_hidden: Width = 2048
     order: Order = "cross_first"

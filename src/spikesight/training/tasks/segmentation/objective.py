@@ -84,7 +84,18 @@ def build_segmentation_loss(
     except TypeError as error:
         known = "SegmentationLoss" if build is not PixelLoss else "PixelLoss, which has none"
         raise UserError(f"segmentation.loss: {error}; see {known}") from error
-    if getattr(model, "pixel_heads", None) and not loss.auxiliary_pixel_loss:
+    if panoptic and loss.assignment == "fixed":
+        raise UserError(
+            "segmentation.loss.assignment is fixed, which gives every class one query, and task "
+            "is panoptic, where a class has many objects; leave it out, or pass task=semantic"
+        )
+    heads = bool(getattr(model, "pixel_heads", None))
+    if not heads and getattr(loss, "semantic_map_loss", False):
+        raise UserError(
+            "segmentation.loss.semantic_map_loss stands beside the loss of pixel heads and the "
+            "model has none; pass segmentation.loss.auxiliary_pixel_loss, which is the same there"
+        )
+    if heads and not loss.auxiliary_pixel_loss:
         raise UserError(
             "model.arguments.pixel_heads is true, but segmentation.loss.auxiliary_pixel_loss "
             "is 0, so nothing teaches the heads; pass a weight such as 1.0, or leave "

@@ -77,6 +77,7 @@ class SegmentationTask(Task):
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
+        self._told = False
         self.loaders = build_scene_loaders(
             config.scenes,
             batch_size=config.batch_size,
@@ -92,6 +93,11 @@ class SegmentationTask(Task):
         """Refuses classifiers, and losses that cannot be."""
         if not cls.suits(model):
             raise UserError(f"model.name is {config.model.name}: {NO_SEGMENTER}")
+        if config.compile == "model" and getattr(model, "told_segments", False):
+            raise UserError(
+                "compile is model, but model.arguments.denoised_queries makes queries of what is "
+                "in each photo; pass compile=none, or leave denoised_queries out"
+            )
         build_segmentation_loss(config, model, classes, cls.panoptic)
 
     @classmethod
@@ -116,16 +122,17 @@ class SegmentationTask(Task):
 
     def objective(self, model: SpikingModel, device: torch.device) -> SegmentationObjective:
         """Matched classes and masks, and the price of firing."""
+        self._told = getattr(model, "told_segments", False)
         outputs = model.recipe["arguments"]["num_classes"]
         return SegmentationObjective(self.config, model, outputs, self.panoptic, device)
 
     def prepare(self, images: Tensor, labels: Truths, epoch: int, batch: int) -> Prepared:
-        """Normalised crops [B, 3, H, W] and B images' segments."""
+        """Normalised crops [B, 3, H, W] and B images' segments, of which some models are told."""
         device = self.accelerator.device
         transform = self.loaders.preprocessing.batch_transform
         shown = transform(images.to(device, non_blocking=True))
         targets = [segments_of(truth).to(device) for truth in labels]
-        return Prepared(shown, targets, len(targets))
+        return Prepared(shown, targets, len(targets), (targets,) if self._told else ())
 
     @classmethod
     def preprocessing_kind(cls, fields: dict[str, Any]) -> type:
