@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from spikesight.data import EpochSampler, EvaluationSampler
 from spikesight.data.sampling import derive_seed
-from spikesight.data.stratification import split_stratified
+from spikesight.data.stratification import split_grouped, split_stratified
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
@@ -99,3 +99,25 @@ def test_splits_are_stratified_and_disjoint(labels: list[int], fraction: float, 
 def test_another_split_seed_chooses_other_images() -> None:
     labels = torch.arange(100) % 2
     assert not torch.equal(split_stratified(labels, 0.3, 0)[1], split_stratified(labels, 0.3, 1)[1])
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=80),
+    st.floats(0.05, 0.95),
+    st.integers(0, 2**31),
+)
+def test_groups_stay_whole(images: list[tuple[int, int]], fraction: float, seed: int) -> None:
+    labels, groups = (torch.tensor(column) for column in zip(*images, strict=True))
+    train, validation = split_grouped(labels, groups, fraction, seed)
+    assert sorted(train.tolist() + validation.tolist()) == list(range(len(images)))
+    assert not {*groups[train].tolist()} & {*groups[validation].tolist()}
+    assert torch.equal(validation, split_grouped(labels, groups, fraction, seed)[1])
+
+
+def test_whole_groups_come_near_the_share_of_every_class() -> None:
+    labels, groups = torch.arange(200) % 10, torch.arange(200) // 10
+    chosen = {tuple(split_grouped(labels, groups, 0.25, seed)[1].tolist()) for seed in range(5)}
+    assert len(chosen) == 5
+    for validation in chosen:
+        assert torch.equal(labels[list(validation)].bincount(), torch.full((10,), 5))

@@ -15,7 +15,7 @@ from spikesight.data import CorruptImageError, DataConfig, DataError
 from spikesight.data.sources import ArraySource, EncodedSource
 from spikesight.data.splits import find_parts, read_splits
 
-from .image_files import encode, write_classes, write_tar
+from .image_files import CLASSES, encode, write_classes, write_tar
 
 
 def whole(path: Path, kind: str = "folder") -> EncodedSource:
@@ -119,6 +119,48 @@ def test_a_fraction_that_takes_nothing_is_refused(classes_folder: Path) -> None:
 
 
 # --- tar files ---
+
+
+def test_groups_come_on_one_side(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "photos", per_class=8)
+    names = [f"{name}/{i:02}.png" for name in CLASSES for i in range(8)]
+    table = tmp_path / "people.csv"
+    people = {name: f"person {int(name[-5]) // 2}" for name in names}
+    table.write_text("file,group\n" + "".join(f"{n},{p}\n" for n, p in people.items()))
+    config = DataConfig("folder", str(folder), validation_fraction=0.25, groups=str(table))
+    parts = read_splits(config)[:2]
+    seen = []
+    for source in parts:
+        assert isinstance(source, EncodedSource)
+        seen.append({people[source.archive.names[place]] for place in source.positions})
+    assert len(seen[1]) == 1
+    assert not seen[0] & seen[1]
+    assert [len(source.labels) for source in parts] == [12, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cat/00.png,a\n", "first line must be file,group"),
+        ("file,group\ncat/00.png\n", "line 2 is no file and its group"),
+        ("file,group\ncat/00.png,a\ncat/00.png,b\n", "line 3 puts cat/00.png into another"),
+        ("file,group\ncat/00.png,a\n", r"no group for cat/01.png \(and 8 others of 10\)"),
+        ('file,group\n"cat', "is no CSV file"),
+    ],
+)
+def test_tables_of_groups_that_cannot_be_used(text: str, message: str, tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "photos")
+    table = tmp_path / "people.csv"
+    table.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_splits(DataConfig("folder", str(folder), groups=str(table)))
+
+
+def test_groups_want_files_and_a_fraction(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not in files of their own"):
+        read_splits(DataConfig("digits", groups=str(tmp_path / "people.csv")))
+    with pytest.raises(DataError, match=r"data\.groups is 'people.csv' with data\.validation_frac"):
+        DataConfig("folder", str(tmp_path), validation_fraction=0, groups="people.csv")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,9 @@ class DataConfig:
             validation. 0 validates on the images that the data set keeps for it: `val/` or else
             `test/`, the t10k files, or test_batch.
         split_seed: Seed of that split.
+        groups: A CSV file with the columns "file" (from `path` on) and "group" of the training
+            images. Those of one group, such as all photos of one person, then come on one side of
+            that split.
         mean: Mean per channel of images in 0..1, for normalisation. By default it is computed
             from the training images if they are in memory, else it is ImageNet's.
         std: Standard deviation per channel of images in 0..1; default as for `mean`.
@@ -96,6 +99,7 @@ class DataConfig:
     class_names: list[str] | None = None
     validation_fraction: Rate = 0.2
     split_seed: Count = 0
+    groups: str | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
     crop_fraction: PositiveShare = 1.0
@@ -127,6 +131,12 @@ class DataConfig:
             raise DataError(
                 "format 'painted_digits' has its own validation digits, and a digit's copies must "
                 "not come on both sides; pass data.validation_fraction=0"
+            )
+        if self.groups is not None and not (self.groups and self.validation_fraction > 0):
+            raise DataError(
+                f"data.groups is {self.groups!r} with data.validation_fraction "
+                f"{self.validation_fraction}; pass a CSV file and a fraction above 0, by which "
+                "groups are set aside, or leave it out"
             )
         if (self.mean is None) != (self.std is None):
             raise DataError("only one of data.mean and data.std is given; pass both or neither")

@@ -13,6 +13,7 @@ from spikesight.data.class_lists import check_class_names
 from spikesight.data.config import DataConfig
 from spikesight.data.errors import DataError
 from spikesight.data.events.layouts import find_event_parts
+from spikesight.data.grouping import read_groups
 from spikesight.data.own_sets import DATA_SET
 from spikesight.data.part_folders import Part
 from spikesight.data.photos import cifar, class_folders, idx
@@ -20,7 +21,7 @@ from spikesight.data.photos.digits import read_digits
 from spikesight.data.photos.painted_digits import read_painted_digits
 from spikesight.data.shards import reading as shards
 from spikesight.data.sources import ArraySource, EncodedSource, Parts, Source, check_labels
-from spikesight.data.stratification import split_stratified
+from spikesight.data.stratification import split_grouped, split_stratified
 from spikesight.files.names import check_name
 from spikesight.parts import find_part
 
@@ -109,9 +110,12 @@ def divide_training(config: DataConfig, source: Source) -> tuple[Source, Source]
     Raises:
         DataError: Nothing would be left for one of the two.
     """
-    train, validation = split_stratified(
-        source.labels, config.validation_fraction, config.split_seed
-    )
+    fraction, seed = config.validation_fraction, config.split_seed
+    if config.groups is None:
+        train, validation = split_stratified(source.labels, fraction, seed)
+    else:
+        groups = read_groups(config.groups, config.path, source)
+        train, validation = split_grouped(source.labels, groups, fraction, seed)
     if not len(train) or not len(validation):
         raise DataError(
             f"{source.name}: data.validation_fraction {config.validation_fraction} of "

@@ -1,4 +1,4 @@
-"""A split that takes the same share of every class."""
+"""Splits that take the same share of every class."""
 
 from __future__ import annotations
 
@@ -25,4 +25,31 @@ def split_stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
         members = (labels == label).nonzero().flatten()
         order = torch.randperm(len(members), generator=generator)
         chosen[members[order[: round(fraction * len(members))]]] = True
+    return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
+
+
+def split_grouped(
+    labels: Tensor, groups: Tensor, fraction: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Splits images by whole groups, in random order, as long as the shares of classes get nearer.
+
+    Args:
+        labels: int64 `[N]`.
+        groups: Number of the group of each image, int64 `[N]`.
+        fraction: Share of each class that the second part comes near to.
+        seed: Seed of the order.
+
+    Returns:
+        Positions of the first and of the second part, int64, ascending and disjoint.
+    """
+    generator = derive_generator(seed)
+    counts = torch.zeros(int(groups.max()) + 1, int(labels.max()) + 1)
+    counts.index_put_((groups, labels), torch.ones(len(labels)), accumulate=True)
+    missing = fraction * counts.sum(0)
+    taken = torch.zeros(len(counts), dtype=torch.bool)
+    for group in torch.randperm(len(counts), generator=generator).tolist():
+        after = missing - counts[group]
+        if counts[group].any() and after.abs().sum() < missing.abs().sum():
+            taken[group], missing = True, after
+    chosen = taken[groups]
     return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()

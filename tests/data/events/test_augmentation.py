@@ -12,6 +12,7 @@ from spikesight.data.events.augmentation import (
     EventTrainingTransform,
     cut_out,
     drop_events,
+    move_events,
     roll_frames,
     turn_frames,
 )
@@ -33,7 +34,9 @@ ALL: dict[str, Any] = {
     "roll": 3,
     "rotation": 20.0,
     "shear": 15.0,
+    "scale": 0.3,
     "cutout": 6,
+    "polarity": True,
     "drop": True,
 }
 
@@ -132,3 +135,45 @@ def test_dropping_leaves_saturated_counts_saturated() -> None:
     assert whole.any()
     assert torch.equal(dropped[whole], frames[whole])
     assert not whole.all()
+
+
+def test_all_operations_or_one() -> None:
+    frames = counts(64)
+    fields: dict[str, Any] = {"roll": 3, "rotation": 20.0, "scale": 0.3}
+    for combine, least, most in ((True, 63, 64), (False, 32, 58)):
+        out = EventTrainingTransform(**fields, combine=combine)(frames, seeded())
+        changed = (out != frames).flatten(1).any(1).sum()
+        assert least <= int(changed) <= most
+
+
+def test_a_doubled_size_repeats_the_middle() -> None:
+    frames = counts(2).float()
+    none = torch.zeros(2)
+    out = turn_frames(frames, none, none, torch.tensor([1.0, 2.0]))
+    assert torch.equal(out[0], frames[0])
+    middle = frames[1, ..., 3:9, 3:9].repeat_interleave(2, -1).repeat_interleave(2, -2)
+    assert torch.equal(out[1], middle)
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_polarities_swap_in_half_of_the_sequences(channels: int) -> None:
+    frames = counts(64, channels)
+    out = EventTrainingTransform(polarity=True)(frames, seeded())
+    swapped = (out != frames).flatten(1).any(1)
+    assert 20 <= int(swapped.sum()) <= 44
+    assert torch.equal(out[swapped][:, :, :2], frames[swapped][:, :, :2].flip(2).float())
+    assert torch.equal(out[:, :, 2:], frames[:, :, 2:].float())
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_events_move_to_the_next_frame_and_none_is_lost(channels: int) -> None:
+    single = torch.zeros(2, 5, 2, 8, 8)
+    single[0, 2], single[1, 0] = 100, 100
+    frames = torch.cat([single, single.sum(2, keepdim=True)], 2)[:, :, :channels]
+    out = move_events(frames, 0.4, seeded())
+    assert torch.equal(out.sum(1), frames.sum(1))
+    shares = out[:, :, :2].mean((2, 3, 4)) / 100
+    assert shares[0].tolist() == pytest.approx([0, 0.2, 0.6, 0.2, 0], abs=0.02)
+    assert shares[1].tolist() == pytest.approx([0.8, 0.2, 0, 0, 0], abs=0.02)
+    if channels == 3:
+        assert torch.equal(out[:, :, 2], out[:, :, 0] + out[:, :, 1])

@@ -73,6 +73,22 @@ def voc(path: Path) -> Path:
     return path
 
 
+def oxford_pet(path: Path) -> Path:
+    """Five photos of each of two breeds, and one of the test list."""
+    names = [f"{breed}_{i}" for breed in ("bengal", "pug") for i in range(5)]
+    lists = {"trainval": names, "test": ["pug_9"]}
+    for listing, members in lists.items():
+        file = path / "annotations" / f"{listing}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            "#Image CLASS-ID\n" + "".join(f"{m} {m[0] == 'p':d} 1 1\n" for m in members)
+        )
+        for member in members:
+            photo(path / "images" / f"{member}.jpg")
+            mask(path / "annotations" / "trimaps" / f"{member}.png", stripes(1, 2, 3))
+    return path
+
+
 def coco(path: Path) -> Path:
     """Two people, one of them a crowd, and grass; category ids with gaps."""
     ids = {1: 70000, 2: 300, 3: 7}

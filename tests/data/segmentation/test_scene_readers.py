@@ -28,6 +28,7 @@ LAYOUTS: list[tuple[str, Callable[[Path], Path], dict[str, Any], list[int], int]
     ("ade20k", layouts.ade20k, {}, [-1, 0, 149], 150),
     ("cityscapes", layouts.cityscapes, {}, [-1, 0, 18], 19),
     ("voc", layouts.voc, {}, [0, 20, -1], 21),
+    ("oxford_pet", layouts.oxford_pet, {"train_list": "trainval"}, [0, 1, -1], 2),
     ("camvid", lambda path: layouts.folder(path, (0, 10, 11)), {}, [0, 10, -1], 11),
 ]
 
@@ -65,6 +66,27 @@ def test_voc_lists_and_extended_masks(tmp_path: Path) -> None:
     (tmp_path / "SegmentationClassAug" / "c.png").unlink()
     with pytest.raises(DataError, match=r"c\.png: .*trainaug\.txt names it"):
         read_scenes(SceneConfig(format="voc", path=path, train_list="trainaug"), "train")
+
+
+def test_pets_are_divided_breed_by_breed(tmp_path: Path) -> None:
+    path = str(layouts.oxford_pet(tmp_path))
+
+    def names(part: Any, **options: Any) -> list[str]:
+        config = SceneConfig(format="oxford_pet", path=path, train_list="trainval", **options)
+        source = read_scenes(config, part)
+        return [Path(source.describe(index)).stem for index in range(len(source))]
+
+    train, val = names("train"), names("val")
+    assert sorted(name.split("_")[0] for name in val) == ["bengal", "pug"]
+    assert len(train) == 8
+    assert not {*train} & {*val}
+    assert names("test") == ["pug_9"]
+    assert len({tuple(names("val", split_seed=seed)) for seed in range(8)}) > 1
+    with pytest.raises(DataError, match=r"trainval\.txt: leaves no photo for val"):
+        names("val", validation_fraction=0)
+    (tmp_path / "annotations" / "trimaps" / f"{val[0]}.png").unlink()
+    with pytest.raises(DataError, match=rf"{val[0]}\.png: .*trainval\.txt names it"):
+        names("train")
 
 
 def test_colour_masks(tmp_path: Path) -> None:

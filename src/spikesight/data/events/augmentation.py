@@ -17,6 +17,7 @@ from spikesight.data.photos.augmentation import draw
 DROPPED_TIME = (0.1, 0.9)
 DROPPED_AREA = (0.05, 0.25)
 DROPPED_EVENTS = (0.1, 0.9)
+_OPERATIONS = ("roll", "rotation", "shear", "scale", "cutout")
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,20 @@ class EventEvaluationTransform:
 class EventTrainingTransform:
     """Augments a batch of frames, every sequence by its own draw.
 
-    The steps, in this order: horizontal flip; one of roll, rotation, shear and cutout (of those
-    that are not 0) or none; one kind of EventDrop or none.
+    The steps, in this order: horizontal flip; swapped polarities; one of roll, rotation, shear,
+    scale and cutout (of those that are not 0) or none, or all of them; moved events; one kind of
+    EventDrop or none.
 
     Attributes:
         horizontal_flip: Mirror a sequence with probability 1/2.
         roll: Largest shift in pixels, around the border.
         rotation: Largest rotation, in degrees.
         shear: Largest horizontal shear, in degrees.
+        scale: Largest change of the size, as a share of it.
         cutout: Largest side of an emptied square, in pixels.
+        combine: Whether all those operations are done to each sequence, instead of one or none.
+        polarity: Whether half of the sequences swap positive and negative events.
+        jitter: Share of the events that move to the frame before or behind.
         drop: Whether events are dropped.
     """
 
@@ -58,6 +64,10 @@ class EventTrainingTransform:
     shear: float = 0.0
     cutout: int = 0
     drop: bool = False
+    scale: float = 0.0
+    combine: bool = False
+    polarity: bool = False
+    jitter: float = 0.0
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augments a batch.
@@ -75,13 +85,22 @@ class EventTrainingTransform:
         if self.horizontal_flip:
             mirrored = (draw(count, generator) < 0.5).to(frames.device)
             frames = torch.where(mirrored.view(-1, 1, 1, 1, 1), frames.flip(-1), frames)
-        operations = [name for name in ("roll", "rotation", "shear", "cutout") if vars(self)[name]]
+        if self.polarity:
+            swapped = (draw(count, generator) < 0.5).to(frames.device)
+            other = torch.cat([frames[:, :, :2].flip(2), frames[:, :, 2:]], 2)
+            frames = torch.where(swapped.view(-1, 1, 1, 1, 1), other, frames)
+        operations = [name for name in _OPERATIONS if vars(self)[name]]
         if operations:
-            choice = (draw(count, generator) * (len(operations) + 1)).long()
-            chosen = {name: choice == number for number, name in enumerate(operations)}
+            if self.combine:
+                chosen = {name: torch.ones(count, dtype=torch.bool) for name in operations}
+            else:
+                choice = (draw(count, generator) * (len(operations) + 1)).long()
+                chosen = {name: choice == number for number, name in enumerate(operations)}
             frames = self._move(frames, chosen, generator)
             if "cutout" in chosen:
                 frames = cut_out(frames, self.cutout, chosen["cutout"], generator)
+        if self.jitter:
+            frames = move_events(frames, self.jitter, generator)
         if self.drop:
             frames = drop_events(frames, generator)
         return frames
@@ -97,8 +116,8 @@ class EventTrainingTransform:
                 for _ in range(2)
             ]
             frames = roll_frames(frames, *shifts)
-        if "rotation" in chosen or "shear" in chosen:
-            angles = [
+        if chosen.keys() & {"rotation", "shear", "scale"}:
+            rotation, shear = (
                 (
                     draw(count, generator, -limit, limit) * chosen[name]
                     if name in chosen
@@ -106,8 +125,11 @@ class EventTrainingTransform:
                 )
                 * (math.pi / 180)
                 for name, limit in (("rotation", self.rotation), ("shear", self.shear))
-            ]
-            frames = turn_frames(frames, *angles)
+            )
+            size = torch.ones(count)
+            if "scale" in chosen:
+                size += draw(count, generator, -self.scale, self.scale) * chosen["scale"]
+            frames = turn_frames(frames, rotation, shear, size)
         return frames
 
 
@@ -131,13 +153,16 @@ def roll_frames(frames: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return flat.gather(2, places[:, None].expand_as(flat)).view(frames.shape)
 
 
-def turn_frames(frames: Tensor, rotation: Tensor, shear: Tensor) -> Tensor:
-    """Rotates and shears each sequence around its centre, to the nearest pixel.
+def turn_frames(
+    frames: Tensor, rotation: Tensor, shear: Tensor, size: Tensor | None = None
+) -> Tensor:
+    """Rotates, shears and resizes each sequence around its centre, to the nearest pixel.
 
     Args:
         frames: `[B, T, C, H, W]`.
         rotation: Angles in radians `[B]`.
         shear: Angles in radians `[B]`.
+        size: Factors on the size, above 0, `[B]`; 1 by default.
 
     Returns:
         The same shape and type; what comes from outside is empty.
@@ -149,6 +174,8 @@ def turn_frames(frames: Tensor, rotation: Tensor, shear: Tensor) -> Tensor:
     theta[:, 0, 1] = (shear.tan() - sine) * height / width
     theta[:, 1, 0] = sine * width / height
     theta[:, 1, 1] = cosine
+    if size is not None:
+        theta /= size[:, None, None]
     flat = frames.flatten(1, 2)
     grid = F.affine_grid(theta.to(frames), list(flat.shape), align_corners=False)
     return F.grid_sample(flat, grid, mode="nearest", align_corners=False).view(frames.shape)
@@ -169,6 +196,33 @@ def cut_out(frames: Tensor, largest: int, chosen: Tensor, generator: torch.Gener
     count = len(frames)
     side = torch.randint(1, largest + 1, (count,), generator=generator) * chosen
     return frames.masked_fill(_box(frames, side, side, generator), 0)
+
+
+def move_events(frames: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Moves some events to the frame before or behind theirs, as if they had come at another time.
+
+    Each event moves alone, so counts are divided by binomial draws; none leaves the first frame
+    backwards or the last one forwards.
+
+    Args:
+        frames: Whole numbers, float32 `[B, T, C, H, W]`; C = 3 is (positive, negative, all).
+        share: Share of the events that are drawn to move, in 0..1.
+        generator: Source of randomness.
+
+    Returns:
+        The same shape and type, and as many events of each polarity at a pixel.
+    """
+    single = frames[:, :, :2].to(generator.device)
+    drawn = torch.binomial(single, torch.full_like(single, share), generator=generator)
+    later = torch.binomial(drawn, torch.full_like(drawn, 0.5), generator=generator)
+    earlier = drawn - later
+    later[:, -1], earlier[:, 0] = 0, 0
+    moved = single - later - earlier
+    moved[:, 1:] += later[:, :-1]
+    moved[:, :-1] += earlier[:, 1:]
+    if frames.shape[2] == 3:
+        moved = torch.cat([moved, moved.sum(2, keepdim=True)], 2)
+    return moved.to(frames.device)
 
 
 def drop_events(frames: Tensor, generator: torch.Generator) -> Tensor:

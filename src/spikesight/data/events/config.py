@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spikesight.data.errors import DataError
-from spikesight.files.ranges import Angle, Count, EventCount, Margin, Positive, Steps
+from spikesight.files.ranges import Angle, Count, EventCount, Margin, Positive, Rate, Share, Steps
 from spikesight.options import check_options
 
 Slicing = Literal["count", "time"]
@@ -32,8 +32,9 @@ class EventConfig:
     """How recordings become frames, and how frames are augmented.
 
     An augmented sequence of frames first gets one of the operations that are switched on among
-    roll, rotation, shear and cutout, or none, each as likely (NDA: Li et al., Neuromorphic Data
-    Augmentation, 2022); `data.horizontal_flip` mirrors half of the sequences.
+    roll, rotation, shear, scale and cutout, or none, each as likely (NDA: Li et al., Neuromorphic
+    Data Augmentation, 2022), or by `combine` all of them; `data.horizontal_flip` mirrors half of
+    the sequences.
 
     Attributes:
         frames: Slices T of a recording; the model's `steps` must be the same.
@@ -47,7 +48,12 @@ class EventConfig:
         roll: Largest shift in pixels, in both directions, around the border.
         rotation: Largest rotation, in degrees.
         shear: Largest horizontal shear, in degrees.
+        scale: Largest change of the size, as a share of it.
         cutout: Largest side in pixels of a square that is emptied.
+        combine: Whether an augmented sequence gets all of these operations, which few recordings
+            want, instead of one or none.
+        polarity: Swap positive and negative events of half of the sequences.
+        jitter: Share of the events that move to the frame before or behind theirs.
         drop: Also drops events by EventDrop (Gu et al., 2021): a stretch of time, an area or
             random events, or none, each as likely.
     """
@@ -62,7 +68,11 @@ class EventConfig:
     roll: Margin = 0
     rotation: Angle = 0.0
     shear: Angle = 0.0
+    scale: Rate = 0.0
     cutout: Margin = 0
+    combine: bool = False
+    polarity: bool = False
+    jitter: Share = 0.0
     drop: bool = False
 
     def __post_init__(self) -> None:

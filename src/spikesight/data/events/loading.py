@@ -67,6 +67,10 @@ def event_training_transform(config: DataConfig) -> EventTrainingTransform:
         events.shear,
         events.cutout,
         events.drop,
+        events.scale,
+        events.combine,
+        events.polarity,
+        events.jitter,
     )
 
 

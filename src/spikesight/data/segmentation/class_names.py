@@ -51,6 +51,7 @@ def _table(text: str) -> ClassTable:
 
 
 VOC_NAMES = _listed(_VOC)
+OXFORD_PET_NAMES = ("pet", "background")
 ADE20K_NAMES = _listed(_ADE20K)
 CAMVID = _table(_CAMVID)
 CITYSCAPES = _table(_CITYSCAPES)

@@ -12,7 +12,7 @@ from spikesight.data.errors import DataError
 from spikesight.data.own_sets import SCENES, check_format
 from spikesight.data.photos.normalisation import check_normalisation
 from spikesight.files.limits import IMAGE_PIXELS
-from spikesight.files.ranges import Count, PositiveShare, Processes, ShortSide
+from spikesight.files.ranges import Count, PositiveShare, Processes, Rate, ShortSide
 from spikesight.options import check_options
 
 SceneFormat = Literal[
@@ -21,6 +21,7 @@ SceneFormat = Literal[
     "ade20k",
     "cityscapes",
     "voc",
+    "oxford_pet",
     "coco_panoptic",
     "digit_scenes",
     "cut_outs",
@@ -39,14 +40,17 @@ class SceneConfig:
 
     Attributes:
         format: How they are stored. `folder` and `camvid` hold `train/` and `val/`, each with
-            `images/` and `labels/`; `ade20k`, `cityscapes`, `voc` and `coco_panoptic` are the
-            published layouts; `digit_scenes` are composed of scikit-learn's digits and need no
-            path; `cut_outs` are PNG files with alpha (Debian's tuxpaint-stamps-default), pasted
-            on `photos`. Any other name is that of a function given to `register_scenes`.
+            `images/` and `labels/`; `ade20k`, `cityscapes`, `voc`, `oxford_pet` (trimaps) and
+            `coco_panoptic` are the published layouts; `digit_scenes` are composed of
+            scikit-learn's digits and need no path; `cut_outs` are PNG files with alpha (Debian's
+            tuxpaint-stamps-default), pasted on `photos`. Any other name is that of a function given
+            to `register_scenes`.
         path: Folder to read; not used by `digit_scenes`.
         class_names: Names of the classes 0, 1, ... of a `folder`.
         ignore_label: Number in a `folder`'s masks that means nothing.
-        train_list: Name of VOC's list of training photos.
+        train_list: Name of the list of training photos of `voc` and `oxford_pet`, which calls it
+            trainval.
+        validation_fraction: Share of each breed of that list that validates, of `oxford_pet`.
         photos: Folder of the backgrounds of `cut_outs`.
         crop_size: Height and width of the training crops, in pixels.
         base_short_side: What the shorter side becomes before the random scale; by default the
@@ -78,6 +82,7 @@ class SceneConfig:
     class_names: list[str] | None = None
     ignore_label: int | None = None
     train_list: str = "train"
+    validation_fraction: Rate = 0.2
     photos: str = ""
     crop_size: tuple[int, int] = (128, 128)
     base_short_side: ShortSide | None = None

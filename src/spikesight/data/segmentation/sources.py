@@ -13,7 +13,12 @@ from spikesight.data.segmentation.config import SceneConfig
 from spikesight.data.segmentation.cut_out_scenes import CutOutScenes, find_cut_outs
 from spikesight.data.segmentation.digit_scenes import DigitScenes
 from spikesight.data.segmentation.folders import read_camvid, read_folder
-from spikesight.data.segmentation.public_sets import read_ade20k, read_cityscapes, read_voc
+from spikesight.data.segmentation.public_sets import (
+    read_ade20k,
+    read_cityscapes,
+    read_oxford_pet,
+    read_voc,
+)
 from spikesight.data.segmentation.scene import SceneSource
 from spikesight.files.names import check_name
 from spikesight.options import check_arguments
@@ -59,6 +64,10 @@ def read_scenes(config: SceneConfig, part: ScenePart) -> SceneSource:
             return read_cityscapes(path, part)
         case "voc":
             return read_voc(path, part, config.train_list)
+        case "oxford_pet":
+            return read_oxford_pet(
+                path, part, config.train_list, config.validation_fraction, config.split_seed
+            )
         case "coco_panoptic":
             return read_coco_panoptic(path, part)
         case "digit_scenes":
