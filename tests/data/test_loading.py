@@ -198,6 +198,17 @@ def test_normalisation_is_measured_on_the_training_images() -> None:
     assert loaders.config.mean == list(loaders.preprocessing.mean)
 
 
+def test_a_share_of_the_labels_leaves_validation_whole() -> None:
+    whole, few = build_loaders(digits(), 8, seed=0), build_loaders(digits(label_fraction=0.1), 8, 0)
+    assert len(few.train.dataset) == 143
+    assert labels_of(few.validation) == labels_of(whole.validation)
+    without = build_loaders(digits(label_fraction=0.1), 8, 0, unlabelled=True)
+    assert len(without.train.dataset) == len(whole.train.dataset) == 1438
+    other = build_loaders(digits(label_fraction=0.1, label_seed=1), 8, 0)
+    same = [a.train.dataset.images.equal(few.train.dataset.images) for a in (few, other)]  # type: ignore[attr-defined]
+    assert same == [True, False]
+
+
 def test_constant_images_need_a_standard_deviation(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

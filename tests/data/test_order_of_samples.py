@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from spikesight.data import EpochSampler, EvaluationSampler
 from spikesight.data.sampling import derive_seed
-from spikesight.data.stratification import split_grouped, split_stratified
+from spikesight.data.stratification import choose_stratified, split_grouped, split_stratified
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
@@ -121,3 +121,13 @@ def test_whole_groups_come_near_the_share_of_every_class() -> None:
     assert len(chosen) == 5
     for validation in chosen:
         assert torch.equal(labels[list(validation)].bincount(), torch.full((10,), 5))
+
+
+def test_a_choice_holds_every_class_and_grows() -> None:
+    labels = torch.arange(300) % 3
+    one, ten, all_of_them = (choose_stratified(labels, share, 5) for share in (0.001, 0.1, 1.0))
+    assert labels[one].bincount().tolist() == [1, 1, 1]
+    assert labels[ten].bincount().tolist() == [10, 10, 10]
+    assert set(one.tolist()) < set(ten.tolist())
+    assert torch.equal(all_of_them, torch.arange(300))
+    assert not torch.equal(choose_stratified(labels, 0.1, 6), ten)

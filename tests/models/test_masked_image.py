@@ -242,3 +242,41 @@ def test_saved_and_loaded(tmp_path: Any) -> None:
     assert loaded.stages()[-1] is loaded.decoder
     parameters = {id(p) for stage in loaded.stages() for p in stage.parameters()}
     assert parameters == {id(p) for p in loaded.parameters()}
+
+
+@pytest.mark.parametrize(("name", "options"), [TRUNKS[0], TRUNKS[5], TRUNKS[7], TRUNKS[8]])
+def test_hidden_patches_may_be_blank(name: str, options: dict[str, Any]) -> None:
+    model = build(name, options, patch=8, ratio=0.5, hiding="blank").train()
+    x, visible = torch.randn(2, 3, 32, 32), draw_visible(2, (4, 4), 8)
+    wake(model, x)
+    shown = pixels(visible, 8)
+    patches, buffers, gradients = outcome(model, x, visible)
+    again = outcome(model, torch.where(shown, x, torch.nan), visible)
+    assert torch.equal(patches, again[0])
+    assert all(torch.equal(tensor, again[1][name]) for name, tensor in buffers.items())
+    assert all(torch.equal(tensor, again[2][name]) for name, tensor in gradients.items())
+    assert not gradients["decoder.mask_token"].any()
+    # The trunk works as in training with labels: its graph is known, so that its kernels fuse.
+    copied = copy.deepcopy(model)
+    x, whole = x.contiguous(memory_format=torch.channels_last), visible
+    with ss.fused_kernels(copied) as fused:
+        joined = copied(x, whole).patches
+    assert fused.pairs
+    assert torch.allclose(joined, copy.deepcopy(model)(x, whole).patches, atol=1e-4)
+    assert not ss.fused_kernels(build(name, options)).pairs
+
+
+def test_gradients_are_guessed_in_cells() -> None:
+    model = build("spikformer_v2_nano", SPIKING, patch=8, target="gradients")
+    assert model(torch.rand(2, 3, 32, 32)).patches.shape == (2, 16, 3 * 9 * 4)
+    with pytest.raises(ValueError, match=r"patch that is divisible by 4"):
+        MaskedImageSizes(target="gradients").values(3, 6)
+
+
+def test_features_are_those_of_the_classifier() -> None:
+    classifier = ss.create_model("spikformer_v2_nano", steps=2, neuron="lif", **SPIKING).eval()
+    x = torch.rand(3, 3, 32, 32)
+    wake(classifier, x)
+    pooled = classifier.forward_head(classifier.forward_features(x), pre_logits=True)
+    found = MaskedAutoencoder(classifier, MaskedImageSizes()).eval().features(x)
+    assert torch.allclose(found, pooled, atol=1e-6)

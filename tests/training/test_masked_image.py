@@ -220,3 +220,40 @@ def test_a_trunk_alone_cannot_classify(
     for words in (["predict", str(folder), str(photo)], ["energy", str(folder)]):
         assert main(words) == 2
         assert "to be fine-tuned first" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_linear_probe_asks_what_the_trunk_knows(
+    tiny: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"epochs": 1, "limit_batches": 3, "masked_image__hiding": "blank"}
+    plain = train(masked(tiny, "plain", **changes))
+    probed = masked(tiny, "probed", linear_probe=True, data__label_fraction=0.2, **changes)
+    result = train(probed)
+    assert isinstance(result.last, MaskedImageFigures)
+    assert result.last.probe is not None
+    assert 20 < result.last.probe < 100
+    assert f"linear probe {result.last.probe:.2f} %" in capsys.readouterr().out
+    with (result.folder / "metrics.csv").open() as file:
+        assert float(next(csv.DictReader(file))["val_probe"]) == result.last.probe
+    # All images train, with or without a probe, which leaves the model as it was.
+    saved = [load_file(r.folder / "last" / "model.safetensors") for r in (plain, result)]
+    assert all(torch.equal(saved[0][name], saved[1][name]) for name in saved[0])
+    assert Trainer(finetuned(tiny, probed, "tuned", data__label_fraction=0.2)).data.images == 287
+
+
+def test_a_probe_needs_classes_and_a_trunk(tiny: Build, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="linear_probe is for pre-training without labels"):
+        tiny(linear_probe=True)
+    (tmp_path / "photos" / "all").mkdir(parents=True)
+    for number in range(4):
+        Image.new("L", (16, 16), 60 * number).save(tmp_path / "photos" / "all" / f"{number}.png")
+    data = {"data__format": "folder", "data__path": str(tmp_path / "photos"), "batch_size": 2}
+    with pytest.raises(ValueError, match="linear_probe asks for classes"):
+        Trainer(masked(tiny, linear_probe=True, **data))
+
+
+def test_gradients_are_learned_without_pictures(tiny: Build) -> None:
+    config = masked(tiny, epochs=1, limit_batches=2, masked_image__target="gradients")
+    result = train(config)
+    assert 0 < result.last.loss < 10
+    assert not (result.folder / "reconstructions").exists()

@@ -119,3 +119,19 @@ def test_a_batch_that_shrank_to_one_value_is_explained(tiny: Build) -> None:
     run = Trainer(tiny(data__image_size=4, batch_size=2))
     with pytest.raises(ValueError, match=r"batch of 1 image.* pass a larger batch_size"):
         run._train_batch(0, 0, torch.zeros(1, 1, 4, 4, dtype=torch.uint8), torch.zeros(1).long())
+
+
+def test_a_run_ends_when_validation_stops_rising(
+    tiny: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"epochs": 30, "limit_batches": 1, "optimizer__lr": 1e-9, "patience": 2}
+    config = tiny("patient", resume=True, **changes)
+    result = train(config)
+    said = capsys.readouterr().out
+    assert "2 validation(s) without a better one: the run ends after epoch" in said
+    rows = (result.folder / "metrics.csv").read_text().splitlines()[1:]
+    assert 3 <= len(rows) < 30
+    # Given again it is at its end, and goes on with more patience.
+    assert train(config) == result
+    more = train(tiny("patient", resume=True, **changes | {"patience": 3, "epochs": 30}))
+    assert len((more.folder / "metrics.csv").read_text().splitlines()[1:]) > len(rows)

@@ -66,6 +66,11 @@ class DataConfig:
         groups: A CSV file with the columns "file" (from `path` on) and "group" of the training
             images. Those of one group, such as all photos of one person, then come on one side of
             that split.
+        label_fraction: Share of each class of the training images, at least one image, whose labels
+            may be read, such as 0.01. A classifier trains on these images alone; masked-image
+            pre-training shows all of them, and its linear probe reads the labels of these.
+            Validation stays whole. A smaller share is part of every larger one.
+        label_seed: Seed of that choice.
         mean: Mean per channel of images in 0..1, for normalisation. By default it is computed
             from the training images if they are in memory, else it is ImageNet's.
         std: Standard deviation per channel of images in 0..1; default as for `mean`.
@@ -100,6 +105,8 @@ class DataConfig:
     validation_fraction: Rate = 0.2
     split_seed: Count = 0
     groups: str | None = None
+    label_fraction: PositiveShare = 1.0
+    label_seed: Count = 0
     mean: list[float] | None = None
     std: list[float] | None = None
     crop_fraction: PositiveShare = 1.0

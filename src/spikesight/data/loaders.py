@@ -37,7 +37,7 @@ from spikesight.data.photos.randaugment import ImageAugmentation
 from spikesight.data.sampling import EpochSampler, EvaluationSampler, filled_batch_size
 from spikesight.data.shards.order import in_reading_order
 from spikesight.data.sources import ArraySource, EncodedSource, Source, relabel
-from spikesight.data.splits import divide_training, find_parts, read_splits
+from spikesight.data.splits import choose_labelled, divide_training, find_parts, read_splits
 from spikesight.options import check_arguments
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -79,6 +79,7 @@ def build_loaders(
     drop_last: bool = True,
     accumulation: int = 1,
     even: bool = False,
+    unlabelled: bool = False,
 ) -> Loaders:
     """Reads a data set and makes the loaders of a training.
 
@@ -92,6 +93,7 @@ def build_loaders(
             for full ones, training batches are as large as they fill.
         accumulation: Full batches that an epoch must have.
         even: Whether training batches must hold pairs.
+        unlabelled: Whether images train whose labels may not be read, too.
 
     Returns:
         The loaders, the batch transforms and what to keep for prediction.
@@ -102,6 +104,8 @@ def build_loaders(
     if batch_size < 1:
         raise DataError(f"batch_size is {batch_size}; pass at least 1")
     train, validation, test = read_splits(config)
+    if not unlabelled:
+        train = choose_labelled(config, train)
     classes = train.classes
     skipped: list[dict[str, str]] = []
     sources: list[Source | None] = []
@@ -187,6 +191,32 @@ def build_loaders(
         preprocessing=preprocessing,
         config=config,
     )
+
+
+def build_probe_loaders(
+    config: DataConfig, batch_size: int, preprocessing: Preprocessing
+) -> tuple[BatchLoader[Tensor, Tensor], BatchLoader[Tensor, Tensor]]:
+    """Training images whose labels may be read, and validation images, as evaluation sees them.
+
+    Args:
+        config: Describes the data set.
+        batch_size: Images per batch.
+        preprocessing: That of the model.
+
+    Returns:
+        Two loaders that give each image once, whole to every process.
+
+    Raises:
+        DataError: There are no such images.
+    """
+    train, validation, _ = read_splits(config)
+    config = _matched(config, preprocessing)
+    loaders = []
+    for source in (choose_labelled(config, train), validation):
+        failed: dict[str, str] = {}
+        ready = _prepare(relabel(source, train.classes), config, failed)
+        loaders.append(_evaluation_loader(ready, preprocessing, batch_size, config, failed, 0, 1))
+    return loaders[0], loaders[1]
 
 
 def build_evaluation_loader(

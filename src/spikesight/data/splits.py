@@ -21,7 +21,7 @@ from spikesight.data.photos.digits import read_digits
 from spikesight.data.photos.painted_digits import read_painted_digits
 from spikesight.data.shards import reading as shards
 from spikesight.data.sources import ArraySource, EncodedSource, Parts, Source, check_labels
-from spikesight.data.stratification import split_grouped, split_stratified
+from spikesight.data.stratification import choose_stratified, split_grouped, split_stratified
 from spikesight.files.names import check_name
 from spikesight.parts import find_part
 
@@ -123,6 +123,13 @@ def divide_training(config: DataConfig, source: Source) -> tuple[Source, Source]
             f"{len(validation)} for validation; pass another fraction or add images"
         )
     return source.select(train), source.select(validation)
+
+
+def choose_labelled(config: DataConfig, train: Source) -> Source:
+    """Those of the training images whose labels may be read."""
+    if config.label_fraction == 1:
+        return train
+    return train.select(choose_stratified(train.labels, config.label_fraction, config.label_seed))
 
 
 def read_splits(config: DataConfig) -> tuple[Source, Source, Source | None]:

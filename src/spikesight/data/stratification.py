@@ -1,4 +1,4 @@
-"""Splits that take the same share of every class."""
+"""Splits and choices that take the same share of every class."""
 
 from __future__ import annotations
 
@@ -53,3 +53,23 @@ def split_grouped(
             taken[group], missing = True, after
     chosen = taken[groups]
     return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
+
+
+def choose_stratified(labels: Tensor, fraction: float, seed: int) -> Tensor:
+    """Chooses images class by class, at least one of each; fewer are a part of more.
+
+    Args:
+        labels: int64 `[N]`.
+        fraction: Share of each class, rounded to whole images.
+        seed: Seed of the choice.
+
+    Returns:
+        Positions of what is chosen, int64, ascending.
+    """
+    generator = derive_generator(seed)
+    parts = []
+    for label in range(int(labels.max()) + 1):
+        members = (labels == label).nonzero().flatten()
+        order = torch.randperm(len(members), generator=generator)
+        parts.append(members[order[: max(1, round(fraction * len(members)))]])
+    return torch.cat(parts).sort().values

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, one_hot, pad
+
+from spikesight.models.masked_image.sizes import CELL, DIRECTIONS
 
 _EPSILON = 1e-6
 
@@ -36,22 +41,51 @@ def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variance + _EPSILON).sqrt()
 
 
-def reconstruction_loss(patches: Tensor, visible: Tensor, images: Tensor, side: int) -> Tensor:
+def gradient_histograms(images: Tensor) -> Tensor:
+    """Histograms of oriented gradients in cells of 4 pixels (MaskFeat, arXiv 2112.09133).
+
+    Each channel has its own, of Sobel gradients' directions without their sign, weighted by their
+    length and divided by the histogram's norm.
+
+    Args:
+        images: [B, C, H, W], sides divisible by 4.
+
+    Returns:
+        [B, C * 9, H / 4, W / 4].
+    """
+    count, channels, height, width = images.shape
+    flat = pad(images.float(), (1, 1, 1, 1), mode="reflect").flatten(0, 1)[:, None]
+    across = flat.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    dx, dy = conv2d(flat, torch.stack([across, across.T])[:, None]).unbind(1)
+    turn = torch.atan2(dy, dx) / math.pi * DIRECTIONS
+    bins = one_hot(turn.floor().long() % DIRECTIONS, DIRECTIONS).permute(0, 3, 1, 2)
+    histograms = avg_pool2d(bins * (dx.square() + dy.square()).sqrt()[:, None], CELL)
+    histograms = torch.nn.functional.normalize(histograms, dim=1)
+    return histograms.reshape(count, channels * DIRECTIONS, height // CELL, width // CELL)
+
+
+def reconstruction_loss(
+    patches: Tensor, visible: Tensor, images: Tensor, side: int, target: str = "pixels"
+) -> Tensor:
     """Mean squared error of hidden patches, each normalised by its own mean and deviation.
 
     MAE's target (arXiv 2111.06377). A guess of zero everywhere, which is every patch's mean, costs
     1, but for patches of a single colour.
 
     Args:
-        patches: Guessed pixels [B, h*w, P].
+        patches: Guesses [B, h*w, P].
         visible: Boolean [B, h, w]; what was visible costs nothing.
         images: The whole images [B, C, H, W].
         side: Side of a patch in pixels.
+        target: "pixels", or "gradients" for their histograms, normalised likewise.
 
     Returns:
         Loss of each image, [B].
     """
-    wanted = to_patches(images, side).float()
+    if target == "gradients":
+        wanted = to_patches(gradient_histograms(images), side // CELL)
+    else:
+        wanted = to_patches(images, side).float()
     mean, deviation = patch_statistics(wanted)
     error = (patches.float() - (wanted - mean) / deviation).square().mean(-1)
     hidden = (~visible).flatten(1)

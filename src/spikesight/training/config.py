@@ -147,6 +147,9 @@ class TrainConfig:
         segmentation: How a segmenter learns and is validated.
         detection: How a detector learns and is validated.
         masked_image: How images are masked in pre-training, and its decoder.
+        linear_probe: Whether validation of masked_image also says how well a linear classifier does
+            on the frozen trunk's pooled features; it learns from the training images whose labels
+            may be read (data.label_fraction).
         optimizer: What moves the weights.
         schedule: How the learning rate changes.
         mix: Mixup and cutmix.
@@ -175,6 +178,8 @@ class TrainConfig:
         resume: Whether to go on from output/last if it is there.
         checkpoint_minutes: Minutes between two writings of last/ within an epoch.
         validate_every: Epochs between two validations; the last epoch is always validated.
+        patience: Validations in a row, none of them better than the best, after which the run ends
+            before its epochs are over; None for never. The schedule is that of all epochs.
         log_every: Updates between two points in TensorBoard.
         limit_batches: Stop every epoch and validation after so many batches, for quick trials.
         imports: Files and modules of your own whose models, neurons and other parts the run uses;
@@ -190,6 +195,7 @@ class TrainConfig:
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     detection: DetectionLearning = field(default_factory=DetectionLearning)
     masked_image: MaskedImageSizes = field(default_factory=MaskedImageSizes)
+    linear_probe: bool = False
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     mix: MixConfig = field(default_factory=MixConfig)
@@ -211,6 +217,7 @@ class TrainConfig:
     resume: bool = False
     checkpoint_minutes: Positive = 10.0
     validate_every: Number = 1
+    patience: Number | None = None
     log_every: Number = 20
     limit_batches: int | None = None
     imports: list[str] = field(default_factory=list)
@@ -241,7 +248,13 @@ class TrainConfig:
                     f"model.steps is {self.model.steps} but {section}.events.frames is "
                     f"{described.events.frames}; pass the same number"
                 )
-        find_task(self.task).check(self)
+        task = find_task(self.task)
+        if self.linear_probe and not task.unlabelled:
+            raise UserError(
+                "linear_probe is for pre-training without labels, task=masked_image, and task is "
+                f"{self.task}; leave linear_probe out"
+            )
+        task.check(self)
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> TrainConfig:

@@ -98,7 +98,7 @@ def epoch_row(
     """The figures of an epoch, numbered from 1, by column; `lr` is that of its end."""
     row: Row = {"epoch": epoch, "train_loss": sums.loss / sums.batches, "lr": lr}
     for kind, figures in (("val", own), ("ema", averaged)):
-        values = dict.fromkeys(columns) if figures is None else figures.columns()
+        values = dict.fromkeys(columns) | ({} if figures is None else figures.columns())
         row |= {f"{kind}_{name}": value for name, value in values.items()}
     return row | {
         "firing_rate": None if own is None else own.firing_rate,

@@ -43,7 +43,7 @@ class SeedsResult:
             which: "best" or "last".
         """
         figures: list[Figures] = [getattr(run, which) for run in self.runs.values()]
-        return {name: [f.columns()[name] for f in figures] for name in figures[0].COLUMNS}
+        return {name: [f.columns()[name] for f in figures] for name in figures[0].columns()}
 
     def to_mapping(self) -> dict[str, Any]:
         """Mean, standard deviation and the figures of each seed, as plain values."""

@@ -168,6 +168,7 @@ class Trainer:
         self.meter = Meter(self.accelerator)
         self.best: Figures | None = None
         self.last: Figures | None = None
+        self.without_better = 0
         self.status = ""
         self.prepared, self.optimizer = self.weights.prepare(
             optimizer, sync_batch_norm=config.sync_batch_norm
@@ -275,6 +276,7 @@ class Trainer:
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state.scaler)
         self.position, self.best, self.last = state.position, state.best, state.last
+        self.without_better = state.without_better
         # The main process holds the sums of all.
         self.meter.restart(state.sums if self.accelerator.is_main_process else EpochSums())
         self.schedule.step_update(self.position.update)
@@ -299,7 +301,7 @@ class Trainer:
         self.report.start(self.updates, self.position.update)
         try:
             with StopRequest() as self.stop, self.fusion:
-                while self.position.epoch < config.epochs:
+                while self.position.epoch < config.epochs and not self._out_of_patience():
                     self._train_epoch()
                     self._end_epoch()
                     if self.position.epoch < config.epochs:
@@ -317,6 +319,17 @@ class Trainer:
             f"done: best validation {self.best.headline()} in {self.folder / 'best'}"
         )
         return TrainResult(self.folder, self.best, self.last)
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.patience
+        validated = self.last is not None and self.position.batch == 0
+        ends = validated and patience is not None and self.without_better >= patience
+        if ends:
+            self.report.message(
+                f"{self.without_better} validation(s) without a better one: the run ends after "
+                f"epoch {self.position.epoch} (patience={patience})"
+            )
+        return ends
 
     def _describe(self) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -496,8 +509,9 @@ class Trainer:
         if averaged is not None and not own.better_than(averaged):
             chosen, weights = averaged, "ema"
         if not chosen.better_than(self.best):
+            self.without_better += 1
             return
-        self.best = chosen
+        self.best, self.without_better = chosen, 0
         model = self.weights.whole(weights)
         if self.accelerator.is_main_process:
             card = self.task.card(self.position.epoch, weights, chosen)
@@ -519,6 +533,7 @@ class Trainer:
             ema=self.weights.average_state(),
             precision=self.accelerator.mixed_precision,
             data=self.data,
+            without_better=self.without_better,
         )
         card = self.task.card(self.position.epoch, "model", figures)
         state.save(self.folder / "last", model, card, self.accelerator)

@@ -15,7 +15,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.masked_image.decoder import PatchDecoder
 from spikesight.models.masked_image.sizes import MaskedImageSizes as MaskedImageSizes
 from spikesight.models.masked_image.visibility import run_visible
-from spikesight.presentation import Presentation
+from spikesight.presentation import Presentation, Readout
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Reconstruction:
     """What a masked autoencoder says about images.
 
     Attributes:
-        patches: Guessed pixels [B, h*w, P], each patch normalised; P = channels * side^2.
+        patches: Guesses [B, h*w, P] of the target; of pixels, each patch normalised,
+            P = channels * side^2.
         visible: Which patches it saw, boolean [B, h, w].
     """
 
@@ -66,6 +67,20 @@ def _check_visible(visible: Tensor) -> None:
         )
 
 
+class _TrunkMaps(nn.Module):
+    """A trunk from image to maps, as a graph says it."""
+
+    def __init__(self, presentation: Presentation, trunk: nn.Module, steps: int) -> None:
+        super().__init__()
+        self.presentation, self.trunk, self.readout = presentation, trunk, Readout(steps)
+        self.training = trunk.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps [B, C', H', W'] of images [B, C, H, W]."""
+        maps: Tensor = self.readout(self.trunk(self.presentation(images)))
+        return maps
+
+
 class MaskedAutoencoder(SpikingModel):
     """A model's trunk, which sees a part of an image, and a decoder, which guesses the rest.
 
@@ -106,7 +121,7 @@ class MaskedAutoencoder(SpikingModel):
         width = model.feature_stages()[-1][1]
         self.decoder = PatchDecoder(
             width * self._tokens_per_side**2,
-            self.channels * self.patch**2,
+            sizes.values(self.channels, self.patch),
             sizes.width,
             sizes.depth,
             sizes.heads,
@@ -142,8 +157,18 @@ class MaskedAutoencoder(SpikingModel):
             )
         else:
             _check_visible(visible)
-        maps = run_visible(self.trunk, self.presentation(images), visible)
-        return Reconstruction(self.decoder(self._patch_tokens(maps), visible), visible)
+        if self.sizes.hiding == "sparse":
+            maps = run_visible(self.trunk, self.presentation(images), visible)
+            return Reconstruction(self.decoder(self._patch_tokens(maps), visible), visible)
+        shown = visible.repeat_interleave(self.patch, 1).repeat_interleave(self.patch, 2)
+        blanked = torch.where(shown[:, None], images, images.new_zeros(()))
+        tokens = self._patch_tokens(self.trunk(self.presentation(blanked)))
+        return Reconstruction(self.decoder(tokens, torch.ones_like(visible)), visible)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The trunk's last map of images [B, C, H, W], pooled over space and time, [B, C']."""
+        pooled: Tensor = self.trunk(self.presentation(images)).mean((2, 3))
+        return pooled.view(self.steps, len(images), -1).mean(0)
 
     def _patch_tokens(self, maps: Tensor) -> Tensor:
         """Averages maps [T*B, C, H, W] over time; joins a patch's tokens to [B, h, w, C * n]."""
@@ -156,6 +181,12 @@ class MaskedAutoencoder(SpikingModel):
     def rebuild(cls, recipe: Mapping[str, Any]) -> MaskedAutoencoder:
         """Builds the model of a recipe with fresh weights."""
         return cls(super().rebuild(recipe), MaskedImageSizes(**recipe["masked_image"]))
+
+    def graph_parts(self) -> dict[str, nn.Module]:
+        """The trunk with a `Readout` of its maps, unless hidden patches change what it computes."""
+        if self.sizes.hiding == "sparse":
+            return super().graph_parts()
+        return {"": _TrunkMaps(self.presentation, self.trunk, self.steps)}
 
     def stages(self) -> list[nn.Module]:
         """The trunk's stages, then the decoder."""

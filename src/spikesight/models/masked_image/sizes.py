@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from spikesight.errors import UserError
 from spikesight.files.ranges import Layers, Side, Width
 from spikesight.options import check_options
+
+CELL = 4
+"""Pixels of a side of what has one histogram of gradients."""
+DIRECTIONS = 9
+"""Of gradients, over half a turn."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,11 @@ class MaskedImageSizes:
         width: Channels of the decoder; divisible by 4 and by `heads`.
         depth: Blocks of the decoder.
         heads: Attention heads of the decoder.
+        hiding: What the trunk sees of a hidden patch. "sparse": nothing, its positions are not
+            there, as in MAE and SparK. "blank": the mean colour, as in SimMIM (arXiv 2111.09886);
+            the trunk then works as in training with labels, and faster.
+        target: What is guessed of a hidden patch: its "pixels", normalised, or its "gradients", as
+            histograms of their directions in cells of 4 pixels (HOG, MaskFeat, arXiv 2112.09133).
     """
 
     ratio: float = 0.75
@@ -26,6 +37,8 @@ class MaskedImageSizes:
     width: Width = 64
     depth: Layers = 2
     heads: Width = 4
+    hiding: Literal["sparse", "blank"] = "sparse"
+    target: Literal["pixels", "gradients"] = "pixels"
 
     def __post_init__(self) -> None:
         check_options(self, "masked_image.")
@@ -36,6 +49,25 @@ class MaskedImageSizes:
                 f"masked_image.width is {self.width}; pass one divisible by 4 and by "
                 f"masked_image.heads={self.heads}"
             )
+
+    def values(self, channels: int, patch: int) -> int:
+        """How many numbers are guessed of a patch.
+
+        Args:
+            channels: Of the images.
+            patch: Pixels of its side.
+
+        Raises:
+            UserError: If it does not fit the target.
+        """
+        if self.target == "pixels":
+            return channels * patch**2
+        if patch % CELL:
+            raise UserError(
+                f"masked_image.target is gradients, in cells of {CELL} pixels, and the patch has "
+                f"{patch}; pass a masked_image.patch that is divisible by {CELL}"
+            )
+        return channels * DIRECTIONS * (patch // CELL) ** 2
 
     def hidden(self, patches: int) -> int:
         """How many of an image's patches are hidden.

@@ -36,6 +36,7 @@ _FREE_FIELDS = {
     "output",
     "resume",
     "checkpoint_minutes",
+    "patience",
     "log_every",
     "validate_every",
     "compile",
@@ -159,6 +160,7 @@ class RunState:
         ema: Tensors of the moving average, or empty.
         precision: The autocast type, as it was decided when the run began.
         data: What the run learns from; None in those that were written before it was kept.
+        without_better: Validations since the best one.
     """
 
     position: Position
@@ -172,6 +174,7 @@ class RunState:
     ema: dict[str, Any] = field(default_factory=dict)
     precision: str = "no"
     data: DataSummary | None = None
+    without_better: int = 0
 
     def save(self, folder: Path, model: SpikingModel, card: Card, accelerator: Accelerator) -> None:
         """Replaces last/ by the model and this state; all processes call it together."""
@@ -188,6 +191,7 @@ class RunState:
             "ema": self.ema,
             "precision": self.precision,
             "data": None if self.data is None else asdict(self.data),
+            "without_better": self.without_better,
         }
         main = accelerator.is_main_process
         with replaced_folder(folder) if main else nullcontext(new_sibling(folder)) as new:
@@ -323,6 +327,7 @@ class _StateFile(msgspec.Struct, Generic[FiguresT], forbid_unknown_fields=True):
     ema: dict[str, Any] = {}
     precision: Literal["no", "bf16", "fp16"] | None = None
     data: DataSummary | None = None
+    without_better: Count = 0
 
 
 def _plain(figures: Figures | None) -> dict[str, Any] | None:

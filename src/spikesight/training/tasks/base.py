@@ -73,6 +73,8 @@ class Task(ABC):
         data_option: What to pass where a model knows no data, for messages.
         sampling: Fields of the data that change where few training inputs are read.
         pictures: What `spikesight predict` writes if it is not told.
+        unlabelled: Whether it learns from images without their labels, so that a linear probe can
+            ask what it learned.
         loaders: Loaders of this process: `train`, `validation`, `classes`, `preprocessing` and the
             `config` of the data.
 
@@ -90,6 +92,7 @@ class Task(ABC):
     data_option: ClassVar[str] = "--data.path=FOLDER with one folder of photos per class"
     sampling: ClassVar[Mapping[str, Any]] = {}
     pictures: ClassVar[str] = "predictions"
+    unlabelled: ClassVar[bool] = False
     loaders: Any
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:

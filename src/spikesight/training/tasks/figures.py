@@ -39,8 +39,9 @@ class Figures(ABC):
         return "", {}
 
     def columns(self) -> dict[str, float]:
-        """Values of `COLUMNS`."""
-        return {name: getattr(self, name) for name in self.COLUMNS}
+        """Values of those of `COLUMNS` that were measured."""
+        values = {name: getattr(self, name) for name in self.COLUMNS}
+        return {name: value for name, value in values.items() if value is not None}
 
     def firing(self) -> str:
         """The firing rate as the end of a line; empty for an ANN twin."""

@@ -50,6 +50,7 @@ class ImageTask(Task):
             drop_last=True,
             accumulation=config.accumulation,
             even=config.mix.active,
+            unlabelled=self.unlabelled,
         )
 
     @classmethod

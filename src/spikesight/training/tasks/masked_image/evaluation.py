@@ -26,13 +26,16 @@ class MaskedImageFigures(Figures):
     Attributes:
         loss: Mean squared error of hidden patches, each normalised; 1 is the error of the mean.
         firing_rate: At visible positions.
+        probe: Top-1 in percent of a linear classifier on the frozen trunk's pooled features; None
+            where none was asked for.
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = ("loss",)
+    COLUMNS: ClassVar[tuple[str, ...]] = ("loss", "probe")
     loss: float
     images: int
     firing_rate: float | None
     silent_neurons: tuple[str, ...] = ()
+    probe: float | None = None
 
     def better_than(self, other: MaskedImageFigures | None) -> bool:
         """Whether the loss is lower."""
@@ -43,8 +46,9 @@ class MaskedImageFigures(Figures):
         return f"reconstruction loss {self.loss:.4f}"
 
     def summary(self) -> str:
-        """The loss and firing."""
-        return self.headline() + self.firing()
+        """The loss, the probe and firing."""
+        probe = "" if self.probe is None else f"  linear probe {self.probe:.2f} %"
+        return self.headline() + probe + self.firing()
 
 
 def visible_patches(model: MaskedAutoencoder, images: Tensor) -> Tensor:
@@ -87,7 +91,9 @@ def evaluate_masked_images(
         visible = visible_patches(model, images)
         inputs = card.preprocessing.batch_transform(images, None)
         output = model(inputs, visible)
-        loss = reconstruction_loss(output.patches, output.visible, inputs, model.patch)
+        loss = reconstruction_loss(
+            output.patches, output.visible, inputs, model.patch, model.sizes.target
+        )
         loss_sum += float(loss.double().sum())
         share = float(visible[0].float().mean())
         yield len(images)

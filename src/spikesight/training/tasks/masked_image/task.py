@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from spikesight.data import Preprocessing
 from spikesight.data.config import Split
+from spikesight.data.loaders import build_probe_loaders
 from spikesight.errors import UserError
 from spikesight.losses.reconstruction import (
     from_patches,
@@ -33,12 +34,17 @@ from spikesight.training.tasks.masked_image.evaluation import (
     visible_patches,
 )
 from spikesight.training.tasks.masked_image.pictures import draw_reconstructions
+from spikesight.training.tasks.masked_image.probe import Batches, probe_trunk
 
 _PICTURES = 8
 
 
 class MaskedImageObjective(Objective):
-    """The error of the guessed pixels of hidden patches."""
+    """The error of what is guessed of hidden patches."""
+
+    def __init__(self, config: TrainConfig, model: SpikingModel) -> None:
+        super().__init__(config, model)
+        self._target = config.masked_image.target
 
     def task_loss(self, images: Tensor, output: Any, targets: Any) -> Tensor:
         """The mean error over the images.
@@ -50,7 +56,8 @@ class MaskedImageObjective(Objective):
         """
         assert isinstance(output, Reconstruction)
         side = images.shape[-1] // output.visible.shape[-1]
-        return reconstruction_loss(output.patches, output.visible, images, side).mean()
+        loss = reconstruction_loss(output.patches, output.visible, images, side, self._target)
+        return loss.mean()
 
 
 class MaskedImageTask(ImageTask):
@@ -59,11 +66,18 @@ class MaskedImageTask(ImageTask):
     name = "masked_image"
     called = "a pre-trained trunk, to be fine-tuned first (spikesight train ... --from RUN)"
     figures = MaskedImageFigures
+    unlabelled = True
     measure = staticmethod(evaluate_masked_images)
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
         self._shown: Tensor | None = None
+        self._probed: tuple[Batches, Batches] | None = None
+        if config.linear_probe and self.classes < 2:
+            raise UserError(
+                f"linear_probe asks for classes and {config.data.path} has {self.classes}; pass "
+                "photos in folders of their classes, or leave linear_probe out"
+            )
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:
@@ -108,6 +122,21 @@ class MaskedImageTask(ImageTask):
         """The error of the guessed pixels."""
         return MaskedImageObjective(self.config, model)
 
+    def evaluate(self, model: nn.Module) -> MaskedImageFigures:
+        """The error at hidden patches; with `linear_probe`, what the trunk knows of the classes."""
+        figures = super().evaluate(model)
+        assert isinstance(figures, MaskedImageFigures)
+        if not self.config.linear_probe:
+            return figures
+        assert isinstance(model, MaskedAutoencoder)
+        preprocessing = self.loaders.preprocessing
+        assert isinstance(preprocessing, Preprocessing)
+        if self._probed is None:
+            size = self.config.batch_size
+            self._probed = build_probe_loaders(self.loaders.config, size, preprocessing)
+        probe = probe_trunk(model, *self._probed, preprocessing, self.accelerator.device)
+        return replace(figures, probe=probe)
+
     def prepare(self, images: Tensor, labels: Tensor, epoch: int, batch: int) -> Prepared:
         """Augmented images [B, C, H, W]; they are their own targets."""
         return replace(super().prepare(images, labels, epoch, batch), targets=None)
@@ -128,13 +157,15 @@ class MaskedImageTask(ImageTask):
         raise UserError(f"the model is {cls.called}; this works on finished models")
 
     @torch.no_grad()
-    def illustrate(self, model: nn.Module, epoch: int) -> Path:
+    def illustrate(self, model: nn.Module, epoch: int) -> Path | None:
         """Draws photos, what was visible of them and what was guessed.
 
         Returns:
-            PNG in reconstructions/ of the run's folder.
+            PNG in reconstructions/ of the run's folder; None where no pixels are guessed.
         """
         assert isinstance(model, MaskedAutoencoder)
+        if model.sizes.target != "pixels":
+            return None
         if self._shown is None:
             images, _ = next(iter(self.loaders.validation))
             self._shown = images[:_PICTURES]
