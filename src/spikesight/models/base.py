@@ -239,6 +239,23 @@ def initialise_module(module: nn.Module, norm_gain: float = 1.0) -> None:
 
 
 @torch.no_grad()
+def quieten(branch: nn.Module, share: float) -> None:
+    """Starts a residual branch at a share of the gain of its last normalisation.
+
+    A fresh spiking network rounds at every neuron, and what is rounded off grows from branch to
+    branch until gradients of the first layers are noise (docs/starts.md); branches that begin
+    small leave the way through the stream as it is.
+
+    Args:
+        branch: Synapses and neurons, the last normalisation among them the last to compute.
+        share: Of the gain that it has.
+    """
+    norms = [module for module in branch.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms[-1].weight.is_meta:
+        norms[-1].weight.mul_(share)
+
+
+@torch.no_grad()
 def initialise_xavier(part: nn.Module) -> None:
     """Xavier's uniform weights for all convolutions and linear maps of a part, and no bias.
 

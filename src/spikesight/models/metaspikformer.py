@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
 from spikesight.errors import UserError
-from spikesight.files.ranges import Depth, Kernel, Ratio, Stride, Width
-from spikesight.models.base import DropPath, linear_rates
+from spikesight.files.ranges import Depth, Kernel, Ratio, Share, Stride, Width
+from spikesight.models.base import DropPath, linear_rates, quieten
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice, mean_attention_scale
@@ -58,6 +58,8 @@ class MetaSpikFormerSizes:
         layer_scale: Initial layer scale of the attention blocks' branches; None for none.
         norm_gain: Initial gain of the normalisations, in thresholds per standard deviation of a
             current; None for D / 4, at least 1, with which neurons use their levels from the start.
+        branch_gain: Initial gain of the last normalisation of every residual branch over norm_gain;
+            small ones keep the first gradients from drowning in what neurons round off.
     """
 
     widths: tuple[Width, Width, Width, Width, Width]
@@ -76,6 +78,7 @@ class MetaSpikFormerSizes:
     mprf: bool = False
     layer_scale: float | None = None
     norm_gain: float | None = 1.0
+    branch_gain: Share = 1.0
 
     def __post_init__(self) -> None:
         for name in ("widths", "depths", "strides"):
@@ -126,6 +129,10 @@ class ConvBlock(nn.Module):
         self.mixer = SpikeDrivenFeedForward(channels, sizes.conv_ratio * channels, 3, neuron.build)
         self.drop_path = DropPath(drop_path, neuron.steps)
 
+    def branches(self) -> tuple[nn.Module, ...]:
+        """What is added to the stream."""
+        return self.separable, self.mixer
+
     def forward(self, x: Tensor) -> Tensor:
         """Stream [T*B, C, H, W]."""
         x = x + self.drop_path(self.separable(x))
@@ -158,6 +165,10 @@ class TransformerBlock(nn.Module):
         self.attention_scale = _scale(channels, sizes.layer_scale)
         self.mlp_scale = _scale(channels, sizes.layer_scale)
         self.drop_path = DropPath(drop_path, neuron.steps)
+
+    def branches(self) -> tuple[nn.Module, ...]:
+        """What is added to the stream."""
+        return self.attention, self.mlp
 
     def forward(self, x: Tensor) -> Tensor:
         """Stream [T*B, C, H, W]."""
@@ -252,6 +263,10 @@ class MetaSpikFormer(Classifier):
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         assert sizes.norm_gain is not None
         self.initialise(sizes.norm_gain)
+        for part in self.modules():
+            if isinstance(part, ConvBlock | TransformerBlock):
+                for branch in part.branches():
+                    quieten(branch, sizes.branch_gain)
 
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Stage, channels, reduction) of the last stage at each resolution."""
