@@ -62,6 +62,41 @@ def test_a_help_is_measured_with_averaged_weights(tmp_path: Path) -> None:
     assert 0 <= float(measured["averaged_miou"]) <= 100
 
 
+def test_segmenters_are_compared_over_one_trunk_at_several_lengths(tmp_path: Path) -> None:
+    study = load_script("segmenters_fairly")
+    trial = ["--trunk-epochs=1", "--limit-batches=2", "--seeds", "0", f"--output={tmp_path}"]
+    for length in ("2", "1"):
+        words = [*trial, "--sets", "digits", "--lengths", length]
+        study.main(
+            [*words, "--only", *(("Spike2Former", "SpikeFPN") if length == "1" else ("SpikeFPN",))]
+        )
+    assert [folder.name for folder in (tmp_path / "trunks").iterdir()] == ["digits_ni_lif"]
+    results = load_script("paired").read(tmp_path / "results.csv")
+    assert [(line["settings"], line["row"]) for line in results] == [
+        ("digits, 2 epochs", "SpikeFPN"),
+        ("digits, 1 epochs", "Spike2Former"),
+        ("digits, 1 epochs", "SpikeFPN"),
+    ]
+    page = tmp_path / "page.md"
+    study.main(["--table", f"--output={tmp_path}", f"--write={page}"])
+    assert page.read_text().index("`digits, 1 epochs`") < page.read_text().index(
+        "`digits, 2 epochs`"
+    )
+    assert "| digits, 1 epochs |" in page.read_text()
+
+
+@pytest.mark.parametrize("name", ["camvid", "pets", "digits"])
+def test_segmenters_of_all_photos_can_be_built(name: str, tmp_path: Path) -> None:
+    study = load_script("segmenters_fairly")
+    options = study._parser().parse_args([f"--output={tmp_path}"])
+    for row in study.ROWS:
+        config = study.configuration(row, name, 10, 0, options)
+        check_feasible(config, filled=False)
+        trunk = study.trunk_configuration(row, name, options)
+        assert trunk.output == config.model.weights
+        check_feasible(trunk, filled=False)
+
+
 @pytest.mark.parametrize(
     ("name", "row"), [("ablation_segmenter", "I-LIF"), ("multiplication_free", "shifts")]
 )
