@@ -55,15 +55,19 @@ def _events(**fields: Any) -> dict[str, Any]:
     return {"data": {"events": fields}}
 
 
-_LEARNED = (
-    Question("from CIFAR-10's weights", "from CIFAR-10", "scratch", _UNKNOWN),
-    Question("spikes for ReLU", "scratch", "scratch, ANN twin", _UNKNOWN),
-)
-_STARTS: dict[str, dict[str, Any]] = {
+# The twin, too, starts from the weights of the spiking network.
+_TRANSFER: dict[str, dict[str, Any]] = {
     "from CIFAR-10": _FROM,
+    "from CIFAR-10, ANN twin": {"model": {"weights": _TRUNK, "neuron": "relu"}},
     "scratch": {},
     "scratch, ANN twin": _TWIN,
 }
+_GAINS = (
+    Question("CIFAR-10's weights", "from CIFAR-10", "scratch", _UNKNOWN),
+    Question("spikes for ReLU, scratch", "scratch", "scratch, ANN twin", _UNKNOWN),
+    Question("spikes for ReLU, from weights", "from CIFAR-10", "from CIFAR-10, ANN twin", _UNKNOWN),
+)
+_TINY = {"name": "metaspikformer_tiny", "levels": 16}
 RECIPES = {
     "nmnist": Recipe(
         "nmnist_nano",
@@ -85,11 +89,23 @@ RECIPES = {
             Question("polarities swapped in half", "polarities swapped", "recipe", _UNKNOWN),
         ),
     ),
-    "sign_digits": Recipe("sign_digits_tiny", "ema_top1", "validation top-1", _STARTS, _LEARNED),
+    "sign_digits": Recipe("sign_digits_tiny", "ema_top1", "validation top-1", _TRANSFER, _GAINS),
     "tiny_imagenet": Recipe(
-        "tiny_imagenet_nano", "ema_top1", "validation top-1", _STARTS, _LEARNED
+        "tiny_imagenet_nano",
+        "ema_top1",
+        "validation top-1",
+        {
+            "nano, scratch": {},
+            "nano, scratch, ANN twin": _TWIN,
+            "tiny, from CIFAR-10": {"model": _TINY | {"weights": _TRUNK}, "epochs": 8},
+            "tiny, scratch": {"model": _TINY, "epochs": 8},
+        },
+        (
+            Question("spikes for ReLU", "nano, scratch", "nano, scratch, ANN twin", _UNKNOWN),
+            Question("CIFAR-10's weights", "tiny, from CIFAR-10", "tiny, scratch", _UNKNOWN),
+        ),
     ),
-    "pets": Recipe("pets_spike_fpn_tiny", "ema_miou", "validation mIoU", _STARTS, _LEARNED),
+    "pets": Recipe("pets_spike_fpn_tiny", "ema_miou", "validation mIoU", _TRANSFER, _GAINS),
 }
 
 
@@ -109,14 +125,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recipe.questions,
         "figure",
         recipe.caption,
-        {"firing_rate": "mean firing rate", "seconds": "seconds"},
+        {"epochs": "epochs", "firing_rate": "mean firing rate", "seconds": "seconds"},
     )
-    epochs = options.epochs or TrainConfig.load(path).epochs
 
     def run(name: str, seed: int) -> dict[str, Any]:
         began = time.monotonic()
         config = override(TrainConfig.load(path), recipe.rows[name])
-        config = override(config, {"epochs": epochs, "seed": seed, "resume": True})
+        epochs = options.epochs or config.epochs
         section = "data" if config.task == "classification" else "scenes"
         given = {"path": options.data, "groups": options.groups}
         where = {key: value for key, value in given.items() if value is not None}
@@ -124,20 +139,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changes = {
             section: {**where, "split_seed": seed, "workers": 0},
             "output": str(results.parent / f"{words}_{epochs}_{seed}"),
+            "epochs": epochs,
             "limit_batches": options.limit_batches,
+            "seed": seed,
+            "resume": True,
         }
         folder = train(override(config, changes)).folder
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             last = list(csv.DictReader(file))[-1]
         return {
             "figure": float(last[recipe.column]),
+            "epochs": epochs,
             "firing_rate": last["firing_rate"],
             "seconds": round(time.monotonic() - began),
         }
 
     if not options.table:
         rows = options.only or study.rows
-        study.run(results, rows, options.seeds, f"epochs={epochs}", run)
+        settings = "the recipe" if options.epochs is None else f"epochs={options.epochs}"
+        study.run(results, rows, options.seeds, settings, run)
     print(study.table(read(results)))
 
 
