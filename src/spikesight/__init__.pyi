@@ -59,7 +59,7 @@ from .neurons import (
     register_neuron,
     run_with_state,
 )
-from .passes import fold, fused_kernels, quantize, unroll, verify
+from .passes import fold, fused_kernels, quantize, spike_from, unroll, verify
 from .pretrained import load
 from .registry import create_model, list_models, register_model
 from .synapses import (
@@ -135,6 +135,7 @@ __all__ = [
     "register_task",
     "run_with_state",
     "save_gif",
+    "spike_from",
     "stream",
     "trace",
     "unroll",

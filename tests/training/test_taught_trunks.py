@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 import spikesight as ss
 from spikesight.attention import SpikingAttentionRecorder
 from spikesight.data import DataConfig, Preprocessing
-from spikesight.losses import attention_similarity_loss
+from spikesight.inference import semantic_scores
+from spikesight.losses import attention_similarity_loss, class_logits, soft_label_loss
+from spikesight.segmentation_outputs import Segmentation
 from spikesight.training import TrainConfig, Trainer, from_mapping, train
 from spikesight.training.runs.card import Card
 
@@ -208,10 +210,7 @@ def test_detectors_in_events_learn_from_the_same_frames(twin: str, tmp_path: Pat
     [
         ({"teacher": "absent", "attention": True}, "no trained model in absent"),
         ({"teacher": "timm:resent", "attention": True}, "timm has no model"),
-        (
-            {"teacher": "x", "logits": "soft", "attention": True},
-            "distillation.logits is for classifiers and task is semantic",
-        ),
+        ({"teacher": "timm:test_vit", "logits": "soft"}, "classifies photos and task is semantic"),
     ],
 )
 def test_what_cannot_be_taught_is_refused(
@@ -219,6 +218,39 @@ def test_what_cannot_be_taught_is_refused(
 ) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         Trainer(short(tmp_path, "student", FPN, distillation=distillation))
+
+
+@pytest.mark.parametrize("model", [FPN, QUERIES], ids=lambda model: str(model["name"]))
+def test_the_classes_of_pixels_are_added_to_the_loss(
+    model: dict[str, Any], twin: str, tmp_path: Path
+) -> None:
+    taught = {"teacher": twin, "logits": "soft", "logits_share": 0.25, "temperature": 2.0}
+    trainer = Trainer(short(tmp_path, "student", model, distillation=taught))
+    trainer.task.train.set_epoch(0)
+    batch = trainer.task.prepare(*next(iter(trainer.task.train)), 0, 0)
+    output = trainer.model.train()(batch.images)
+    loss = trainer.objective(batch.images, output, batch.targets)
+    labels = trainer.objective.task_loss(batch.images, output, batch.targets)
+    theirs = ss.load(f"{twin}/last")(batch.images).pixel_logits
+    learned = soft_label_loss(class_logits(output), theirs, 2.0)
+    assert learned > 0
+    torch.testing.assert_close(loss, 0.75 * labels + 0.25 * learned)
+
+
+def test_classified_masks_say_the_classes_of_pixels() -> None:
+    torch.manual_seed(0)
+    output = Segmentation(torch.randn(2, 3, 5), torch.randn(2, 3, 4, 6))
+    order = [2, 0, 1]
+    other = Segmentation(output.class_logits[:, order], output.mask_logits[:, order])
+    scores = class_logits(output)
+    assert scores.shape == (2, 4, 4, 6)
+    torch.testing.assert_close(class_logits(other), scores)
+    torch.testing.assert_close(scores.exp(), semantic_scores(output, (4, 6), (4, 6)))
+
+
+def test_boxes_are_no_answers_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is for classifiers and segmenters"):
+        detector(tmp_path, "student", BOXES, distillation={"teacher": "x", "logits": "soft"})
 
 
 def test_hidden_patches_teach_nothing(tmp_path: Path) -> None:

@@ -135,6 +135,20 @@ COMMANDS: dict[str, Command] = {
         ),
         _DATA,
     ),
+    "convert-ann": Command(
+        "spikesight.commands.conversion:convert_ann_command",
+        "Makes a spiking network of a trained ReLU twin, or of one with more levels.",
+        (
+            "spikesight convert-ann runs/twin runs/spiking",
+            "spikesight convert-ann runs/twin runs/spiking4 --levels=4 --images=1024",
+            "spikesight convert-ann runs/twin runs/if --levels=1 --steps=8",
+            "spikesight train runs/spiking/config.yaml",
+            "spikesight train runs/spiking/config.yaml --resume",
+            "spikesight verify runs/spiking",
+            "spikesight deploy runs/spiking_tuned spiking.spk",
+        ),
+        _DATA,
+    ),
     "deploy": Command(
         "spikesight.commands.networks:deploy_command",
         "Makes a trained model one integer network, equal to its spikes.",

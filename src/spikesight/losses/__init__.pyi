@@ -3,6 +3,7 @@ from .classification import build_classification_loss
 from .config import DistillationConfig, FiringRateConfig
 from .detection import DetectionLoss
 from .distillation import (
+    class_logits,
     hard_label_loss,
     soft_label_loss,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Segments",
     "attention_similarity_loss",
     "build_classification_loss",
+    "class_logits",
     "cost_weighted_penalty",
     "firing_rate_penalty",
     "hard_label_loss",

@@ -38,8 +38,8 @@ class FiringRateConfig:
 class DistillationConfig:
     """Learning from a teacher, which sees the same augmented and mixed images.
 
-    Classifiers learn its logits, and models of any task but masked images its attention, that of
-    both trunks.
+    Classifiers learn its logits, segmenters the classes that it gives to every pixel, and models of
+    any task but masked images its attention, that of both trunks.
 
     Args:
         teacher: Folder of a trained run, such as that of the ANN twin, or "timm:NAME" for a model

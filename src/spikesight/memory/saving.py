@@ -48,7 +48,8 @@ class low_memory:  # noqa: N801 - used like a function, as torch.no_grad is
     def __init__(self, model: nn.Module, memory: Memory = "low") -> None:
         check_value("memory", memory, Memory)
         self.memory = memory
-        self._units = _units(model)
+        self._neurons = [neuron for neuron in model.modules() if isinstance(neuron, Neuron)]
+        self._units: tuple[float, ...] = ()
         self._again: dict[nn.Module, Callable[[nn.Module], Callable[[Tensor], Tensor]]] = {}
         for module in model.modules():
             if type(module) is nn.BatchNorm2d:
@@ -62,6 +63,7 @@ class low_memory:  # noqa: N801 - used like a function, as torch.no_grad is
         """Begins a forward pass."""
         if self.memory == "normal":
             return
+        self._units = _units(self._neurons)
         self._kept = WeakKeyDictionary()
         for module in self._again:
             self._open.callback(module.register_forward_hook(self._note).remove)
@@ -148,9 +150,8 @@ def _parameter(tensor: Tensor | None) -> Callable[[], Tensor | None]:
     return (lambda: None) if tensor is None else KeptTensor(tensor.detach()).look
 
 
-def _units(model: nn.Module) -> tuple[float, ...]:
+def _units(neurons: list[Neuron]) -> tuple[float, ...]:
     """What counts of a model may stand for; sums of several neurons' in whole numbers too."""
-    neurons = (module for module in model.modules() if isinstance(module, Neuron))
     return tuple(sorted({1.0} | {neuron.unit for neuron in neurons if neuron.levels}, reverse=True))
 
 

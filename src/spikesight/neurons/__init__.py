@@ -1,5 +1,6 @@
 """Spiking neurons: the part of a model that turns currents into spikes and knows time."""
 
+from spikesight.neurons.calibrated_i_lif import CalibratedILIF as CalibratedILIF
 from spikesight.neurons.dynamics import (
     Dynamics as Dynamics,
     binary_spikes as binary_spikes,

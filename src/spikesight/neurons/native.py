@@ -190,7 +190,7 @@ def said(rule: Rule, retain: Tensor | None) -> ctypes._Pointer[NeuronRule]:
     return ctypes.pointer(learned)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def _rule(code: str) -> ctypes._Pointer[NeuronRule]:
     rule = Rule.from_code(code)
     dynamics = rule.dynamics

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from spikesight.neurons import kernels
+from spikesight.neurons.calibrated_i_lif import share_gradient
 from spikesight.neurons.native import STORAGE, NeuronRule, address, ready, said
 from spikesight.neurons.neuron import Neuron
 from spikesight.neurons.recurrence import Rule, compute_dtype
@@ -56,8 +57,13 @@ def fire_normalised(x: Tensor, norm: nn.BatchNorm2d, neuron: Neuron) -> Tensor:
         spikes: Tensor = type(neuron).forward(neuron, norm(x))
         return spikes
     momentum = count_batch(norm)
-    fired: Tensor = _NormFiring.apply(x, norm.weight, norm.bias, norm, momentum, neuron.rule)
-    return fired
+    weight: Tensor = norm.weight
+    bias: Tensor = norm.bias
+    threshold = neuron.learned_threshold(x[0].numel())
+    if threshold is not None:  # of the current only these two have to do with it
+        weight, bias = (share_gradient(part, threshold, -1) for part in (weight, bias))
+    fired: Tensor = _NormFiring.apply(x, weight, bias, norm, momentum, neuron.rule)
+    return fired if threshold is None else share_gradient(fired, threshold, 1)
 
 
 def _serves(x: Tensor, norm: nn.BatchNorm2d, neuron: Neuron) -> bool:
@@ -67,6 +73,7 @@ def _serves(x: Tensor, norm: nn.BatchNorm2d, neuron: Neuron) -> bool:
         and x.shape[0] % neuron.steps == 0
         and kernels.takes_native(x, neuron.rule)
         and neuron.learned_retain() is None
+        and (norm.affine or neuron.learned_threshold(1) is None)
     )
 
 

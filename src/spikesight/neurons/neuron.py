@@ -89,6 +89,14 @@ class Neuron(nn.Module):
         """Returns the share of the membrane kept per time step where it is learned, else None."""
         return None
 
+    def learned_threshold(self, currents: int) -> Tensor | None:
+        """Returns the threshold where a gradient is wanted of it, else None.
+
+        Args:
+            currents: Currents of one sample.
+        """
+        return None
+
     def forward(self, current: Tensor, membrane: Tensor | None = None) -> Tensor:
         """Returns the spikes for the given currents.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, overload
 from torch import nn
 
 from spikesight.errors import UserError, is_wrong_call
+from spikesight.neurons.calibrated_i_lif import CalibratedILIF
 from spikesight.neurons.i_lif import ILIF
 from spikesight.neurons.ie_lif import IELIF
 from spikesight.neurons.integer_lif import IntegerLIF
@@ -36,6 +37,7 @@ _PRESETS: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
     "ni_lif": (NILIF, {}),
     "ie_lif": (IELIF, {}),
     "relu": (ReLU, {}),
+    "calibrated_i_lif": (CalibratedILIF, {}),
     "sdt": (LIF, {"tau": 2.0, "threshold": 1.0}),
     "sdt_attention": (LIF, {"tau": 2.0, "threshold": 0.5}),
     # QSD's released neurons keep nothing from one time step to the next: retain is 0.
@@ -127,8 +129,9 @@ def create_neuron(
 ) -> Neuron:
     """Builds a neuron by name, or of your own.
 
-    "lif", "i_lif", "ni_lif", "ie_lif" and "relu" are the papers' neurons. The others are what the
-    authors' released code computes: "sdt" and "sdt_attention" (Meta-SpikeFormer),
+    "lif", "i_lif", "ni_lif", "ie_lif" and "relu" are the papers' neurons; "calibrated_i_lif" is
+    what a trained ReLU becomes (`spikesight.spike_from`). The others are what the authors' released
+    code computes: "sdt" and "sdt_attention" (Meta-SpikeFormer),
     "qsd_classification", "qsd_classification_attention", "qsd_segmentation", "qsd_detection_fpn"
     (D = 4 in training, 1 in eval), "qsd_detection_rpn", "qsd_detection_bbox",
     "qsd_detection_mask", "spike2former" (D = 8) and "spike2former_mask_embedding", whose counts are
@@ -229,7 +232,7 @@ def _must_have_levels(build: Callable[..., Any]) -> bool:
 
 def neuron_argument_names(neuron: NeuronLike | None) -> set[str]:
     """Names of what neurons of spikesight, or the given one, take beside steps and levels."""
-    kinds: list[NeuronLike | None] = [LIF, IntegerLIF, neuron]
+    kinds: list[NeuronLike | None] = [LIF, IntegerLIF, CalibratedILIF, neuron]
     return {name for kind in kinds for name in arguments_of(kind) or []} - {"steps", "levels"}
 
 

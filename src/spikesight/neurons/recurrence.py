@@ -39,7 +39,7 @@ class Rule:
         object.__setattr__(self, "code", json.dumps([*parts, self.detach_reset]))
 
     @staticmethod
-    @functools.cache
+    @functools.lru_cache(maxsize=1024)
     def from_code(code: str) -> Rule:
         """Rebuilds a rule from its `code`."""
         dynamics, name, parameter, detach_reset = json.loads(code)

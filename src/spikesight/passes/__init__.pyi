@@ -1,3 +1,4 @@
+from .conversion import spike_from
 from .folding import fold
 from .fused_kernels import fused_kernels
 from .quantization import quantize
@@ -12,6 +13,7 @@ __all__ = [
     "fold",
     "fused_kernels",
     "quantize",
+    "spike_from",
     "unroll",
     "verify",
 ]

@@ -11,6 +11,7 @@ from spikesight.attention import SpikingAttentionRecorder
 from spikesight.losses import (
     DistillationConfig,
     attention_similarity_loss,
+    class_logits,
     hard_label_loss,
     soft_label_loss,
 )
@@ -49,7 +50,8 @@ class Distillation:
 
         Args:
             images: What the student has just seen, augmented and mixed.
-            output: What it said: logits [B, K] where those are learned.
+            output: What it said: logits [B, K] or classified pixels or masks where those are
+                learned.
             loss: Its loss by the labels, a scalar.
 
         Returns:
@@ -58,10 +60,11 @@ class Distillation:
         config = self._config
         taught = self._teacher(images)
         if config.logits != "none":
+            own, other = class_logits(output), class_logits(taught.logits)
             learned = (
-                soft_label_loss(output, taught.logits, config.temperature)
+                soft_label_loss(own, other, config.temperature)
                 if config.logits == "soft"
-                else hard_label_loss(output, taught.logits)
+                else hard_label_loss(own, other)
             )
             loss = (1 - config.logits_share) * loss + config.logits_share * learned
         if self._recorder is not None:

@@ -160,7 +160,8 @@ def build_teacher(
 def check_teacher(config: DistillationConfig, holds_events: bool, task: str) -> None:
     """Refuses a teacher that is not there, before it or the data are read.
 
-    Classifiers learn from classifiers; whoever learns attention alone, from any trunk.
+    Classifiers learn from classifiers, segmenters the classes of pixels from segmenters; whoever
+    learns attention alone, from any trunk.
 
     Args:
         config: What is learned.
@@ -175,15 +176,26 @@ def check_teacher(config: DistillationConfig, holds_events: bool, task: str) -> 
     if config.teacher is None:
         return
     if not config.teacher.startswith(_TIMM):
-        classifies = issubclass(find_task(task), find_task("classification"))
+        own = find_task(task)
+        classifies = issubclass(own, find_task("classification"))
         folder = resolve_model_folder(config.teacher)
         card = Card.read(folder, "classification" if classifies else None)
+        if config.logits != "none" and card.kind.section != own.section:
+            raise UserError(
+                f"distillation.teacher {folder} is {card.kind.called}, whose answers {own.called} "
+                f"cannot learn; pass the run of {own.called} or distillation.logits=none"
+            )
         if issubclass(card.kind, find_task("masked_image")):
             raise UserError(
                 f"distillation.teacher {folder} is {card.kind.called}, which hides most of what "
                 "it sees; pass the run of another model"
             )
         return
+    if config.logits != "none" and not issubclass(find_task(task), find_task("classification")):
+        raise UserError(
+            f"distillation.teacher {config.teacher} classifies photos and task is {task}; pass "
+            "the folder of a segmenter's run or distillation.logits=none"
+        )
     if holds_events:
         raise UserError(
             f"distillation.teacher {config.teacher} takes photos and the data are events; pass "

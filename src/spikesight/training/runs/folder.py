@@ -14,6 +14,7 @@ from spikesight.training.runs.card import CARD, Card
 from spikesight.training.runs.storage import replaced_folder
 
 _MODEL_FILES = frozenset({"config.json", "model.safetensors"})
+_BESIDE_A_CONVERSION = frozenset({"config.yaml", "conversion.txt", "thresholds.csv"})
 
 
 def resolve_model(path: Path) -> Path:
@@ -92,14 +93,18 @@ def resolve_model_folder(folder: str | Path) -> Path:
     )
 
 
-def saved_recipe(folder: Path) -> RecipeFile | None:
+def saved_recipe(folder: Path, beside: frozenset[str] = frozenset()) -> RecipeFile | None:
     """What config.json says of a folder that holds a saved model and nothing else.
+
+    Args:
+        folder: The folder.
+        beside: Names of files that may lie beside the model.
 
     Returns:
         The recipe; None of any other folder.
     """
     names = {path.name for path in folder.iterdir()}
-    if not _MODEL_FILES <= names <= _MODEL_FILES | {CARD}:
+    if not _MODEL_FILES <= names <= _MODEL_FILES | {CARD} | beside:
         return None
     try:
         return read_recipe(folder)
@@ -107,13 +112,16 @@ def saved_recipe(folder: Path) -> RecipeFile | None:
         return None
 
 
-def check_model_output(output: Path, source: Path, *, to_train_on: bool = False) -> None:
+def check_model_output(
+    output: Path, source: Path, *, to_train_on: bool = False, from_twin: bool = False
+) -> None:
     """Refuses to write a model where anything but an earlier output would be lost.
 
     Args:
         output: The folder to write.
         source: Folder or file that the model is read from.
         to_train_on: Whether the outputs are quantised models that are not packed.
+        from_twin: Whether they are twins made spiking, with what lies beside these.
 
     Raises:
         ValueError: If `output` is a file, the source, the model of a run, or holds something else
@@ -130,7 +138,7 @@ def check_model_output(output: Path, source: Path, *, to_train_on: bool = False)
         raise UserError(f"output {output} is the model of a run; pass a folder outside of the run")
     if not any(output.iterdir()):
         return
-    recipe = saved_recipe(output)
+    recipe = saved_recipe(output, _BESIDE_A_CONVERSION if from_twin else frozenset())
     if recipe is None or (to_train_on and (recipe.quantization is None or recipe.packed)):
         kind = "an earlier quantised model to train on" if to_train_on else "an earlier model"
         raise UserError(

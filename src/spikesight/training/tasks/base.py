@@ -75,6 +75,7 @@ class Task(ABC):
         pictures: What `spikesight predict` writes if it is not told.
         unlabelled: Whether it learns from images without their labels, so that a linear probe can
             ask what it learned.
+        classifies: Whether its models give classes that a teacher's logits can teach.
         loaders: Loaders of this process: `train`, `validation`, `classes`, `preprocessing` and the
             `config` of the data.
 
@@ -93,6 +94,7 @@ class Task(ABC):
     sampling: ClassVar[Mapping[str, Any]] = {}
     pictures: ClassVar[str] = "predictions"
     unlabelled: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
     loaders: Any
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
@@ -111,15 +113,14 @@ class Task(ABC):
         Raises:
             UserError: If fields are used that mean nothing here.
         """
-        for name, used in (
-            ("mix", config.mix.active),
-            ("label_smoothing", config.label_smoothing > 0),
-            ("distillation.logits", config.distillation.logits != "none"),
+        taught = config.distillation.logits != "none" and not cls.classifies
+        for name, used, whom in (
+            ("mix", config.mix.active, "classifiers"),
+            ("label_smoothing", config.label_smoothing > 0, "classifiers"),
+            ("distillation.logits", taught, "classifiers and segmenters"),
         ):
             if used:
-                raise UserError(
-                    f"{name} is for classifiers and task is {config.task}; leave {name} out"
-                )
+                raise UserError(f"{name} is for {whom} and task is {config.task}; leave {name} out")
 
     @classmethod
     def check_feasible(cls, config: TrainConfig, model: SpikingModel, classes: int) -> None:

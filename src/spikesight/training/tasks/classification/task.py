@@ -34,6 +34,7 @@ class ClassificationTask(ImageTask):
 
     name = "classification"
     called = "a classifier"
+    classifies = True
     figures = Evaluation
     choose = staticmethod(choose_for_classes)
     predict = staticmethod(show_guesses)

@@ -67,6 +67,7 @@ class SegmentationTask(Task):
     batch_size = 8
     view_kind = ViewConfig
     data_option = "--data.format=… and --data.path=FOLDER"
+    classifies = True
     sampling: ClassVar[Mapping[str, Any]] = {"workers": 0}
     panoptic: ClassVar[bool]
     choose = staticmethod(choose_for_masks)
