@@ -1,4 +1,4 @@
-"""What PyTorch and accelerate do not promise to keep is still there and does what it did."""
+"""What PyTorch, accelerate and timm do not promise to keep is still there and does what it did."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from timm.optim import Muon
 from torch import nn
 
 import spikesight
@@ -79,3 +80,16 @@ def test_no_other_module_uses_what_is_private() -> None:
         if private.search(file.read_text(encoding="utf-8"))
     }
     assert used == {"private_api.py"}
+
+
+def test_muon_orthogonalises_in_float32() -> None:
+    weight = nn.Parameter(torch.zeros(4, 8))
+    private_api.let_muon_compute_in_float32()
+    private_api.let_muon_compute_in_float32()
+    muon = Muon([weight], lr=1.0, adjust_lr_fn="original")
+    weight.grad = torch.eye(4, 8) * torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None]
+    muon.step()
+    # The iteration ends near singular values of 1; bfloat16 would keep three digits of them.
+    values = torch.linalg.svdvals(weight.detach())
+    assert ((values > 0.6) & (values < 1.3)).all()
+    assert not torch.equal(weight.detach(), weight.detach().bfloat16().float())

@@ -1,9 +1,10 @@
-"""What is used of PyTorch and accelerate though they do not promise to keep it; tests try each."""
+"""What is used of PyTorch, accelerate and timm though they do not promise it; tests try each."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,3 +57,16 @@ def forget_processes() -> None:
 
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
+
+
+def let_muon_compute_in_float32() -> None:
+    """Makes timm's Muon orthogonalise in float32, not in bfloat16.
+
+    A CPU without units for bfloat16 takes 30 times as long for it, longer than for the gradients.
+    """
+    from timm.optim import muon
+
+    newton_schulz = muon.zeropower_via_newtonschulz
+    if not isinstance(newton_schulz, functools.partial):
+        in_float32: Any = functools.partial(newton_schulz, dtype=torch.float32)
+        muon.zeropower_via_newtonschulz = in_float32

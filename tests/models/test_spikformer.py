@@ -41,6 +41,7 @@ def test_resolutions_and_features() -> None:
         "spikformer_4_384": ([96, 192, 384], [1, 2, 4]),
         "spikformer_v2_8_384": ([48, 96, 192, 384], [2, 4, 8, 16]),
         "spikformer_v2_tiny": ([64, 128], [2, 4]),
+        "spikformer_small": ([32, 64, 256, 256], [1, 2, 4, 8]),
     }
     for name, (channels, reductions) in sizes.items():
         with torch.device("meta"):
@@ -134,6 +135,7 @@ def test_every_neuron_fires_at_the_start_over_time(name: str) -> None:
         ({"strides": ()}, "pass 1 or 2"),
         ({"width": 30, "heads": 1}, "not divisible by 4"),
         ({"stem": "patch"}, "stem='patch'"),
+        ({"stem_widths": (32, 64)}, "pass 3 numbers, one for each stage"),
         ({"attention": "linear"}, "attention='linear'"),
         ({"pool_of": "means"}, "pool_of='means'"),
     ],

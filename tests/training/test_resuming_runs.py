@@ -39,6 +39,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "adamw with channels last": {"channels_last": True, "ema__decay": 0.9},
     "lamb with accumulation": {"optimizer__name": "lamb", "accumulation": 2, "limit_batches": 8},
+    "muon with a whitened stem": {
+        "optimizer__name": "muon",
+        "model__whitened": True,
+        "data__alternate_flip": True,
+    },
     "sgd with layer decay in bf16": {
         "optimizer__name": "sgd",
         "optimizer__layer_decay": 0.7,

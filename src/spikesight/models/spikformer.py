@@ -33,10 +33,11 @@ class SpikformerSizes:
     """Sizes of a Spikformer; a variant of the family is one of these.
 
     Attributes:
-        width: Channels C of the tokens; the stem's stages have C / 8, C / 4, C / 2 and C.
+        width: Channels C of the tokens.
         depth: Transformer blocks.
         heads: Attention heads; must divide `width`.
         strides: Down-sampling of each stage of the stem, 1 or 2: (2, 2, 2, 2), CIFAR (1, 1, 2, 2).
+        stem_widths: Channels of the stem's stages; ..., C / 4, C / 2 and C if omitted.
         stem: "sps" is V1's spiking patch splitting, "scs" V2's spiking convolutional stem, "pooled"
             pairs of 3x3 convolutions around a maximum of currents, for small images; "plain"
             strided 3x3 convolutions, a baseline for all.
@@ -63,6 +64,7 @@ class SpikformerSizes:
     depth: Depth
     heads: Width
     strides: tuple[int, ...] = (2, 2, 2, 2)
+    stem_widths: tuple[Width, ...] | None = None
     stem: Stem = "sps"
     expansion: Ratio = 4
     mlp_ratio: Ratio = 4
@@ -84,13 +86,26 @@ class SpikformerSizes:
             raise UserError(
                 f"strides={self.strides}; pass 1 or 2 for each of up to 8 stages of the stem"
             )
-        if self.width < 1 or self.width % 2 ** (stages - 1):
+        if self.stem_widths is not None:
+            object.__setattr__(self, "stem_widths", tuple(self.stem_widths))
+            if len(self.stem_widths) != stages or self.stem_widths[-1] != self.width:
+                raise UserError(
+                    f"stem_widths={self.stem_widths}; pass {stages} numbers, one for each stage of "
+                    f"the stem, of which the last is width={self.width}"
+                )
+        elif self.width < 1 or self.width % 2 ** (stages - 1):
             raise UserError(
                 f"width={self.width} is not divisible by {2 ** (stages - 1)}, as {stages} stages "
                 "that double their channels need"
             )
         if self.heads < 1 or self.width % self.heads:
             raise UserError(f"heads={self.heads} must divide the width {self.width}")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the stem's stages."""
+        stages = len(self.strides)
+        return self.stem_widths or tuple(self.width >> stages - 1 - i for i in range(stages))
 
 
 Sizes = SpikformerSizes
@@ -162,7 +177,7 @@ class Spikformer(Classifier):
         stem = build_stem(
             sizes.stem,
             in_channels,
-            sizes.width,
+            sizes.widths,
             sizes.strides,
             neuron.build,
             expansion=sizes.expansion,
@@ -195,7 +210,7 @@ class Spikformer(Classifier):
             stage = min(index, stages - 1)
             if index < stages:
                 reduction *= self.sizes.strides[index]
-            channels = self.sizes.width >> (stages - 1 - stage)
+            channels = self.sizes.widths[stage]
             if maps and maps[-1][2] == reduction:
                 maps.pop()
             maps.append((index, channels, reduction))
@@ -240,7 +255,8 @@ register_variants(
             256,
             1,
             4,
-            strides=(2, 2, 2),
+            strides=(1, 2, 2, 2),
+            stem_widths=(32, 64, 256, 256),
             stem="pooled",
             mlp_ratio=2,
             attention_scale=None,

@@ -118,22 +118,19 @@ class PooledConvolutionStage(nn.Module):
     Args:
         in_channels: Channels of the input.
         channels: Channels of the output.
-        stride: 2 pools, 1 does not.
         neuron: Builds a neuron.
     """
 
-    def __init__(
-        self, in_channels: int, channels: int, stride: int, neuron: Callable[[], Neuron]
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, neuron: Callable[[], Neuron]) -> None:
         super().__init__()
         self.conv = ConvNorm(in_channels, channels, 3)
-        self.pool = nn.MaxPool2d(2, 2) if stride == 2 else nn.Identity()
+        self.pool = nn.MaxPool2d(2, 2)
         self.neuron = neuron()
         self.refine = ConvNorm(channels, channels, 3)
         self.refine_neuron = neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Counts [T*B, C', H/stride, W/stride] from [T*B, C, H, W]."""
+        """Counts [T*B, C', H/2, W/2] from [T*B, C, H, W]."""
         x = self.neuron(self.pool(self.conv(x)))
         counts: Tensor = x + self.refine_neuron(self.refine(x))
         return counts
@@ -165,19 +162,19 @@ class PlainStage(nn.Module):
 def build_stem(
     stem: Stem,
     in_channels: int,
-    width: int,
+    widths: Sequence[int],
     strides: Sequence[int],
     neuron: Callable[[], Neuron],
     *,
     expansion: int,
     pool_of: PoolOf,
 ) -> list[nn.Module]:
-    """The stages of a stem; each has twice the channels of the one before.
+    """The stages of a stem.
 
     Args:
-        stem: "sps" (V1), "scs" (V2), "pooled" or "plain".
+        stem: "sps" (V1), "scs" (V2), "pooled", whose stages of stride 1 are plain, or "plain".
         in_channels: Channels of the image.
-        width: Channels of the last stage.
+        widths: Channels of each stage.
         strides: Down-sampling of each stage.
         neuron: Builds a neuron.
         expansion: Of SCS.
@@ -187,17 +184,16 @@ def build_stem(
         One module per stage; SPS has its relative position after them.
     """
     stages: list[nn.Module] = []
-    for index, stride in enumerate(strides):
-        channels = width >> (len(strides) - 1 - index)
+    for channels, stride in zip(widths, strides, strict=True):
         if stem == "sps":
             stages.append(PatchSplittingStage(in_channels, channels, stride, neuron, pool_of))
         elif stem == "scs":
             stages.append(SpikingConvolutionStage(in_channels, channels, stride, expansion, neuron))
-        elif stem == "pooled":
-            stages.append(PooledConvolutionStage(in_channels, channels, stride, neuron))
+        elif stem == "pooled" and stride == 2:
+            stages.append(PooledConvolutionStage(in_channels, channels, neuron))
         else:
             stages.append(PlainStage(in_channels, channels, stride, neuron))
         in_channels = channels
     if stem == "sps":
-        stages.append(RelativePosition(width, neuron))
+        stages.append(RelativePosition(in_channels, neuron))
     return stages

@@ -23,12 +23,15 @@ class OptimizerConfig:
     """What moves the weights.
 
     Args:
-        name: "adamw", "lamb" (arXiv 1904.00962, timm's) or "sgd" with Nesterov momentum.
+        name: "adamw", "lamb" (arXiv 1904.00962, timm's), "sgd" with Nesterov momentum or "muon":
+            timm's, whose updates of kernels are orthogonal matrices scaled to the size of adamw's
+            (arXiv 2502.16982); what has no matrix, such as normalisations, is left to adamw.
         lr: Peak learning rate.
         lr_per_256: Whether `lr` is meant per 256 images and scaled by the images of one update
             (batch_size * accumulation * processes) / 256.
         weight_decay: Weight decay; biases and one-dimensional parameters (norms) have none.
-        betas: Decay of the two moments of adamw and lamb; the first one is sgd's momentum.
+        betas: Decay of the two moments of adamw and lamb; the first one is sgd's and muon's
+            momentum.
         layer_decay: Factor on the learning rate for each stage further from the output, for
             fine-tuning; None or 1 treats all alike.
         trunk_lr_scale: Factor on the learning rate of a segmenter's trunk.
@@ -37,7 +40,7 @@ class OptimizerConfig:
             neurons, which a price on nonzero counts asks for.
     """
 
-    name: Literal["adamw", "lamb", "sgd"] = "adamw"
+    name: Literal["adamw", "lamb", "muon", "sgd"] = "adamw"
     lr: float = 1e-3
     lr_per_256: bool = False
     weight_decay: NotNegative = 0.05
@@ -59,6 +62,8 @@ class OptimizerConfig:
         """The optimiser over the parameters of a model that need gradients."""
         from timm.optim import create_optimizer_v2
 
+        from spikesight.private_api import let_muon_compute_in_float32
+
         lr = self.peak_lr(images_per_update)
         if self.name == "sgd":
             options: dict[str, Any] = {"momentum": self.betas[0]}
@@ -66,6 +71,9 @@ class OptimizerConfig:
             options = {"betas": self.betas}
         if self.name == "adamw":
             options["fused"] = True  # one kernel for all parameters; exists on CPU and CUDA
+        if self.name == "muon":
+            options |= {"momentum": self.betas[0], "nesterov": True}
+            let_muon_compute_in_float32()
         groups = parameter_groups(
             model,
             self.weight_decay,

@@ -31,10 +31,11 @@ def hold_weights(config: TrainConfig, accelerator: Accelerator, model: SpikingMo
         return Weights(accelerator, model, config.ema)
     if os.environ.get("FSDP_VERSION") != "2":
         raise UserError("FSDP is asked for in version 1; pass fsdp_version: 2 to accelerate")
-    if config.optimizer.name == "lamb":
+    if config.optimizer.name in ("lamb", "muon"):
+        wants = "norms of layers need" if config.optimizer.name == "lamb" else "matrices are"
         raise UserError(
-            "optimizer.name is lamb, whose norms of layers need whole weights, and FSDP shards "
-            "them; pass optimizer.name=adamw, or launch with a copy of the model per process"
+            f"optimizer.name is {config.optimizer.name}, whose {wants} whole weights, and FSDP "
+            "shards them; pass optimizer.name=adamw, or launch with a copy of the model per process"
         )
     if config.memory != "normal":
         raise UserError(
