@@ -35,11 +35,11 @@ from torch import Tensor, nn
 from paired import Question, Study, parser_of, read
 from spikesight.attention import (
     AttentionProduct,
-    SpikeDrivenSelfAttention,
     SpikingSelfAttention,
 )
-from spikesight.models.feed_forward import SpikeDrivenFeedForward, SpikingFeedForward
-from spikesight.models.metaspikformer import SepConv
+from spikesight.models.base import quieten
+from spikesight.models.feed_forward import SpikingFeedForward
+from spikesight.models.neuron_choice import COUNTS_SHARE
 from spikesight.models.stems import SpikingConvolutionStage
 from spikesight.neurons import Arctan, IntegerLIF, Neuron, Rectangular, Sigmoid, Surrogate
 from spikesight.neurons.dynamics import Dynamics
@@ -132,38 +132,22 @@ def blended(model: nn.Module, share: float) -> None:
 
 
 def _branches(model: nn.Module) -> Iterator[nn.Module]:
-    kinds = (SepConv, SpikeDrivenFeedForward, SpikeDrivenSelfAttention)
-    others = (SpikingFeedForward, SpikingSelfAttention)
+    """The last synapses of a Spikformer's branches."""
     for module in model.modules():
-        if isinstance(module, kinds):
-            yield module
-        elif isinstance(module, others):
+        if isinstance(module, SpikingFeedForward | SpikingSelfAttention):
             yield module.project
         elif isinstance(module, SpikingConvolutionStage):
             yield module.narrow
 
 
 def damped(share: float) -> Callable[[nn.Module], None]:
-    """The last normalisation of every residual branch at a share of its gain."""
+    """The last normalisation of every branch of a Spikformer at a share of its gain."""
 
     def change(model: nn.Module) -> None:
         for branch in _branches(model):
-            norms = [part for part in branch.modules() if isinstance(part, nn.BatchNorm2d)]
-            with torch.no_grad():
-                norms[-1].weight.mul_(share)
+            quieten(branch, share)
 
     return change
-
-
-def fine_head(model: Any) -> None:
-    """The neuron behind the pooling counts in quarters of a threshold."""
-    model.head_neuron = IntegerLIF(levels=4, threshold=0.25, unit=0.25)
-
-
-def pooled_counts(model: Any) -> None:
-    """The last neuron before the pooling instead of behind it."""
-    model.pool = nn.Sequential(model.head_neuron, model.pool)
-    model.head_neuron = nn.Identity()
 
 
 def both(*changes: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
@@ -176,48 +160,62 @@ def both(*changes: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
     return change
 
 
-def _gain(gain: float, share: float = 1 / 32) -> dict[str, float]:
+def fine_head(model: Any) -> None:
+    """The neuron behind the pooling counts in quarters of a threshold."""
+    model.head_neuron = IntegerLIF(levels=4, threshold=0.25, unit=0.25)
+
+
+def _gain(gain: float, share: float = COUNTS_SHARE) -> dict[str, float]:
+    """Gain of the normalisations, with the attention scale that goes with it."""
     return {"norm_gain": gain, "attention_scale": share / gain**2}
 
 
 _COMMON = {
     "usual": Row(),
     "ann twin": Row(twin=True),
-    "branches from 0": Row(change=damped(0.0)),
-    "branches from 0.2": Row(change=damped(0.2)),
-    "branches from 0.5": Row(change=damped(0.5)),
-    "twin, branches from 0": Row(twin=True, change=damped(0.0)),
-    "twin, branches from 0.2": Row(twin=True, change=damped(0.2)),
     "rate x 2": Row(optimizer={"lr": 4e-3}),
     "rate x 0.5": Row(optimizer={"lr": 1e-3}),
     "norms x 5": Row(optimizer={"norm_lr_scale": 5.0}),
     "unclipped": Row(training={"clip_norm": None}),
     "relu blended": Row(schedule=blended, unfused=True),
 }
-_INTEGER = _COMMON | {
-    "gain 0.5": Row(_gain(0.5)),
-    "gain 2": Row(_gain(2.0)),
-    "gain 3": Row(_gain(3.0)),
-    "attention x 0.25": Row(_gain(1.0, 1 / 128)),
-    "attention x 4": Row(_gain(1.0, 1 / 8)),
-    "leak 0.1": Row(change=shaped(LeakyStraightThrough(0.1))),
-    "levels annealed": Row(schedule=annealed),
-    "fine head": Row(change=fine_head),
-    "pooled counts": Row(change=pooled_counts),
-    "branches from 0, pooled counts": Row(change=both(damped(0.0), pooled_counts)),
-    "branches from 0.2, pooled counts": Row(change=both(damped(0.2), pooled_counts)),
-    "branches from 0.2, fine head": Row(change=both(damped(0.2), fine_head)),
-    "twin, pooled counts": Row(twin=True, change=pooled_counts),
-    "twin, branches from 0.2, pooled counts": Row(
-        twin=True, change=both(damped(0.2), pooled_counts)
-    ),
-    "branches from 0.2, pooled counts, gain 2": Row(
-        _gain(2.0), change=both(damped(0.2), pooled_counts)
-    ),
-    "branches from 0, gain 2": Row(_gain(2.0), change=damped(0.0)),
-    "branches from 0.2, gain 2": Row(_gain(2.0), change=damped(0.2)),
-}
+_SMALL = {"branch_gain": 0.2}
+_COUNTS = {"head_pools": "counts"}
+_BOTH = _SMALL | _COUNTS
+
+
+def _integer_rows(levels: int) -> dict[str, Row]:
+    """Rows of integer neurons, of which the usual ones begin at a gain of D / 4."""
+    gain = levels / 4
+    return _COMMON | {
+        "branches from 0": Row({"branch_gain": 0.0}),
+        "branches from 0.2": Row(_SMALL),
+        "branches from 0.5": Row({"branch_gain": 0.5}),
+        "pooled counts": Row(_COUNTS),
+        "fine head": Row(change=fine_head),
+        "branches from 0, pooled counts": Row({"branch_gain": 0.0} | _COUNTS),
+        "branches from 0.2, pooled counts": Row(_BOTH),
+        "twin, branches from 0.2": Row(_SMALL, twin=True),
+        "twin, branches from 0.2, pooled counts": Row(_BOTH, twin=True),
+        f"gain {gain / 2:g}": Row(_gain(gain / 2)),
+        f"gain {gain * 2:g}": Row(_gain(gain * 2)),
+        f"branches from 0.2, pooled counts, gain {gain * 1.5:g}": Row(_BOTH | _gain(gain * 1.5)),
+        f"branches from 0.2, pooled counts, gain {gain * 2:g}": Row(_BOTH | _gain(gain * 2)),
+        f"branches from 0.2, pooled counts, gain {gain * 3:g}": Row(_BOTH | _gain(gain * 3)),
+        "attention x 0.25": Row(_gain(gain, COUNTS_SHARE / 4)),
+        "attention x 4": Row(_gain(gain, COUNTS_SHARE * 4)),
+        "leak 0.1": Row(change=shaped(LeakyStraightThrough(0.1))),
+        "levels annealed": Row(schedule=annealed),
+        f"branches from 0.2, pooled counts, gain {gain * 2:g}, levels annealed": Row(
+            _BOTH | _gain(gain * 2), schedule=annealed
+        ),
+    }
+
+
 _BINARY = _COMMON | {
+    "branches from 0.2": Row(change=damped(0.2)),
+    "branches from 0.5": Row(change=damped(0.5)),
+    "twin, branches from 0.5": Row(twin=True, change=damped(0.5)),
     "sigmoid 2": Row(change=shaped(Sigmoid(2.0))),
     "sigmoid 1": Row(change=shaped(Sigmoid(1.0))),
     "rectangle 2": Row(change=shaped(Rectangular(2.0))),
@@ -226,6 +224,7 @@ _BINARY = _COMMON | {
     "gain 3": Row({"norm_gain": 3.0}),
     "gain 3, sigmoid 2": Row({"norm_gain": 3.0}, change=shaped(Sigmoid(2.0))),
     "gain 4, sigmoid 2": Row({"norm_gain": 4.0}, change=shaped(Sigmoid(2.0))),
+    "branches from 0.5, sigmoid 2": Row(change=both(damped(0.5), shaped(Sigmoid(2.0)))),
     "attention x 0.5": Row({"attention_scale": 0.0625}),
     "attention x 2": Row({"attention_scale": 0.25}),
 }
@@ -246,7 +245,6 @@ class Setting:
     rows: dict[str, Row]
 
 
-_HALF = {"widths": [16, 16, 32, 32, 32]}
 _FASHION = {
     "format": "idx",
     "image_size": 28,
@@ -263,23 +261,26 @@ _CIFAR = {
 
 
 def _integer(levels: int) -> dict[str, Any]:
+    """Half of a metaspikformer_nano, as it began before anything was found here."""
+    sizes = {"widths": [16, 16, 32, 32, 32], "branch_gain": 1.0, "head_pools": "currents"}
     return {
         "name": "metaspikformer_nano",
         "neuron": "i_lif",
         "levels": levels,
-        "arguments": _HALF,
+        "arguments": sizes | _gain(levels / 4),
     }
 
 
+_LIF = {
+    "name": "spikformer_v2_nano",
+    "neuron": "lif",
+    "arguments": {"width": 32, "depth": 2, "norm_gain": 2.0, "attention_scale": 0.125},
+}
 SETTINGS = {
-    "cifar10, I-LIF, D = 4": Setting(_integer(4), _CIFAR, _INTEGER),
-    "cifar10, LIF": Setting(
-        {"name": "spikformer_v2_nano", "neuron": "lif", "arguments": {"width": 32, "depth": 2}},
-        _CIFAR,
-        _BINARY,
-    ),
-    "fashion, I-LIF, D = 4": Setting(_integer(4), _FASHION, _INTEGER),
-    "fashion, I-LIF, D = 8": Setting(_integer(8), _FASHION, _COMMON),
+    "cifar10, I-LIF, D = 4": Setting(_integer(4), _CIFAR, _integer_rows(4)),
+    "cifar10, LIF": Setting(_LIF, _CIFAR, _BINARY),
+    "fashion, I-LIF, D = 4": Setting(_integer(4), _FASHION, _integer_rows(4)),
+    "fashion, I-LIF, D = 8": Setting(_integer(8), _FASHION, _integer_rows(8)),
 }
 
 
@@ -329,6 +330,8 @@ def configuration(
     model = setting.model | {"arguments": arguments}
     if row.twin:
         model |= {"neuron": "relu", "levels": None}
+        # ReLUs have no levels to fill.
+        model |= {"arguments": arguments | _gain(1.0)}
     data = setting.data | {"path": options.fashion}
     if setting.data is _CIFAR:
         # The archive that CIFAR-10 comes as, or a tar of class folders.
@@ -429,7 +432,11 @@ def _cosine(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = parser_of(__doc__, "starts", dict.fromkeys([*_INTEGER, *_BINARY]))
+    parser = parser_of(
+        __doc__,
+        "starts",
+        dict.fromkeys([row for setting in SETTINGS.values() for row in setting.rows]),
+    )
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--cifar", default="cifar10-train.tar")
     parser.add_argument("--fashion", default="/usr/share/datasets/fashion-mnist")

@@ -40,6 +40,8 @@ class Classifier(SpikingModel):
         num_classes: Classes K.
         steps: Time steps T.
         head_neuron: Stands before the head where the trunk ends with currents.
+        pools_counts: Whether that neuron stands before the pooling, at every pixel, rather than
+            behind it.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Classifier(SpikingModel):
         num_classes: int,
         steps: int,
         head_neuron: nn.Module | None = None,
+        pools_counts: bool = False,
     ) -> None:
         super().__init__()
         self.steps, self.stride = steps, stride
@@ -60,14 +63,23 @@ class Classifier(SpikingModel):
         self.trunk = trunk
         self.pool = GlobalPool()
         self.head_neuron = head_neuron or nn.Identity()
+        self.pools_counts = pools_counts
         self.head = Linear(num_features, num_classes)
         self.readout = Readout(steps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, K] of images [B, C, H, W] or event frames [B, T, C, H, W]."""
         x = self.trunk(self.presentation(x))
-        logits: Tensor = self.readout(self.head(self.head_neuron(self.pool(x))))
+        logits: Tensor = self.readout(self.head(self._features(x)))
         return logits
+
+    def _features(self, x: Tensor) -> Tensor:
+        """What the head reads [T*B, C], of the trunk's last map."""
+        if self.pools_counts:
+            features: Tensor = self.pool(self.head_neuron(x))
+        else:
+            features = self.head_neuron(self.pool(x))
+        return features
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The trunk's last map of an input.
@@ -91,7 +103,7 @@ class Classifier(SpikingModel):
             Logits [B, K], as `forward` gives them bit for bit; or the features [B, C'] that the
             classifier reads, their mean over time.
         """
-        features = self.head_neuron(self.pool(present(x, self.steps)))
+        features = self._features(present(x, self.steps))
         output: Tensor = self.readout(features if pre_logits else self.head(features))
         return output
 

@@ -24,6 +24,7 @@ from spikesight.registry import as_trunk, register_family
 from spikesight.synapses import ConvNorm, DepthwiseSeparableConvNorm, LayerScale, Synapse
 
 SeparableForm = Literal["official", "spike_driven"]
+HeadPools = Literal["currents", "counts"]
 
 # Attention that sums over the pixels of a photo would saturate, so a segmenter's trunk takes means.
 _DENSE: dict[str, Any] = {"attention_scale": None, "attention_mean": True, "norm_gain": None}
@@ -60,6 +61,9 @@ class MetaSpikFormerSizes:
             current; None for D / 4, at least 1, with which neurons use their levels from the start.
         branch_gain: Initial gain of the last normalisation of every residual branch over norm_gain;
             small ones keep the first gradients from drowning in what neurons round off.
+        head_pools: What is averaged over the last map for the classifier: "currents", as released,
+            of whose small means the neuron behind loses most in rounding, or the "counts" of a
+            neuron at every pixel.
     """
 
     widths: tuple[Width, Width, Width, Width, Width]
@@ -79,6 +83,7 @@ class MetaSpikFormerSizes:
     layer_scale: float | None = None
     norm_gain: float | None = 1.0
     branch_gain: Share = 1.0
+    head_pools: HeadPools = "currents"
 
     def __post_init__(self) -> None:
         for name in ("widths", "depths", "strides"):
@@ -258,6 +263,7 @@ class MetaSpikFormer(Classifier):
             num_classes=num_classes,
             steps=neuron.steps,
             head_neuron=neuron.build(),
+            pools_counts=sizes.head_pools == "counts",
         )
         self.sizes = sizes
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
