@@ -34,8 +34,8 @@ SCRATCH_LEVELS = 8
 
 INTRODUCTION = """# From a trained ReLU network to spikes
 
-`ss.spike_from(twin, data, levels=D)` and `spikesight convert-ann RUN OUT --levels=D` make a spiking
-network of a trained ReLU twin of any family. Weights, attention scales and residual sums stay as
+`ss.spike_from(twin, data, levels=8)` and `spikesight convert-ann RUN OUT` make a spiking network of
+a trained ReLU twin of any family. Weights, attention scales and residual sums stay as
 they are; each ReLU becomes a neuron `calibrated_i_lif`, which emits
 threshold · round(clip(X / threshold, 0, D)). Its threshold is measured on a few hundred training
 images whose labels are not used: the topmost level lies where the squared error of what the neuron
@@ -53,12 +53,13 @@ fire before all that speaks against it has arrived and cannot take it back, and 
 means over time is not the mean of products, which attention asks for at each step.
 
 `OUT/config.yaml` goes on with a fifth of the twin's epochs at a quarter of its learning rate;
-thresholds then learn too (LSQ, arXiv 1902.08153), and a classifier learns from the twin's
-probabilities beside the labels.
+thresholds then learn too (LSQ, arXiv 1902.08153), and classifiers and segmenters learn from what
+the twin says of classes, of images or of pixels, beside the labels. A network that is then given
+few bits (`spikesight quantize`) emits whole counts, and its thresholds stop learning.
 
 ```
 spikesight convert-ann runs/twin runs/spiking --levels=8
-spikesight train runs/spiking/config.yaml
+spikesight train runs/…/config.yaml
 spikesight deploy runs/spiking_tuned spiking.spk
 ```
 
@@ -182,7 +183,7 @@ def page(output: Path) -> str:
             f"\n{processor_name()}, {' to '.join(dict.fromkeys((days[0], days[-1])))}, one seed; "
             f"calibrated on {IMAGES} images. Epochs are of labelled images, the twin's included.\n"
         )
-    return "\n".join(parts)
+    return "\n".join(parts) or "Nothing is measured yet.\n"
 
 
 def _order(row: Row) -> tuple[Any, ...]:

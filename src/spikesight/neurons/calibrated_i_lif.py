@@ -17,6 +17,7 @@ from spikesight.neurons.integer_lif import IntegerLIF
 from spikesight.neurons.recurrence import Rule, compute_dtype
 
 _LEAST_THRESHOLD = 1e-12
+_UNIT_BITS = 20
 
 
 class CalibratedILIF(IntegerLIF):
@@ -90,13 +91,20 @@ class CalibratedILIF(IntegerLIF):
         if gain is not None:
             self.gain.fill_(gain)
 
+    def stop_learning(self) -> None:
+        """Keeps the threshold from being learned; it is saved under the same name."""
+        scale = self.scale.detach()
+        if isinstance(self.scale, nn.Parameter):
+            del self.scale
+            self.register_buffer("scale", scale)
+
     @property
     def rule(self) -> Rule:
         """The neuron's equations and gradients, with the numbers that it has now."""
         if self.scale.is_meta:
             return self._rule
         threshold = max(abs(self.scale.detach().item()), _LEAST_THRESHOLD)
-        unit = self.gain.item() * threshold
+        unit = _shortened(self.gain.item() * threshold)
         known = (self._rule, threshold, unit)
         if self._numbers[:3] != known:
             dynamics = replace(self._rule.dynamics, threshold=threshold, unit=unit)
@@ -145,6 +153,12 @@ class CalibratedILIF(IntegerLIF):
         spikes, state = fire(current.to(wide) / threshold, self._rule, membrane, None, want_state)
         spikes = (spikes * (threshold * self.gain)).to(current.dtype)
         return spikes, None if state is None else state * threshold
+
+
+def _shortened(value: float) -> float:
+    """A product of rounded numbers to 20 bits: x times what float32 has of 1 / x is 1."""
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(math.ldexp(mantissa, _UNIT_BITS)), exponent - _UNIT_BITS)
 
 
 def share_gradient(tensor: Tensor, threshold: Tensor, sign: int) -> Tensor:

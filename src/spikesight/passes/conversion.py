@@ -158,8 +158,8 @@ def _with_calibrated_neurons(
     """The model with other neurons and the same weights; its sizes are numbers, so they stay."""
     recipe: dict[str, Any] = {**copy.deepcopy(model.recipe)}
     arguments = {**recipe["arguments"], "neuron": NEURON, "levels": levels, "steps": steps}
-    if arguments.get("normalisation") is not None:  # of Spike2Former, which names a neuron
-        arguments["normalisation"] = None
+    if recipe["name"].startswith("spike2former"):
+        arguments["normalisation"] = None  # which would name another neuron
     arguments["neuron_arguments"] = {"retain": retain, "learnable_threshold": learnable}
     built: SpikingModel = type(model).rebuild({**recipe, "arguments": arguments})
     example = next(model.parameters())
@@ -171,7 +171,7 @@ def _with_calibrated_neurons(
         if isinstance(module, CalibratedILIF)
         for part in module.state_dict()
     }
-    if odd := sorted((own.keys() - of_neurons) ^ state.keys()):
+    if odd := sorted((own.keys() ^ state.keys()) - of_neurons):
         raise UserError(
             f"{odd[0]} is in one of the two models alone, so {recipe['name']} has other parts with "
             "other neurons; pass the model's sizes to create_model so that it has the same"

@@ -13,11 +13,13 @@ from spikesight.errors import UserError
 from spikesight.graph import Graph, Input, MaskProduct, Output, Synapse
 from spikesight.graph.counts import reading_counts
 from spikesight.graph.tracing import trace_parts
+from spikesight.neurons.calibrated_i_lif import CalibratedILIF
 from spikesight.options import check_range, check_value
 from spikesight.passes.fixed_point import GAIN_BITS
 from spikesight.passes.integerisation import IMAGE_WEIGHT_BITS
 from spikesight.passes.quantization_recipe import QuantizationRecipe as QuantizationRecipe
 from spikesight.passes.weight_rounding import GAIN_ROOM
+from spikesight.passes.whole_counts import emit_whole_counts
 from spikesight.synapses import (
     LayerScale,
     PackedSynapse,
@@ -48,7 +50,8 @@ def quantize(
 
     - "deployable" quantises each synapse's folded kernel, so that `fold` keeps at most 2^bits
       values per channel and `deploy` ships the integers of training. What lands on a residual
-      stream has power-of-two steps, and layer scales become powers of two; other steps have few
+      stream has power-of-two steps, and layer scales become powers of two; learned thresholds stop
+      learning, since a spike must stay worth what it was; other steps have few
       significant bits. The last layers have 8 bits (of a segmenter these are the classes' and the
       mask features'), the first one has 7: two products with a pixel then fit into 16 bits, in
       which some processors add them.
@@ -132,11 +135,19 @@ def _quantize_factors(model: nn.Module, bits: int, scale_bits: int | None) -> No
 
 def _quantize_folded(model: nn.Module, bits: int, power_of_two: bool, image_bits: int) -> None:
     wanted: list[tuple[str, SynapseModule, int, int]] = []
-    for graph in trace_parts(model).values():
-        for node, synapse in _synapses_of(model, graph):
-            kernel_bits = _kernel_bits(graph, node, bits, image_bits)
-            scale_bits = _scale_bits(graph, node, kernel_bits)
-            wanted.append((node.name, synapse, kernel_bits, 1 if power_of_two else scale_bits))
+    put_back = emit_whole_counts(model)
+    try:
+        for graph in trace_parts(model).values():
+            for node, synapse in _synapses_of(model, graph):
+                kernel_bits = _kernel_bits(graph, node, bits, image_bits)
+                scale_bits = _scale_bits(graph, node, kernel_bits)
+                wanted.append((node.name, synapse, kernel_bits, 1 if power_of_two else scale_bits))
+    except UserError:
+        put_back()
+        raise
+    for neuron in model.modules():
+        if isinstance(neuron, CalibratedILIF):
+            neuron.stop_learning()
     for path, synapse, kernel_bits, scale_bits in wanted:
         if _scales_only(synapse):
             for name, child in list(synapse.named_children()):

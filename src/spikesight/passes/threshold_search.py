@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from spikesight.errors import UserError
 
 ThresholdRule = Literal["mse", "percentile"]
 
@@ -34,9 +37,18 @@ class CurrentHistogram:
         self.counts = torch.zeros(_BINS, dtype=torch.float64)
 
     def add(self, values: Tensor) -> None:
-        """Counts values of any shape, of which what is not positive counts as silence."""
+        """Counts values of any shape, of which what is not positive counts as silence.
+
+        Raises:
+            UserError: If one is not finite.
+        """
         values = values.detach().float()
         largest = float(values.max()) if values.numel() else 0.0
+        if not math.isfinite(largest):
+            raise UserError(
+                "currents of the network are not finite, so no threshold suits them; convert an "
+                "earlier checkpoint"
+            )
         self.total += values.numel()
         if largest <= 0:
             return
