@@ -49,6 +49,7 @@ _HELPED, _HELPED_TWIN = "query k for class k, pixel heads", "query k for class k
 _PIXELS, _PIXELS_TWIN = "SpikeFPN", "SpikeFPN's twin"
 _RELU = {"model": {"neuron": "relu"}}
 _FPN = {"model": {"name": "spike_fpn_nano"}}
+_MUON = {"optimizer": {"name": "muon", "lr": 5e-3, "betas": [0.95, 0.999]}}
 ROWS: dict[str, dict[str, Any]] = {
     _RECIPE: {},
     "query k for class k": _FIXED,
@@ -60,7 +61,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "query k for class k, pixel heads, denoised queries": _all(_BOTH, _DENOISED),
     "query k for class k, pixel heads, D = 8": _all(_BOTH, {"model": {"levels": 8}}),
     "query k for class k, pixel heads, D = 16": _all(_BOTH, {"model": {"levels": 16}}),
+    "query k for class k, pixel heads and map x 5": _all(
+        _BOTH, _loss(auxiliary_pixel_loss=5.0, semantic_map_loss=5.0)
+    ),
+    "query k for class k, pixel heads, muon": _all(_BOTH, _MUON),
     _PIXELS: _FPN,
+    "SpikeFPN, muon": _all(_FPN, _MUON),
     "SpikeFPN, D = 8": _all(_FPN, {"model": {"levels": 8}}),
     "SpikeFPN, D = 16": _all(_FPN, {"model": {"levels": 16}}),
     _TWIN: _RELU,
@@ -71,6 +77,9 @@ _REFERENCES = {
     "query k for class k, pixel heads, denoised queries": _HELPED,
     "query k for class k, pixel heads, D = 8": _HELPED,
     "query k for class k, pixel heads, D = 16": _HELPED,
+    "query k for class k, pixel heads and map x 5": _HELPED,
+    "query k for class k, pixel heads, muon": _HELPED,
+    "SpikeFPN, muon": _PIXELS,
     "SpikeFPN, D = 8": _PIXELS,
     "SpikeFPN, D = 16": _PIXELS,
 }

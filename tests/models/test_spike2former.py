@@ -145,6 +145,12 @@ def test_denoised_queries_are_there_in_training_alone() -> None:
     assert graphs[0] == graphs[1]
 
 
+def test_denoised_queries_are_not_mixed_with_the_others() -> None:
+    options = {"num_classes": CLASSES, "denoised_queries": 2}
+    with pytest.raises(ValueError, match="denoised_queries=2 are no queries that the ME-Shortcut"):
+        ss.create_model("spike2former_nano", official=True, **options)
+
+
 def test_denoised_queries_teach_the_decoder() -> None:
     model = ss.create_model("spike2former_nano", num_classes=CLASSES, denoised_queries=4, steps=2)
     nothing = Segments(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 64, dtype=torch.bool))

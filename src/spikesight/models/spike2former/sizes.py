@@ -143,6 +143,11 @@ class Spike2FormerSizes:
                 raise UserError(f"{name}={getattr(self, name)} must divide width={self.width}")
         if self.width % 4:
             raise UserError(f"width={self.width} must be a multiple of 4 for the positions")
+        if self.denoised_queries and self.mask_embedding == "me_shortcut_over_queries":
+            raise UserError(
+                f"denoised_queries={self.denoised_queries} are no queries that the ME-Shortcut "
+                'over queries mixes; pass mask_embedding="me_shortcut", or leave them out'
+            )
 
 
 Sizes = Spike2FormerSizes
