@@ -32,6 +32,10 @@ def test_only_hidden_patches_cost() -> None:
     assert reconstruction_loss(nonsense, visible, images, 4).tolist() == pytest.approx([0, 0])
     zero = reconstruction_loss(torch.zeros_like(right), visible, images, 4)
     assert zero.tolist() == pytest.approx([1, 1], rel=1e-4)
+    colours = reconstruction_loss(target, visible, images, 4, "colours")
+    assert colours.tolist() == [0, 0]
+    darker = reconstruction_loss(target - 0.5, visible, images, 4, "colours")
+    assert darker.tolist() == pytest.approx([0.25, 0.25])
     # Image 1: one of three hidden patches is wrong by 2 everywhere, 4 / 3 on average.
     wrong = right.clone()
     wrong[1, 2] += 2

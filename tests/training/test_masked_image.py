@@ -252,8 +252,9 @@ def test_a_probe_needs_classes_and_a_trunk(tiny: Build, tmp_path: Path) -> None:
         Trainer(masked(tiny, linear_probe=True, **data))
 
 
-def test_gradients_are_learned_without_pictures(tiny: Build) -> None:
-    config = masked(tiny, epochs=1, limit_batches=2, masked_image__target="gradients")
-    result = train(config)
+@pytest.mark.parametrize(("target", "drawn"), [("gradients", False), ("colours", True)])
+def test_other_targets_are_learned(tiny: Build, target: str, drawn: bool) -> None:
+    result = train(masked(tiny, epochs=1, limit_batches=2, masked_image__target=target))
+    assert isinstance(result.last, MaskedImageFigures)
     assert 0 < result.last.loss < 10
-    assert not (result.folder / "reconstructions").exists()
+    assert (result.folder / "reconstructions").exists() == drawn

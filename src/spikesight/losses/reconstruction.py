@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, one_hot, pad
 
-from spikesight.models.masked_image.sizes import CELL, DIRECTIONS
+from spikesight.models.masked_image.sizes import CELL, DIRECTIONS, Target
 
 _EPSILON = 1e-6
 
@@ -65,19 +65,20 @@ def gradient_histograms(images: Tensor) -> Tensor:
 
 
 def reconstruction_loss(
-    patches: Tensor, visible: Tensor, images: Tensor, side: int, target: str = "pixels"
+    patches: Tensor, visible: Tensor, images: Tensor, side: int, target: Target = "pixels"
 ) -> Tensor:
     """Mean squared error of hidden patches, each normalised by its own mean and deviation.
 
     MAE's target (arXiv 2111.06377). A guess of zero everywhere, which is every patch's mean, costs
-    1, but for patches of a single colour.
+    1, but for patches of a single colour. Colours are not normalised; of images of deviation 1 a
+    guess of zero costs 1 too.
 
     Args:
         patches: Guesses [B, h*w, P].
         visible: Boolean [B, h, w]; what was visible costs nothing.
         images: The whole images [B, C, H, W].
         side: Side of a patch in pixels.
-        target: "pixels", or "gradients" for their histograms, normalised likewise.
+        target: "pixels"; "gradients" for their histograms, normalised likewise; or "colours".
 
     Returns:
         Loss of each image, [B].
@@ -86,7 +87,9 @@ def reconstruction_loss(
         wanted = to_patches(gradient_histograms(images), side // CELL)
     else:
         wanted = to_patches(images, side).float()
-    mean, deviation = patch_statistics(wanted)
-    error = (patches.float() - (wanted - mean) / deviation).square().mean(-1)
+    if target != "colours":
+        mean, deviation = patch_statistics(wanted)
+        wanted = (wanted - mean) / deviation
+    error = (patches.float() - wanted).square().mean(-1)
     hidden = (~visible).flatten(1)
     return (error * hidden).sum(1) / hidden.sum(1)

@@ -9,6 +9,7 @@ from spikesight.errors import UserError
 from spikesight.files.ranges import Layers, Side, Width
 from spikesight.options import check_options
 
+Target = Literal["pixels", "colours", "gradients"]
 CELL = 4
 """Pixels of a side of what has one histogram of gradients."""
 DIRECTIONS = 9
@@ -28,8 +29,10 @@ class MaskedImageSizes:
         hiding: What the trunk sees of a hidden patch. "sparse": nothing, its positions are not
             there, as in MAE and SparK. "blank": the mean colour, as in SimMIM (arXiv 2111.09886);
             the trunk then works as in training with labels, and faster.
-        target: What is guessed of a hidden patch: its "pixels", normalised, or its "gradients", as
-            histograms of their directions in cells of 4 pixels (HOG, MaskFeat, arXiv 2112.09133).
+        target: What is guessed of a hidden patch: its "pixels" without the patch's own mean and
+            contrast; its "colours", which are pixels with both, as the trunk sees them; or its
+            "gradients", as histograms of their directions in cells of 4 pixels (HOG, MaskFeat,
+            arXiv 2112.09133). Of a small patch the mean is most of what can be guessed.
     """
 
     ratio: float = 0.75
@@ -38,7 +41,7 @@ class MaskedImageSizes:
     depth: Layers = 2
     heads: Width = 4
     hiding: Literal["sparse", "blank"] = "sparse"
-    target: Literal["pixels", "gradients"] = "pixels"
+    target: Target = "pixels"
 
     def __post_init__(self) -> None:
         check_options(self, "masked_image.")
@@ -60,7 +63,7 @@ class MaskedImageSizes:
         Raises:
             UserError: If it does not fit the target.
         """
-        if self.target == "pixels":
+        if self.target != "gradients":
             return channels * patch**2
         if patch % CELL:
             raise UserError(

@@ -24,8 +24,8 @@ class MaskedImageFigures(Figures):
     """What a masked autoencoder does on a set of images.
 
     Attributes:
-        loss: Mean squared error of hidden patches, each normalised; 1 is the error of the mean.
-        firing_rate: At visible positions.
+        loss: Mean squared error of hidden patches; 1 is the error of the mean.
+        firing_rate: At the positions that are there.
         probe: Top-1 in percent of a linear classifier on the frozen trunk's pooled features; None
             where none was asked for.
     """
@@ -95,7 +95,8 @@ def evaluate_masked_images(
             output.patches, output.visible, inputs, model.patch, model.sizes.target
         )
         loss_sum += float(loss.double().sum())
-        share = float(visible[0].float().mean())
+        if model.sizes.hiding == "sparse":
+            share = float(visible[0].float().mean())
         yield len(images)
 
     count, rate, silent = show_all(model, batches, accelerator, limit_batches, show)

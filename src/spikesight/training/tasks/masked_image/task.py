@@ -164,7 +164,7 @@ class MaskedImageTask(ImageTask):
             PNG in reconstructions/ of the run's folder; None where no pixels are guessed.
         """
         assert isinstance(model, MaskedAutoencoder)
-        if model.sizes.target != "pixels":
+        if model.sizes.target == "gradients":
             return None
         if self._shown is None:
             images, _ = next(iter(self.loaders.validation))
@@ -185,7 +185,7 @@ def reconstruct(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Photos, their visible patches on grey, and these with the guesses in between.
 
-    The model guesses normalised patches; each takes the mean and deviation of the true one.
+    Where the model guesses normalised patches, each takes the mean and deviation of the true one.
 
     Args:
         model: In evaluation mode.
@@ -200,7 +200,9 @@ def reconstruct(
     output = model(inputs, visible_patches(model, images))
     true = to_patches(inputs, model.patch)
     mean, deviation = patch_statistics(true)
-    guessed = output.patches.float() * deviation + mean
+    guessed = output.patches.float()
+    if model.sizes.target == "pixels":
+        guessed = guessed * deviation + mean
     seen = output.visible.flatten(1)[..., None]
     gain = inputs.new_tensor(preprocessing.std).view(-1, 1, 1)
     shift = inputs.new_tensor(preprocessing.mean).view(-1, 1, 1)
