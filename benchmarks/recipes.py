@@ -67,6 +67,7 @@ _GAINS = (
     Question("spikes for ReLU, scratch", "scratch", "scratch, ANN twin", _UNKNOWN),
     Question("spikes for ReLU, from weights", "from CIFAR-10", "from CIFAR-10, ANN twin", _UNKNOWN),
 )
+_MUON = {"optimizer": {"name": "muon", "betas": [0.95, 0.999]}}
 _TINY = {"name": "metaspikformer_tiny", "levels": 16}
 RECIPES = {
     "nmnist": Recipe(
@@ -79,6 +80,8 @@ RECIPES = {
             "one operation at a time": _events(combine=False),
             "no augmentation": _events(roll=0, rotation=0, shear=0, scale=0, jitter=0, drop=False),
             "polarities swapped": _events(polarity=True),
+            "Muon": _MUON,
+            "Muon, no EventDrop": _MUON | _events(drop=False),
         },
         (
             Question("spikes for ReLU", "recipe", "recipe, ANN twin", _UNKNOWN),
@@ -87,6 +90,8 @@ RECIPES = {
             ),
             Question("augmentation", "recipe", "no augmentation", _UNKNOWN),
             Question("polarities swapped in half", "polarities swapped", "recipe", _UNKNOWN),
+            Question("Muon for AdamW", "Muon", "recipe", _UNKNOWN),
+            Question("EventDrop", "Muon", "Muon, no EventDrop", _UNKNOWN),
         ),
     ),
     "sign_digits": Recipe("sign_digits_tiny", "ema_top1", "validation top-1", _TRANSFER, _GAINS),
@@ -97,11 +102,13 @@ RECIPES = {
         {
             "nano, scratch": {},
             "nano, scratch, ANN twin": _TWIN,
+            "nano, scratch, Muon": _MUON,
             "tiny, from CIFAR-10": {"model": _TINY | {"weights": _TRUNK}, "epochs": 8},
             "tiny, scratch": {"model": _TINY, "epochs": 8},
         },
         (
             Question("spikes for ReLU", "nano, scratch", "nano, scratch, ANN twin", _UNKNOWN),
+            Question("Muon for AdamW", "nano, scratch, Muon", "nano, scratch", _UNKNOWN),
             Question("CIFAR-10's weights", "tiny, from CIFAR-10", "tiny, scratch", _UNKNOWN),
         ),
     ),
