@@ -12,7 +12,8 @@ an option: a form that does not help has no option.
     python benchmarks/starts.py --look --cifar cifar10-train.tar
 
 prints for the network before its first update how its gradient agrees with that of its twin (the
-same weights, ReLU for the neurons) and with that of other images.
+same weights, ReLU for the neurons) and with that of other images; and before that, which share of
+what a ReLU passes on an integer neuron rounds off, by levels and gain.
 """
 
 from __future__ import annotations
@@ -41,7 +42,15 @@ from spikesight.models.base import quieten
 from spikesight.models.feed_forward import SpikingFeedForward
 from spikesight.models.neuron_choice import COUNTS_SHARE
 from spikesight.models.stems import SpikingConvolutionStage
-from spikesight.neurons import Arctan, IntegerLIF, Neuron, Rectangular, Sigmoid, Surrogate
+from spikesight.neurons import (
+    Arctan,
+    IntegerLIF,
+    Neuron,
+    Rectangular,
+    Sigmoid,
+    Surrogate,
+    create_neuron,
+)
 from spikesight.neurons.dynamics import Dynamics
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.tasks.figures import Figures
@@ -170,12 +179,14 @@ def _gain(gain: float, share: float = COUNTS_SHARE) -> dict[str, float]:
     return {"norm_gain": gain, "attention_scale": share / gain**2}
 
 
+_MUON = {"name": "muon", "lr": 5e-3, "betas": [0.95, 0.999]}
 _COMMON = {
     "usual": Row(),
     "ann twin": Row(twin=True),
     "rate x 2": Row(optimizer={"lr": 4e-3}),
     "rate x 0.5": Row(optimizer={"lr": 1e-3}),
     "norms x 5": Row(optimizer={"norm_lr_scale": 5.0}),
+    "muon": Row(optimizer=_MUON),
     "unclipped": Row(training={"clip_norm": None}),
     "relu blended": Row(schedule=blended, unfused=True),
 }
@@ -195,6 +206,8 @@ def _integer_rows(levels: int) -> dict[str, Row]:
         "fine head": Row(change=fine_head),
         "branches from 0, pooled counts": Row({"branch_gain": 0.0} | _COUNTS),
         "branches from 0.2, pooled counts": Row(_BOTH),
+        f"branches from 0.2, gain {gain * 1.5:g}": Row(_SMALL | _gain(gain * 1.5)),
+        f"branches from 0.2, gain {gain * 2:g}": Row(_SMALL | _gain(gain * 2)),
         "twin, branches from 0.2": Row(_SMALL, twin=True),
         "twin, branches from 0.2, pooled counts": Row(_BOTH, twin=True),
         f"gain {gain / 2:g}": Row(_gain(gain / 2)),
@@ -206,6 +219,10 @@ def _integer_rows(levels: int) -> dict[str, Row]:
         "attention x 4": Row(_gain(gain, COUNTS_SHARE * 4)),
         "leak 0.1": Row(change=shaped(LeakyStraightThrough(0.1))),
         "levels annealed": Row(schedule=annealed),
+        f"branches from 0.2, pooled counts, gain {gain * 2:g}, muon": Row(
+            _BOTH | _gain(gain * 2), optimizer=_MUON
+        ),
+        "twin, branches from 0.2, pooled counts, muon": Row(_BOTH, twin=True, optimizer=_MUON),
         f"branches from 0.2, pooled counts, gain {gain * 2:g}, levels annealed": Row(
             _BOTH | _gain(gain * 2), schedule=annealed
         ),
@@ -216,6 +233,7 @@ _BINARY = _COMMON | {
     "branches from 0.2": Row(change=damped(0.2)),
     "branches from 0.5": Row(change=damped(0.5)),
     "twin, branches from 0.5": Row(twin=True, change=damped(0.5)),
+    "ann twin, muon": Row(twin=True, optimizer=_MUON),
     "sigmoid 2": Row(change=shaped(Sigmoid(2.0))),
     "sigmoid 1": Row(change=shaped(Sigmoid(1.0))),
     "rectangle 2": Row(change=shaped(Rectangular(2.0))),
@@ -369,10 +387,26 @@ def study(setting: str) -> Study:
     )
 
 
+def rounded_off(levels: int, gain: float) -> float:
+    """Variance that an I-LIF rounds off, over that of a ReLU of the same normal current."""
+    quantiles = torch.linspace(0, 1, 100_002, dtype=torch.float64)[1:-1]
+    current = torch.special.ndtri(quantiles)
+    passed = current.relu()
+    counts = create_neuron("i_lif", levels=levels)(gain * current) / gain
+    return float((passed - counts).square().mean() / passed.var())
+
+
 def look(options: argparse.Namespace) -> None:
-    """Prints how the gradients of a fresh network agree: mean cosine over its kernels."""
+    """Prints what is rounded off, and how the gradients of a fresh network agree (mean cosine)."""
+    gains = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+    print(f"| D | {' | '.join(f'gain {gain:g}' for gain in gains)} |")
+    print("|---" * (len(gains) + 1) + "|")
+    for levels in (1, 2, 4, 8, 16):
+        shares = (f"{100 * rounded_off(levels, gain):.1f} %" for gain in gains)
+        print(f"| {levels} | {' | '.join(shares)} |")
+    print(flush=True)
     print("| setting | row | with its twin | with other images | twin's with other images |")
-    print("|---|---|---|---|---|")
+    print("|---|---|---|---|---|", flush=True)
     for name in options.settings:
         setting = SETTINGS[name]
         for title, row in setting.rows.items():
@@ -380,7 +414,8 @@ def look(options: argparse.Namespace) -> None:
                 continue
             found = [_agreement(setting, row, seed, options) for seed in options.seeds]
             means = [sum(values) / len(found) for values in zip(*found, strict=True)]
-            print(f"| {name} | {title} | {' | '.join(f'{value:.2f}' for value in means)} |")
+            cells = " | ".join(f"{value:.2f}" for value in means)
+            print(f"| {name} | {title} | {cells} |", flush=True)
 
 
 def _agreement(
