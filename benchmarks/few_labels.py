@@ -39,6 +39,9 @@ NEURONS: dict[str, dict[str, Any]] = {
     "twin": {"neuron": "relu"},
 }
 BATCH = 128
+_ADAMW: dict[str, Any] = {"lr": 2e-3, "betas": [0.9, 0.95]}
+_MUON: dict[str, Any] = {"name": "muon", "lr": 1e-2, "betas": [0.95, 0.999]}
+CLASSIFIER_OPTIMIZERS: dict[str, dict[str, Any]] = {"adamw": {"lr": 2e-3}, "muon": _MUON}
 
 Fields = dict[str, Any]
 
@@ -51,14 +54,14 @@ class Setting:
         masked_image: Fields of that section.
         neuron: Key of NEURONS.
         data: Further fields of the data.
-        lr: Peak learning rate.
+        optimizer: Fields of that section.
         updates: Share of the updates of an epoch that are made.
     """
 
     masked_image: Fields
     neuron: str = "spiking"
     data: Fields = field(default_factory=dict)
-    lr: float = 2e-3
+    optimizer: Fields = field(default_factory=lambda: _ADAMW)
     updates: float = 1.0
 
 
@@ -66,7 +69,7 @@ _OLD: Fields = {}
 _SPARSE: Fields = {"patch": 8, "ratio": 0.5, "depth": 1}
 _BLANK = _SPARSE | {"hiding": "blank"}
 SETTINGS: dict[str, Setting] = {
-    "untrained": Setting(_BLANK, lr=1e-9, updates=0.01),
+    "untrained": Setting(_BLANK, optimizer={"lr": 1e-9}, updates=0.01),
     "as it was: 4 px, 75 %, sparse": Setting(_OLD),
     "8 px, 50 %, sparse": Setting(_SPARSE),
     "8 px, 50 %, blank": Setting(_BLANK),
@@ -78,7 +81,10 @@ SETTINGS: dict[str, Setting] = {
     "blank, gradients, crops": Setting(
         _BLANK | {"target": "gradients"}, data={"random_resized_crop": 0.3}
     ),
-    "blank, gradients, lr 5e-3": Setting(_BLANK | {"target": "gradients"}, lr=5e-3),
+    "blank, gradients, lr 5e-3": Setting(
+        _BLANK | {"target": "gradients"}, optimizer=_ADAMW | {"lr": 5e-3}
+    ),
+    "8 px, 50 %, blank, muon": Setting(_BLANK, optimizer=_MUON),
     "blank, gradients, LIF": Setting(_BLANK | {"target": "gradients"}, "LIF"),
     "blank, gradients, twin": Setting(_BLANK | {"target": "gradients"}, "twin"),
 }
@@ -188,7 +194,7 @@ def pretraining(
         "task": "masked_image",
         "masked_image": setting.masked_image,
         "linear_probe": True,
-        "optimizer": {"lr": setting.lr, "betas": [0.9, 0.95]},
+        "optimizer": setting.optimizer,
         "epochs": epochs,
         "limit_batches": batches,
     }
@@ -239,7 +245,11 @@ def classifier(options: argparse.Namespace, name: str, seed: int) -> TrainConfig
     """The run of a row."""
     row, labels = ROWS[name], LABELS[ROWS[name].labels]
     kind = options.setting if row.kind == PRETRAINED else row.kind
-    folder = options.output / "runs" / in_path(f"{row.labels} {row.neuron} {kind} {seed}")
+    folder = (
+        options.output
+        / "runs"
+        / in_path(f"{row.labels} {row.neuron} {kind} {options.optimizer} {seed}")
+    )
     values = base(options, folder, row.neuron, seed)
     values["data"] |= {
         "label_fraction": labels.fraction,
@@ -249,7 +259,7 @@ def classifier(options: argparse.Namespace, name: str, seed: int) -> TrainConfig
     whole = labels.of_all if row.kind == LONG else labels.epochs
     epochs = max(1, round(options.length * whole))
     values |= {
-        "optimizer": {"lr": 2e-3},
+        "optimizer": dict(CLASSIFIER_OPTIMIZERS[options.optimizer]),
         "schedule": {"warmup_epochs": epochs / 20},
         "epochs": epochs,
         "batch_size": 64,
@@ -306,8 +316,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--setting",
         choices=list(SETTINGS),
-        default="8 px, 50 %, blank",
+        default="8 px, 50 %, blank, muon",
         help="of rows' pre-training",
+    )
+    parser.add_argument(
+        "--optimizer", choices=list(CLASSIFIER_OPTIMIZERS), default="muon", help="of classifiers"
     )
     parser.add_argument("--length", type=float, default=1.0, help="factor on classifiers' epochs")
     parser.add_argument("--limit", type=int, help="batches of an epoch of rows, for trials")
@@ -325,7 +338,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     results = options.output / "results.csv"
     if not options.table:
-        names = ("setting", "image_size", "width", "pretraining_epochs", "length", "limit")
+        names = (
+            "setting",
+            "optimizer",
+            "image_size",
+            "width",
+            "pretraining_epochs",
+            "length",
+            "limit",
+        )
         STUDY.run(
             results,
             options.only or STUDY.rows,

@@ -28,7 +28,7 @@ def test_rows_share_one_pre_training_and_are_not_repeated(
     assert [row["row"] for row in measured] == rows
     made = {folder.name for folder in (tmp_path / "runs").iterdir()}
     assert len(made) == 4
-    assert "spiking_8_px_50_blank" in made
+    assert "spiking_8_px_50_blank_muon" in made
     script.main(words)
     assert script.read(tmp_path / "results.csv") == measured
     capsys.readouterr()
