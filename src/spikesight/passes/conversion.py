@@ -96,7 +96,10 @@ def spike_from(
             assert isinstance(neuron, CalibratedILIF)
             assert isinstance(before, Neuron)
             gain = before.unit / before.threshold if before.levels else 1.0
-            neuron.set_threshold(1.0 if highest is None else highest / levels, gain)
+            # Finer than the model's own levels would be another rounding, not a better one.
+            least = before.threshold * spread if before.levels else 0.0
+            wanted = least or 1.0 if highest is None else max(highest / levels, least)
+            neuron.set_threshold(wanted, gain)
     if settle:
         settle_statistics(converted, batches)
     return converted.eval()
