@@ -16,7 +16,7 @@ from spikesight.objects import Objects
 MODELS = ss.list_models()
 NANO = [name for name in MODELS if name.endswith("_nano")]
 """The smallest of each family."""
-SMALL = [name for name in MODELS if name.endswith(("_nano", "_tiny"))]
+SMALL = [name for name in MODELS if name.endswith(("_nano", "_tiny", "_small"))]
 SEGMENTERS = {
     "mask_rcnn_*": "a detector has tests of its own",
     "semantic_fpn_*": "a segmenter has tests of its own",

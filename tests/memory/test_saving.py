@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import spikesight as ss
 from spikesight.memory import Memory, saving
 from spikesight.memory.kept import View
+from tests.registered_models import tensors
 
 FORMS: tuple[Memory, ...] = ("low", "lowest")
 MODELS: dict[str, dict[str, Any]] = {
@@ -37,7 +38,7 @@ def learn(model: nn.Module, images: Tensor, memory: Memory, passes: int = 2) -> 
     for number in range(passes):
         torch.manual_seed(number)
         with context:
-            loss = sum((part - 1).square().mean() for part in tensors_of(model(images)))
+            loss = sum((part - 1).square().mean() for part in learned(model(images)))
         assert isinstance(loss, Tensor)
         loss.backward()
         losses.append(loss.detach())
@@ -46,11 +47,8 @@ def learn(model: nn.Module, images: Tensor, memory: Memory, passes: int = 2) -> 
     return [*losses, *grads, *model.buffers()]
 
 
-def tensors_of(output: object) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output] if output.requires_grad else []
-    parts = output if isinstance(output, list | tuple) else vars(output).values()
-    return [tensor for part in parts for tensor in tensors_of(part)] if parts else []
+def learned(output: object) -> list[Tensor]:
+    return [tensor for tensor in tensors(output) if tensor.requires_grad]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -42,7 +42,8 @@ def test_its_gradient_is_that_of_lsq(kernels: str) -> None:
     share = 0.5 / math.sqrt(x[0].numel() * 3)
     wanted = ((count - torch.where(inside, scaled, 0)) * weight).sum() * share
     torch.testing.assert_close(neuron.scale.grad, wanted)
-    torch.testing.assert_close(x.grad, weight * inside * 0.5)
+    # In kernels the unit has few bits, so that float32 holds every multiple of it.
+    torch.testing.assert_close(x.grad, weight * inside * 0.5, rtol=1e-6, atol=0)
     torch.testing.assert_close(output, count * neuron.unit)
 
 

@@ -443,10 +443,6 @@ def test_val_draws_queries_and_sampling_points(
         ),
         ({"mix__mixup": 0.2}, "mix is for classifiers and task is semantic"),
         ({"label_smoothing": 0.1}, "label_smoothing is for classifiers"),
-        (
-            {"distillation": {"teacher": "x", "logits": "soft"}},
-            "distillation.logits is for classifiers",
-        ),
         ({"schedule__name": "linear"}, "schedule"),
         ({"optimizer__trunk_lr_scale": 0}, "optimizer.trunk_lr_scale is 0"),
         ({"ema__decay": None}, "ema.decay is None; pass one in"),
