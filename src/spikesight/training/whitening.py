@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from spikesight.errors import UserError
 
 _PATCHES = 1 << 17
-_NOISE = 5e-4  # variance below which directions are not amplified, as in airbench
+_NOISE = 5e-4  # keeps directions of no variance finite; a normalisation may amplify them still
 
 
 @torch.no_grad()
