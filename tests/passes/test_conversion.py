@@ -129,6 +129,21 @@ def test_what_cannot_be_converted_says_what_can() -> None:
         ss.spike_from(twin, x, thresholds="max")  # type: ignore[arg-type]
 
 
+def test_an_input_at_which_the_twin_explodes_is_left_out() -> None:
+    twin, _ = trained("metaspikformer_nano")
+    x = torch.randn(8, 3, 32, 32, dtype=torch.float64)
+    beyond = x.clone()
+    beyond[3] *= 1e6
+    beyond[5] *= 1e200
+    usual = x[[0, 1, 2, 4, 6, 7]]
+    wanted = ss.spike_from(twin, [usual[:3], usual[3:]])
+    model = ss.spike_from(twin, [beyond[:4], beyond[4:]])
+    thresholds = [neuron.threshold for neuron in neurons_of(wanted)]
+    assert [neuron.threshold for neuron in neurons_of(model)] == thresholds
+    with pytest.raises(UserError, match="currents of the network are not finite"):
+        ss.spike_from(twin, [x * 1e200])
+
+
 def test_the_least_squared_error_is_found_in_a_histogram() -> None:
     torch.manual_seed(0)
     x = torch.randn(20_000)

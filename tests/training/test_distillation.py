@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import spikesight as ss
 from spikesight.attention import SpikingAttentionRecorder
@@ -21,6 +23,7 @@ from spikesight.losses import (
     soft_label_loss,
 )
 from spikesight.training import TrainConfig, Trainer, TrainingInterrupted, train
+from spikesight.training.distillation import Distillation
 from spikesight.training.runs.card import Card
 from spikesight.training.teachers import build_teacher
 from tests.training.conftest import stop_after
@@ -154,6 +157,22 @@ def test_the_teacher_sees_images_as_it_learned_them(tiny: Build, vit_weights: st
         (raw.expand(-1, 3, -1, -1) - 0.5) / 0.5, (160, 160), mode="bilinear"
     )
     torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_teacher_that_is_infinite_for_an_image_says_nothing_of_it() -> None:
+    torch.manual_seed(0)
+    own, said = torch.randn(3, 5, requires_grad=True), torch.randn(3, 5)
+    said[1, 2] = math.nan
+    config = DistillationConfig(teacher="twin", logits="soft")
+
+    def teacher(images: torch.Tensor) -> Any:
+        return SimpleNamespace(logits=said)
+
+    distillation = Distillation(config, nn.Module(), teacher)  # type: ignore[arg-type]
+    distillation(torch.zeros(3, 1), own, torch.zeros(())).backward()
+    assert own.grad is not None
+    assert own.grad[1].abs().max() < 1e-7
+    assert own.grad[[0, 2]].abs().min() > 1e-4
 
 
 @pytest.mark.parametrize("stop", [2, 5])

@@ -20,6 +20,7 @@ from spikesight.neurons.dynamics import charge, count, reset
 from spikesight.options import check_arguments, check_range
 from spikesight.passes.batches import inputs_of
 from spikesight.passes.threshold_search import CurrentHistogram, ThresholdRule, highest_level
+from spikesight.passes.typical_inputs import typical_inputs
 from spikesight.passes.warm_start import settle_statistics
 
 NEURON = "calibrated_i_lif"
@@ -59,7 +60,8 @@ def spike_from(
         model: A trained model of ReLU (`neuron="relu"`) or of integer neurons that reset softly; it
             stays as it is.
         data: Normalised inputs [B, C, H, W] (frames [B, T, C, H, W]), or batches of them or of
-            (inputs, labels), a few hundred inputs in all.
+            (inputs, labels), a few hundred inputs in all; those at which the model's currents are
+            a hundred times the usual ones, or infinite, are left out.
         levels: D, the most spikes per time step.
         steps: T, time steps per call; those of the model if omitted.
         thresholds: How the topmost level is chosen: "mse" by the least squared error of what the
@@ -84,7 +86,10 @@ def spike_from(
         raise UserError("there is no batch to calibrate on; pass a tensor's chunks or a loader")
     tied = _tied_neurons(model)
     converted = _with_calibrated_neurons(model, levels, steps, retain, learnable and not tied)
+    was_training = model.training
+    batches = typical_inputs(model.eval(), batches)
     seen = _watch(model, batches)
+    model.train(was_training)
     for names in _groups(seen, tied):
         shared = seen[names[0]]
         for name in names[1:]:
@@ -187,8 +192,6 @@ def _watch(model: SpikingModel, batches: list[Tensor]) -> dict[str, CurrentHisto
     """What the potentials of each neuron are, by its name."""
     seen: dict[str, CurrentHistogram] = {}
     with ExitStack() as stack:
-        was_training = model.training
-        stack.callback(model.train, was_training)
         for name, neuron in model.named_modules():
             if isinstance(neuron, Neuron):
                 histogram = seen[name] = CurrentHistogram()
@@ -203,7 +206,6 @@ def _watch(model: SpikingModel, batches: list[Tensor]) -> dict[str, CurrentHisto
                     histogram.add(_potentials(inputs[0], module.dynamics))
 
                 stack.callback(neuron.register_forward_hook(note).remove)
-        model.eval()
         example = next(model.parameters())
         for batch in batches:
             model(batch.to(example.device, example.dtype))

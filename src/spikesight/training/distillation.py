@@ -60,7 +60,8 @@ class Distillation:
         config = self._config
         taught = self._teacher(images)
         if config.logits != "none":
-            own, other = class_logits(output), class_logits(taught.logits)
+            own = class_logits(output)
+            other = _finite(class_logits(taught.logits), own)
             learned = (
                 soft_label_loss(own, other, config.temperature)
                 if config.logits == "soft"
@@ -82,6 +83,13 @@ class Distillation:
         self._teacher.close()
         if self._recorder is not None:
             self._recorder.close()
+
+
+def _finite(taught: Tensor, own: Tensor) -> Tensor:
+    """What the teacher said, and where that is infinite (a ReLU's may be) what the student did."""
+    if taught.shape != own.shape:
+        return taught
+    return torch.where(taught.isfinite().all(1, keepdim=True), taught, own.detach())
 
 
 def build_distillation(
