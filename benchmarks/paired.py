@@ -4,7 +4,7 @@ A study has rows (the forms), and questions, each of which compares two rows. A 
 seed is one line of results.csv. What is there is not repeated, so a study can be stopped and given
 again, with more seeds or rows; and runs under other settings are kept apart. A question is
 answered by the differences of runs with the same seed: their mean, Student's 95 % interval, and
-"inconclusive" where that holds zero.
+"inconclusive" where that holds zero. Fewer than five seeds leave a question open, whatever they say.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from spikesight.processor import processor_name
 
 # Two-sided 95 % quantiles of Student's t by degrees of freedom.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+_LEAST_SEEDS = 5
 
 Results = list[dict[str, str]]
 
@@ -185,12 +187,14 @@ def answer(differences: Sequence[float], paper: str) -> tuple[str, str]:
         return "not run", "not run"
     middle = mean(differences)
     if len(differences) == 1:
-        return f"{middle:+.2f}", "inconclusive (one seed)"
+        return f"{middle:+.2f}", "open (one seed)"
     quantile = _T95[min(len(differences) - 1, len(_T95)) - 1]
     margin = quantile * stdev(differences) / math.sqrt(len(differences))
     shown = f"{middle:+.2f} ± {margin:.2f}"
     if abs(middle) <= margin:
         return shown, "inconclusive"
+    if len(differences) < _LEAST_SEEDS:
+        return shown, f"open ({len(differences)} of {_LEAST_SEEDS} seeds)"
     sign = "+" if middle > 0 else "−"
     if paper[0] not in "+−":
         return shown, "better" if middle > 0 else "worse"

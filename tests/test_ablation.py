@@ -46,9 +46,11 @@ def test_every_row_can_be_configured_and_is_asked_for(ablation: ModuleType) -> N
 def test_verdicts() -> None:
     answer = load_script("paired").answer
     assert answer([], "+1.0") == ("not run", "not run")
-    assert answer([2.0], "+1.0") == ("+2.00", "inconclusive (one seed)")
+    assert answer([2.0], "+1.0") == ("+2.00", "open (one seed)")
     # Standard error 0.1 * sqrt(1 / 3), Student's t with two degrees of freedom 4.303.
-    assert answer([0.9, 1.0, 1.1], "+1.0") == ("+1.00 ± 0.25", "the paper's sign")
-    assert answer([0.9, 1.0, 1.1], "−2.5")[1] == "against the paper"
-    assert answer([-0.9, -1.0, -1.1], "not reported")[1] == "worse"
+    assert answer([0.9, 1.0, 1.1], "+1.0") == ("+1.00 ± 0.25", "open (3 of 5 seeds)")
     assert answer([-1.0, 0.0, 1.0], "+1.0")[1] == "inconclusive"
+    five = [0.9, 1.0, 1.1, 0.95, 1.05]
+    assert answer(five, "+1.0") == ("+1.00 ± 0.10", "the paper's sign")
+    assert answer(five, "−2.5")[1] == "against the paper"
+    assert answer([-gain for gain in five], "not reported")[1] == "worse"
