@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paired import Question, Study
-from street_runs import report, run, settings, street_parser
+from street_runs import conduct, run, street_parser
 
 
 def _without(ablation: str) -> dict[str, Any]:
@@ -87,15 +87,7 @@ these runs are short, so a sign here says what helps at the start of training.""
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = street_parser(__doc__, "runs/ablation_segmenter", ROWS)
     options = parser.parse_args(arguments)
-    if not options.table:
-        STUDY.run(
-            options.output / "results.csv",
-            options.only or list(ROWS),
-            options.seeds,
-            settings(options),
-            lambda row, seed: run(row, ROWS[row], seed, options),
-        )
-    report(STUDY, options, INTRODUCTION)
+    conduct(STUDY, options, lambda row, seed: run(row, ROWS[row], seed, options), INTRODUCTION)
 
 
 if __name__ == "__main__":

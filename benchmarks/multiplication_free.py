@@ -17,7 +17,7 @@ import torch
 
 import spikesight as ss
 from paired import Question, Study
-from street_runs import report, run, settings, street_parser
+from street_runs import conduct, run, street_parser
 
 ROWS: dict[str, dict[str, Any]] = {
     "ordinary": {},
@@ -49,15 +49,12 @@ shows how far two runs of one network part by chance."""
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = street_parser(__doc__, "runs/multiplication_free", ROWS).parse_args(arguments)
-    if not options.table:
-        STUDY.run(
-            options.output / "results.csv",
-            options.only or list(ROWS),
-            options.seeds,
-            settings(options),
-            lambda row, seed: run(row, {"arguments": ROWS[row]}, seed, options),
-        )
-    report(STUDY, options, f"{INTRODUCTION}\n\n{operations()}")
+    conduct(
+        STUDY,
+        options,
+        lambda row, seed: run(row, {"arguments": ROWS[row]}, seed, options),
+        f"{INTRODUCTION}\n\n{operations()}",
+    )
 
 
 def operations() -> str:

@@ -4,7 +4,7 @@ A study has rows (the forms), and questions, each of which compares two rows. A 
 seed is one line of results.csv. What is there is not repeated, so a study can be stopped and given
 again, with more seeds or rows; and runs under other settings are kept apart. A question is
 answered by the differences of runs with the same seed: their mean, Student's 95 % interval, and
-"inconclusive" where that holds zero. Fewer than five seeds leave a question open, whatever they say.
+"inconclusive" where that holds zero. Fewer than five seeds leave a question open.
 """
 
 from __future__ import annotations

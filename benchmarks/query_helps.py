@@ -18,7 +18,7 @@ from typing import Any
 
 from paired import Question, Study
 from spikesight.training.config import merge
-from street_runs import configuration, report, run, settings, street_parser
+from street_runs import conduct, configuration, run, street_parser
 
 _CLASSES = 11
 _AVERAGED = {"ema": {"decay": 0.99}}
@@ -117,15 +117,7 @@ python benchmarks/query_helps.py --table --write FILE
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = street_parser(__doc__, "runs/query_helps", ROWS)
     options = parser.parse_args(arguments)
-    if not options.table:
-        STUDY.run(
-            options.output / "results.csv",
-            options.only or list(ROWS),
-            options.seeds,
-            settings(options),
-            lambda row, seed: measure(row, seed, options),
-        )
-    report(STUDY, options, INTRODUCTION)
+    conduct(STUDY, options, lambda row, seed: measure(row, seed, options), INTRODUCTION)
 
 
 def measure(row: str, seed: int, options: Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,27 @@ def firing_rate(folder: Path, neuron: str) -> float | None:
     model(sample_images(folder, count=_WATCHED))
     handle.remove()
     return rates[-1]
+
+
+def conduct(
+    study: Study,
+    options: Namespace,
+    measure: Callable[[str, int], dict[str, Any]],
+    introduction: str,
+) -> None:
+    """Measures what is not there yet, unless only the table is asked for, and reports.
+
+    Args:
+        study: The study.
+        options: As `street_parser` parses them.
+        measure: Trains a row with a seed and returns its figures by column.
+        introduction: What stands before the table in a file.
+    """
+    if not options.table:
+        rows = options.only or list(study.rows)
+        results = options.output / "results.csv"
+        study.run(results, rows, options.seeds, settings(options), measure)
+    report(study, options, introduction)
 
 
 def report(study: Study, options: Namespace, introduction: str) -> None:
