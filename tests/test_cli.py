@@ -1,5 +1,6 @@
 """The command line, called in this process."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,15 @@ def test_deploy_verify_audit_export_bench(
     assert "softmax attention nJ" in costs
     assert main(["energy", str(file)]) == 2
     assert "--run=FOLDER" in error_of(capsys)
+    words = ["--images=8", "--prices=movement,paper", f"--html={tmp_path / 'e.html'}"]
+    words += [f"--output={tmp_path / 'e.json'}", f"--beside={run},{run}"]
+    assert main(["energy", str(file), f"--run={run}", *words]) == 0
+    said = capsys.readouterr().out
+    assert "ANN of equal bits" in said
+    assert "* where no other network is better in both" in said
+    assert len(json.loads((tmp_path / "e.json").read_text())) == 2
+    assert "Accuracy against energy" in (tmp_path / "e.html").read_text()
+    assert "What if the same spikes" in (tmp_path / "e.html").read_text()
 
     assert main(["export", str(file), str(tmp_path / "net.onnx")]) == 0
     assert "net.onnx" in capsys.readouterr().out

@@ -14,6 +14,7 @@ import yaml
 
 import spikesight.training.trainer as trainer
 from spikesight.commands.parser import main
+from spikesight.costs.price_files import find_cost_model
 from spikesight.data import DataConfig, EventPreprocessing, Preprocessing
 from spikesight.data.detection import EventObjectPreprocessing, ObjectConfig
 from spikesight.data.detection.preparation import preparation
@@ -325,10 +326,23 @@ def _class_list(damage: Damage, folder: Path) -> Trial:
     return Trial(read, (path.name,), "; ".join(damage.notes))
 
 
+def _prices(damage: Damage, folder: Path) -> Trial:
+    path = folder / "chip.yaml"
+    mapping = {"model": "memory", "add": 0.2, "queue": 2048, "sizes": [1, 2, 3]}
+    path.write_bytes(_yaml_bytes(mapping, damage))
+
+    def read() -> None:
+        check_finite(find_cost_model(path))
+
+    names = (path.name, "model", "add", "queue", "sizes")
+    return Trial(read, names, "; ".join(damage.notes))
+
+
 READERS = [
     ("class lists", _class_list, 30),
     ("configurations", _configuration, 25),
     ("command lines", _words, 8),
+    ("prices", _prices, 60),
     ("run.json", _cards, 120),
     ("metrics.csv", _metrics, 20),
 ]

@@ -11,12 +11,11 @@ from typing import Any, Literal
 from spikesight.data.config import Split
 from spikesight.errors import UserError
 from spikesight.files.names import show
-from spikesight.files.writing import place_for_file, place_for_folder
+from spikesight.files.writing import place_for_folder
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.passes.quantization_recipe import QuantizationRecipe
 
 if TYPE_CHECKING:
-    from spikesight.deployment.network import Deployed
     from spikesight.models import SpikingModel
 
 
@@ -60,49 +59,6 @@ def verify_command(
     x = sample_images(run or model, data, images, split, photos)
     trained = load(resolve_model_folder(model))
     print_comparison(verify(trained, x, dtype=getattr(torch, precision)))
-
-
-def energy_command(
-    model: Path,
-    run: Path | None = None,
-    data: dict[str, Any] | None = None,
-    split: Split = "validation",
-    images: int = 256,
-    html: Path | None = None,
-    photos: Path | None = None,
-) -> None:
-    """Counts the synaptic operations of a network on real images, and their energy.
-
-    Args:
-        model: Folder of a run, or its best/ or last/; or a .spk file.
-        run: Folder of the run whose images are used; the model's own if omitted.
-        data: Fields of the data configuration that differ from training: --data.path=… and so on.
-        split: Which images to average over.
-        images: Number of images.
-        html: Also write the report as one self-contained page.
-        photos: A photo or recording, or a folder of them, to take instead; without labels.
-    """
-    from spikesight.commands.networks import network_and_images
-    from spikesight.costs.networks import energy
-    from spikesight.pretrained import load
-    from spikesight.training.runs.folder import resolve_model_folder
-    from spikesight.training.tasks.validation import sample_images
-
-    if html is not None:
-        place_for_file(html, "html", (".html", ".htm"))
-    network: SpikingModel | Deployed
-    if model.is_file():
-        network, x = network_and_images(model, run, data, split, images, photos)
-    else:
-        x = sample_images(run or model, data, images, split, photos)
-        network = load(resolve_model_folder(model))
-    report = energy(network, x.split(64))
-    print(report.table())
-    if any(layer.attention is not None for layer in report.layers):
-        print(report.attention_table())
-    if html is not None:
-        report.to_html(html)
-        print(f"report in {show(html)}")
 
 
 def quantize_command(

@@ -187,11 +187,14 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "energy": Command(
-        "spikesight.commands.models:energy_command",
+        "spikesight.commands.energy:energy_command",
         "Counts synaptic operations on real images, and their energy.",
         (
             "spikesight energy runs/fashion_mnist_nano/best --html=energy.html",
             "spikesight energy fashion.spk --run=runs/fashion_mnist_nano",
+            "spikesight energy fashion.spk --prices=memory,movement --output=energy.csv",
+            "spikesight energy runs/fashion_mnist_nano --prices=my_chip.yaml",
+            "spikesight energy runs/cifar10_tiny --beside=runs/cifar10_quiet --html=both.html",
         ),
         _DATA,
     ),

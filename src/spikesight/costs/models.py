@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from typing import assert_never
@@ -19,6 +19,7 @@ from spikesight.costs.fan_out import accumulations
 from spikesight.costs.prices import SHIFTABLE_OFFSET_BITS
 from spikesight.costs.readers import nonzero_operands
 from spikesight.costs.report import EnergyReport, LayerEnergy
+from spikesight.costs.work import WorkMeter
 from spikesight.errors import UserError
 from spikesight.graph import (
     Add,
@@ -49,14 +50,18 @@ from spikesight.passes.folding import fold
 
 
 @torch.no_grad()
-def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
+def energy(
+    model: nn.Module, data: Tensor | Iterable[object], steps: Sequence[int] = ()
+) -> EnergyReport:
     """Is `spikesight.energy` for a spiking model or an ANN twin."""
     model = copy.deepcopy(model).eval()
     # Packed models have buffers alone.
     parameter = next(t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
     graphs = trace_parts(model)
     is_ann = any(neuron.dynamics is None for graph in graphs.values() for neuron in graph.neurons)
-    (_, of_images), *others = ((path, _Meter(graph, is_ann)) for path, graph in graphs.items())
+    (_, of_images), *others = (
+        (path, _Meter(graph, is_ann, steps)) for path, graph in graphs.items()
+    )
     samples = 0
     for batch in inputs_of(data):
         of_images.graph.input.check(tuple(batch.shape))
@@ -74,6 +79,9 @@ def energy(model: nn.Module, data: Tensor | Iterable[object]) -> EnergyReport:
         samples,
         {name: rate for report in reports for name, rate in report.firing_rates.items()},
         getattr(model, "host_code", ""),
+        tuple(work for report in reports for work in report.works),
+        tuple(neuron for report in reports for neuron in report.neurons),
+        {number: tuple(w for r in reports for w in r.what_if[number]) for number in steps},
     )
 
 
@@ -95,7 +103,7 @@ def _shown(model: nn.Module, inputs: Tensor, paths: Iterable[str]) -> list[Tenso
 class _Meter:
     """Sums operations over batches; a neuron's output is found by the name of its node."""
 
-    def __init__(self, unfolded: Graph, is_ann: bool) -> None:
+    def __init__(self, unfolded: Graph, is_ann: bool, steps: Sequence[int]) -> None:
         self.unfolded = unfolded
         self.graph = graph = unfolded if is_ann else fold(unfolded)
         self.counts = reading_counts(graph)
@@ -108,6 +116,8 @@ class _Meter:
         self.accumulates: dict[tuple[str, int], float] = defaultdict(float)
         self.macs: dict[tuple[str, int], float] = defaultdict(float)
         self.kinds: dict[tuple[str, int], str] = {}
+        self.work = WorkMeter(graph)
+        self.what_if = {number: WorkMeter(graph, number) for number in steps}
 
     def add(self, inputs: Tensor) -> None:
         """Runs the graph on inputs [N, ...]."""
@@ -126,6 +136,8 @@ class _Meter:
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Takes part in `execute`."""
+        for meter in (self.work, *self.what_if.values()):
+            meter.observe(node, output)
         if (counted := self.counts.get(node.name)) is not None:
             counts = output / counted.unit
             self.spikes[node.name] += float(counts.sum(dtype=torch.float64))
@@ -269,7 +281,14 @@ class _Meter:
             for neuron in self.graph.neurons
             if neuron.dynamics is not None and self.inputs
         }
-        return EnergyReport(tuple(layers), samples, rates)
+        return EnergyReport(
+            tuple(layers),
+            samples,
+            rates,
+            works=self.work.report(samples),
+            neurons=self.work.neurons(),
+            what_if={steps: meter.report(samples) for steps, meter in self.what_if.items()},
+        )
 
 
 def _shifted_additions(node: Node, index: int) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,18 @@ from spikesight.costs.dense import dense_parts
 from spikesight.costs.models import energy as model_energy
 from spikesight.costs.readers import nonzero_operands
 from spikesight.costs.report import EnergyReport, LayerEnergy
+from spikesight.costs.work import WorkMeter
 from spikesight.deployment.network import Deployed
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.graph.operations import Shape
+from spikesight.neurons.recording import spiking_neurons
 
 
-def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
+def energy(
+    network: nn.Module | Deployed,
+    data: Tensor | Iterable[object],
+    steps: Sequence[int] = (),
+) -> EnergyReport:
     """Counts synaptic operations on real inputs.
 
     Of a deployed network the counts are those of its integers; its ANN twin is the same network,
@@ -30,6 +36,8 @@ def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> En
             network.
         data: Normalised inputs [B, C, H, W] (frames [B, T, C, H, W]), or batches of them or of
             (inputs, labels), such as a loader.
+        steps: What if: other numbers of time steps T over which the same spikes are spread, D
+            being as much smaller or larger; for `EnergyReport.under`.
 
     Returns:
         Energy per sample.
@@ -38,21 +46,51 @@ def energy(network: nn.Module | Deployed, data: Tensor | Iterable[object]) -> En
         UserError: If there is no input or the model cannot be traced.
     """
     if isinstance(network, Deployed):
-        return _deployed_energy(network, data)
-    return model_energy(network, data)
+        return _deployed_energy(network, data, steps)
+    return model_energy(network, data, steps)
+
+
+def other_steps(network: nn.Module | Deployed) -> list[int]:
+    """Numbers of time steps that are worth a comparison: 1, 4 and T D, without the own T.
+
+    Args:
+        network: As of `energy`; an ANN has none.
+    """
+    if isinstance(network, Deployed):
+        own = network.graph.input.steps
+        levels = max((neuron.levels for neuron in network.graph.neurons), default=0)
+    else:
+        neurons = spiking_neurons(network)
+        dynamics = [n.dynamics for n in neurons.values() if n.dynamics is not None]
+        own = max((d.steps for d in dynamics), default=1)
+        levels = max((d.levels for d in dynamics), default=0)
+    return sorted({steps for steps in (1, 4, own * levels) if 1 <= steps <= own * levels} - {own})
 
 
 @torch.no_grad()
-def _deployed_energy(net: Deployed, data: Tensor | Iterable[object]) -> EnergyReport:
+def _deployed_energy(
+    net: Deployed, data: Tensor | Iterable[object], steps: Sequence[int]
+) -> EnergyReport:
     auditing = AuditMeter(net.graph)
     meter = _Meter(net.graph, auditing.levels)
-    audited = auditing.report(observe_batches(net, data, auditing.observe, meter.observe))
+    work = WorkMeter(net.graph)
+    what_if = {number: WorkMeter(net.graph, number) for number in steps}
+    observers = [auditing.observe, meter.observe, work.observe]
+    observers += [other.observe for other in what_if.values()]
+    audited = auditing.report(observe_batches(net, data, *observers))
     layers = [
         meter.layer(layer, audited.samples)
         for layer in audited.layers
         if layer.operations.accumulates or layer.operations.multiplies or layer.name in meter.macs
     ]
-    return EnergyReport(tuple(layers), audited.samples, meter.firing_rates())
+    return EnergyReport(
+        tuple(layers),
+        audited.samples,
+        meter.firing_rates(),
+        works=work.report(audited.samples),
+        neurons=work.neurons(),
+        what_if={number: other.report(audited.samples) for number, other in what_if.items()},
+    )
 
 
 class _Meter:

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from spikesight.costs.cost_models import COST_KINDS, COST_MODELS
+from spikesight.costs.forms import COUNTS, EQUAL_BITS, SPIKES
 from spikesight.costs.prices import ACCUMULATE_PJ, LOW_BIT_NOTE, MULTIPLY_ACCUMULATE_PJ
-from spikesight.reports.charts import bar_chart, legend
-from spikesight.reports.page import Tile, bullets, folded, page, percent, section, table, tiles
+from spikesight.costs.trade_off import trade_off_section
+from spikesight.reports.charts import bar_chart, legend, stacked_bars
+from spikesight.reports.page import (
+    Tile,
+    bullets,
+    folded,
+    page,
+    paragraph,
+    percent,
+    section,
+    table,
+    tiles,
+)
+from spikesight.reports.pictures import gallery, heat_map, picture
 
 if TYPE_CHECKING:
+    from spikesight.costs.comparison import EnergyComparison, LayerComparison
+    from spikesight.costs.firing_maps import FiringMaps
     from spikesight.costs.report import EnergyReport
+    from spikesight.costs.trade_off import Measured
 
 _UNITS = ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
+_RIVALS = ("integer", "memory", "movement")
 _FINER = 10.0  # so that small layers beside large ones are not 0.0
 
 
-def energy_page(report: EnergyReport) -> str:
+def energy_page(
+    report: EnergyReport, maps: FiringMaps | None = None, networks: Sequence[Measured] = ()
+) -> str:
     """A self-contained page about the energy and the firing of one network.
 
     Args:
         report: As `spikesight.energy` returns it.
+        maps: Where neurons fire on a photo.
+        networks: Several networks, this one among them: accuracy against energy.
 
     Returns:
         The HTML document.
@@ -32,13 +54,75 @@ def energy_page(report: EnergyReport) -> str:
         Tile(times, f"{less} than the ANN twin"),
     ]
     parts = [section("Energy per layer", energy_chart(report), energy_details(report))]
+    parts += [rivals_section(report.under(key)) for key in _RIVALS if report.works]
+    if networks:
+        parts.append(trade_off_section(networks))
+    if report.what_if:
+        parts.append(section("What if the same spikes came in other time steps", _what_if(report)))
     if report.firing_rates:
         rate = mean_firing_rate(report)
         headline.append(Tile(percent(rate), "mean firing rate", "of all spikes that could be"))
-        parts.append(section("Firing rate per layer", firing_chart(report)))
+        parts.append(section("Firing rate per layer", firing_chart(report), firing_details(report)))
+    if maps is not None and maps.rates:
+        parts.append(section("Where neurons fire on one photo", _gallery(maps)))
     parts.append(section("What these figures mean", bullets(energy_notes(report))))
     lead = "Synaptic operations, counted spike by spike and turned into energy."
     return page("Energy report", lead, tiles(headline), *parts)
+
+
+def rivals_section(comparison: EnergyComparison) -> str:
+    """The network in its own forms and its rivals, under one cost model."""
+    forms = comparison.forms
+    show = _in_common_unit(max(comparison.picojoules(form.key) for form in forms))
+    sums = stacked_bars(
+        [form.title for form in forms],
+        [
+            (kind, [float(getattr(comparison.total(form.key), kind)) for form in forms])
+            for kind in COST_KINDS
+        ],
+        show,
+    )
+    own = [key for key in (SPIKES.key, EQUAL_BITS.key) if key in {form.key for form in forms}]
+    details = [_layers(comparison, key) for key in own]
+    return section(
+        f"Energy under {comparison.model.title}", sums, paragraph(comparison.summary()), *details
+    )
+
+
+def _what_if(report: EnergyReport) -> str:
+    """Energy at other T x D, of which the network's own is the first row."""
+    rows = []
+    for steps in (None, *sorted(report.what_if)):
+        works = report.works if steps is None else report.what_if[steps]
+        neurons = [work for work in works if work.kind == "neuron"]
+        cells = [f"{neurons[0].steps} x {max(work.levels for work in neurons)}"]
+        for key in _RIVALS:
+            comparison = report.under(key, steps)
+            cells += [energy_text(comparison.picojoules(form.key)) for form in (SPIKES, COUNTS)]
+        rows.append(tuple(cells))
+    forms = [f"{COST_MODELS[key].title}: {f.title}" for key in _RIVALS for f in (SPIKES, COUNTS)]
+    note = (
+        "Each neuron emits as many spikes in all, spread as evenly over the time steps as they can "
+        "be, and D is as much smaller. What that does to accuracy is another question."
+    )
+    return table(("T x D", *forms), rows) + paragraph(note)
+
+
+def _layers(comparison: EnergyComparison, key: str) -> str:
+    """Where a form spends it, layer by layer."""
+    layers = comparison.layers
+    (title,) = (form.title for form in comparison.forms if form.key == key)
+    kinds = [(k, [float(getattr(layer.costs[key], k)) for layer in layers]) for k in COST_KINDS]
+    show = _in_common_unit(max(float(layer.costs[key].total) for layer in layers))
+    return folded(f"Layer by layer: {title}", stacked_bars([*map(_named, layers)], kinds, show))
+
+
+def _named(layer: LayerComparison) -> str:
+    """A layer's path, and where it has one its firing rate beside the break-even one."""
+    name, rate = layer.work.name, layer.work.firing_rate
+    if layer.break_even is None or rate is None:
+        return name
+    return f"{name}: rate {rate:.3f}, break-even {layer.break_even:.3f}"
 
 
 def energy_text(picojoules: float) -> str:
@@ -76,6 +160,32 @@ def firing_chart(report: EnergyReport) -> str:
     return bar_chart(
         list(report.firing_rates), [("spike", list(report.firing_rates.values()))], percent
     )
+
+
+def firing_details(report: EnergyReport) -> str:
+    """Which neurons are silent and which are full, as a table that opens when it is clicked."""
+    rows = [
+        (
+            n.name,
+            percent(n.firing_rate),
+            percent(n.nonzero),
+            percent(n.silent),
+            percent(n.saturated),
+        )
+        for n in report.neurons
+    ]
+    header = ("layer", "firing rate", "counts not zero", "channels never fire", "counts at D")
+    return folded("Silent and saturated neurons", table(header, rows))
+
+
+def _gallery(maps: FiringMaps) -> str:
+    """The photo, and beside it the firing rate at every place; each map has its own scale."""
+    shown = [(picture(maps.photo, "the photo"), "the photo")]
+    for name, rate in maps.rates.items():
+        most = float(rate.max())
+        caption = f"{name}, up to {percent(most)}"
+        shown.append((heat_map(rate, most or 1.0, f"firing rate of {name}"), caption))
+    return gallery(shown)
 
 
 def energy_details(report: EnergyReport) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from spikesight.costs.dense import dense_parts
 from spikesight.graph import Graph, Neuron, Node, Synapse, integer_vocabulary as integer, operations
@@ -74,16 +74,31 @@ def reading_macs(graph: Graph, size: tuple[int, int]) -> dict[str, float]:
         Per sample and time step, by the neuron's name; 0 where only real values come of it.
     """
     shapes = graph.shapes(size)
+    return cost_by_neuron(
+        graph, lambda node: operand_macs(node, [shapes[name] for name in node.inputs])
+    )
+
+
+def cost_by_neuron(graph: Graph, costs: Callable[[Node], Mapping[int, float]]) -> dict[str, float]:
+    """What readers pay for counts, summed by the neurons that the counts come from.
+
+    Args:
+        graph: A folded network.
+        costs: Of a node, by the position among its inputs.
+
+    Returns:
+        By the neuron's name; 0 where only real values come of it.
+    """
     counted = reading_counts(graph)
     made_of: dict[str, frozenset[str]] = {}
-    macs: dict[str, float] = defaultdict(float)
+    summed: dict[str, float] = defaultdict(float)
     for node in graph.nodes:
-        for position, cost in operand_macs(node, [shapes[name] for name in node.inputs]).items():
+        for position, cost in costs(node).items():
             for neuron in made_of.get(node.inputs[position], ()):
-                macs[neuron] += cost
+                summed[neuron] += cost
         if isinstance(node, Neuron):
-            macs[node.name] = 0.0
+            summed[node.name] = 0.0
             made_of[node.name] = frozenset((node.name,))
         elif node.name in counted:
             made_of[node.name] = frozenset().union(*(made_of[name] for name in node.inputs))
-    return dict(macs)
+    return dict(summed)

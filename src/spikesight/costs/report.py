@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spikesight.costs.attention import AttentionEnergy
 from spikesight.costs.prices import (
@@ -12,7 +14,15 @@ from spikesight.costs.prices import (
     MULTIPLY_ACCUMULATE_PJ,
     low_bit_share,
 )
+from spikesight.costs.work import NeuronActivity, Work
+from spikesight.errors import UserError
 from spikesight.reports.text_table import si_number, text_table
+
+if TYPE_CHECKING:
+    from spikesight.costs.comparison import EnergyComparison
+    from spikesight.costs.cost_models import CostModel
+    from spikesight.costs.firing_maps import FiringMaps
+    from spikesight.costs.trade_off import Measured
 
 
 @dataclass(frozen=True)
@@ -87,12 +97,45 @@ class EnergyReport:
         samples: Number of samples that firing was averaged over.
         firing_rates: Mean spike of every neuron in [0, 1], by path; empty for an ANN.
         host_code: What is computed between networks and not counted; empty where there is one.
+        works: What every layer does, neurons and shortcuts included, which `under` prices.
+        neurons: How each layer of neurons fires: what is silent and what is full.
+        what_if: What every layer would do with other numbers of time steps, by that number.
     """
 
     layers: tuple[LayerEnergy, ...]
     samples: int
     firing_rates: dict[str, float]
     host_code: str = ""
+    works: tuple[Work, ...] = ()
+    neurons: tuple[NeuronActivity, ...] = ()
+    what_if: dict[int, tuple[Work, ...]] = field(default_factory=dict)
+
+    def under(
+        self, prices: str | Path | CostModel = "memory", steps: int | None = None
+    ) -> EnergyComparison:
+        """The network and its rivals under a cost model: binary spikes, counts, ANNs.
+
+        Args:
+            prices: A cost model; "paper", "integer", "memory" or "movement"; or a YAML file of own
+                prices (`spikesight.costs.price_files`).
+            steps: What if it had so many time steps; one of `what_if`.
+
+        Returns:
+            Energy layer by layer, in every form that the model prices.
+
+        Raises:
+            UserError: If there is no such model, or the file is damaged.
+        """
+        from spikesight.costs.comparison import compare
+        from spikesight.costs.price_files import find_cost_model
+
+        if steps is not None and steps not in self.what_if:
+            raise UserError(
+                f"the report does not know of {steps} time steps; pass steps=[{steps}] to "
+                "spikesight.energy"
+            )
+        works = self.works if steps is None else self.what_if[steps]
+        return compare(works, find_cost_model(prices))
 
     def sum_of(self, field: str) -> float:
         """The sum of a number over the layers."""
@@ -182,12 +225,24 @@ class EnergyReport:
         ]
         return text_table(header, rows)
 
-    def to_html(self, path: str | Path) -> None:
-        """Writes the report as one self-contained page; its folder is made if it is not there."""
+    def to_html(
+        self,
+        path: str | Path,
+        maps: FiringMaps | None = None,
+        networks: Sequence[Measured] = (),
+    ) -> None:
+        """Writes the report as one self-contained page; its folder is made if it is not there.
+
+        Args:
+            path: The file.
+            maps: Where neurons fire on a photo, which the page shows.
+            networks: Several networks, this one among them: accuracy against energy.
+        """
         from spikesight.costs.page import energy_page
         from spikesight.files.writing import place_for_file
 
-        place_for_file(Path(path), "html").write_text(energy_page(self), encoding="utf-8")
+        text = energy_page(self, maps, networks)
+        place_for_file(Path(path), "html").write_text(text, encoding="utf-8")
 
 
 def _row(layer: LayerEnergy) -> tuple[str, ...]:

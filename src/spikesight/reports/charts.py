@@ -11,6 +11,8 @@ from typing import Literal
 from spikesight.errors import UserError
 
 Tone = Literal["spike", "twin"]
+PARTS = ("part1", "part2", "part3", "part4", "part5", "part6")
+"""Colours of the parts of a stacked bar."""
 
 _WIDTH, _HEIGHT = 400, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40
@@ -31,7 +33,7 @@ class Curve:
     points: Sequence[tuple[float, float]]
 
 
-def legend(entries: Sequence[tuple[Tone, str]]) -> str:
+def legend(entries: Sequence[tuple[str, str]]) -> str:
     """What the colours mean."""
     items = "".join(f'<span class="{tone}"><i></i>{escape(name)}</span>' for tone, name in entries)
     return f'<div class="key">{items}</div>'
@@ -69,6 +71,37 @@ def bar_chart(
         )
         rows.append(f'<code>{escape(name)}</code><div class="track">{bars}</div>')
     return f'<div class="bars">{"".join(rows)}</div>'
+
+
+def stacked_bars(
+    names: Sequence[str],
+    parts: Sequence[tuple[str, Sequence[float]]],
+    show: Callable[[float], str],
+) -> str:
+    """Horizontal bars from zero that are made of parts, with their sums in figures and a legend.
+
+    Args:
+        names: One per row.
+        parts: What each is called, at most six, and its values, one per name, at least 0.
+        show: Turns a value into text.
+    """
+    used = [(tone, name, values) for tone, (name, values) in zip(PARTS, parts, strict=False)]
+    sums = [sum(values[row] for _, _, values in used) for row in range(len(names))]
+    largest = max(sums, default=0.0) or 1.0
+    rows = []
+    for row, name in enumerate(names):
+        pieces = "".join(
+            f'<i class="{tone}" style="width:calc(var(--room) * {values[row] / largest:.4f})" '
+            f'title="{escape(f"{part}: {show(values[row])}")}"></i>'
+            for tone, part, values in used
+            if values[row] > 0
+        )
+        rows.append(
+            f'<code>{escape(name)}</code><div class="track"><div class="bar stacked">{pieces}'
+            f"<span>{escape(show(sums[row]))}</span></div></div>"
+        )
+    key = legend([(tone, name) for tone, name, values in used if any(values)])
+    return f'{key}<div class="bars">{"".join(rows)}</div>'
 
 
 def line_chart(

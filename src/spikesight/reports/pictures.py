@@ -61,6 +61,19 @@ def heat_map(values: Tensor, largest: float, description: str) -> str:
     return _element(_colours(values.cpu().double().numpy() / largest), description)
 
 
+def gallery(pictures: Sequence[tuple[str, str]]) -> str:
+    """Pictures with captions, as many beside each other as there is room for.
+
+    Args:
+        pictures: Of each its element, as `picture` and `heat_map` give it, and its caption.
+    """
+    figures = "".join(
+        f"<figure>{element}<figcaption>{escape(caption)}</figcaption></figure>"
+        for element, caption in pictures
+    )
+    return f'<div class="gallery">{figures}</div>'
+
+
 def _colours(shares: np.ndarray) -> np.ndarray:
     colours: np.ndarray = _DARK + shares[..., None] * (_LIGHT - _DARK)
     return colours.round().astype(np.uint8)
