@@ -12,6 +12,7 @@ from torch import nn
 
 import spikesight as ss
 from spikesight.costs.readers import reading_macs
+from spikesight.errors import UserError
 from spikesight.losses import FiringRateConfig, spiking_neurons
 from spikesight.passes.folding import fold
 from spikesight.training import TrainConfig, parameter_groups, train
@@ -92,6 +93,28 @@ def test_a_run_becomes_quiet(tiny: Tiny) -> None:
     assert quiet is not None
     assert loud is not None
     assert quiet < loud
+
+
+def test_counts_that_are_dear_to_a_cost_model_pay_more(tiny: Tiny) -> None:
+    images = torch.rand(2, 1, 16, 16)
+    model = ss.create_model("metaspikformer_nano", num_classes=3, in_channels=1)
+    paid = {}
+    for prices in ("macs", "integer", "memory"):
+        config = FiringRateConfig(1.0, counts="nonzero", by="cost", prices=prices)  # type: ignore[arg-type]
+        price = FiringPrice(config, model.train())
+        model(images)
+        paid[prices] = float(price((16, 16)).detach())
+        (name,) = price.figures()
+        assert name == ("nonzero_by_mac" if prices == "macs" else "nonzero_by_pj")
+        price.close()
+    assert all(value > 0 for value in paid.values())
+    assert paid["memory"] != pytest.approx(paid["macs"], rel=1e-3)
+    with pytest.raises(UserError, match="by=layer ignores"):
+        FiringRateConfig(1.0, prices="memory")
+    options = {"firing_rate__counts": "nonzero", "firing_rate__by": "cost", "log_every": 1}
+    options |= {"firing_rate__weight": 1.0, "firing_rate__prices": "movement", "epochs": 1}
+    result = train(tiny("dear", **options))
+    assert _logged(result.folder, "step/nonzero_by_pj")
 
 
 def _logged(folder: Path, tag: str) -> list[float]:

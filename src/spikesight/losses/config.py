@@ -23,15 +23,24 @@ class FiringRateConfig:
         by: "layer" makes every layer pay alike, for the square of what lies above the target;
             "cost" makes each pay in proportion to the multiply-accumulates that its readers do
             with it, and compares their sum with the target.
+        prices: What "cost" goes by: "macs", or the picojoules that a cost model of docs/energy.md
+            takes for a count ("integer", "memory", "movement"): sent as so many spikes where the
+            mean is paid for, as one message where it is the share that is not zero.
     """
 
     weight: NotNegative = 0.0
     target: Rate = 0.0
     counts: Literal["mean", "nonzero"] = "mean"
     by: Literal["layer", "cost"] = "layer"
+    prices: Literal["macs", "integer", "memory", "movement"] = "macs"
 
     def __post_init__(self) -> None:
         check_options(self, "firing_rate.")
+        if self.prices != "macs" and self.by != "cost":
+            raise UserError(
+                f"firing_rate.prices is {self.prices!r}, which firing_rate.by=layer ignores; "
+                "pass firing_rate.by=cost"
+            )
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from statistics import fmean
@@ -11,7 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikesight.costs.cost_models import COST_MODELS
+from spikesight.costs.forms import COUNTS, SPIKES
+from spikesight.costs.marginal import reading_picojoules
 from spikesight.costs.readers import reading_macs
+from spikesight.graph import Graph
 from spikesight.graph.tracing import trace_parts
 from spikesight.losses import (
     FiringRateConfig,
@@ -27,6 +32,9 @@ from spikesight.passes.folding import fold
 from spikesight.training.runs.processes import mean_of_all
 
 Size = tuple[int, int]
+CostOfCounts = Callable[[Graph, Size], dict[str, float]]
+
+_BY = {"macs": "_by_mac", "integer": "_by_pj", "memory": "_by_pj", "movement": "_by_pj"}
 
 
 class FiringPrice:
@@ -45,9 +53,16 @@ class FiringPrice:
         self._paid: Tensor | None = None
         # Before there are hooks that would watch the tracing.
         by_cost = config.by == "cost" and spiking_neurons(model)
-        self._costs = ReadingCosts(model) if by_cost else None
+        self._costs = ReadingCosts(model, self._price_of(config)) if by_cost else None
         measure = firing_rate if config.counts == "mean" else nonzero_share
         self._rates = FiringRates(model, only_in_training=True, measure=measure)
+
+    @staticmethod
+    def _price_of(config: FiringRateConfig) -> CostOfCounts:
+        if config.prices == "macs":
+            return reading_macs
+        form = SPIKES if config.counts == "mean" else COUNTS
+        return partial(reading_picojoules, model=COST_MODELS[config.prices], form=form)
 
     def __call__(self, size: Size) -> Tensor:
         """The price of the last forward pass, a scalar.
@@ -68,7 +83,7 @@ class FiringPrice:
     def figures(self) -> dict[str, float]:
         """What the last forward pass was made to pay for, by name."""
         name = "firing_rate" if self._config.counts == "mean" else "nonzero"
-        name += "" if self._costs is None else "_by_mac"
+        name += "" if self._costs is None else _BY[self._config.prices]
         return {} if self._paid is None else {name: float(self._paid)}
 
     def forget(self) -> None:
@@ -87,10 +102,12 @@ class ReadingCosts:
 
     Args:
         model: The model; traced once, in evaluation mode.
+        price: What the counts of a graph's neurons cost, by the neuron's name.
     """
 
     @torch.no_grad()
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, price: CostOfCounts = reading_macs) -> None:
+        self._price = price
         self._graphs = {path: fold(graph) for path, graph in trace_parts(model).items()}
         self._sizes: dict[str, Size] = {}
         self._macs: dict[str, float] | None = None
@@ -105,7 +122,7 @@ class ReadingCosts:
         self._sizes[path] = (inputs[0].shape[-2], inputs[0].shape[-1])
 
     def of_one_input(self, size: Size) -> dict[str, float]:
-        """Multiply-accumulates per input, time step and call, by the neuron's name.
+        """What a count everywhere costs per input, time step and call, by the neuron's name.
 
         Args:
             size: Height and width of the images of the first call; later ones change nothing.
@@ -114,7 +131,7 @@ class ReadingCosts:
             sizes = {"": size} | self._sizes
             calls: dict[str, list[float]] = defaultdict(list)
             for path, shown in sizes.items():
-                for node, macs in reading_macs(self._graphs[path], shown).items():
+                for node, macs in self._price(self._graphs[path], shown).items():
                     calls[node.partition("#")[0]].append(macs)
             self._macs = {name: fmean(macs) for name, macs in calls.items()}
             self.close()
