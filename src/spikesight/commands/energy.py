@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spikesight.data.config import Split
 from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.files.writing import place_for_file
+from spikesight.lazy_names import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
