@@ -35,7 +35,7 @@ def test_rows_share_one_pre_training_and_are_not_repeated(
     script.main(["rows", f"--output={tmp_path}", "--table", "--data="])
     shown = capsys.readouterr().out
     assert "| pre-training, spiking, 10 % of the labels |" in shown
-    assert shown.count("inconclusive (one seed)") == 1
+    assert shown.count("open (one seed)") == 1
 
 
 def test_settings_are_probed_once(

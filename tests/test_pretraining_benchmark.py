@@ -35,7 +35,7 @@ def test_runs_are_not_repeated(
     assert "`images=64 " in shown
     assert f" {float(measured[0]['top1']):.2f} |" in shown
     assert "| SCS for SPS | + (V2 over V1) | not run | 0 | not run |" in shown
-    assert shown.count("inconclusive (one seed)") == 2
+    assert shown.count("open (one seed)") == 2
 
 
 def test_every_row_sees_the_same_images(script: ModuleType) -> None:
