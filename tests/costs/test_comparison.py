@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_the_page_shows_rivals_and_maps(tmp_path: Path) -> None:
     assert "Where neurons fire on one photo" in page
     assert page.count("data:image/png") > 5
     outside = (part for part in page.split('"') if "base64" not in part)
-    assert not any("nan" in part.split() for part in outside)
+    assert not any(re.search(r"\bnan\b", part) for part in outside)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

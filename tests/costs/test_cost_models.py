@@ -31,7 +31,7 @@ def tensor(value: float) -> torch.Tensor:
 # 20 counts that reach 5,000 and 2,500 outputs, in 12 sub-steps' and 6 time steps' channels.
 SYNAPSE = Work(
     "conv", "synapse", steps=2, levels=4, macs=18432.0, inputs=128.0, channels=8.0, outputs=256.0,
-    weights=1152.0, weight_bits=4, taps=9.0, is_matrix=False, leaks=False,
+    weights=1152.0, weight_bits=4, is_matrix=False, leaks=False,
     spikes=tensor(40), events=tensor(20), spike_additions=tensor(5000),
     event_additions=tensor(2500),
     spike_fetches=tensor(12), event_fetches=tensor(6),
@@ -43,7 +43,7 @@ SILENT: dict[str, Any] = {
 # 256 neurons that leak and emit 100 spikes in 60 counts.
 NEURON = Work(
     "neuron", "neuron", steps=2, levels=4, macs=0.0, inputs=256.0, channels=1.0, outputs=256.0,
-    weights=0.0, weight_bits=None, taps=1.0, is_matrix=False, leaks=True,
+    weights=0.0, weight_bits=None, is_matrix=False, leaks=True,
     spikes=tensor(100), events=tensor(60), **SILENT,
 )  # fmt: skip
 SHORTCUT = replace(NEURON, name="add", kind="shortcut", levels=0, leaks=False, spikes=NONE)
@@ -133,9 +133,13 @@ def test_memory_hierarchy() -> None:
     assert float(neuron.activations) == pytest.approx(100 * 10)
     assert float(neuron.membranes) == pytest.approx(2 * 256 * 2 * 10)
     assert float(neuron.compute) == pytest.approx(0.1 * 3172 + 3.2 * 512)
+    dense = model.cost(NEURON, DENSE)
+    assert dense is not None
+    assert float(dense.membranes) == float(neuron.membranes)  # they outlive the first step
     written = model.cost(NEURON, EQUAL_BITS)
     assert written is not None
     assert float(written.activations) == pytest.approx(256 * 10 * 4 / 32)
+    assert float(written.membranes) == 0
 
 
 def test_data_movement() -> None:

@@ -51,16 +51,17 @@ def test_additions_are_those_of_the_energy_report(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["metaspikformer_nano", "spike_fpn_nano", "spikformer_v2_nano"])
-def test_integers_and_floats_do_the_same_work(name: str) -> None:
-    """The report of a deployed network has the integers' own activity, layer by layer."""
+def test_integers_do_what_their_audit_says_however_often_they_are_measured(name: str) -> None:
     model, x = awake(name, levels=4)
     net = ss.deploy(model, x)
-    executor_works = ss.energy(net, x).works
-    spikes = ss.deploy(model, x)  # again: nothing is kept from one measurement to the next
-    for one, other in zip(executor_works, ss.energy(spikes, x).works, strict=True):
+    works = ss.energy(net, x).works
+    audited = {layer.name: layer.operations.accumulates for layer in ss.audit(net, x).layers}
+    for one, other in zip(works, ss.energy(ss.deploy(model, x), x).works, strict=True):
         assert one.name == other.name
         for field in ACTIVITY:
             assert torch.equal(getattr(one, field), getattr(other, field))
+        if one.kind in ("synapse", "attention product") and audited[one.name]:
+            assert float(one.spike_additions.mean()) == pytest.approx(audited[one.name])
 
 
 @pytest.mark.parametrize("steps", [1, 2])

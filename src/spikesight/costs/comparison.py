@@ -28,13 +28,21 @@ class LayerComparison:
     Attributes:
         work: What it does.
         costs: Mean cost per sample, by the form's key.
-        break_even: The firing rate at which binary spikes cost as much as the ANN of equal bits; 0
-            if they always cost more, None where it reads no counts or a form has no price.
+        model: The cost model.
     """
 
     work: Work
     costs: dict[str, Cost]
-    break_even: float | None
+    model: CostModel
+
+    @cached_property
+    def break_even(self) -> float | None:
+        """The firing rate at which binary spikes cost as much as the ANN of equal bits.
+
+        0 if they always cost more, 1 if never; None where it reads no counts or a form has no
+        price.
+        """
+        return _break_even(self.work, self.model)
 
     @property
     def winner(self) -> str:
@@ -103,8 +111,8 @@ class EnergyComparison:
             for layer in self.layers
         ]
         rows += [
-            (name, "", "", "", *(_nanojoules(self.total(f.key), kind) for f in self.forms))
-            for kind, name in zip(COST_KINDS, COST_KINDS, strict=True)
+            (kind, "", "", "", *(_nanojoules(self.total(f.key), kind) for f in self.forms))
+            for kind in COST_KINDS
         ]
         rows.append(("total", "", "", "", *(_nanojoules(self.total(f.key)) for f in self.forms)))
         return text_table(header, rows) + "\nIn nJ. " + self.summary()
@@ -200,7 +208,7 @@ def compare(works: Sequence[Work], model: CostModel) -> EnergyComparison:
         priced = {form.key: model.cost(work, form) for form in forms}
         costs = {key: cost.mean() for key, cost in priced.items() if cost is not None}
         if any(float(cost.total) for cost in costs.values()):
-            layers.append(LayerComparison(work, costs, _break_even(work, model)))
+            layers.append(LayerComparison(work, costs, model))
     return EnergyComparison(model, tuple(layers), len(works[0].spikes))
 
 

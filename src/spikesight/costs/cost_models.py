@@ -146,21 +146,18 @@ class IntegerArithmetic(CostModel):
 
     def cost(self, work: Work, form: Form) -> Cost | None:
         """See `CostModel`."""
-        return Cost(compute=self.operations(work, form) + self.elementwise(work, form))
+        activity, add = form.activity(work), self.add * _ACCUMULATOR_BITS
+        price = self.float_multiply_add
+        if not form.floating:
+            price = add + self.multiply * product_bits(work, form)
+        return Cost(price * activity.operations + add * elementwise_operations(work, form))
 
-    def operations(self, work: Work, form: Form) -> Amount:
-        """Of products or additions with weights."""
-        activity = form.activity(work)
-        if form.floating:
-            return self.float_multiply_add * activity.operations
-        price = self.add * _ACCUMULATOR_BITS
-        if not (form.skips == "spikes" and activity.event_driven):
-            price += self.multiply * form.bits(work) * form.stationary_bits(work)
-        return price * activity.operations
 
-    def elementwise(self, work: Work, form: Form) -> Amount:
-        """Of neurons, shortcuts and sums: additions and comparisons of accumulators."""
-        return self.add * _ACCUMULATOR_BITS * elementwise_operations(work, form)
+def product_bits(work: Work, form: Form) -> int:
+    """Bits of the one factor times bits of the other, of each operation; 0 of an addition."""
+    if form.skips == "spikes" and work.levels:
+        return 0
+    return form.bits(work) * form.stationary_bits(work)
 
 
 def elementwise_operations(work: Work, form: Form) -> Amount:
@@ -256,10 +253,7 @@ class MemoryHierarchy(CostModel):
         weights = activity.operations * self.value(work.weights, own)
         if activity.event_driven:
             return self._events(work, form, activity, weights)
-        if form.floating:
-            price = self.float_multiply_add
-        else:
-            price = self.multiply * bits * own / 1024 + self.add
+        price = self.float_multiply_add if form.floating else self._operation(work, form)
         passes = form.passes(work)
         read = work.inputs * passes if work.is_matrix else activity.operations
         places = work.inputs + work.outputs + (not work.is_matrix) * work.weights / work.channels
@@ -271,35 +265,37 @@ class MemoryHierarchy(CostModel):
         )
 
     def _events(self, work: Work, form: Form, activity: Activity, weights: Amount) -> Cost:
-        price = self.add
-        if form.skips == "counts":
-            price += self.multiply * form.bits(work) * form.stationary_bits(work) / 1024
         found = self.add * activity.operations
         if work.is_synapse and not work.is_matrix:
             found = found + 2 * (self.multiply + self.add) * activity.messages
         return Cost(
-            price * activity.operations,
+            self._operation(work, form) * activity.operations,
             weights,
             activations=activity.messages * self.access(self.queue),
             membranes=activity.operations * self._membrane(work),
             addressing=found,
         )
 
+    def _operation(self, work: Work, form: Form) -> float:
+        """An addition, with the product that it adds if there is one."""
+        return self.add + self.multiply * product_bits(work, form) / 1024
+
     def _membrane(self, work: Work) -> float:
         """Reading and writing a membrane or partial sum of the layer."""
         return 2 * self.value(work.outputs, _ACCUMULATOR_BITS)
 
     def _neuron(self, work: Work, form: Form, activity: Activity) -> Cost:
-        leaking = (self.multiply + self.add) * work.outputs * work.steps if work.leaks else 0.0
+        passes = form.passes(work)
         computed = self.add * elementwise_operations(work, form)
-        if activity.event_driven:
-            return Cost(
-                computed + leaking,
-                activations=activity.messages * self.access(self.queue),
-                membranes=work.outputs * work.steps * self._membrane(work),
-            )
-        written = self.value(work.outputs, form.bits(work)) * work.outputs * form.passes(work)
-        return Cost(computed + (0.0 if form.one_pass else leaking), activations=written)
+        if work.leaks and not form.one_pass:
+            computed = computed + (self.multiply + self.add) * work.outputs * passes
+        sent = activity.messages * self.access(self.queue)
+        if not activity.event_driven:
+            sent = self.value(work.outputs, form.bits(work)) * work.outputs * passes
+        # A dense sum waits in a register; what outlives a time step is held like any membrane.
+        holds = activity.event_driven or passes > 1
+        held = work.outputs * passes * self._membrane(work) if holds else 0.0
+        return Cost(computed, activations=sent, membranes=held)
 
 
 @dataclass(frozen=True)
@@ -356,11 +352,9 @@ class DataMovement(CostModel):
             return Cost(computed, membranes=held)
         if work.kind in ("shortcut", "sum"):
             return Cost(self.operation * elementwise_operations(work, form), membranes=moved)
-        price = self.operation
-        if form.floating:
-            price = self.float_multiply_add
-        elif not (activity.event_driven and form.skips == "spikes"):
-            price += self.multiply * form.bits(work) * own
+        price = self.float_multiply_add
+        if not form.floating:
+            price = self.operation + self.multiply * product_bits(work, form)
         per_channel = work.weights / work.channels * own
         return Cost(
             price * activity.operations,
@@ -384,6 +378,8 @@ COST_MODELS: dict[str, CostModel] = {
     for model in (PaperConvention(), IntegerArithmetic(), MemoryHierarchy(), DataMovement())
 }
 """The cost models by name."""
+FOR_EVERY_FORM = ("integer", "memory", "movement")
+"""Those that have a price for every form."""
 
 
 def as_samples(amount: Amount, samples: int) -> Tensor:

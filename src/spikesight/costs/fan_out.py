@@ -23,9 +23,16 @@ def accumulations(
     Returns:
         The number over all N.
     """
+    return float(reached(counts.sum(0, keepdim=True), weight, stride, padding, groups))
+
+
+def reached(
+    counts: Tensor, weight: Tensor, stride: int = 1, padding: int = 0, groups: int = 1
+) -> Tensor:
+    """As `accumulations`, of each of N: [N], float64."""
     if weight.ndim == 2:
-        return float(counts.sum().double()) * len(weight)
-    per_group = counts.double().unflatten(1, (groups, -1)).sum((0, 1, 2))
-    ones = per_group.new_ones(1, 1, *weight.shape[-2:])
-    windows = F.conv2d(per_group[None, None], ones, stride=stride, padding=padding)
-    return float(windows.sum()) * len(weight) / groups
+        return counts.double().flatten(1).sum(1) * len(weight)
+    summed = counts.double().sum(1, keepdim=True)
+    ones = summed.new_ones(1, 1, *weight.shape[-2:])
+    windows = F.conv2d(summed, ones, stride=stride, padding=padding)
+    return windows.flatten(1).sum(1) * len(weight) / groups

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from spikesight.costs.cost_models import COST_KINDS, COST_MODELS
+from spikesight.costs.cost_models import COST_KINDS, COST_MODELS, FOR_EVERY_FORM
 from spikesight.costs.forms import COUNTS, EQUAL_BITS, SPIKES
 from spikesight.costs.prices import ACCUMULATE_PJ, LOW_BIT_NOTE, MULTIPLY_ACCUMULATE_PJ
 from spikesight.costs.trade_off import trade_off_section
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from spikesight.costs.trade_off import Measured
 
 _UNITS = ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
-_RIVALS = ("integer", "memory", "movement")
 _FINER = 10.0  # so that small layers beside large ones are not 0.0
 
 
@@ -54,7 +53,7 @@ def energy_page(
         Tile(times, f"{less} than the ANN twin"),
     ]
     parts = [section("Energy per layer", energy_chart(report), energy_details(report))]
-    parts += [rivals_section(report.under(key)) for key in _RIVALS if report.works]
+    parts += [rivals_section(report.under(key)) for key in FOR_EVERY_FORM if report.works]
     if networks:
         parts.append(trade_off_section(networks))
     if report.what_if:
@@ -96,11 +95,13 @@ def _what_if(report: EnergyReport) -> str:
         works = report.works if steps is None else report.what_if[steps]
         neurons = [work for work in works if work.kind == "neuron"]
         cells = [f"{neurons[0].steps} x {max(work.levels for work in neurons)}"]
-        for key in _RIVALS:
+        for key in FOR_EVERY_FORM:
             comparison = report.under(key, steps)
             cells += [energy_text(comparison.picojoules(form.key)) for form in (SPIKES, COUNTS)]
         rows.append(tuple(cells))
-    forms = [f"{COST_MODELS[key].title}: {f.title}" for key in _RIVALS for f in (SPIKES, COUNTS)]
+    forms = [
+        f"{COST_MODELS[key].title}: {f.title}" for key in FOR_EVERY_FORM for f in (SPIKES, COUNTS)
+    ]
     note = (
         "Each neuron emits as many spikes in all, spread as evenly over the time steps as they can "
         "be, and D is as much smaller. What that does to accuracy is another question."

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from spikesight.costs.cost_models import COST_MODELS
+from spikesight.costs.cost_models import COST_MODELS, FOR_EVERY_FORM
 from spikesight.costs.forms import COUNTS, EQUAL_BITS, SPIKES
 from spikesight.reports.charts import Curve, legend, line_chart
 from spikesight.reports.page import paragraph, section, table
 from spikesight.reports.text_table import text_table
 
 if TYPE_CHECKING:
+    from spikesight.costs.comparison import EnergyComparison
     from spikesight.costs.report import EnergyReport
 
 _FORMS = (SPIKES, COUNTS, EQUAL_BITS)
-_MODELS = ("integer", "memory", "movement")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Measured:
     value: float
     report: EnergyReport
 
+    @cached_property
+    def comparisons(self) -> dict[str, EnergyComparison]:
+        """The network under each cost model that has a price for every form."""
+        return {key: self.report.under(key) for key in FOR_EVERY_FORM}
+
 
 def best_of(networks: Sequence[Measured], prices: str, form: str) -> list[Measured]:
     """The networks that no other beats in both accuracy and energy, the cheapest first.
@@ -44,7 +50,7 @@ def best_of(networks: Sequence[Measured], prices: str, form: str) -> list[Measur
         prices: Name of the cost model.
         form: Key of the form.
     """
-    by_energy = sorted(networks, key=lambda n: (n.report.under(prices).picojoules(form), -n.value))
+    by_energy = sorted(networks, key=lambda n: (n.comparisons[prices].picojoules(form), -n.value))
     best: list[Measured] = []
     for network in by_energy:
         if not best or network.value > best[-1].value:
@@ -54,7 +60,7 @@ def best_of(networks: Sequence[Measured], prices: str, form: str) -> list[Measur
 
 def trade_off_table(networks: Sequence[Measured]) -> str:
     """Accuracy and energy of every network as text, in µJ; * marks those that none beats."""
-    columns = (f"{key}: {form.title}" for key in _MODELS for form in _FORMS)
+    columns = (f"{key}: {form.title}" for key in FOR_EVERY_FORM for form in _FORMS)
     header = ("network", networks[0].figure, *columns)
     note = "µJ per sample; * where no other network is better in both"
     return f"{text_table(header, _rows(networks))}\n{note}"
@@ -62,8 +68,10 @@ def trade_off_table(networks: Sequence[Measured]) -> str:
 
 def trade_off_section(networks: Sequence[Measured]) -> str:
     """The same as part of a page, with a chart per cost model."""
-    charts = "".join(_chart(networks, key) for key in _MODELS)
-    columns = (f"{COST_MODELS[key].title}: {form.title}" for key in _MODELS for form in _FORMS)
+    charts = "".join(_chart(networks, key) for key in FOR_EVERY_FORM)
+    columns = (
+        f"{COST_MODELS[key].title}: {form.title}" for key in FOR_EVERY_FORM for form in _FORMS
+    )
     header = ("network", networks[0].figure, *columns)
     note = (
         "µJ per sample. A star marks networks that no other beats in both accuracy and energy; the "
@@ -76,12 +84,12 @@ def trade_off_section(networks: Sequence[Measured]) -> str:
 
 
 def _rows(networks: Sequence[Measured]) -> list[tuple[str, ...]]:
-    best = {(k, f.key): best_of(networks, k, f.key) for k in _MODELS for f in _FORMS}
+    best = {(k, f.key): best_of(networks, k, f.key) for k in FOR_EVERY_FORM for f in _FORMS}
     rows = []
     for network in networks:
         cells = [network.name, f"{network.value:.2f}"]
-        for key in _MODELS:
-            comparison = network.report.under(key)
+        for key in FOR_EVERY_FORM:
+            comparison = network.comparisons[key]
             for form in _FORMS:
                 star = " *" if network in best[key, form.key] else ""
                 cells.append(f"{comparison.picojoules(form.key) / 1e6:,.1f}{star}")
@@ -92,7 +100,7 @@ def _rows(networks: Sequence[Measured]) -> list[tuple[str, ...]]:
 def _chart(networks: Sequence[Measured], key: str) -> str:
     def points(form: str) -> list[tuple[float, float]]:
         return [
-            (float(f"{network.report.under(key).picojoules(form) / 1e6:.3g}"), network.value)
+            (float(f"{network.comparisons[key].picojoules(form) / 1e6:.3g}"), network.value)
             for network in best_of(networks, key, form)
         ]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from spikesight.costs.dense import dense_parts
+from spikesight.costs.fan_out import reached
 from spikesight.costs.readers import operand_macs
 from spikesight.graph import Graph, Neuron, Node, Synapse, integer_vocabulary as integer, operations
 from spikesight.graph.counts import counts_of
@@ -40,7 +40,6 @@ class Work:
         outputs: Values that it gives.
         weights: Weights, or values of the operand that stands still in a product.
         weight_bits: Bits of a weight; None for weights in floating point and for products.
-        taps: Places of the kernel, 1 of a matrix or product.
         is_matrix: Whether it is a matrix, which one vector meets.
         leaks: Whether its membranes forget.
         spikes: Spikes read, each count as so many.
@@ -55,22 +54,21 @@ class Work:
     name: str
     kind: str
     steps: int
-    levels: int
-    macs: float
-    inputs: float
-    channels: float
-    outputs: float
-    weights: float
-    weight_bits: int | None
-    taps: float
-    is_matrix: bool
-    leaks: bool
     spikes: Tensor
     events: Tensor
     spike_additions: Tensor
     event_additions: Tensor
     spike_fetches: Tensor
     event_fetches: Tensor
+    levels: int = 0
+    macs: float = 0.0
+    inputs: float = 0.0
+    channels: float = 1.0
+    outputs: float = 0.0
+    weights: float = 0.0
+    weight_bits: int | None = None
+    is_matrix: bool = False
+    leaks: bool = False
 
     @property
     def is_synapse(self) -> bool:
@@ -240,12 +238,7 @@ class WorkMeter:
 
     def _base(self, name: str, kind: str, samples: int, **sizes: Any) -> Work:
         silent = torch.zeros(samples, dtype=torch.float64)
-        plain = {
-            "levels": 0, "macs": 0.0, "inputs": 0.0, "channels": 1.0, "outputs": 0.0,
-            "weights": 0.0, "weight_bits": None, "taps": 1.0, "is_matrix": False, "leaks": False,
-        }  # fmt: skip
-        activity = dict.fromkeys(ACTIVITY, silent)
-        return Work(name, kind, self.steps, **(plain | activity | sizes))
+        return Work(name, kind, self.steps, **(dict.fromkeys(ACTIVITY, silent) | sizes))
 
     def _synapse(self, node: Synapse | integer.Synapse, samples: int) -> list[Work]:
         source = self.graph.by_name[node.inputs[0]]
@@ -262,13 +255,13 @@ class WorkMeter:
                 "outputs": float(kernel.given.elements),
                 "weights": float(kernel.weight.numel()),
                 "weight_bits": kernel.bits,
-                "taps": float(kernel.weight[0, 0].numel()),
                 "is_matrix": kernel.weight.ndim == 2,
             }
             if counts is not None:
                 sizes |= {"levels": self._levels[source.name]} | _activity(counts, samples)
                 for name, read in (("spike", counts), ("event", (counts > 0).double())):
-                    sizes[f"{name}_additions"] = _per_sample(_reached(read, kernel), samples)
+                    form = (kernel.weight, kernel.stride, kernel.padding, kernel.groups)
+                    sizes[f"{name}_additions"] = _per_sample(reached(read, *form), samples)
             name = node.name if index == 0 else f"{node.name}[{index}]"
             works.append(self._base(name, kind, samples, **sizes))
         return works
@@ -357,14 +350,3 @@ def _spread_evenly(counts: Tensor, steps: int, wanted: int) -> Tensor:
 def _per_sample(values: Tensor, samples: int) -> Tensor:
     """The sum over time steps [T*N] -> [N]."""
     return values.double().view(-1, samples).sum(0)
-
-
-def _reached(counts: Tensor, kernel: _Kernel) -> Tensor:
-    """Additions that counts [T*N, C, ...] cause at the outputs that they really reach, [T*N]."""
-    weight = kernel.weight
-    if weight.ndim == 2:
-        return counts.flatten(1).sum(1) * len(weight)
-    summed = counts.sum(1, keepdim=True)
-    ones = summed.new_ones(1, 1, *weight.shape[-2:])
-    windows = F.conv2d(summed, ones, stride=kernel.stride, padding=kernel.padding)
-    return windows.flatten(1).sum(1) * len(weight) / kernel.groups

@@ -86,10 +86,10 @@ def spike_from(
         raise UserError("there is no batch to calibrate on; pass a tensor's chunks or a loader")
     tied = _tied_neurons(model)
     converted = _with_calibrated_neurons(model, levels, steps, retain, learnable and not tied)
-    was_training = model.training
-    batches = typical_inputs(model.eval(), batches)
-    seen = _watch(model, batches)
-    model.train(was_training)
+    with ExitStack() as stack:
+        stack.callback(model.train, model.training)
+        batches = typical_inputs(model.eval(), batches)
+        seen = _watch(model, batches)
     for names in _groups(seen, tied):
         shared = seen[names[0]]
         for name in names[1:]:

@@ -34,8 +34,6 @@ from spikesight.training.runs.processes import mean_of_all
 Size = tuple[int, int]
 CostOfCounts = Callable[[Graph, Size], dict[str, float]]
 
-_BY = {"macs": "_by_mac", "integer": "_by_pj", "memory": "_by_pj", "movement": "_by_pj"}
-
 
 class FiringPrice:
     """Watches the neurons of a model that learns, and says what their counts cost.
@@ -83,7 +81,8 @@ class FiringPrice:
     def figures(self) -> dict[str, float]:
         """What the last forward pass was made to pay for, by name."""
         name = "firing_rate" if self._config.counts == "mean" else "nonzero"
-        name += "" if self._costs is None else _BY[self._config.prices]
+        if self._costs is not None:
+            name += "_by_mac" if self._config.prices == "macs" else "_by_pj"
         return {} if self._paid is None else {name: float(self._paid)}
 
     def forget(self) -> None:
