@@ -95,8 +95,9 @@ class _Drawing:
                     self.counts.append(highest)
             case "attend":
                 first = self.rng.choice(self.counts)
-                peers = _like(first, self.counts)
-                self.attend(first, self.rng.choice(peers), self.rng.choice(peers))
+                of_a_size = [count for count in self.counts if count.size == first.size]
+                key = self.rng.choice(_like(first, self.counts))
+                self.attend(first, key, self.rng.choice(of_a_size))
 
     def sum(self, first: _Value, second: _Value) -> _Value:
         name = f"add{len(self.nodes)}"
@@ -142,11 +143,12 @@ class _Drawing:
         return _Value(name, source.channels, (height, width)) if min(height, width) > 0 else None
 
     def attend(self, query: _Value, key: _Value, value: _Value) -> None:
-        heads = self.rng.choice([h for h in (1, 2, 4) if query.channels % h == 0])
+        divided = math.gcd(query.channels, value.channels)
+        heads = self.rng.choice([h for h in (1, 2, 4) if divided % h == 0])
         name = f"attention{len(self.nodes)}"
         inputs = (query.name, key.name, value.name)
         self.nodes.append(integer.Attention(name, inputs, heads))
-        self.neuron(_Value(name, query.channels, query.size), shrink=8)
+        self.neuron(_Value(name, value.channels, query.size), shrink=8)
 
     def synapse(
         self,

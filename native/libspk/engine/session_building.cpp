@@ -186,6 +186,7 @@ std::unique_ptr<Step> Session::make_attention(const StepSite& site) {
     const CountMap &query = site.inputs[0]->counts, &key = site.inputs[1]->counts;
     shape.images = query.images;
     shape.channels = query.channels;
+    shape.values = site.inputs[2]->counts.channels;
     shape.heads = std::get<Attention>(site.node.operation).heads;
     shape.queries = query.height * query.width;
     shape.tokens = key.height * key.width;

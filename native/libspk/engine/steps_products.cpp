@@ -58,24 +58,26 @@ public:
           key_(*site.inputs[1]),
           value_(*site.inputs[2]),
           heads_(std::get<Attention>(site.node.operation).heads),
-          channels_(site.channels),
-          of_head_(site.channels / heads_),
-          context_(size_t(query_.images()) * size_t(channels_) * size_t(of_head_)),
-          row_(2 * size_t(channels_)) {}
+          keys_(query_.channels()),
+          values_(site.channels),
+          keys_of_head_(keys_ / heads_),
+          values_of_head_(values_ / heads_),
+          context_(size_t(query_.images()) * size_t(keys_) * size_t(values_of_head_)),
+          row_(size_t(keys_) + size_t(values_)) {}
 
 protected:
-    size_t spare_integers() const override { return size_t(channels_); }
+    size_t spare_integers() const override { return size_t(keys_); }
 
     void begin(Workshop&) override {
         std::fill(context_.begin(), context_.end(), 0);
         const int64_t tokens = key_.pixels_of_image();
         for (int64_t token = 0; token < tokens * key_.images(); ++token) {
             const int32_t* key = key_.read(token, row_.data());
-            const int32_t* value = value_.read(token, row_.data() + channels_);
-            int32_t* to = context_.data() + token / tokens * channels_ * of_head_;
-            for (int32_t c = 0; c < channels_; ++c, to += of_head_) {
-                const int32_t* values = value + c / of_head_ * of_head_;
-                for (int32_t j = 0; j < of_head_; ++j) to[j] += key[c] * values[j];
+            const int32_t* value = value_.read(token, row_.data() + keys_);
+            int32_t* to = context_.data() + token / tokens * keys_ * values_of_head_;
+            for (int32_t c = 0; c < keys_; ++c, to += values_of_head_) {
+                const int32_t* values = value + c / keys_of_head_ * values_of_head_;
+                for (int32_t j = 0; j < values_of_head_; ++j) to[j] += key[c] * values[j];
             }
         }
     }
@@ -85,18 +87,18 @@ protected:
         for (int64_t pixel = begin; pixel < end; ++pixel, rows += stride) {
             const int32_t* query = query_.read(pixel, spare);
             const int32_t* context =
-                context_.data() + pixel / query_.pixels_of_image() * channels_ * of_head_;
-            std::fill(rows, rows + channels_, 0);
-            for (int32_t c = 0; c < channels_; ++c, context += of_head_) {
-                int32_t* sums = rows + c / of_head_ * of_head_;
-                for (int32_t j = 0; j < of_head_; ++j) sums[j] += query[c] * context[j];
+                context_.data() + pixel / query_.pixels_of_image() * keys_ * values_of_head_;
+            std::fill(rows, rows + values_, 0);
+            for (int32_t c = 0; c < keys_; ++c, context += values_of_head_) {
+                int32_t* sums = rows + c / keys_of_head_ * values_of_head_;
+                for (int32_t j = 0; j < values_of_head_; ++j) sums[j] += query[c] * context[j];
             }
         }
     }
 
 private:
     const Value &query_, &key_, &value_;
-    int32_t heads_, channels_, of_head_;
+    int32_t heads_, keys_, values_, keys_of_head_, values_of_head_;  // channels
     std::vector<int32_t> context_;  // [images][heads][channels of key][channels of value]
     std::vector<int32_t> row_;
 };

@@ -71,7 +71,7 @@ double operations(const Network& network, int64_t height, int64_t width) {
         total += each * double(shapes[i].elements());
         if (const auto* attention = std::get_if<Attention>(&node.operation)) {
             const double side = double(shapes[i].channels) / attention->heads;
-            total += side * (double(source(1).elements()) + double(shapes[i].elements()));
+            total += side * (double(source(1).elements()) + double(source(0).elements()));
         }
     }
     return total * network.input().steps;

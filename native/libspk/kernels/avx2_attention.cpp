@@ -56,19 +56,23 @@ void interleave_tokens(
 class Attention final : public AttentionKernel {
 public:
     explicit Attention(const AttentionShape& shape)
-        : shape_(shape), size_(shape.channels / shape.heads), padded_(round_up(size_, 16)),
-          is_short_(most_of(shape) <= INT16_MAX), context_size_(int64_t(padded_) * padded_),
+        : shape_(shape), keys_(shape.channels / shape.heads),
+          values_(shape.values / shape.heads), padded_keys_(round_up(keys_, 16)),
+          padded_values_(round_up(values_, 16)), is_short_(most_of(shape) <= INT16_MAX),
+          context_size_(int64_t(padded_keys_) * padded_values_),
           // Loads of 16 channels may begin at the last channel of the last head.
-          stride_(round_up(shape.channels, kCurrentLanes) + 2 * kCurrentLanes),
+          stride_of_queries_(round_up(shape.channels, kCurrentLanes) + 2 * kCurrentLanes),
+          stride_of_sums_(round_up(shape.values, kCurrentLanes) + 2 * kCurrentLanes),
           low_(size_t(context_size_ * shape.images * shape.heads)),
           high_(is_short_ ? 0 : low_.size()) {
         const size_t pairs = size_t(shape.tokens + 1) / 2;
         for (int32_t thread = 0; thread < shape.threads; ++thread) {
             scratch_.push_back(
-                {AlignedArray<uint8_t>(pairs * padded_ * 2),
-                 AlignedArray<uint8_t>(pairs * padded_ * 2), AlignedArray<int32_t>(context_size_),
-                 AlignedArray<int16_t>(size_t(kTile) * stride_),
-                 AlignedArray<int32_t>(size_t(kTile) * stride_)});
+                {AlignedArray<uint8_t>(pairs * padded_keys_ * 2),
+                 AlignedArray<uint8_t>(pairs * padded_values_ * 2),
+                 AlignedArray<int32_t>(context_size_),
+                 AlignedArray<int16_t>(size_t(kTile) * stride_of_queries_),
+                 AlignedArray<int32_t>(size_t(kTile) * stride_of_sums_)});
         }
     }
 
@@ -103,9 +107,9 @@ private:
     void sum_tokens(
         const CountMap& key, const CountMap& value, int64_t head, Scratch& scratch) const {
         const int32_t image = int32_t(head / shape_.heads);
-        const int32_t channel = int32_t(head % shape_.heads) * size_;
-        interleave_tokens(key, image, channel, padded_, scratch.keys.data());
-        interleave_tokens(value, image, channel, padded_, scratch.values.data());
+        const int32_t of_image = int32_t(head % shape_.heads);
+        interleave_tokens(key, image, of_image * keys_, padded_keys_, scratch.keys.data());
+        interleave_tokens(value, image, of_image * values_, padded_values_, scratch.values.data());
         std::fill_n(scratch.context.data(), scratch.context.size(), 0);
         const int32_t pairs = (shape_.tokens + 1) / 2;
         // As many as 16 bits hold.
@@ -113,8 +117,8 @@ private:
             std::max(1, INT16_MAX / (2 * std::max(1, shape_.highest_key * shape_.highest_value)));
         for (int32_t pair = 0; pair < pairs; pair += step) {
             const int32_t count = std::min(step, pairs - pair);
-            for (int32_t of_key = 0; of_key < padded_; of_key += kKeys) {
-                for (int32_t of_value = 0; of_value < padded_; of_value += 16) {
+            for (int32_t of_key = 0; of_key < padded_keys_; of_key += kKeys) {
+                for (int32_t of_value = 0; of_value < padded_values_; of_value += 16) {
                     add_tokens(scratch, pair, count, of_key, of_value);
                 }
             }
@@ -124,12 +128,14 @@ private:
 
     void add_tokens(
         Scratch& scratch, int32_t pair, int32_t count, int32_t of_key, int32_t of_value) const {
-        const uint8_t* keys = scratch.keys.data() + (int64_t(pair) * padded_ + of_key) * 2;
-        const uint8_t* values = scratch.values.data() + (int64_t(pair) * padded_ + of_value) * 2;
+        const uint8_t* keys = scratch.keys.data() + (int64_t(pair) * padded_keys_ + of_key) * 2;
+        const uint8_t* values =
+            scratch.values.data() + (int64_t(pair) * padded_values_ + of_value) * 2;
         const bool values_fit = shape_.highest_value <= INT8_MAX;
         __m256i sums[kKeys];
         for (__m256i& sum : sums) sum = _mm256_setzero_si256();
-        for (int32_t i = 0; i < count; ++i, keys += padded_ * 2, values += padded_ * 2) {
+        for (int32_t i = 0; i < count;
+             ++i, keys += padded_keys_ * 2, values += padded_values_ * 2) {
             const __m256i value = load_bytes(values);
 #pragma GCC unroll 8
             for (int j = 0; j < kKeys; ++j) {
@@ -140,7 +146,7 @@ private:
             }
         }
         for (int j = 0; j < kKeys; ++j) {
-            int32_t* to = scratch.context.data() + int64_t(of_key + j) * padded_ + of_value;
+            int32_t* to = scratch.context.data() + int64_t(of_key + j) * padded_values_ + of_value;
             const __m256i low = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(sums[j]));
             const __m256i high = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(sums[j], 1));
             store(to, _mm256_add_epi32(load(to), low));
@@ -153,11 +159,12 @@ private:
     void store_context(const int32_t* context, int64_t head) const {
         int16_t* low = low_.data() + head * context_size_;
         int16_t* high = is_short_ ? nullptr : high_.data() + head * context_size_;
-        for (int32_t of_key = 0; of_key < padded_; ++of_key) {
-            for (int32_t of_value = 0; of_value < padded_; ++of_value) {
+        for (int32_t of_key = 0; of_key < padded_keys_; ++of_key) {
+            for (int32_t of_value = 0; of_value < padded_values_; ++of_value) {
                 const int32_t sum =
-                    of_key < size_ ? context[int64_t(of_key) * padded_ + of_value] : 0;
-                const int64_t to = (int64_t(of_key / 2) * padded_ + of_value) * 2 + of_key % 2;
+                    of_key < keys_ ? context[int64_t(of_key) * padded_values_ + of_value] : 0;
+                const int64_t to =
+                    (int64_t(of_key / 2) * padded_values_ + of_value) * 2 + of_key % 2;
                 low[to] = int16_t(is_short_ ? sum : sum & INT16_MAX);
                 if (high) high[to] = int16_t(sum >> kShortBits);
             }
@@ -171,7 +178,7 @@ private:
         for (int32_t i = 0; i < count; ++i) {
             places[i] = place;
             const uint8_t* from = query.pixel(place.image, place.y, place.x);
-            int16_t* to = scratch.queries.data() + int64_t(i) * stride_;
+            int16_t* to = scratch.queries.data() + int64_t(i) * stride_of_queries_;
             for (int32_t channel = 0; channel < shape_.channels; channel += 16) {
                 const auto* bytes = reinterpret_cast<const __m128i*>(from + channel);
                 _mm256_store_si256(reinterpret_cast<__m256i*>(to + channel),
@@ -183,15 +190,16 @@ private:
         for (int32_t head = 0; head < shape_.heads; ++head) {
             const int64_t context =
                 (places[0].image * int64_t(shape_.heads) + head) * context_size_;
-            for (int32_t of_value = 0; of_value < size_; of_value += 16) {
+            for (int32_t of_value = 0; of_value < values_; of_value += 16) {
                 for (int32_t i = 0; i < count; i += kQueries) {
-                    multiply(scratch, i, head * size_, context + of_value * 2, of_value);
+                    multiply(scratch, i, head, context + of_value * 2, of_value);
                 }
             }
         }
-        for (int32_t channel = 0; channel < shape_.channels; channel += kCurrentLanes) {
+        for (int32_t channel = 0; channel < shape_.values; channel += kCurrentLanes) {
             for (int32_t i = 0; i < count; ++i) {
-                const int32_t* sums = scratch.sums.data() + int64_t(i) * stride_ + channel;
+                const int32_t* sums =
+                    scratch.sums.data() + int64_t(i) * stride_of_sums_ + channel;
                 __m256i loaded[1][2] = {{load(sums), load(sums + 8)}};
                 finisher.finish<1>(places + i, channel, loaded);
             }
@@ -199,8 +207,9 @@ private:
     }
 
     void multiply(
-        Scratch& scratch, int32_t pixel, int32_t channel, int64_t context, int32_t of_value) const {
-        const int16_t* queries = scratch.queries.data() + int64_t(pixel) * stride_ + channel;
+        Scratch& scratch, int32_t pixel, int32_t head, int64_t context, int32_t of_value) const {
+        const int16_t* queries =
+            scratch.queries.data() + int64_t(pixel) * stride_of_queries_ + head * keys_;
         __m256i sums[kQueries][2];
         add_channels(queries, low_.data() + context, sums);
         if (!is_short_) {
@@ -214,8 +223,8 @@ private:
             }
         }
         for (int i = 0; i < kQueries; ++i) {
-            int32_t* to =
-                scratch.sums.data() + int64_t(pixel + i) * stride_ + channel + of_value;
+            int32_t* to = scratch.sums.data() + int64_t(pixel + i) * stride_of_sums_ +
+                          head * values_ + of_value;
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sums[i][0]);
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 8), sums[i][1]);
         }
@@ -223,11 +232,12 @@ private:
 
     void add_channels(const int16_t* queries, const int16_t* context, __m256i (*sums)[2]) const {
         for (int i = 0; i < kQueries; ++i) sums[i][0] = sums[i][1] = _mm256_setzero_si256();
-        for (int32_t of_key = 0; of_key < size_; of_key += 2, context += padded_ * 2) {
+        for (int32_t of_key = 0; of_key < keys_; of_key += 2, context += padded_values_ * 2) {
             const __m256i first = load_anywhere(context), second = load_anywhere(context + 16);
 #pragma GCC unroll 4
             for (int i = 0; i < kQueries; ++i) {
-                const __m256i pair = broadcast_pair(queries + int64_t(i) * stride_ + of_key);
+                const __m256i pair =
+                    broadcast_pair(queries + int64_t(i) * stride_of_queries_ + of_key);
                 sums[i][0] = _mm256_add_epi32(sums[i][0], _mm256_madd_epi16(pair, first));
                 sums[i][1] = _mm256_add_epi32(sums[i][1], _mm256_madd_epi16(pair, second));
             }
@@ -235,10 +245,10 @@ private:
     }
 
     const AttentionShape shape_;
-    const int32_t size_, padded_;  // channels of a head
+    const int32_t keys_, values_, padded_keys_, padded_values_;  // channels of a head
     const bool is_short_;
     const int64_t context_size_;
-    const int32_t stride_;
+    const int32_t stride_of_queries_, stride_of_sums_;
     AlignedArray<int16_t> low_, high_;  // of the context, per image and head
     std::vector<Scratch> scratch_;
 };

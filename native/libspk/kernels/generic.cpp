@@ -73,15 +73,16 @@ class GenericAttention : public AttentionKernel {
 public:
     explicit GenericAttention(const AttentionShape& shape)
         : shape_(shape),
-          of_head_(shape.channels / shape.heads),
-          context_(size_t(shape.images) * size_t(shape.channels) * size_t(of_head_)) {}
+          keys_(shape.channels / shape.heads),
+          values_(shape.values / shape.heads),
+          context_(size_t(shape.images) * size_t(shape.channels) * size_t(values_)) {}
 
     void run(const CountMap& query, const CountMap& key, const CountMap& value,
              const Epilogue& epilogue, Threads& threads) override {
         threads.run(int64_t(shape_.images) * shape_.heads, [&](int64_t task, int) {
             add_tokens(task / shape_.heads, int32_t(task % shape_.heads), key, value);
         });
-        const int32_t stride = round_up(shape_.channels, kCurrentLanes);
+        const int32_t stride = round_up(shape_.values, kCurrentLanes);
         const int64_t pixels = int64_t(shape_.images) * shape_.queries;
         const int64_t tile = tile_of(pixels, stride, threads.count());
         threads.run((pixels + tile - 1) / tile, [&](int64_t task, int) {
@@ -97,20 +98,20 @@ public:
 
 private:
     int32_t* context_of(int64_t image, int32_t head) {
-        return context_.data() + (image * shape_.heads + head) * of_head_ * of_head_;
+        return context_.data() + (image * shape_.heads + head) * keys_ * values_;
     }
 
     void add_tokens(int64_t image, int32_t head, const CountMap& key, const CountMap& value) {
         int32_t* context = context_of(image, head);
-        std::fill(context, context + int64_t(of_head_) * of_head_, 0);
+        std::fill(context, context + int64_t(keys_) * values_, 0);
         for (int32_t y = 0; y < key.height; ++y) {
             for (int32_t x = 0; x < key.width; ++x) {
-                const uint8_t* k = key.pixel(image, y, x) + head * of_head_;
-                const uint8_t* v = value.pixel(image, y, x) + head * of_head_;
+                const uint8_t* k = key.pixel(image, y, x) + head * keys_;
+                const uint8_t* v = value.pixel(image, y, x) + head * values_;
                 int32_t* to = context;
-                for (int32_t i = 0; i < of_head_; ++i, to += of_head_) {
+                for (int32_t i = 0; i < keys_; ++i, to += values_) {
                     if (k[i] == 0) continue;
-                    for (int32_t j = 0; j < of_head_; ++j) to[j] += int32_t(k[i]) * v[j];
+                    for (int32_t j = 0; j < values_; ++j) to[j] += int32_t(k[i]) * v[j];
                 }
             }
         }
@@ -119,18 +120,18 @@ private:
     void ask(int64_t pixel, const CountMap& query, int32_t* sums) {
         const int64_t line = pixel / query.width, image = line / query.height;
         const uint8_t* q = query.pixel(image, line % query.height, pixel % query.width);
-        for (int32_t head = 0; head < shape_.heads; ++head, sums += of_head_) {
+        for (int32_t head = 0; head < shape_.heads; ++head, sums += values_) {
             const int32_t* context = context_of(image, head);
-            for (int32_t i = 0; i < of_head_; ++i, context += of_head_) {
+            for (int32_t i = 0; i < keys_; ++i, context += values_) {
                 const int32_t count = *q++;
                 if (count == 0) continue;
-                for (int32_t j = 0; j < of_head_; ++j) sums[j] += count * context[j];
+                for (int32_t j = 0; j < values_; ++j) sums[j] += count * context[j];
             }
         }
     }
 
     AttentionShape shape_;
-    int32_t of_head_;
+    int32_t keys_, values_;  // channels of a head
     std::vector<int32_t> context_;  // [images][heads][channels of key][channels of value]
 };
 

@@ -34,7 +34,9 @@ public:
 
 // Context = V K^T per head, then context times Q, then the epilogue.
 struct AttentionShape {
-    int32_t images, channels, heads;
+    int32_t images, heads;
+    int32_t channels;  // of query and key
+    int32_t values;    // channels of value and of the result
     int32_t queries, tokens;  // pixels of the query and of key and value
     int32_t highest_query, highest_key, highest_value;
     int32_t threads;

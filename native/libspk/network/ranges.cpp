@@ -117,7 +117,7 @@ struct Proof {
         });
     }
     void operator()(const Attention& attention) const {
-        Wide bound = reach.shape.channels / attention.heads;
+        Wide bound = inputs[0]->shape.channels / attention.heads;
         for (size_t i = 0; i < 3; ++i)
             bound *= *std::max_element(source(i).high.begin(), source(i).high.end());
         const int64_t tokens = inputs[1]->shape.pixels();

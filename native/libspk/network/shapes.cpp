@@ -75,11 +75,16 @@ struct Inference {
     }
     Shape operator()(const Attention& attention) const {
         const Shape &query = inputs[0], &key = inputs[1], &value = inputs[2];
-        require_inputs(key == value && query.channels == key.channels);
+        Shape attended = query;
+        attended.channels = value.channels;
+        Shape stored = key;
+        stored.channels = value.channels;
+        require_inputs(stored == value && query.channels == key.channels);
         require_map(query);
         require_map(key);
-        require(query.channels % attention.heads == 0, "heads do not divide the channels");
-        return query;
+        require(query.channels % attention.heads == 0 && value.channels % attention.heads == 0,
+                "heads do not divide the channels");
+        return attended;
     }
     Shape operator()(const Pool&) const {
         require_map(inputs[0]);

@@ -33,9 +33,10 @@ void sum_spikes(const SpikeSum& node, const Value& source, Value& result) {
 void attend(const Attention& node, const Value& query, const Value& key, const Value& value,
             Value& result) {
     const int64_t width = query.shape.channels / node.heads;
+    const int64_t depth = value.shape.channels / node.heads;
     for (int64_t sample = 0; sample < result.batch; sample++) {
         for (int64_t channel = 0; channel < result.shape.channels; channel++) {
-            const int64_t first = channel / width * width;
+            const int64_t first = channel / depth * width;
             const int64_t* values = value.plane(sample, channel);
             int64_t* to = result.plane(sample, channel);
             for (int64_t other = first; other < first + width; other++) {

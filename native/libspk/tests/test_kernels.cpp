@@ -164,23 +164,23 @@ void test_finish(const InstructionSet& set, int64_t number, uint64_t seed, Tally
 
 Sums attend(const AttentionShape& shape, const CountMap& query, const CountMap& key,
             const CountMap& value) {
-    Sums sums = {shape.images, shape.channels, query.height, query.width, {}};
-    sums.values.resize(size_t(sums.pixels()) * shape.channels);
-    const int32_t size = shape.channels / shape.heads;
+    Sums sums = {shape.images, shape.values, query.height, query.width, {}};
+    sums.values.resize(size_t(sums.pixels()) * shape.values);
+    const int32_t size = shape.channels / shape.heads, depth = shape.values / shape.heads;
     const auto count = [](const CountMap& map, int64_t image, int64_t token, int32_t channel) {
         return int64_t(map.pixel(image, token / map.width, token % map.width)[channel]);
     };
     for (int64_t image = 0; image < shape.images; ++image) {
-        for (int32_t of_value = 0; of_value < shape.channels; ++of_value) {
+        for (int32_t of_value = 0; of_value < shape.values; ++of_value) {
             for (int32_t i = 0; i < size; ++i) {
-                const int32_t of_key = of_value / size * size + i;
+                const int32_t of_key = of_value / depth * size + i;
                 int64_t context = 0;
                 for (int32_t token = 0; token < shape.tokens; ++token) {
                     context +=
                         count(key, image, token, of_key) * count(value, image, token, of_value);
                 }
                 for (int64_t pixel = 0; pixel < shape.queries; ++pixel) {
-                    sums.values[(image * shape.queries + pixel) * shape.channels + of_value] +=
+                    sums.values[(image * shape.queries + pixel) * shape.values + of_value] +=
                         context * count(query, image, pixel, of_key);
                 }
             }
@@ -195,6 +195,8 @@ void test_attention(const InstructionSet& set, int64_t number, uint64_t seed, Ta
     shape.images = random.one_of({1, 1, 3});
     shape.heads = random.one_of({1, 2, 3, 8});
     shape.channels = shape.heads * random.one_of({1, 3, 8, 13, 16, 20, 32, 45});
+    shape.values = random.chance(0.5) ? shape.channels
+                                      : shape.heads * random.one_of({1, 3, 8, 16, 24, 45});
     const int32_t height = int32_t(random.between(1, 7)), width = int32_t(random.between(1, 9));
     const bool crosses = random.chance(0.2);
     const int32_t queries_width = crosses ? 5 : width;
@@ -204,16 +206,16 @@ void test_attention(const InstructionSet& set, int64_t number, uint64_t seed, Ta
     shape.highest_key = random.one_of({1, 4, 16, 128, 255});
     shape.highest_value = random.one_of({1, 4, 16, 128});
     shape.threads = random.one_of({1, 2});
-    const auto make = [&](int32_t map_width, int32_t highest) {
+    const auto make = [&](int32_t channels, int32_t map_width, int32_t highest) {
         OwnedCounts counts = make_counts(
-            shape.images, shape.channels, height, map_width, int32_t(random.between(0, 1)), 0);
+            shape.images, channels, height, map_width, int32_t(random.between(0, 1)), 0);
         const int32_t lowest = random.chance(0.2) ? highest : 0;
         fill(counts, lowest, highest, random.chance(0.2) ? 1.0 : 0.4, random);
         return counts;
     };
-    const OwnedCounts query = make(queries_width, shape.highest_query);
-    const OwnedCounts key = make(width, shape.highest_key);
-    const OwnedCounts value = make(width, shape.highest_value);
+    const OwnedCounts query = make(shape.channels, queries_width, shape.highest_query);
+    const OwnedCounts key = make(shape.channels, width, shape.highest_key);
+    const OwnedCounts value = make(shape.values, width, shape.highest_value);
     const Sums sums = attend(shape, query.map, key.map, value.map);
     if (sums.magnitude() > 1 << 28) return;  // the epilogue's would not fit 32 bits
     const std::unique_ptr<AttentionKernel> kernel = set.make_attention(shape);
@@ -229,8 +231,9 @@ void test_attention(const InstructionSet& set, int64_t number, uint64_t seed, Ta
     ++tally.runs;
     tally.differing += differing;
     if (differing) {
-        std::printf("case %lld: attention: %d heads, %d channels, %d tokens: %lld differ\n",
-                    static_cast<long long>(number), shape.heads, shape.channels, shape.tokens,
+        std::printf("case %lld: attention: %d heads, %d and %d channels, %d tokens: %lld differ\n",
+                    static_cast<long long>(number), shape.heads, shape.channels, shape.values,
+                    shape.tokens,
                     static_cast<long long>(differing));
     }
 }

@@ -12,7 +12,7 @@ class AttentionProduct(nn.Module):
     """Linear attention Q (K^T V) * scale over the pixels of a map, head by head.
 
     Args:
-        heads: Number of heads; must divide the channels.
+        heads: Number of heads; must divide the channels of queries and of values.
         scale: Factor of the result.
         mean: Whether the sum over the keys is a mean, so that the result does not grow with the
             size of the map.
@@ -30,10 +30,10 @@ class AttentionProduct(nn.Module):
         Args:
             query: Spikes [N, C, H, W].
             key: Spikes [N, C, H', W']; of another map in cross attention.
-            value: Spikes [N, C, H', W'].
+            value: Spikes [N, C', H', W'], of as many channels or of others.
 
         Returns:
-            Current [N, C, H, W].
+            Current [N, C', H, W].
         """
         return attention_product(query, key, value, self.heads, self.scale, mean=self.mean)
 
@@ -45,13 +45,13 @@ class AttentionProduct(nn.Module):
 def attention_product(
     query: Tensor, key: Tensor, value: Tensor, heads: int, scale: float, *, mean: bool = False
 ) -> Tensor:
-    """Q (K^T V) * scale on maps with C = heads * head_dim; with `mean` over the number of keys."""
+    """Q (K^T V) * scale, head by head; with `mean` over the number of keys."""
     factor = scale / key[0, 0].numel() if mean else scale
     if all(is_channels_last(x) for x in (query, key, value)):
         return _product_of_tokens(query, key, value, heads, factor)
     queries, keys, values = (split_heads(x, heads) for x in (query, key, value))
     context = values @ keys.transpose(-1, -2)
-    return (context @ queries * factor).reshape(query.shape)
+    return (context @ queries * factor).reshape(-1, value.shape[1], *query.shape[2:])
 
 
 def _product_of_tokens(

@@ -21,20 +21,22 @@ class AttentionEnergy:
     Attributes:
         queries: Pixels N that attend.
         keys: Pixels that they attend to; as many as the queries in self-attention.
-        channels: Channels C of all heads together.
+        channels: Channels C of all heads' queries, and of their keys.
+        values: Channels C' of all heads' values.
         heads: Number of heads h.
-        accumulates: Additions over all T x D steps: each spike of K and of Q adds C / h integers.
+        accumulates: Additions over all T x D steps: each spike of K and of Q adds C' / h integers.
     """
 
     queries: int
     keys: int
     channels: int
+    values: int
     heads: int
     accumulates: float
 
     @property
     def picojoules(self) -> float:
-        """Energy of the spike-driven products, E_AC T (R_Q + R_K) N C^2 / h, R being mean counts.
+        """Energy of the spike-driven products, E_AC T (R_Q + R_K) N C C' / h, R being mean counts.
 
         The factor of the product lies in thresholds and costs nothing.
         """
@@ -42,8 +44,8 @@ class AttentionEnergy:
 
     @property
     def softmax_picojoules(self) -> float:
-        """Energy of softmax attention of the same size: E_MAC 2 N^2 C, scale, softmax."""
+        """Energy of softmax attention of the same size: E_MAC N^2 (C + C'), scale, softmax."""
         pairs = self.queries * self.keys
         scores = self.heads * pairs
-        products = MULTIPLY_ACCUMULATE_PJ * 2 * pairs * self.channels
+        products = MULTIPLY_ACCUMULATE_PJ * pairs * (self.channels + self.values)
         return products + MULTIPLY_PJ * scores + MULTIPLY_ACCUMULATE_PJ * 2 * scores

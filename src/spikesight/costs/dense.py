@@ -32,8 +32,8 @@ def dense_parts(node: Node | integer.Node, inputs: list[Shape]) -> list[tuple[st
         case integer.Synapse(weight=weight):
             return [("synapse", float(node.infer_shape(*inputs).elements * weight[0].numel()))]
         case operations.AnyAttention(heads=heads):
-            query, key, _ = inputs
-            macs = (query.elements + key.elements) * (query.channels // heads)
+            query, key, value = inputs
+            macs = (query.elements + key.elements) * (value.channels // heads)
             return [("attention product", float(macs))]
         case operations.AnyGate():
             return [("gate", float(inputs[0].elements))]

@@ -208,8 +208,8 @@ class _Meter:
         assert_never(node)
 
     def _attention(self, node: AttentionProduct, inputs: tuple[Tensor, ...]) -> float:
-        """Spikes of K and of Q are expanded; each adds one row of head_dim integers."""
-        head_dim = inputs[0].shape[1] // node.heads
+        """Spikes of K and of Q are expanded; each adds one row of a head's values."""
+        head_dim = inputs[2].shape[1] // node.heads
         total = 0.0
         for name, x in zip(node.inputs[:2], inputs[:2], strict=True):
             neuron = self.counts.get(name)
@@ -252,8 +252,9 @@ class _Meter:
             elif isinstance(node, AttentionProduct | Gate | SpikeSum):
                 estimate = accumulates
                 if isinstance(node, AttentionProduct) and neuron is not None:
-                    query, key, _ = (self.shapes[read] for read in node.inputs)
-                    sizes = (query.pixels, key.pixels, query.channels, node.heads)
+                    query, key, value = (self.shapes[read] for read in node.inputs)
+                    channels = query.channels, value.channels
+                    sizes = (query.pixels, key.pixels, *channels, node.heads)
                     attention = AttentionEnergy(*sizes, accumulates)
             layers.append(
                 LayerEnergy(

@@ -140,8 +140,8 @@ class _Meter:
         synapse = isinstance(node, integer.Synapse)
         attention = None
         if isinstance(node, integer.Attention):
-            query, key = (self._shapes[key] for key in node.inputs[:2])
-            sizes = (query.pixels, key.pixels, query.channels, node.heads)
+            query, key, value = (self._shapes[key] for key in node.inputs)
+            sizes = (query.pixels, key.pixels, query.channels, value.channels, node.heads)
             attention = AttentionEnergy(*sizes, operations.accumulates)
         # Interpolation adds in place of multiplications; biases and shortcuts are left out.
         interpolates = isinstance(node, integer.Resize | integer.Sample)

@@ -28,8 +28,8 @@ def operand_macs(node: Node | integer.Node, inputs: Sequence[Shape]) -> dict[int
         case Synapse() | integer.Synapse() | operations.AnyMaskProduct():
             return {0: dense_parts(node, list(inputs))[0][1]}
         case operations.AnyAttention(heads=heads):
-            query, key, _ = inputs
-            per_count = query.channels // heads
+            query, key, value = inputs
+            per_count = value.channels // heads
             return {0: float(query.elements * per_count), 1: float(key.elements * per_count)}
         case operations.AnyGate():
             return dict.fromkeys((0, 1), float(inputs[0].elements))

@@ -148,6 +148,8 @@ class AnyAdd(Operation):
 class AnyAttention(Operation):
     """Q (K^T V) per head, inputs in the order query, key, value.
 
+    Values may have other channels than queries and keys; the result has theirs.
+
     Attributes:
         heads: Number of heads.
     """
@@ -157,11 +159,12 @@ class AnyAttention(Operation):
     def infer_shape(self, *inputs: Shape) -> Shape:
         """See `Operation`."""
         query, key, value = inputs
-        same = key == value and query.channels == key.channels
+        same = key == replace(value, channels=key.channels) and query.channels == key.channels
         self.require(same, f"its inputs are {list(inputs)}")
         self.require(() not in (query.size, key.size), "it reads no map")
-        self.require(query.channels % self.heads == 0, "heads do not divide the channels")
-        return query
+        divided = query.channels % self.heads == value.channels % self.heads == 0
+        self.require(divided, "heads do not divide the channels")
+        return replace(query, channels=value.channels)
 
 
 @dataclass(frozen=True)

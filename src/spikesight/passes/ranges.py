@@ -114,7 +114,7 @@ def reach_of(
         case integer.Attention(heads=heads):
             query, key, value = (int(reach.interval.high.max()) for reach in inputs)
             tokens = inputs[1].shape.pixels
-            bound = query * key * value * tokens * (shape.channels // heads)
+            bound = query * key * value * tokens * (inputs[0].shape.channels // heads)
             _require_bits(node.name, bound, max_size)
             interval = _constant(0, bound, shape)
             pixels = tokens if node.mean else 1

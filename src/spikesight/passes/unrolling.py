@@ -221,4 +221,4 @@ def _attention(
     context = total([values @ split_heads(k, node.heads).transpose(-1, -2) for k in expanded(key)])
     current = total([context @ split_heads(q, node.heads) for q in queries])
     scale = node.scale / values.shape[-1] if node.mean else node.scale
-    return (current * scale).reshape(queries[0].shape)
+    return (current * scale).reshape(len(current), -1, *queries[0].shape[2:])

@@ -324,13 +324,17 @@ class Lowering:
         return self.op("ReduceSum", by_head, self.integers(2), keepdims=0)
 
     def _attention(self, node: integer.Attention, inputs: list[str]) -> str:
-        reach = self.reaches[node.inputs[0]]
-        channels = reach.interval.low.numel()
-        by_head = self.constant(np.array([0, node.heads, channels // node.heads, -1]))
-        query, key, value = (self.op("Reshape", x, by_head) for x in inputs)
+        reaches = [self.reaches[name] for name in node.inputs]
+        channels = [reach.interval.low.numel() for reach in reaches]
+        by_head = [
+            self.constant(np.array([0, node.heads, count // node.heads, -1])) for count in channels
+        ]
+        query, key, value = (
+            self.op("Reshape", x, shape) for x, shape in zip(inputs, by_head, strict=True)
+        )
         transposed = self.op("Transpose", key, perm=[0, 1, 3, 2])
         context = self.op("MatMul", value, transposed)
-        shape = self.constant(np.array([0, channels, *reach.shape.size]))
+        shape = self.constant(np.array([0, channels[2], *reaches[0].shape.size]))
         return self.op("Reshape", self.op("MatMul", context, query), shape)
 
     def _affine(self, x: str, scale: Tensor, offset: Tensor, rank: int) -> str:

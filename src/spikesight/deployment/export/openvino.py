@@ -339,22 +339,28 @@ class _Lowering:
         return self.op.reduce_sum(by_head, integers(2), False)
 
     def _attention(self, node: integer.Attention, inputs: list[Value]) -> Value:
-        source = self.reaches[node.inputs[0]]
-        channels, heads = source.interval.low.numel(), node.heads
-        shape = integers(0, heads, channels // heads, source.shape.pixels)
-        query, key, value = (self.op.reshape(x, shape, True) for x in inputs)
+        reaches = [self.reaches[name] for name in node.inputs]
+        (queries, _, values), heads = (reach.interval.low.numel() for reach in reaches), node.heads
+        query, key, value = (
+            self.op.reshape(
+                x,
+                integers(0, heads, reach.interval.low.numel() // heads, reach.shape.pixels),
+                True,
+            )
+            for x, reach in zip(inputs, reaches, strict=True)
+        )
         context: Value = self.op.matmul(value, key, False, True)
-        maps = integers(0, channels, *source.shape.size)
+        maps = integers(0, values, *reaches[0].shape.size)
 
         def attend(part: Float) -> Float:
             return self.op.reshape(self.op.matmul(part, query, False, False), maps, True)
 
         if not self._exceeds(node):
             return attend(context)
-        highest = [int(self.reaches[name].interval.high.max()) for name in node.inputs]
-        reach = highest[1] * highest[2] * source.shape.pixels
+        highest = [int(reach.interval.high.max()) for reach in reaches]
+        reach = highest[1] * highest[2] * reaches[1].shape.pixels
         bits = reach.bit_length() // 2
-        largest = highest[0] * channels // heads * (reach >> bits)
+        largest = highest[0] * queries // heads * (reach >> bits)
         if max(reach, largest) >= EXACT_IN_FLOAT32:
             raise self._too_wide(node, self.reaches[node.name].interval.bits)
         split = torch.tensor(bits)

@@ -54,13 +54,14 @@ def maximum(node: integer.MaxPool, x: Tensor) -> Tensor:
 
 
 def attention_context(key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """V K^T per head [N, heads, head_dim, head_dim] of maps [N, C, H, W]."""
+    """V K^T per head [N, heads, C' / heads, C / heads] of maps [N, C, H, W], [N, C', H, W]."""
     return _by_head(value, heads) @ _by_head(key, heads).transpose(-1, -2)
 
 
 def attend(context: Tensor, query: Tensor) -> Tensor:
-    """The context applied to a map of queries [N, C, H, W]."""
-    return (context @ _by_head(query, context.shape[1])).reshape(query.shape)
+    """The context applied to a map of queries [N, C, H, W]; [N, C', H, W]."""
+    attended = context @ _by_head(query, context.shape[1])
+    return attended.reshape(len(query), -1, *query.shape[2:])
 
 
 def summed_map(node: integer.Node, inputs: list[Tensor]) -> Tensor | None:

@@ -96,7 +96,7 @@ def _context(node: integer.Attention, layers: Layers, stage: int) -> Buffer:
     key, value = (layers[name] for name in node.inputs[1:])
     bound = int(key.reach.interval.high.max()) * int(value.reach.interval.high.max()) * key.pixels
     narrow = narrowest(0, bound) or INT32
-    return Buffer(narrow, key.channels * (key.channels // node.heads), stage, stage)
+    return Buffer(narrow, key.channels * (value.channels // node.heads), stage, stage)
 
 
 def _place(buffers: list[Buffer]) -> None:

@@ -108,8 +108,9 @@ def _attention(node: integer.Attention, layer: Layer, context: Context) -> NodeT
     query, key, value = context.sources(node)
     memory = context.memory.of_contexts[node.name]
     name, matrix = f"attention_{layer.index}", f"context_{layer.index}"
-    width = layer.channels // node.heads
-    constant = structure("attention", name, tokens=key.pixels, heads=node.heads, width=width)
+    width, depth = key.channels // node.heads, value.channels // node.heads
+    sizes = {"tokens": key.pixels, "heads": node.heads, "width": width, "depth": depth}
+    constant = structure("attention", name, **sizes)
     remember = context.kernels.use("remember", KEY=key.type, VALUE=value.type, CONTEXT=memory.type)
     recall = context.kernels.use("recall", QUERY=query.type, CONTEXT=memory.type)
     return NodeText(

@@ -2,5 +2,6 @@
 typedef struct {
     int32_t tokens; /* pixels of keys and values */
     int32_t heads;
-    int32_t width;  /* channels of a head */
+    int32_t width;  /* channels of a head's queries and keys */
+    int32_t depth;  /* channels of a head's values */
 } spk_attention;

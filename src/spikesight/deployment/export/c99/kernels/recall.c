@@ -5,16 +5,16 @@ SPK_KERNEL void spk_recall_QUERY_CONTEXT(
     const spk_attention *attention, const QUERY_t *queries, const CONTEXT_t *context,
     int32_t *values)
 {
-    const int32_t width = attention->width, channels = attention->heads * width;
-    memset(values, 0, (size_t)channels * sizeof *values);
-    for (int32_t channel = 0; channel < channels; ++channel) {
+    const int32_t width = attention->width, depth = attention->depth;
+    memset(values, 0, (size_t)(attention->heads * depth) * sizeof *values);
+    for (int32_t channel = 0; channel < attention->heads * width; ++channel) {
         const int32_t query = queries[channel];
         if (query == 0) {
             continue;
         }
-        const CONTEXT_t *row = context + channel * width;
-        int32_t *head = values + channel / width * width;
-        for (int32_t other = 0; other < width; ++other) {
+        const CONTEXT_t *row = context + channel * depth;
+        int32_t *head = values + channel / width * depth;
+        for (int32_t other = 0; other < depth; ++other) {
             head[other] += query * row[other];
         }
     }
