@@ -25,6 +25,10 @@ CASES = {
         *("sine_pe", "pixel_decoder"),
     ),
     "spikformer": ("cifar10dvs_e32_h4_d1_T3",),
+    "sdtv1": (
+        *("attention_c16_h4_T4", "attention_dvs_c16_h2_T3"),
+        *("cifar_e32_h4_d2_T4", "imagenet_e32_h2_d2_T3_64x48"),
+    ),
 }
 
 

@@ -1,6 +1,9 @@
 """Attention between spikes, without softmax; and with it, as a baseline."""
 
 from spikesight.attention.deformable_sampling import DeformableSampling as DeformableSampling
+from spikesight.attention.elementwise_attention import (
+    ElementwiseSelfAttention as ElementwiseSelfAttention,
+)
 from spikesight.attention.embedding import (
     LearnedEmbedding as LearnedEmbedding,
     SinePosition as SinePosition,

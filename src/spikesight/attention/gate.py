@@ -45,9 +45,10 @@ class SpikeSum(nn.Module):
     Args:
         over: "tokens" or "channels".
         heads: Number of heads, where it is over channels; must divide them.
+        scale: Factor of the result.
     """
 
-    def __init__(self, over: SummedAxis, heads: int = 1) -> None:
+    def __init__(self, over: SummedAxis, heads: int = 1, scale: float = 1.0) -> None:
         super().__init__()
         if over not in ("tokens", "channels"):
             raise UserError(f"over is {over!r}; pass 'tokens' or 'channels'")
@@ -57,6 +58,7 @@ class SpikeSum(nn.Module):
             )
         self.over: SummedAxis = over
         self.heads = heads
+        self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Sums spikes [N, C, H, W] to [N, C, 1, 1], or over channels to [N, heads, H, W].
@@ -64,11 +66,11 @@ class SpikeSum(nn.Module):
         Raises:
             UserError: If the heads do not divide the channels.
         """
-        return spike_sum(x, self.over, self.heads)
+        return spike_sum(x, self.over, self.heads) * self.scale
 
     def extra_repr(self) -> str:
         """What is summed."""
-        return f"over={self.over!r}, heads={self.heads}"
+        return f"over={self.over!r}, heads={self.heads}, scale={self.scale}"
 
 
 def gate(x: Tensor, by: Tensor) -> Tensor:
@@ -91,7 +93,7 @@ def gate_fits(channels: int, size: tuple[int, ...], gates: int, gate_size: tuple
 
 
 def spike_sum(x: Tensor, over: SummedAxis, heads: int = 1) -> Tensor:
-    """What `SpikeSum` computes."""
+    """What `SpikeSum` computes, without its scale."""
     if over == "tokens":
         return x.sum((-2, -1), keepdim=True)
     check_divides("heads", heads, x.shape[1])

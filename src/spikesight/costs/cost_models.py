@@ -176,6 +176,9 @@ def elementwise_operations(work: Work, form: Form) -> Amount:
         subtracted: Amount = work.spikes if form.skips == "spikes" or passes > 1 else 0.0
         return work.outputs * passes * compared + over_time + subtracted
     if work.kind in ("shortcut", "sum"):
+        activity = form.activity(work)
+        if activity.event_driven:  # by a sum of spikes alone
+            return activity.operations
         return max(work.inputs, work.outputs) * passes
     return 0.0
 

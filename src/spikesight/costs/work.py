@@ -230,8 +230,10 @@ class WorkMeter:
                 return [self._neuron(node, samples)]
             case operations.AnyAdd() if node.name not in self._counted:
                 return [self._plain(node, "shortcut", samples)]
-            case operations.AnyPool() | operations.AnySpikeSum():
+            case operations.AnyPool():
                 return [self._plain(node, "sum", samples)]
+            case operations.AnySpikeSum():
+                return [self._spike_sum(node, samples)]
             case _:
                 parts = dense_parts(node, [self._shapes[name] for name in node.inputs])
                 return [self._product(node, parts, samples)] if parts else []
@@ -307,6 +309,15 @@ class WorkMeter:
         elif node.dynamics is not None:
             sizes["leaks"] = 0 < node.dynamics.retain < 1 and node.dynamics.steps > 1
         return self._base(node.name, "neuron", samples, **sizes)
+
+    def _spike_sum(self, node: AnyNode, samples: int) -> Work:
+        """Each spike, or each count that is not zero, is one addition."""
+        work = self._plain(node, "sum", samples)
+        if (counts := self._counts.get(node.inputs[0])) is None:
+            return work
+        seen = _activity(counts, samples)
+        seen |= {"spike_additions": seen["spikes"], "event_additions": seen["events"]}
+        return work.changed({"levels": self._levels[node.inputs[0]]} | seen)
 
     def _plain(self, node: AnyNode, kind: str, samples: int) -> Work:
         read = max(self._shapes[name].elements for name in node.inputs)

@@ -380,7 +380,7 @@ def _nodes(name: str, module: Leaf, inputs: tuple[str, ...], model: nn.Module) -
         case attention.SinePosition():
             return (Position(name, inputs, module.channels),)
         case attention.SpikeSum():
-            return (SpikeSum(name, inputs, module.over, module.heads),)
+            return (SpikeSum(name, inputs, module.over, module.heads, module.scale),)
         case GlobalPool():
             return (Pool(name, inputs),)
         case nn.MaxPool2d():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikesight.errors import UserError
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.qsd import load_qsd
+from spikesight.interop.sdtv1 import load_sdtv1
 from spikesight.interop.spike2former import load_spike2former
 from spikesight.interop.spikformer import load_spikformer
 from spikesight.options import check_arguments
@@ -20,6 +21,7 @@ from spikesight.parts import find_part, list_parts, remember
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "metaspikformer": load_metaspikformer,
     "qsd": load_qsd,
+    "sdtv1": load_sdtv1,
     "spikformer": load_spikformer,
     "spike2former": load_spike2former,
 }
@@ -53,8 +55,8 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
     Args:
         family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
             (bollossom/QSD-Transformer), "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
-            CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names) or "spike2former"
-            (BICLab/Spike2Former).
+            CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names), "sdtv1"
+            (BICLab/Spike-Driven-Transformer) or "spike2former" (BICLab/Spike2Former).
         state_dict: The official parameters and buffers by their official names.
         **configuration: For all families num_heads=8, neuron ("lif"; "qsd_classification" and
             "spike2former" in those families), levels (largest count D of integer neurons) and
@@ -68,6 +70,10 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             SpikingJelly's per 32, in the CIFAR10-DVS form per 16; steps=4, there 16;
             attention_scale=0.125, there 0.25; strides of the stem's four stages, 2 each, in the
             CIFAR form (1, 1, 2, 2).
+            sdtv1: steps=4; strides of the stem's four stages, 2 each: the digits of pooling_stat,
+            (1, 1, 2, 2) of the CIFAR form's 0011; attention_pools=False, the authors' dvs_mode with
+            its maxima over space; official="channel_pools" for two of them over channels, as they
+            released it by mistake.
             spike2former: groups of the deformable attention, by default one per 8 channels;
             levels=8; steps=1, for the authors' code does not iterate time; official=True, whether
             the slips of their code are reproduced (without them a checkpoint still loads, for

@@ -3,6 +3,7 @@
 from spikesight.models import (  # noqa: F401
     mask_rcnn,
     metaspikformer,
+    sdtv1,
     semantic_fpn,
     spike2former,
     spike_det,

@@ -110,18 +110,31 @@ class NeuronChoice:
         return create_neuron(ConfiguredNeuron(name, self.arguments), self.steps, self.levels)
 
 
-@torch.no_grad()
 def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> float:
     """A factor with which attention that averages over its keys starts neither silent nor full.
 
-    With independent queries, keys and values of mean output r, the mean over the keys of
-    (q . k) v is head_dim * r^3; the factor takes it to the current that fires the neuron about
-    once, times the gain.
+    The mean over the keys of (q . k) v is a sum of head_dim products of three spikes.
 
     Args:
         head_dim: Channels per head.
         choice: The neurons.
         gain: Standard deviation of the currents of queries, keys and values.
+    """
+    return starting_scale(head_dim, 3, choice, gain)
+
+
+@torch.no_grad()
+def starting_scale(products: int, spikes: int, choice: NeuronChoice, gain: float) -> float:
+    """A factor of a sum of products of spikes with which its neuron starts neither silent nor full.
+
+    With independent spikes of mean r, the sum of n products of k is n * r^k; the factor takes it to
+    the current that fires the neuron about once, times the gain.
+
+    Args:
+        products: How many products are summed, n.
+        spikes: How many spikes are multiplied, k.
+        choice: The neurons.
+        gain: Standard deviation of the currents of those who spike.
     """
     probe = choice.probe()
     quantiles = torch.linspace(0, 1, 1025, dtype=torch.float64, device="cpu")[1:-1]
@@ -136,4 +149,4 @@ def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> fl
     dynamics = probe.dynamics
     decays = dynamics is not None and dynamics.decay_input
     charged = 1.0 - dynamics.retain if dynamics is not None and decays else 1.0
-    return gain * probe.threshold / charged / (head_dim * mean**3)
+    return gain * probe.threshold / charged / (products * mean**spikes)

@@ -22,7 +22,14 @@ from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikingFeedForward
 from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice
-from spikesight.models.stems import PoolOf, Stem, build_stem
+from spikesight.models.stems import (
+    PoolOf,
+    Stem,
+    build_stem,
+    check_strides,
+    doubled_widths,
+    last_maps,
+)
 from spikesight.models.variants import build_classifier, register_variants
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.registry import register_family
@@ -81,31 +88,22 @@ class SpikformerSizes:
     def __post_init__(self) -> None:
         check_options(self, says=AS_ARGUMENT)
         object.__setattr__(self, "strides", tuple(self.strides))
-        stages = len(self.strides)
-        if not 1 <= stages <= 8 or not set(self.strides) <= {1, 2}:
-            raise UserError(
-                f"strides={self.strides}; pass 1 or 2 for each of up to 8 stages of the stem"
-            )
+        check_strides(self.strides, self.width if self.stem_widths is None else None)
         if self.stem_widths is not None:
             object.__setattr__(self, "stem_widths", tuple(self.stem_widths))
+            stages = len(self.strides)
             if len(self.stem_widths) != stages or self.stem_widths[-1] != self.width:
                 raise UserError(
                     f"stem_widths={self.stem_widths}; pass {stages} numbers, one for each stage of "
                     f"the stem, of which the last is width={self.width}"
                 )
-        elif self.width < 1 or self.width % 2 ** (stages - 1):
-            raise UserError(
-                f"width={self.width} is not divisible by {2 ** (stages - 1)}, as {stages} stages "
-                "that double their channels need"
-            )
         if self.heads < 1 or self.width % self.heads:
             raise UserError(f"heads={self.heads} must divide the width {self.width}")
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of the stem's stages."""
-        stages = len(self.strides)
-        return self.stem_widths or tuple(self.width >> stages - 1 - i for i in range(stages))
+        return self.stem_widths or doubled_widths(self.width, len(self.strides))
 
 
 Sizes = SpikformerSizes
@@ -203,18 +201,7 @@ class Spikformer(Classifier):
 
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Index in the trunk, channels, reduction) of the last map at each resolution."""
-        maps: list[tuple[int, int, int]] = []
-        reduction = 1
-        stages = len(self.sizes.strides)
-        for index in range(len(self.trunk)):
-            stage = min(index, stages - 1)
-            if index < stages:
-                reduction *= self.sizes.strides[index]
-            channels = self.sizes.widths[stage]
-            if maps and maps[-1][2] == reduction:
-                maps.pop()
-            maps.append((index, channels, reduction))
-        return maps
+        return last_maps(self.sizes.strides, self.sizes.widths, len(self.trunk))
 
 
 def _resolve(sizes: SpikformerSizes, neuron: NeuronChoice) -> SpikformerSizes:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from spikesight.errors import UserError
 from spikesight.neurons import Neuron
 from spikesight.synapses import ConvNorm
 
@@ -197,3 +198,51 @@ def build_stem(
     if stem == "sps":
         stages.append(RelativePosition(in_channels, neuron))
     return stages
+
+
+def check_strides(strides: tuple[int, ...], width: int | None) -> None:
+    """Refuses what is no stem of a few stages that keep or halve their map.
+
+    Args:
+        strides: Down-sampling of each stage.
+        width: Channels of the last one, where each has twice those of the one before.
+
+    Raises:
+        UserError: If there are too many, a stage shrinks its map otherwise, or the channels do not
+            halve so often.
+    """
+    stages = len(strides)
+    if not 1 <= stages <= 8 or not set(strides) <= {1, 2}:
+        raise UserError(f"strides={strides}; pass 1 or 2 for each of up to 8 stages of the stem")
+    if width is not None and (width < 1 or width % 2 ** (stages - 1)):
+        raise UserError(
+            f"width={width} is not divisible by {2 ** (stages - 1)}, as {stages} stages "
+            "that double their channels need"
+        )
+
+
+def doubled_widths(width: int, stages: int) -> tuple[int, ...]:
+    """Channels of stages of which each has twice those of the one before, up to `width`."""
+    return tuple(width >> stages - 1 - i for i in range(stages))
+
+
+def last_maps(
+    strides: Sequence[int], widths: Sequence[int], layers: int
+) -> list[tuple[int, int, int]]:
+    """(Index, channels, reduction) of the last map at each resolution of a trunk.
+
+    Args:
+        strides: Down-sampling of the stages of the stem, the trunk's first layers.
+        widths: Their channels.
+        layers: Layers of the trunk; those behind the stem keep the size of its last map.
+    """
+    maps: list[tuple[int, int, int]] = []
+    reduction = 1
+    stages = len(strides)
+    for index in range(layers):
+        if index < stages:
+            reduction *= strides[index]
+        if maps and maps[-1][2] == reduction:
+            maps.pop()
+        maps.append((index, widths[min(index, stages - 1)], reduction))
+    return maps
