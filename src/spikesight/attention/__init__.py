@@ -2,6 +2,7 @@
 
 from spikesight.attention.deformable_sampling import DeformableSampling as DeformableSampling
 from spikesight.attention.elementwise_attention import (
+    AttentionPools as AttentionPools,
     ElementwiseSelfAttention as ElementwiseSelfAttention,
 )
 from spikesight.attention.embedding import (

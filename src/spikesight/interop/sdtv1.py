@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from spikesight.attention import ElementwiseSelfAttention
 from spikesight.errors import UserError
 from spikesight.files.ranges import Levels, Steps, Width
 from spikesight.interop import block_names
@@ -20,7 +19,7 @@ from spikesight.interop.filling import (
 )
 from spikesight.interop.official_layouts import OfficialBlock, channels_first
 from spikesight.models.neuron_choice import NeuronChoice
-from spikesight.models.sdtv1 import Official, SDTV1Sizes
+from spikesight.models.sdtv1 import Official, SDTV1Sizes, build_attention
 from spikesight.neurons import ConfiguredNeuron
 from spikesight.registry import create_model
 
@@ -68,27 +67,28 @@ def load_sdtv1(
     if "q_conv.weight" in state:
         arguments = {"learnable_tau": True} if learned else {}
         choice = NeuronChoice.resolve(ConfiguredNeuron(neuron, arguments), steps, levels)
-        over_space = "space" if attention_pools else "none"
-        attention = ElementwiseSelfAttention(
+        sizes = SDTV1Sizes(
             len(state["q_conv.weight"]),
-            choice.build,
-            choice.build_attention,
-            pools="channels" if official else over_space,
-            heads=num_heads if official else 1,
+            depth=1,
+            strides=(1,),
+            attention_pools=attention_pools,
+            official=official,
+            heads=num_heads,
         )
+        attention = build_attention(sizes, choice)
         load_tensors(attention, rename(state, _with_decay(_ATTENTION)), "SDT-V1")
         return OfficialBlock(attention, _with_shortcut).eval()
     renamed = rename(state, _with_decay(released_names(state)))
-    sizes = vars(_sizes(state, strides, attention_pools, official, num_heads))
+    found = vars(_sizes(state, strides, attention_pools, official, num_heads))
     model: nn.Module = create_model(
-        variant_of("sdtv1", sizes, _TOLD),
+        variant_of("sdtv1", found, _TOLD),
         num_classes=len(state["head.weight"]),
         in_channels=state["patch_embed.proj_conv.weight"].shape[1],
         steps=steps,
         levels=levels,
         neuron=neuron,
         neuron_arguments={"learnable_tau": True} if learned else None,
-        **sizes,
+        **found,
     )
     load_tensors(model, renamed, "SDT-V1")
     return model.eval()

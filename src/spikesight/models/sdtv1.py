@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from spikesight.attention import ElementwiseSelfAttention
+from spikesight.attention import AttentionPools, ElementwiseSelfAttention
 from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Ratio, Width
 from spikesight.models.base import DropPath, linear_rates
@@ -127,21 +127,27 @@ class MembranePosition(nn.Module):
         return stream
 
 
+def build_attention(sizes: SDTV1Sizes, neuron: NeuronChoice) -> ElementwiseSelfAttention:
+    """The attention of a block."""
+    assert sizes.attention_scale is not None
+    pools: AttentionPools = "space" if sizes.attention_pools else "none"
+    slips = sizes.official == "channel_pools"
+    return ElementwiseSelfAttention(
+        sizes.width,
+        neuron.build,
+        neuron.build_attention,
+        scale=sizes.attention_scale,
+        pools="channels" if slips else pools,
+        heads=sizes.heads if slips else 1,
+    )
+
+
 class Block(nn.Module):
     """x + attention(x), then x + MLP(x), on a stream of currents."""
 
     def __init__(self, sizes: SDTV1Sizes, neuron: NeuronChoice, drop_path: float) -> None:
         super().__init__()
-        assert sizes.attention_scale is not None
-        over_space = "space" if sizes.attention_pools else "none"
-        self.attention = ElementwiseSelfAttention(
-            sizes.width,
-            neuron.build,
-            neuron.build_attention,
-            scale=sizes.attention_scale,
-            pools="channels" if sizes.official else over_space,
-            heads=sizes.heads if sizes.official else 1,
-        )
+        self.attention = build_attention(sizes, neuron)
         hidden = sizes.mlp_ratio * sizes.width
         self.mlp = SpikeDrivenFeedForward(sizes.width, hidden, 1, neuron.build, bias=True)
         self.shortcut_within = hidden == sizes.width
@@ -150,10 +156,12 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Stream [T*B, C, H, W]."""
         x = x + self.drop_path(self.attention(x))
-        if not self.shortcut_within:
-            return x + self.drop_path(self.mlp(x))
-        x = x + self.drop_path(self.mlp.expand(self.mlp.neuron1(x)))
-        stream: Tensor = x + self.drop_path(self.mlp.project(self.mlp.neuron2(x)))
+        if self.shortcut_within:
+            x = x + self.drop_path(self.mlp.expand(self.mlp.neuron1(x)))
+            branch = self.mlp.project(self.mlp.neuron2(x))
+        else:
+            branch = self.mlp(x)
+        stream: Tensor = x + self.drop_path(branch)
         return stream
 
 
