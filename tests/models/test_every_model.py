@@ -24,6 +24,9 @@ FORMS = [
     ),
 ]
 PARAMETERS = {
+    "maxformer_10_384": 16_237_240,
+    "maxformer_10_512": 28_653_480,
+    "maxformer_10_768": 63_992_200,
     "metaspikformer_15m": 15_112_208,
     "metaspikformer_31m": 31_333_864,
     "metaspikformer_55m": 55_350_248,
@@ -56,6 +59,8 @@ def test_no_model_is_forgotten() -> None:
     assert [name for name in MODELS if not name.startswith(families)] == []
     small_images = {
         "sdtv1_2_*": "of CIFAR and events, with the released modules in test_sdtv1.py",
+        "maxformer_2_256": "of events, with its parameters in test_maxformer.py",
+        "maxformer_4_384": "of CIFAR, likewise",
         "spikformer_2_256": "of CIFAR10-DVS, with the released modules in test_spikformer.py",
         "spikformer_4_384": "of CIFAR10, likewise",
     }

@@ -9,6 +9,10 @@ import numpy as np
 from tests.oracles import PUBLISHED, packed, read
 
 CASES = {
+    "maxformer": (
+        *("cifar_e32_h8_T3_24px", "imagenet_e64_h1_s3b1_T2_48x32"),
+        *("ssa_c16_h4_T4", "ssa_dwc_c16_h4_T3"),
+    ),
     "metaspikformer": (
         *("lsq_conv2d_w4", "lsq_dwconv_w4", "lsq_init", "lsq_linear_w2", "lsq_linear_w4"),
         *("lif_T4", "neurons", "qsd_attn_eval", "qsd_attn_train", "qsd_bnpad_eval"),

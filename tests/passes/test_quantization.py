@@ -27,7 +27,13 @@ from tests.conftest import wake
 from tests.registered_models import SMALL
 
 IMAGE = (4, 3, 32, 32)
-READS_THE_IMAGE = {"trunk.0.0.conv", "trunk.0.conv", "trunk.0.down", "trunk.trunk.0.0.conv"}
+READS_THE_IMAGE = {
+    "trunk.0.0.conv",
+    "trunk.0.0.entry.conv1",
+    "trunk.0.conv",
+    "trunk.0.down",
+    "trunk.trunk.0.0.conv",
+}
 # What says the last word, by family; "head" elsewhere.
 ANSWERS = {
     "mask_rcnn": {

@@ -40,7 +40,25 @@ SPIKFORMERS = st.fixed_dictionaries(
         "qkv_bias": st.booleans(),
     }
 )
+MAX_FORMERS = st.fixed_dictionaries(
+    {
+        "widths": st.sampled_from([(8, 12, 16), (16, 8, 8)]),
+        "depths": st.sampled_from([(1, 1, 1), (0, 1, 2), (1, 0, 1)]),
+        "mixers": st.sampled_from(
+            [
+                ("none", "depthwise_3", "attention"),
+                ("depthwise_7", "depthwise_5", "attention_depthwise"),
+                ("max_pool", "attention", "depthwise_3"),
+            ]
+        ),
+        "heads": st.sampled_from([1, 4]),
+        "pools": st.sampled_from(["first_and_shortcut", "first", "second"]),
+        "mlp_ratio": st.sampled_from([1, 2]),
+        "attention_scale": st.sampled_from([1.0, None]),
+    }
+)
 FAMILIES = st.one_of(
+    st.tuples(st.just("maxformer_nano"), MAX_FORMERS),
     st.tuples(st.just("metaspikformer_nano"), SIZES),
     st.tuples(st.just("spikformer_nano"), SPIKFORMERS),
 )

@@ -16,7 +16,7 @@ class SpikingSelfAttention(nn.Module):
 
     Queries, keys and values are spikes, so the product needs no softmax; (Q K^T) V of the released
     CIFAR and DVS code is the same integer. The result is spikes, which the residual adds as they
-    are (SEW's ADD).
+    are (SEW's ADD); with a neuron first instead of last it is a current (Max-Former).
 
     Args:
         channels: Channels of the input.
@@ -27,6 +27,8 @@ class SpikingSelfAttention(nn.Module):
         bias: Whether the three projections have a bias beside the normalisation's.
         project_bias: Whether the last projection has one.
         rectified: Whether QSD-Transformer's MPRF stands before the query, key and value neurons.
+        neuron_first: Whether the last neuron stands before the first projections instead, so that
+            the branch is one of a stream of currents.
     """
 
     def __init__(
@@ -40,9 +42,11 @@ class SpikingSelfAttention(nn.Module):
         bias: bool = False,
         project_bias: bool = True,
         rectified: bool = False,
+        neuron_first: bool = False,
     ) -> None:
         super().__init__()
         check_divides("heads", heads, channels)
+        self.neuron = neuron() if neuron_first else nn.Identity()
         self.query = _projection(channels, bias, rectified)
         self.query_neuron = neuron()
         self.key = _projection(channels, bias, rectified)
@@ -52,16 +56,17 @@ class SpikingSelfAttention(nn.Module):
         self.product = AttentionProduct(heads, scale)
         self.attention_neuron = attention_neuron()
         self.project = ConvNorm(channels, channels, 1, bias=project_bias)
-        self.project_neuron = neuron()
+        self.project_neuron = nn.Identity() if neuron_first else neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Spikes [T*B, C, H, W] of the branch from counts [T*B, C, H, W]."""
+        """Spikes (or a current) [T*B, C, H, W] of the branch from counts (or the stream)."""
+        x = self.neuron(x)
         query = self.query_neuron(self.query(x))
         key = self.key_neuron(self.key(x))
         value = self.value_neuron(self.value(x))
         attended: Tensor = self.attention_neuron(self.product(query, key, value))
-        spikes: Tensor = self.project_neuron(self.project(attended))
-        return spikes
+        branch: Tensor = self.project_neuron(self.project(attended))
+        return branch
 
 
 class SoftmaxProduct(nn.Module):

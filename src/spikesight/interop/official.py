@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.interop.maxformer import load_maxformer
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.qsd import load_qsd
 from spikesight.interop.sdtv1 import load_sdtv1
@@ -19,6 +20,7 @@ from spikesight.options import check_arguments
 from spikesight.parts import find_part, list_parts, remember
 
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
+    "maxformer": load_maxformer,
     "metaspikformer": load_metaspikformer,
     "qsd": load_qsd,
     "sdtv1": load_sdtv1,
@@ -53,7 +55,8 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
     gives that block.
 
     Args:
-        family: "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
+        family: "maxformer" (bic-L/MaxFormer: ImageNet, CIFAR and events, known by their names),
+            "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
             (bollossom/QSD-Transformer), "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
             CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names), "sdtv1"
             (BICLab/Spike-Driven-Transformer) or "spike2former" (BICLab/Spike2Former).
@@ -61,6 +64,9 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
         **configuration: For all families num_heads=8, neuron ("lif"; "qsd_classification" and
             "spike2former" in those families), levels (largest count D of integer neurons) and
             steps (time steps T).
+            maxformer: num_heads, by default one per 64 channels, in the CIFAR form 8, in that of
+            events 16; steps=4, there 16; attention_scale=0.125; mixers of the stages, where some
+            have no weights by which they are known: "none" is taken, "max_pool" the other.
             metaspikformer: steps=4; attention_scale=0.125, or "head_dim" for head_dim^-0.5;
             strides=(2, 2, 2, 2, 1) of the five stages; stride of a lone down-sampling, by default
             2 for the 7x7 stem, else 1.

@@ -1,5 +1,6 @@
 from . import (
     mask_rcnn as mask_rcnn,
+    maxformer as maxformer,
     metaspikformer as metaspikformer,
     semantic_fpn as semantic_fpn,
     spike2former as spike2former,
@@ -34,6 +35,7 @@ __all__ = [
     "Stream",
     "build_classifier",
     "mask_rcnn",
+    "maxformer",
     "metaspikformer",
     "semantic_fpn",
     "spike2former",

@@ -29,6 +29,7 @@ __all__ = [
     "Quantization",
     "Readout",
     "Recipe",
+    "Shortcut",
     "SpikingModel",
 ]
 
@@ -89,6 +90,26 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         """The rate."""
         return f"rate={self.rate}"
+
+
+class Shortcut(nn.Module):
+    """x + branch(x).
+
+    Args:
+        branch: Gives what x is: currents (a membrane shortcut), or spikes (SEW's ADD).
+        drop_path: Stochastic depth of the branch.
+        steps: Time steps T.
+    """
+
+    def __init__(self, branch: nn.Module, drop_path: float, steps: int) -> None:
+        super().__init__()
+        self.branch = branch
+        self.drop_path = DropPath(drop_path, steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Stream [T*B, C, H, W]."""
+        stream: Tensor = x + self.drop_path(self.branch(x))
+        return stream
 
 
 class SpikingModel(nn.Module):

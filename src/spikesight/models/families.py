@@ -2,6 +2,7 @@
 
 from spikesight.models import (  # noqa: F401
     mask_rcnn,
+    maxformer,
     metaspikformer,
     sdtv1,
     semantic_fpn,
