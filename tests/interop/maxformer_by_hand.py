@@ -89,16 +89,20 @@ class ByHand:
     Args:
         state: Parameters and buffers by their official names.
         heads: Attention heads.
+        scale: Factor of the attention product.
     """
 
-    def __init__(self, state: State, heads: int) -> None:
-        self.state, self.heads = state, heads
+    def __init__(self, state: State, heads: int, scale: float = 0.125) -> None:
+        self.state, self.heads, self.scale = state, heads, scale
         self.membranes: dict[str, Tensor] = {}
         self.fired: dict[str, float] = {}
 
-    def synapse(self, name: str, x: Tensor, stride: int = 1, joint: str = "_") -> Tensor:
-        """Convolution and normalisation, whose names end as `name` + joint + "conv" and "bn"."""
-        conv, norm = f"{name}{joint}conv", f"{name}{joint}bn"
+    def pair(self, name: str, x: Tensor, stride: int = 1, joint: str = "_") -> Tensor:
+        """Convolution and normalisation of the names that both begin with."""
+        return self.synapse(f"{name}{joint}conv", f"{name}{joint}bn", x, stride)
+
+    def synapse(self, conv: str, norm: str, x: Tensor, stride: int = 1) -> Tensor:
+        """Convolution and normalisation."""
         weight = self.state[f"{conv}.weight"]
         weight = weight.reshape(*weight.shape[:2], *([weight.shape[-1]] * 2))
         bias, groups = self.state.get(f"{conv}.bias"), x.shape[1] // weight.shape[1]
@@ -117,7 +121,7 @@ class ByHand:
 
     def embed(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
         """A synapse of an embedding."""
-        return self.synapse(name, x, stride, ".embed_")
+        return self.pair(name, x, stride, ".embed_")
 
     def block(self, name: str, x: Tensor) -> Tensor:
         """Mixer and MLP, with membrane shortcuts."""
@@ -127,35 +131,35 @@ class ByHand:
             x = x + self.token_attention(f"{name}.attn", x)
         elif f"{name}.mixer.conv.weight" in self.state:
             spikes = self.fire(f"{name}.mixer", x)
-            x = x + self.synapse(f"{name}.mixer.", spikes, joint="")
-        hidden = self.synapse(f"{name}.mlp.fc1", self.fire(f"{name}.fc1", x))
+            x = x + self.synapse(f"{name}.mixer.conv", f"{name}.mixer.conv_bn", spikes)
+        hidden = self.pair(f"{name}.mlp.fc1", self.fire(f"{name}.fc1", x))
         if hidden.shape[1] == x.shape[1]:
             x = hidden = x + hidden
-        return x + self.synapse(f"{name}.mlp.fc2", self.fire(f"{name}.fc2", hidden))
+        return x + self.pair(f"{name}.mlp.fc2", self.fire(f"{name}.fc2", hidden))
 
     def attention(self, name: str, x: Tensor) -> Tensor:
         """SSA."""
         spikes = self.fire(f"{name}.x", x)
         q, k, v = (
-            self.fire(f"{name}.{part}", self.synapse(f"{name}.{part}", spikes))
+            self.fire(f"{name}.{part}", self.pair(f"{name}.{part}", spikes))
             .unflatten(1, (self.heads, -1))
             .flatten(3)
             for part in "qkv"
         )
-        attended = (v @ (k.transpose(-1, -2) @ q) * 0.125).reshape(x.shape)
-        return self.synapse(f"{name}.proj", self.fire(f"{name}.attn", attended, 0.5))
+        attended = (v @ (k.transpose(-1, -2) @ q) * self.scale).reshape(x.shape)
+        return self.pair(f"{name}.proj", self.fire(f"{name}.attn", attended, 0.5))
 
     def token_attention(self, name: str, x: Tensor) -> Tensor:
         """QKFormer's token attention."""
         spikes = self.fire(f"{name}.proj", x)
         q, k = (
-            self.fire(f"{name}.{part}", self.synapse(f"{name}.{part}", spikes)).unflatten(
+            self.fire(f"{name}.{part}", self.pair(f"{name}.{part}", spikes)).unflatten(
                 1, (self.heads, -1)
             )
             for part in "qk"
         )
         tokens = self.fire(f"{name}.attn", q.sum(2, keepdim=True), 0.5)
-        return self.synapse(f"{name}.proj", (tokens * k).flatten(1, 2))
+        return self.pair(f"{name}.proj", (tokens * k).flatten(1, 2))
 
     def logits(self, frames: list[Tensor], embeddings: list[Callable[[Tensor], Tensor]]) -> Tensor:
         """Logits [B, K] of frames [B, C, H, W]."""
@@ -180,7 +184,7 @@ def pool(x: Tensor) -> Tensor:
 
 def event_stem(net: ByHand, x: Tensor) -> Tensor:
     """The first embedding of both event models."""
-    x = net.synapse("patch_embed1.proj", x)
+    x = net.pair("patch_embed1.proj", x)
     x = pool(net.embed("patch_embed1.max_embed1", net.fire("stem1", x)))
     spikes = net.fire("stem2", x)
     x = pool(net.embed("patch_embed1.max_embed2", spikes))

@@ -30,6 +30,9 @@ PARAMETERS = {
     "metaspikformer_15m": 15_112_208,
     "metaspikformer_31m": 31_333_864,
     "metaspikformer_55m": 55_350_248,
+    "ms_qkformer_10_384": 16_473_688,
+    "ms_qkformer_10_512": 29_079_336,
+    "ms_qkformer_10_768": 64_962_760,
     # Without the map of heads that every released attention holds and never reads.
     "sdtv1_6_512": 23_373_736 - 384,
     "sdtv1_8_384": 16_816_536 - 512,
@@ -58,9 +61,11 @@ def test_no_model_is_forgotten() -> None:
     families = tuple(name.removesuffix("nano") for name in NANO)
     assert [name for name in MODELS if not name.startswith(families)] == []
     small_images = {
-        "sdtv1_2_*": "of CIFAR and events, with the released modules in test_sdtv1.py",
         "maxformer_2_256": "of events, with its parameters in test_maxformer.py",
         "maxformer_4_384": "of CIFAR, likewise",
+        "ms_qkformer_2_256": "of events, likewise",
+        "ms_qkformer_4_384": "of CIFAR, likewise",
+        "sdtv1_2_*": "of CIFAR and events, with the released modules in test_sdtv1.py",
         "spikformer_2_256": "of CIFAR10-DVS, with the released modules in test_spikformer.py",
         "spikformer_4_384": "of CIFAR10, likewise",
     }

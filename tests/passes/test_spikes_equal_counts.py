@@ -49,6 +49,7 @@ MAX_FORMERS = st.fixed_dictionaries(
                 ("none", "depthwise_3", "attention"),
                 ("depthwise_7", "depthwise_5", "attention_depthwise"),
                 ("max_pool", "attention", "depthwise_3"),
+                ("token_attention", "token_attention", "attention"),
             ]
         ),
         "heads": st.sampled_from([1, 4]),

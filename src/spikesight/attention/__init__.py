@@ -33,3 +33,4 @@ from spikesight.attention.spiking_self_attention import (
     SoftmaxSelfAttention as SoftmaxSelfAttention,
     SpikingSelfAttention as SpikingSelfAttention,
 )
+from spikesight.attention.token_attention import TokenAttention as TokenAttention

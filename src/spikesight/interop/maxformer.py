@@ -259,6 +259,8 @@ def _mixer(block: StateDict) -> Mixer:
     """What a block of these names begins with."""
     if "attn.v_conv.weight" in block:
         return "attention_depthwise" if "attn.dwc.weight" in block else "attention"
+    if "attn.q_conv.weight" in block:
+        return "token_attention"
     for name in ("mixer.conv.weight", "mixer.conv5.weight"):
         if name in block:
             side = block[name].shape[-1]
@@ -272,7 +274,7 @@ def _mixer(block: StateDict) -> Mixer:
 
 def _mixer_names(mixer: Mixer) -> dict[str, str]:
     ours = "mixer.branch"
-    if mixer == "attention":
+    if mixer in ("attention", "token_attention"):
         return within("attn", ours, _ATTENTION)
     if mixer == "attention_depthwise":
         dwc = {"dwc": "depthwise.synapse.conv", "dwc_bn": "depthwise.synapse.norm"}

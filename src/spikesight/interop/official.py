@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikesight.errors import UserError
 from spikesight.interop.maxformer import load_maxformer
 from spikesight.interop.metaspikformer import load_metaspikformer
+from spikesight.interop.ms_qkformer import load_ms_qkformer
 from spikesight.interop.qsd import load_qsd
 from spikesight.interop.sdtv1 import load_sdtv1
 from spikesight.interop.spike2former import load_spike2former
@@ -22,6 +23,7 @@ from spikesight.parts import find_part, list_parts, remember
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "maxformer": load_maxformer,
     "metaspikformer": load_metaspikformer,
+    "ms_qkformer": load_ms_qkformer,
     "qsd": load_qsd,
     "sdtv1": load_sdtv1,
     "spikformer": load_spikformer,
@@ -56,6 +58,7 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
 
     Args:
         family: "maxformer" (bic-L/MaxFormer: ImageNet, CIFAR and events, known by their names),
+            "ms_qkformer" (the same repository: likewise),
             "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
             (bollossom/QSD-Transformer), "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
             CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names), "sdtv1"
@@ -67,6 +70,7 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             maxformer: num_heads, by default one per 64 channels, in the CIFAR form 8, in that of
             events 16; steps=4, there 16; attention_scale=0.125; mixers of the stages, where some
             have no weights by which they are known: "none" is taken, "max_pool" the other.
+            ms_qkformer: the same without mixers, which are all known by their weights.
             metaspikformer: steps=4; attention_scale=0.125, or "head_dim" for head_dim^-0.5;
             strides=(2, 2, 2, 2, 1) of the five stages; stride of a lone down-sampling, by default
             2 for the 7x7 stem, else 1.

@@ -4,6 +4,7 @@ from spikesight.models import (  # noqa: F401
     mask_rcnn,
     maxformer,
     metaspikformer,
+    ms_qkformer,
     sdtv1,
     semantic_fpn,
     spike2former,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from spikesight.attention import NeuronConvNorm, SpikingSelfAttention
+from spikesight.attention import NeuronConvNorm, SpikingSelfAttention, TokenAttention
 from spikesight.errors import UserError
 from spikesight.files.ranges import Depth, Ratio, Width
 from spikesight.models.base import Shortcut, linear_rates
@@ -27,7 +27,7 @@ from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.registry import register_family
 from spikesight.synapses import ConvNorm
 
-Stem = Literal["flat", "strided", "events"]
+Stem = Literal["flat", "strided", "pooled", "events"]
 Pools = Literal["first_and_shortcut", "first", "second"]
 Mixer = Literal[
     "none",
@@ -37,9 +37,15 @@ Mixer = Literal[
     "depthwise_7",
     "attention",
     "attention_depthwise",
+    "token_attention",
 ]
 
-_STEMS: dict[Stem, tuple[int, int]] = {"flat": (1, 2), "strided": (4, 2), "events": (8, 8)}
+_STEMS: dict[Stem, tuple[int, int]] = {
+    "flat": (1, 2),
+    "strided": (4, 2),
+    "pooled": (4, 2),
+    "events": (8, 8),
+}
 """How many times a stem shrinks the image, and what the first width must be divisible by."""
 
 
@@ -52,11 +58,12 @@ class MaxFormerSizes:
         depths: Blocks of each stage.
         mixers: What a stage's blocks begin with: a depthwise convolution of kernel 3, 5 or 7;
             "attention", the spiking self-attention, or "attention_depthwise", the same with a
-            depthwise 5x5 behind it; "max_pool", the maximum of 3x3 currents in the place of the
-            stream; or "none".
+            depthwise 5x5 behind it; "token_attention", QKFormer's, linear in tokens; "max_pool",
+            the maximum of 3x3 currents in the place of the stream; or "none".
         heads: Attention heads; must divide the widths of the stages with attention.
         stem: How an image becomes currents: "flat" at its own resolution (CIFAR), "strided" at a
-            fourth of it (ImageNet), "events" by three maxima at an eighth (128 px event frames).
+            fourth of it (ImageNet), "pooled" likewise by two maxima (MS-QKFormer), "events" by
+            three maxima at an eighth (128 px event frames).
         pools: Of which currents the embeddings between two stages take maxima: those of the
             "first" or "second" 3x3 convolution alone, with a strided shortcut, or of
             "first_and_shortcut", as the paper proposes.
@@ -153,6 +160,15 @@ def build_stem(stem: Stem, in_channels: int, width: int, neuron: NeuronChoice) -
                 conv2=ConvNorm(width, width, 3),
             )
             shortcut = _chain(conv=ConvNorm(half, width, 1, stride=2))
+        case "pooled":
+            entry = _chain(conv1=ConvNorm(in_channels, half, 3), pool1=_maximum())
+            path = _chain(
+                conv1=ConvNorm(half, width, 3),
+                pool1=_maximum(),
+                neuron=neuron.build(),
+                conv2=ConvNorm(width, width, 3),
+            )
+            shortcut = _chain(conv=ConvNorm(half, width, 1, stride=2))
         case "events":
             entry = _chain(
                 conv1=ConvNorm(in_channels, width // 8, 3),
@@ -216,9 +232,13 @@ def build_mixer(
         return nn.Identity()
     if mixer == "max_pool":
         return nn.MaxPool2d(3, 1, 1)
-    if mixer in ("attention", "attention_depthwise"):
+    if mixer == "token_attention":
+        branch: nn.Module = TokenAttention(
+            channels, sizes.heads, neuron.build, neuron.build_attention, neuron_first=True
+        )
+    elif mixer in ("attention", "attention_depthwise"):
         assert sizes.attention_scale is not None
-        branch: nn.Module = SpikingSelfAttention(
+        branch = SpikingSelfAttention(
             channels,
             sizes.heads,
             sizes.attention_scale,
