@@ -24,6 +24,12 @@ FORMS = [
     ),
 ]
 PARAMETERS = {
+    "espikeformer_2_7m": 2_702_048,
+    "espikeformer_5m": 5_105_608,
+    "espikeformer_10m": 10_023_112,
+    "espikeformer_19m": 18_987_504,
+    "espikeformer_83m": 82_502_952,
+    "espikeformer_171m": 170_810_824,
     "maxformer_10_384": 16_237_240,
     "maxformer_10_512": 28_653_480,
     "maxformer_10_768": 63_992_200,

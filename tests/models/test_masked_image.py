@@ -28,6 +28,8 @@ TRUNKS: list[tuple[str, dict[str, Any]]] = [
     ("spikformer_v2_nano", SPIKING | {"levels": 4}),
     ("spikformer_v2_nano", SPIKING | {"neuron": "relu"}),
     ("spikformer_v2_nano", SPIKING | {"stem": "plain", "attention": "softmax"}),
+    ("espikeformer_nano", SMALL),
+    ("espikeformer_nano", SMALL | {"mixer": "rep_conv", "projection": "rep_conv"}),
 ]
 
 

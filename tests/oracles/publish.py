@@ -28,6 +28,9 @@ CASES = {
         *("esc_sepconv_spike", "loss_eval", "mask_mlp", "neurons", "sdca", "sdsa", "sdte_layer"),
         *("sine_pe", "pixel_decoder"),
     ),
+    "espikeformer": (
+        *("attention_linear_c16_h4", "large_attention_c16_h4", "large171_e8_12_16_h4", "neurons"),
+    ),
     "spikformer": ("cifar10dvs_e32_h4_d1_T3",),
     "sdtv1": (
         *("attention_c16_h4_T4", "attention_dvs_c16_h2_T3"),

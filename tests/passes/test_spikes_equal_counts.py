@@ -58,7 +58,21 @@ MAX_FORMERS = st.fixed_dictionaries(
         "attention_scale": st.sampled_from([1.0, None]),
     }
 )
+STRIDES = {4: {"strides": (1, 2, 2, 2)}, 5: {"strides": (2, 1, 2, 1, 1)}}
+E_SPIKE_FORMERS = st.fixed_dictionaries(
+    {
+        "widths": st.sampled_from([(8, 8, 12, 16), (8, 8, 12, 16, 8)]),
+        "heads": st.sampled_from([1, 4]),
+        "separable": st.booleans(),
+        "mixer": st.sampled_from(["separable", "rep_conv", "none"]),
+        "projection": st.sampled_from(["pointwise", "rep_conv"]),
+        "value_ratio": st.sampled_from([1, 2, 4]),
+        "attention_scale": st.sampled_from(["head_dim", None]),
+        "layer_scale": st.sampled_from([None, 0.7]),
+    }
+).map(lambda sizes: sizes | {"depths": (1,) * len(sizes["widths"])} | STRIDES[len(sizes["widths"])])
 FAMILIES = st.one_of(
+    st.tuples(st.just("espikeformer_nano"), E_SPIKE_FORMERS),
     st.tuples(st.just("maxformer_nano"), MAX_FORMERS),
     st.tuples(st.just("metaspikformer_nano"), SIZES),
     st.tuples(st.just("spikformer_nano"), SPIKFORMERS),

@@ -1,6 +1,10 @@
 """Attention between spikes, without softmax; and with it, as a baseline."""
 
 from spikesight.attention.deformable_sampling import DeformableSampling as DeformableSampling
+from spikesight.attention.e_sdsa import (
+    EfficientSpikeDrivenSelfAttention as EfficientSpikeDrivenSelfAttention,
+    PointwiseRepConv as PointwiseRepConv,
+)
 from spikesight.attention.elementwise_attention import (
     AttentionPools as AttentionPools,
     ElementwiseSelfAttention as ElementwiseSelfAttention,

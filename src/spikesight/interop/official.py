@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.interop.espikeformer import load_espikeformer
 from spikesight.interop.maxformer import load_maxformer
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.ms_qkformer import load_ms_qkformer
@@ -23,6 +24,7 @@ from spikesight.parts import find_part, list_parts, remember
 _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "maxformer": load_maxformer,
     "metaspikformer": load_metaspikformer,
+    "espikeformer": load_espikeformer,
     "ms_qkformer": load_ms_qkformer,
     "qsd": load_qsd,
     "sdtv1": load_sdtv1,
@@ -59,7 +61,8 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
     Args:
         family: "maxformer" (bic-L/MaxFormer: ImageNet, CIFAR and events, known by their names),
             "ms_qkformer" (the same repository: likewise),
-            "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "qsd"
+            "metaspikformer" (BICLab/Spike-Driven-Transformer-V2), "espikeformer"
+            (BICLab/Spike-Driven-Transformer-V3: base and large networks), "qsd"
             (bollossom/QSD-Transformer), "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
             CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names), "sdtv1"
             (BICLab/Spike-Driven-Transformer) or "spike2former" (BICLab/Spike2Former).
@@ -74,8 +77,11 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             metaspikformer: steps=4; attention_scale=0.125, or "head_dim" for head_dim^-0.5;
             strides=(2, 2, 2, 2, 1) of the five stages; stride of a lone down-sampling, by default
             2 for the 7x7 stem, else 1.
-            qsd: the same with steps=1, attention_scale=0.25, and bits=4 of a weight; stride also
-            that of a lone convolution.
+            espikeformer: steps=1, for released code has no second time step; attention_scale, by
+            default 2 head_dim^-0.5, in large networks 0.125; head of a large one with two: "both"
+            as the authors evaluate it, or "counts", head_kd alone, which is spike-driven.
+            qsd: as metaspikformer, with steps=1, attention_scale=0.25, and bits=4 of a weight;
+            stride also that of a lone convolution.
             spikformer: num_heads, by default one per 64 channels, in the CIFAR form and
             SpikingJelly's per 32, in the CIFAR10-DVS form per 16; steps=4, there 16;
             attention_scale=0.125, there 0.25; strides of the stem's four stages, 2 each, in the

@@ -1,4 +1,5 @@
 from . import (
+    espikeformer as espikeformer,
     mask_rcnn as mask_rcnn,
     maxformer as maxformer,
     metaspikformer as metaspikformer,

@@ -1,6 +1,7 @@
 """Every family of models; importing this module registers them."""
 
 from spikesight.models import (  # noqa: F401
+    espikeformer,
     mask_rcnn,
     maxformer,
     metaspikformer,

@@ -19,12 +19,19 @@ _ATTENTION_VARIANT: dict[NeuronLike, str] = {
     "lif": "sdt_attention",
     "qsd_classification": "qsd_classification_attention",
 }
+_HEAD_VARIANT: dict[NeuronLike, str] = {
+    "espikeformer": "espikeformer_head",
+    "espikeformer_large": "espikeformer_large_head",
+}
 _MASK_VARIANT: dict[NeuronLike, str] = {"spike2former": "spike2former_mask_embedding"}
 _WITHOUT_LEVELS = ("lif", "relu", "sdt", "sdt_attention")
 
 
 COUNTS_SHARE = 1 / 32
 """Share of the product of counts with which attention starts; benchmarks/attention_scale.py."""
+
+
+_DECAYING_GAIN = 2.0
 
 
 class NeuronBuilder(Protocol):
@@ -102,12 +109,47 @@ class NeuronChoice:
         """The neuron after the attention product (SDT-V2: threshold 0.5 instead of 1)."""
         return self._build(_ATTENTION_VARIANT.get(self.name, self.name))
 
+    def build_head(self) -> Neuron:
+        """The neuron before a classifier (E-SpikeFormer's authors: counts themselves)."""
+        return self._build(_HEAD_VARIANT.get(self.name, self.name))
+
     def build_mask_embedding(self) -> nn.Module:
         """A neuron of the mask embedding (official Spike2Former: counts worth 4 / D)."""
         return self._build(_MASK_VARIANT.get(self.name, self.name))
 
     def _build(self, name: NeuronLike) -> Neuron:
         return create_neuron(ConfiguredNeuron(name, self.arguments), self.steps, self.levels)
+
+
+def starting_gain(choice: NeuronChoice) -> float:
+    """Gain of normalisations with which neurons use their levels from the start.
+
+    A LIF whose input decays sees a part of its current, which the gain makes up for.
+
+    Args:
+        choice: The neurons.
+
+    Returns:
+        Thresholds per standard deviation of a current.
+    """
+    probe = choice.probe()
+    decays = probe.dynamics is not None and probe.dynamics.decay_input
+    return _DECAYING_GAIN if decays else max(1.0, probe.levels / 4)
+
+
+def summed_attention_scale(choice: NeuronChoice, gain: float) -> float:
+    """A factor with which attention that sums over its keys starts neither silent nor full.
+
+    A share of the product of counts, measured on 28-32 px images; it grows with the cube of the
+    norms' gain, and its neuron should see a current of that gain. Of binary spikes the released
+    0.125 serves.
+
+    Args:
+        choice: The neurons.
+        gain: Of the normalisations.
+    """
+    probe = choice.probe()
+    return 0.125 if probe.levels == 1 else COUNTS_SHARE / gain**2 / probe.unit**3
 
 
 def mean_attention_scale(head_dim: int, choice: NeuronChoice, gain: float) -> float:

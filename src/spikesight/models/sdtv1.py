@@ -20,7 +20,7 @@ from spikesight.files.ranges import Depth, Ratio, Width
 from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
-from spikesight.models.neuron_choice import NeuronChoice, starting_scale
+from spikesight.models.neuron_choice import NeuronChoice, starting_gain, starting_scale
 from spikesight.models.stems import (
     PatchSplittingStage,
     check_strides,
@@ -220,9 +220,7 @@ class SDTV1(Classifier):
 
 def _resolve(sizes: SDTV1Sizes, neuron: NeuronChoice) -> SDTV1Sizes:
     """Replaces every None by the number that suits the neuron."""
-    probe = neuron.probe()
-    decays = probe.dynamics is not None and probe.dynamics.decay_input
-    gain = sizes.norm_gain or (2.0 if decays else max(1.0, probe.levels / 4))
+    gain = sizes.norm_gain or starting_gain(neuron)
     scale = sizes.attention_scale
     if scale is None:
         scale = starting_scale(_USUAL_TOKENS, 2, neuron, gain)

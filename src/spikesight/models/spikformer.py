@@ -21,7 +21,7 @@ from spikesight.files.ranges import Depth, Ratio, Width
 from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikingFeedForward
-from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice
+from spikesight.models.neuron_choice import NeuronChoice, starting_gain, summed_attention_scale
 from spikesight.models.stems import (
     PoolOf,
     Stem,
@@ -205,16 +205,10 @@ class Spikformer(Classifier):
 
 
 def _resolve(sizes: SpikformerSizes, neuron: NeuronChoice) -> SpikformerSizes:
-    """Replaces every None by the number that suits the neuron.
-
-    A LIF whose input decays sees a part of its current, which the gain makes up for. The attention
-    product starts at a share of the product of counts, measured on 28-32 px images.
-    """
-    probe = neuron.probe()
-    decays = probe.dynamics is not None and probe.dynamics.decay_input
-    gain = sizes.norm_gain or (2.0 if decays else max(1.0, probe.levels / 4))
-    scale = 0.125 if probe.levels == 1 else COUNTS_SHARE / gain**2 / probe.unit**3
-    return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)
+    """Replaces every None by the number that suits the neuron."""
+    gain = sizes.norm_gain or starting_gain(neuron)
+    scale = sizes.attention_scale or summed_attention_scale(neuron, gain)
+    return replace(sizes, norm_gain=gain, attention_scale=scale)
 
 
 build = partial(build_classifier, Spikformer)

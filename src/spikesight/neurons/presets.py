@@ -31,6 +31,10 @@ def _spike2former_mask_embedding(levels: int = 8, **options: Any) -> IntegerLIF:
     return IntegerLIF(levels=levels, unit=4 / levels, **options)
 
 
+def _espikeformer_large(levels: int = 4, **options: Any) -> IntegerLIF:
+    return IntegerLIF(levels=levels, **{"unit": 1 / levels, **options})
+
+
 _PRESETS: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
     "lif": (LIF, {}),
     "i_lif": (ILIF, {}),
@@ -54,6 +58,11 @@ _PRESETS: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
     "qsd_detection_rpn": (ILIF, {"retain": 0.0}),
     "qsd_detection_bbox": (ILIF, {"retain": 0.0}),
     "qsd_detection_mask": (ILIF, {"retain": 0.0}),
+    # E-SpikeFormer has no second time step in released code; before the head counts are counts.
+    "espikeformer": (NILIF, {}),
+    "espikeformer_head": (ILIF, {}),
+    "espikeformer_large": (_espikeformer_large, {"ties": "up", "mask": "open"}),
+    "espikeformer_large_head": (_espikeformer_large, {"unit": 1.0, "ties": "up", "mask": "open"}),
     # Spike2Former's table 3, "Norm with Const 8".
     "constant_8_lif": (IntegerLIF, {"unit": 0.125}),
     "spike2former": (NILIF, {"levels": 8, "retain": 1.0}),
@@ -134,8 +143,9 @@ def create_neuron(
     code computes: "sdt" and "sdt_attention" (Meta-SpikeFormer),
     "qsd_classification", "qsd_classification_attention", "qsd_segmentation", "qsd_detection_fpn"
     (D = 4 in training, 1 in eval), "qsd_detection_rpn", "qsd_detection_bbox",
-    "qsd_detection_mask", "spike2former" (D = 8) and "spike2former_mask_embedding", whose counts are
-    worth four times as much. "constant_8_lif" is an I-LIF whose count is
+    "qsd_detection_mask", "espikeformer", "espikeformer_large" and the neurons before their heads
+    ("..._head"), "spike2former" (D = 8) and "spike2former_mask_embedding", whose counts are worth
+    four times as much. "constant_8_lif" is an I-LIF whose count is
     divided by 8 whatever D (an ablation of Spike2Former).
 
     Args:
