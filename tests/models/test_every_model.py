@@ -39,6 +39,9 @@ PARAMETERS = {
     "ms_qkformer_10_384": 16_473_688,
     "ms_qkformer_10_512": 29_079_336,
     "ms_qkformer_10_768": 64_962_760,
+    "qkformer_10_384": 16_473_688,
+    "qkformer_10_512": 29_079_336,
+    "qkformer_10_768": 64_962_760,
     # Without the map of heads that every released attention holds and never reads.
     "sdtv1_6_512": 23_373_736 - 384,
     "sdtv1_8_384": 16_816_536 - 512,
@@ -71,6 +74,8 @@ def test_no_model_is_forgotten() -> None:
         "maxformer_4_384": "of CIFAR, likewise",
         "ms_qkformer_2_256": "of events, likewise",
         "ms_qkformer_4_384": "of CIFAR, likewise",
+        "qkformer_2_*": "of events, with the released modules in test_qkformer.py",
+        "qkformer_4_384": "of CIFAR, likewise",
         "sdtv1_2_*": "of CIFAR and events, with the released modules in test_sdtv1.py",
         "spikformer_2_256": "of CIFAR10-DVS, with the released modules in test_spikformer.py",
         "spikformer_4_384": "of CIFAR10, likewise",

@@ -32,6 +32,11 @@ CASES = {
         *("attention_linear_c16_h4", "large_attention_c16_h4", "large171_e8_12_16_h4", "neurons"),
     ),
     "spikformer": ("cifar10dvs_e32_h4_d1_T3",),
+    "qkformer": (
+        *("imagenet_e32_h2_d5_T4_48_fixed_b2", "imagenet_e32_h2_d5_T4_48_released_b1"),
+        *("imagenet_e32_h2_d5_T4_48_released_b2", "ssa_c16_h4_T4_fixed_b2"),
+        *("ssa_c16_h4_T4_released_b1", "ssa_c16_h4_T4_released_b2", "token_qk_c16_h4_T4"),
+    ),
     "sdtv1": (
         *("attention_c16_h4_T4", "attention_dvs_c16_h2_T3"),
         *("cifar_e32_h4_d2_T4", "imagenet_e32_h2_d2_T3_64x48"),

@@ -30,6 +30,7 @@ IMAGE = (4, 3, 32, 32)
 READS_THE_IMAGE = {
     "trunk.0.0.conv",
     "trunk.0.0.entry.conv1",
+    "trunk.0.0.lead.0.conv",
     "trunk.0.conv",
     "trunk.0.down",
     "trunk.trunk.0.0.conv",

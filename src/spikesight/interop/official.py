@@ -14,6 +14,7 @@ from spikesight.interop.espikeformer import load_espikeformer
 from spikesight.interop.maxformer import load_maxformer
 from spikesight.interop.metaspikformer import load_metaspikformer
 from spikesight.interop.ms_qkformer import load_ms_qkformer
+from spikesight.interop.qkformer import load_qkformer
 from spikesight.interop.qsd import load_qsd
 from spikesight.interop.sdtv1 import load_sdtv1
 from spikesight.interop.spike2former import load_spike2former
@@ -26,6 +27,7 @@ _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "metaspikformer": load_metaspikformer,
     "espikeformer": load_espikeformer,
     "ms_qkformer": load_ms_qkformer,
+    "qkformer": load_qkformer,
     "qsd": load_qsd,
     "sdtv1": load_sdtv1,
     "spikformer": load_spikformer,
@@ -65,7 +67,8 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             (BICLab/Spike-Driven-Transformer-V3: base and large networks), "qsd"
             (bollossom/QSD-Transformer), "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
             CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names), "sdtv1"
-            (BICLab/Spike-Driven-Transformer) or "spike2former" (BICLab/Spike2Former).
+            (BICLab/Spike-Driven-Transformer), "qkformer" (zhouchenlin2096/QKFormer: ImageNet, CIFAR
+            and events, known by their names) or "spike2former" (BICLab/Spike2Former).
         state_dict: The official parameters and buffers by their official names.
         **configuration: For all families num_heads=8, neuron ("lif"; "qsd_classification" and
             "spike2former" in those families), levels (largest count D of integer neurons) and
@@ -86,6 +89,10 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             SpikingJelly's per 32, in the CIFAR10-DVS form per 16; steps=4, there 16;
             attention_scale=0.125, there 0.25; strides of the stem's four stages, 2 each, in the
             CIFAR form (1, 1, 2, 2).
+            qkformer: num_heads, by default one per 64 channels, in the CIFAR form 8 and in that of
+            events 16, whatever the authors' caller passes; steps=4, of events 16;
+            attention_scale=0.125; official="leaking" for the released fault, by which batch-mates
+            leak into each other.
             sdtv1: steps=4; strides of the stem's four stages, 2 each: the digits of pooling_stat,
             (1, 1, 2, 2) of the CIFAR form's 0011; attention_pools=False, the authors' dvs_mode with
             its maxima over space; official="channel_pools" for two of them over channels, as they

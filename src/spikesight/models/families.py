@@ -6,6 +6,7 @@ from spikesight.models import (  # noqa: F401
     maxformer,
     metaspikformer,
     ms_qkformer,
+    qkformer,
     sdtv1,
     semantic_fpn,
     spike2former,
