@@ -29,7 +29,7 @@ FLOORS = (
     "passes",
     "pretrained",
     "interop deployment",
-    "costs",
+    "costs checks",
     "training",
     "moved",
     "",  # spikesight itself: what users see

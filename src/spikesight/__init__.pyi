@@ -1,4 +1,5 @@
 import spikesight.attention as attention
+import spikesight.checks as checks
 import spikesight.costs as costs
 import spikesight.data as data
 import spikesight.deployment as deployment
@@ -30,6 +31,7 @@ from .attention import (
     SpikeSum,
     SpikingSelfAttention,
 )
+from .checks import check
 from .costs.audit import audit
 from .costs.networks import energy
 from .data import register_dataset, register_objects, register_scenes
@@ -111,6 +113,7 @@ __all__ = [
     "Stream",
     "Synapse",
     "audit",
+    "check",
     "create_model",
     "create_neuron",
     "deploy",

@@ -198,6 +198,18 @@ COMMANDS: dict[str, Command] = {
         ),
         _DATA,
     ),
+    "check": Command(
+        "spikesight.commands.check:check_command",
+        "Finds leaks between samples, states, dead parameters and float synapses of any network.",
+        (
+            "spikesight check net.py:build --input-shape=4,3,32,32",
+            "spikesight check net.py:build --photos=photos",
+            "spikesight check net.py:build --input-shape=4,2,2,32,32 --axes=TB --reset",
+            "spikesight check runs/fashion_mnist_nano",
+            "spikesight check spikformer_nano",
+        ),
+        _SKIPPING,
+    ),
     "convert": Command(
         "spikesight.commands.models:convert_command",
         "Writes an authors' checkpoint or a trained run as a small model folder.",

@@ -1,0 +1,4 @@
+from .checking import check
+from .report import Answer, CheckReport
+
+__all__ = ["Answer", "CheckReport", "check"]

@@ -1,0 +1,191 @@
+"""Spiking neurons of any library, known by what they do; how they fire."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from spikesight.checks.copies import Copies
+from spikesight.checks.inputs import Inputs
+from spikesight.checks.lattices import Lattice, own_lattice
+from spikesight.checks.recording import ITSELF, watched
+from spikesight.checks.report import Answer
+from spikesight.checks.synapses import SynapseCalls
+
+_STRENGTHS = (4.0, 32.0)
+
+
+def find_neurons(copies: Copies, inputs: Inputs) -> dict[str, Lattice]:
+    """The spiking neurons that a call runs, and what they emit.
+
+    A module is a neuron if it turns real currents of several strengths into small whole numbers of
+    a unit, none below 0 and not all 0, in the shape that it was given, and holds no synapse. Of
+    modules within each other the outermost counts.
+
+    Args:
+        copies: Makes a copy to try modules on.
+        inputs: A call.
+    """
+    module = copies.fresh()
+    calls = _Calls(module)
+    with torch.no_grad(), calls:
+        copies.call(module, inputs)
+    probe = copies.fresh()
+    parts = dict(watched(probe))
+    found: dict[str, Lattice] = {}
+    for name, current in calls.one_to_one.items():
+        if ITSELF in found or any(name.startswith(f"{outer}.") for outer in found):
+            continue
+        emitted = _emitted(parts[name], current)
+        if emitted is not None:
+            found[name] = emitted
+    return found
+
+
+def _emitted(part: nn.Module, current: Tensor) -> Lattice | None:
+    """What a module makes of real currents, if it is spikes or counts."""
+    largest: Lattice | None = None
+    for strength in _STRENGTHS:
+        generator = torch.Generator().manual_seed(0)
+        real = torch.randn(current.shape, generator=generator) * strength
+        real = real.to(current)
+        try:
+            # What a state was left in does not matter here.
+            copied = copy.deepcopy(part)
+            with torch.no_grad(), SynapseCalls(copied) as synapses:
+                given = copied(real)
+        except Exception:
+            return None
+        if synapses.calls or not isinstance(given, Tensor) or given.shape != current.shape:
+            return None
+        lattice = own_lattice(given) if given.is_floating_point() else None
+        if lattice is None or lattice.signed:
+            return None
+        if largest is None or lattice.most > largest.most:
+            largest = lattice
+    return largest if largest is not None and largest.most > 0 else None
+
+
+class _Calls:
+    """What modules were called with that gave one tensor of the shape of the only one they got."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._called: dict[str, Tensor] = {}
+        parts = dict(watched(module))
+        self._names = list(parts)
+        self._handles = [
+            part.register_forward_hook(partial(self._note, name)) for name, part in parts.items()
+        ]
+
+    @property
+    def one_to_one(self) -> dict[str, Tensor]:
+        """An empty tensor of the shape each was given, the outermost first."""
+        return {name: self._called[name] for name in self._names if name in self._called}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _note(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        if len(args) != 1 or not isinstance(output, Tensor) or not isinstance(args[0], Tensor):
+            return
+        if args[0].shape == output.shape and args[0].is_floating_point() and args[0].numel() > 1:
+            self._called.setdefault(name, torch.empty_like(args[0], device=args[0].device))
+
+
+@dataclass
+class _Fired:
+    """What one layer emitted so far."""
+
+    values: int = 0
+    spikes: float = 0.0
+    nonzero: int = 0
+    full: int = 0
+    channels: Tensor | None = None
+
+
+class Firing:
+    """Counts what neurons emit until its with block ends.
+
+    Args:
+        module: What is going to be called.
+        neurons: Its neurons.
+        inputs: The call, whose sizes say where channels are.
+    """
+
+    def __init__(self, module: nn.Module, neurons: dict[str, Lattice], inputs: Inputs) -> None:
+        self._neurons = neurons
+        self._inputs = inputs
+        self._fired: dict[str, _Fired] = {}
+        parts = dict(watched(module))
+        self._handles = [
+            parts[name].register_forward_hook(partial(self._note, name)) for name in neurons
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _note(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        if not isinstance(output, Tensor) or output.numel() == 0:
+            return
+        neuron, fired = self._neurons[name], self._fired.setdefault(name, _Fired())
+        counts = output.detach() / neuron.unit
+        fired.values += counts.numel()
+        fired.spikes += float(counts.double().sum())
+        fired.nonzero += int((counts.abs() > 0.5).sum())
+        fired.full += int((counts > neuron.most - 0.5).sum())
+        axis = self._channel_axis(tuple(counts.shape))
+        if axis is not None:
+            others = [a for a in range(counts.ndim) if a != axis]
+            spiked = (counts.abs() > 0.5).sum(others) if others else (counts.abs() > 0.5).long()
+            if fired.channels is None or fired.channels.shape == spiked.shape:
+                fired.channels = spiked if fired.channels is None else fired.channels + spiked
+
+    def _channel_axis(self, shape: tuple[int, ...]) -> int | None:
+        steps, size = self._inputs.steps, self._inputs.size
+        if shape[:2] in ((steps, size), (size, steps)) and steps > 1 and len(shape) > 2:
+            return 2
+        return 1 if len(shape) > 1 and shape[0] % size == 0 else None
+
+    def answers(self) -> list[Answer]:
+        """Silent and saturated layers as findings, and one row of all."""
+        if not self._fired:
+            text = "no module turns real currents into spikes: nothing here is a spiking neuron"
+            return [Answer("firing", "note", "", text)]
+        answers, some = [], []
+        for name, fired in self._fired.items():
+            if fired.nonzero == 0:
+                text = "silent: not one spike on these inputs; raise its currents, or lower its "
+                answers.append(Answer("firing", "FINDING", name, f"{text}threshold"))
+            elif fired.full == fired.values:
+                text = "saturated: every neuron gives its most at every step on these inputs"
+                answers.append(Answer("firing", "FINDING", name, text))
+            elif fired.channels is not None and (fired.channels == 0).any():
+                silent = int((fired.channels == 0).sum())
+                some.append((silent / len(fired.channels), silent, len(fired.channels), name))
+        if some:
+            _, silent, channels, name = max(some)
+            text = f"{silent} of {channels} channels never fire here, the most of {len(some)} such "
+            answers.append(Answer("firing", "note", name, f"{text}layers"))
+        rates = {
+            name: fired.spikes / fired.values / self._neurons[name].most
+            for name, fired in self._fired.items()
+        }
+        least, most = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
+        text = (
+            f"layers of neurons: {len(rates)}, firing at rates from {rates[least]:.3f} ({least}) "
+            f"to {rates[most]:.3f} ({most})"
+        )
+        return [*answers, Answer("firing", "note" if answers else "clean", "", text)]
