@@ -46,7 +46,7 @@ def test_the_ann_twin_is_no_spiking_network() -> None:
 
 def test_the_leaking_option_of_qkformer_is_found_at_the_neuron_that_leaks() -> None:
     torch.manual_seed(0)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="batch"):
         model = ss.create_model("qkformer_nano", num_classes=5, steps=4, official="leaking")
     report = ss.check(model, torch.randn(2, 3, 32, 32))
     named = [(answer.check, answer.module) for answer in report.findings]
