@@ -286,3 +286,31 @@ def test_spikingjelly_without_a_reset_leaves_state() -> None:
     assert not set(found(network, events, reset=True)) & set(_MIXES)
     network(events).sum().backward()  # its states are now part of a graph
     assert "state" not in found(network, events, reset=True)
+
+
+def test_a_leak_of_a_network_that_answers_per_sample_is_found_along_the_right_axis() -> None:
+    class Readout(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = fire(SpikingSelfAttention(16, 2, as_released=True))
+
+        def forward(self, x: Tensor) -> Tensor:  # [T, B, 1, 16, 6] to [B, 16]
+            return self.block(x[:, :, 0]).mean((0, 3))
+
+    report = ss.check(Readout(), (torch.rand(4, 2, 1, 16, 6) < 0.5).float())
+    (answer, *_) = [answer for answer in report.findings if answer.check == "batch"]
+    assert answer.module == "block.proj_lif"
+    assert answer.text.startswith("the batch is axis 1")
+
+
+def test_rounding_that_moves_spikes_at_a_tie_is_no_fault_of_training() -> None:
+    class Reordered(nn.Module):
+        """0.1 + 0.2 + 0.3, which is one number in one order and another in the other."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            parts = [0.1 * x, 0.2 * x, 0.3 * x]
+            return sum(parts if self.training else parts[::-1]) / (0.1 + 0.2 + 0.3)  # type: ignore[return-value]
+
+    module = nn.Sequential(Reordered(), MultiStepLIF(threshold=0.5, retain=0.0))
+    report = ss.check(module.double(), torch.ones(3, 4).double())
+    assert "train and eval" not in {answer.check for answer in report.findings}, report.table()

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from spikesight.checks.agreement import alone, train_and_eval
 from spikesight.checks.copies import Copies
 from spikesight.checks.gradients import gradient_answers
 from spikesight.checks.influence import (
@@ -25,7 +26,7 @@ from spikesight.checks.inputs import Axes, Inputs, tensors_of
 from spikesight.checks.modes import StillTraining
 from spikesight.checks.neurons import Firing, find_neurons
 from spikesight.checks.recording import Place
-from spikesight.checks.repeats import alone, randomness, state, train_and_eval
+from spikesight.checks.repeats import randomness, state
 from spikesight.checks.report import Answer, CheckReport
 from spikesight.checks.synapses import SynapseCalls, reads_answers
 from spikesight.errors import UserError
@@ -145,7 +146,10 @@ def _batch(
         if batch_leak(seen) is None:
             break
     else:
-        if len(tried) > 1 and not _runs_along_first(copies, build, tried[1][0], progress):
+        if len(tried) > 1 and not (
+            _answers_per_second(tried[1][1])
+            or _runs_along_first(copies, build, tried[1][0], progress)
+        ):
             tried.pop()
     inputs, seen = tried[-1]
     where = _said(inputs)
@@ -156,6 +160,8 @@ def _batch(
         answers.append(Answer("batch", "not examined", "", text))
     elif leak is not None:
         text = f"{where}, yet {leak.text}"
+        if inputs.axes == "B" and _may_be_time(seen):
+            text += " (if axis 0 is time, pass axes=TB)"
         answers.append(_finding("batch", leak.place, text))
     elif not has_samples(seen):
         text = f"{where}: no output has an axis of so many samples"
@@ -199,6 +205,20 @@ def _batch_in_training(
         text = "no sample changes another, normalisations apart"
         return [Answer(check_name, "clean", "", text)]
     return [_finding(check_name, leak.place, leak.text)]
+
+
+def _may_be_time(seen: Influence) -> bool:
+    """Whether outputs have both leading axes of the input, as a block of [T, B, ...] has."""
+    leading = seen.inputs.values()[0].shape[:2]
+    shapes = [c.shape for changes in seen.outputs.values() for c in changes if c is not None]
+    return any(len(shape) > 2 and shape[:2] == leading for shape in shapes)
+
+
+def _answers_per_second(seen: Influence) -> bool:
+    """Whether outputs come in the number of the second axis, and not of the first."""
+    shapes = [c.shape for changes in seen.outputs.values() for c in changes if c is not None]
+    size, steps = seen.inputs.size, seen.inputs.steps
+    return size != steps and any(shape[:1] == (size,) for shape in shapes)
 
 
 def _runs_along_first(copies: Copies, build: Build, inputs: Inputs, progress: _Progress) -> bool:
