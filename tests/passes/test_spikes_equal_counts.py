@@ -71,7 +71,28 @@ E_SPIKE_FORMERS = st.fixed_dictionaries(
         "layer_scale": st.sampled_from([None, 0.7]),
     }
 ).map(lambda sizes: sizes | {"depths": (1,) * len(sizes["widths"])} | STRIDES[len(sizes["widths"])])
+SDT_V1 = st.fixed_dictionaries(
+    {
+        "width": st.sampled_from([16, 32]),
+        "depth": st.sampled_from([1, 2]),
+        "strides": st.sampled_from([(2, 2), (1, 2), (2, 1, 2)]),
+        "mlp_ratio": st.sampled_from([1, 2]),
+        "attention_scale": st.sampled_from([1.0, None]),
+    }
+)
+QK_FORMERS = st.fixed_dictionaries(
+    {
+        "width": st.sampled_from([16, 32]),
+        "depths": st.sampled_from([(1, 1), (2, 0), (0, 1, 1)]),
+        "heads": st.sampled_from([1, 4]),
+        "form": st.just("cifar"),
+        "mlp_ratio": st.sampled_from([1, 2]),
+        "attention_scale": st.sampled_from([1.0, None]),
+    }
+)
 FAMILIES = st.one_of(
+    st.tuples(st.just("qkformer_nano"), QK_FORMERS),
+    st.tuples(st.just("sdtv1_nano"), SDT_V1),
     st.tuples(st.just("espikeformer_nano"), E_SPIKE_FORMERS),
     st.tuples(st.just("maxformer_nano"), MAX_FORMERS),
     st.tuples(st.just("metaspikformer_nano"), SIZES),

@@ -160,7 +160,7 @@ class Embedding(nn.Module):
                 before = after
             return layers
 
-        self.lead = convolutions(plan.lead, in_channels)
+        self.lead = convolutions(plan.lead, in_channels) if plan.lead else nn.Identity()
         branching = channels // plan.lead[-1].divisor if plan.lead else in_channels
         self.main = convolutions(plan.main, branching)
         stride = plan._replace(lead=()).stride
