@@ -23,6 +23,8 @@ TRUNKS: list[tuple[str, dict[str, Any]]] = [
     ("metaspikformer_nano", SMALL | {"rep_conv": "spike_driven", "layer_scale": 0.5, "steps": 2}),
     ("metaspikformer_nano", SMALL | {"separable": "official", "attention_mean": True}),
     ("metaspikformer_tiny", SMALL | {"neuron": "lif", "steps": 2}),
+    ("sdtv1_nano", {"width": 16}),
+    ("qkformer_nano", {"width": 16, "depths": (1, 1)}),
     ("spikformer_nano", SPIKING | {"neuron": "lif", "steps": 2}),
     ("spikformer_nano", SPIKING | {"pool_of": "currents", "neuron": "ni_lif"}),
     ("spikformer_v2_nano", SPIKING | {"levels": 4}),
