@@ -38,6 +38,7 @@ FAMILIES = {
     "sdtv1_nano": "Spike-driven Transformer V1",
     "metaspikformer_nano": "Meta-SpikeFormer (V2)",
     "espikeformer_nano": "E-SpikeFormer (V3)",
+    "qkformer_nano": "QKFormer",
     "ms_qkformer_nano": "MS-QKFormer",
     "maxformer_nano": "Max-Former",
 }
