@@ -190,6 +190,7 @@ def test_mistakes_are_told_with_their_remedy() -> None:
         (lambda: ss.check(torch.relu, images), "pass a torch.nn.Module"),
         (lambda: ss.check(linear, 3), "pass a tensor"),
         (lambda: ss.check(linear, images, axes="CB"), "pass auto, B, TB, BT, folded"),
+        (lambda: ss.check(linear, images[:0]), "holds nothing"),
         (lambda: ss.check(linear, images, steps=3), "by which the first axis"),
         (lambda: ss.check(linear, torch.randn(4), axes="TB"), "pass other axes"),
         (lambda: ss.check(linear, torch.randn(4, 5)), "pass an example that it takes"),
@@ -224,3 +225,37 @@ def test_tables_count_what_they_leave_out() -> None:
     assert len(report.findings) == 11
     assert "and 3 more modules" in report.table()
     assert "and 3 more modules" not in report.table(most=20)
+
+
+def test_an_example_that_wants_a_gradient_gets_none() -> None:
+    example = torch.randn(4, 6, requires_grad=True)
+    assert ss.check(nn.Linear(6, 3), example).ok
+    assert example.grad is None
+
+
+def test_a_module_that_takes_one_call_only_has_state() -> None:
+    class Once(nn.Linear):
+        called = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.called:
+                raise RuntimeError("called twice")
+            self.called = True
+            return super().forward(x)
+
+    report = ss.check(Once(6, 3), torch.randn(4, 6))
+    assert [answer.check for answer in report.findings] == ["state"]
+    assert "a later call fails with RuntimeError: called twice" in report.table()
+
+
+def test_a_module_that_refuses_altered_inputs_is_not_examined_for_leaks() -> None:
+    example = torch.randn(3, 6)
+
+    def only_this(layer: nn.Module, x: Tensor) -> Tensor:
+        if not torch.equal(x, example):
+            raise KeyError("unknown sample")
+        return layer(x)  # type: ignore[no-any-return]
+
+    report = ss.check(Calls(only_this), example)
+    assert verdicts(report)["batch"] == "not examined"
+    assert verdicts(report)["state"] == verdicts(report)["gradient"] == "clean"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -29,7 +29,7 @@ from spikesight.checks.recording import Place
 from spikesight.checks.repeats import randomness, state
 from spikesight.checks.report import Answer, CheckReport
 from spikesight.checks.synapses import SynapseCalls, reads_answers
-from spikesight.errors import UserError
+from spikesight.errors import UserError, lack_of_memory
 
 _SLOW = 2.0
 
@@ -79,15 +79,22 @@ def check(
     progress = _Progress()
     copies = Copies(module, whole, reset)
     progress.clock()
-    few, leak_answers = _batch(copies, copies.fresh, example, guess, steps, progress)
+    few = whole
+    leaks: list[Answer] = []
+    try:
+        few, leaks = _batch(copies, copies.fresh, example, guess, steps, progress)
+    except Exception as error:
+        leaks = [_failed("batch", error)]
     still = StillTraining(copies, few)
     progress("looking for state and chance")
-    answers = [randomness(copies, few), *leak_answers]
+    answers = [randomness(copies, few), *leaks]
     if not still.problem:
-        answers += _batch_in_training(copies, still, few, progress)
-    answers.append(state(copies, few))
+        answers += _asked(
+            "batch in training", lambda: _batch_in_training(copies, still, few, progress)
+        )
+    answers += _asked("state", lambda: [state(copies, few)])
     progress("comparing training with evaluation")
-    answers.append(train_and_eval(copies, few, still))
+    answers += _asked("train and eval", lambda: [train_and_eval(copies, few, still)])
     progress("looking at what synapses read")
     whole = Inputs.of(example, few.axes, steps)
     neurons = find_neurons(copies, few)
@@ -99,8 +106,23 @@ def check(
     progress("looking for gradients")
     fired = firing.answers()
     has_silent = any(answer.verdict == "FINDING" for answer in fired)
-    answers += [*gradient_answers(copies, few, still, has_silent=has_silent), *fired]
-    return CheckReport(tuple(answers))
+    answers += gradient_answers(copies, few, still, has_silent=has_silent)
+    return CheckReport((*answers, *fired))
+
+
+def _asked(name: str, question: Callable[[], list[Answer]]) -> list[Answer]:
+    """The answers, or why the module could not be asked: it fails on altered inputs."""
+    try:
+        return question()
+    except Exception as error:
+        return [_failed(name, error)]
+
+
+def _failed(name: str, error: Exception) -> Answer:
+    if lack_of_memory(error) is not None:
+        raise error
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return Answer(name, "not examined", "", f"the module fails on altered inputs with {said}")
 
 
 def _possible(example: Any, steps: int | None) -> list[Axes]:

@@ -65,12 +65,18 @@ class Inputs:
             return cls(args, kwargs, axes, shape[0] // steps, steps)
         if len(shape) < len(axes):
             raise UserError(f"axes is {axes!r} and the example is {list(shape)}; pass other axes")
+        if 0 in shape[: len(axes)]:
+            raise UserError(f"the example is {list(shape)} and holds nothing; pass another")
         time = axes.find("T")
         return cls(args, kwargs, axes, shape[axes.index("B")], shape[time] if time >= 0 else 1)
 
     def __call__(self, module: nn.Module) -> Any:
         """Calls a module."""
-        args, kwargs = _mapped((self.args, dict(self.kwargs)), lambda tensor: tensor.clone())
+
+        def own(x: Tensor) -> Tensor:
+            return x.detach().clone().requires_grad_(x.requires_grad)
+
+        args, kwargs = _mapped((self.args, dict(self.kwargs)), own)
         return module(*args, **kwargs)
 
     def take(self, samples: list[int]) -> Inputs:

@@ -154,10 +154,14 @@ class Firing:
                 fired.channels = spiked if fired.channels is None else fired.channels + spiked
 
     def _channel_axis(self, shape: tuple[int, ...]) -> int | None:
+        """Where channels are in [T*B, C, ...], [B, C, ...], [T, B, C, ...] or [B, T, C, ...]."""
         steps, size = self._inputs.steps, self._inputs.size
-        if shape[:2] in ((steps, size), (size, steps)) and steps > 1 and len(shape) > 2:
-            return 2
-        return 1 if len(shape) > 1 and shape[0] % size == 0 else None
+        if len(shape) < 2 or (shape[0] % size and shape[1] != size):
+            return None
+        has_two = steps > 1 and shape[:2] in ((steps, size), (size, steps))
+        if has_two or (shape[0] != size and shape[1] == size):
+            return 2 if len(shape) > 2 else None
+        return None if shape[:2] == (size, size) else 1
 
     def answers(self) -> list[Answer]:
         """Silent and saturated layers as findings, and one row of all."""

@@ -45,16 +45,23 @@ def randomness(copies: Copies, inputs: Inputs) -> Answer:
 
 def state(copies: Copies, inputs: Inputs) -> Answer:
     """Whether a call leaves something behind that changes later calls in evaluation mode."""
-    module = copies.fresh()
-    other = inputs.alter("B", 0)
+    module, other = copies.fresh(), inputs.alter("B", 0)
     with torch.no_grad():
+        try:
+            copies.call(copies.fresh(), other)
+        except Exception:
+            other = inputs  # it takes no altered ones
         with Recording(module) as first:
             before = _kept(copies.call(module, inputs))
         left = states_of(module)
-        copies.call(module, other)
-        copies.call(module, inputs)
-        with Recording(module) as last:
-            after = _kept(copies.call(module, inputs))
+        try:
+            copies.call(module, other)
+            copies.call(module, inputs)
+            with Recording(module) as last:
+                after = _kept(copies.call(module, inputs))
+        except Exception as error:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            return Answer("state", "FINDING", "", f"a later call fails with {said}")
         left_later = states_of(module)
     place = first_difference(first, last)
     difference = _differ(before, after)
