@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 import spikesight as ss
+from spikesight.costs.cost_models import elementwise_operations
+from spikesight.costs.forms import COUNTS, DENSE, SPIKES
 from spikesight.costs.networks import other_steps
 from spikesight.costs.work import ACTIVITY, Work, WorkMeter
 from spikesight.errors import UserError
@@ -163,3 +165,12 @@ def test_time_steps_can_become_levels() -> None:
         assert float(joined.events.sum()) <= float(own.events.sum())
         if own.kind == "neuron":
             assert joined.levels == 6
+
+
+def test_a_sum_of_spikes_costs_what_it_adds() -> None:
+    model, x = awake("sdtv1_nano", steps=2)
+    work = by_name(ss.energy(model, x).works)["trunk.4.attention.sum"]
+    assert 0 < float(work.events.mean()) < float(work.spikes.mean())
+    assert torch.equal(torch.as_tensor(elementwise_operations(work, SPIKES)), work.spikes)
+    assert torch.equal(torch.as_tensor(elementwise_operations(work, COUNTS)), work.events)
+    assert elementwise_operations(work, DENSE) == 2 * 64 * 8 * 8
