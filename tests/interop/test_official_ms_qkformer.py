@@ -10,9 +10,9 @@ from torch import Tensor
 
 import spikesight as ss
 from tests.interop.maxformer_by_hand import ByHand, RandomState, State, event_stem, pool
+from tests.interop.released_modules import EXACT
 from tests.interop.test_official_metaspikformer import relative_error
 
-EXACT = 1e-9
 STEPS = 3
 Embeddings = list[Callable[[Tensor], Tensor]]
 

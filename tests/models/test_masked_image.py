@@ -17,6 +17,7 @@ from tests.conftest import wake
 
 SMALL: dict[str, Any] = {"widths": (8, 8, 16, 16, 16), "heads": 2}
 SPIKING: dict[str, Any] = {"width": 16, "heads": 2}
+STAGES: dict[str, Any] = {"widths": (8, 8, 16), "heads": 2}
 TRUNKS: list[tuple[str, dict[str, Any]]] = [
     ("metaspikformer_nano", SMALL),
     ("metaspikformer_nano", SMALL | {"neuron": "relu", "mprf": True}),
@@ -32,6 +33,8 @@ TRUNKS: list[tuple[str, dict[str, Any]]] = [
     ("spikformer_v2_nano", SPIKING | {"stem": "plain", "attention": "softmax"}),
     ("espikeformer_nano", SMALL),
     ("espikeformer_nano", SMALL | {"mixer": "rep_conv", "projection": "rep_conv"}),
+    ("maxformer_nano", STAGES | {"mixers": ("max_pool", "depthwise_3", "attention")}),
+    ("ms_qkformer_nano", STAGES | {"neuron": "lif", "steps": 2}),
 ]
 
 
