@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -269,6 +271,36 @@ def test_a_foreign_neuron_is_known_by_what_it_does() -> None:
     assert "layers of neurons: 2, firing at rates from" in report.table()
     plain = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     assert "no spiking network" in ss.check(plain, torch.randn(3, 4)).table()
+
+
+def test_a_neuron_that_hands_its_state_on_is_known_too() -> None:
+    class Explicit(nn.Module):
+        def forward(self, current: Tensor, membrane: Tensor) -> tuple[Tensor, Tensor]:
+            membrane = 0.5 * membrane + current
+            spikes = (membrane >= 1).to(membrane) + 0 * membrane
+            return spikes, membrane - spikes
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.neuron = nn.Linear(4, 9), Explicit()
+
+        def forward(self, x: Tensor) -> Tensor:
+            current = 4 * self.linear(x)
+            spikes, membrane = self.neuron(current, torch.zeros_like(current))
+            return spikes + self.neuron(current, membrane)[0]
+
+    table = ss.check(Network(), torch.randn(3, 4)).table()
+    assert "layers of neurons: 1, firing" in table
+
+
+def test_layers_that_pythons_generator_drops_are_random_and_no_fault_of_training() -> None:
+    class LayerDrop(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if self.training and random.random() < 0.9 else super().forward(x)
+
+    report = ss.check(LayerDrop(4, 4), torch.randn(3, 4))
+    assert "train and eval" not in {answer.check for answer in report.findings}
 
 
 def test_spikingjelly_without_a_reset_leaves_state() -> None:

@@ -196,7 +196,10 @@ def _batch(
         # The first axis of three that was not called time may be tokens, which see each other.
         may_be_tokens = len(guess) > 1 and inputs.values()[0].ndim == 3
         time = _axes(copies, build, inputs, leak is not None, progress)
-        answers.append(replace(time, verdict="note") if may_be_tokens and time.module else time)
+        if may_be_tokens and time.module:
+            text = f"{time.text}; if axis 0 is the batch, pass axes=B"
+            time = replace(time, verdict="note", text=text)
+        answers.append(time)
     return inputs, answers
 
 

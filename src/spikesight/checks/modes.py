@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -84,14 +88,20 @@ class _Draws:
 
     def _look(self) -> None:
         state = _generators()
-        if self._stack and not torch.equal(state, self._state):
+        if self._stack and state != self._state:
             self._random.add(self._stack[-1])
         self._state = state
 
 
-def _generators() -> torch.Tensor:
-    """The states of PyTorch's random generators."""
-    states = [torch.get_rng_state()]
+def _generators() -> tuple[object, ...]:
+    """The states of all random generators that modules draw from."""
+    of_torch = [torch.get_rng_state()]
     if torch.cuda.is_initialized():
-        states += torch.cuda.get_rng_state_all()
-    return torch.cat(states)
+        of_torch += torch.cuda.get_rng_state_all()
+    of_numpy: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002
+    return (
+        *(state.numpy().tobytes() for state in of_torch),
+        random.getstate(),
+        of_numpy["state"]["key"].tobytes(),
+        of_numpy["state"]["pos"],
+    )

@@ -24,8 +24,8 @@ def find_neurons(copies: Copies, inputs: Inputs) -> dict[str, Lattice]:
     """The spiking neurons that a call runs, and what they emit.
 
     A module is a neuron if it turns real currents of several strengths into small whole numbers of
-    a unit, none below 0 and not all 0, in the shape that it was given, and holds no synapse. Of
-    modules within each other the outermost counts.
+    a unit, none below 0 and not all 0, in the shape that it was given, and holds no synapse. It may
+    take and give states behind them. Of modules within each other the outermost counts.
 
     Args:
         copies: Makes a copy to try modules on.
@@ -47,21 +47,28 @@ def find_neurons(copies: Copies, inputs: Inputs) -> dict[str, Lattice]:
     return found
 
 
-def _emitted(part: nn.Module, current: Tensor) -> Lattice | None:
+@dataclass(frozen=True)
+class _Call:
+    """How a module was called: its current, of which the shape is kept, and what else it got."""
+
+    current: Tensor
+    others: tuple[Any, ...]
+    named: dict[str, Any]
+
+
+def _emitted(part: nn.Module, call: _Call) -> Lattice | None:
     """What a module makes of real currents, if it is spikes or counts."""
     largest: Lattice | None = None
     for strength in _STRENGTHS:
         generator = torch.Generator().manual_seed(0)
-        real = torch.randn(current.shape, generator=generator) * strength
-        real = real.to(current)
+        real = torch.randn(call.current.shape, generator=generator) * strength
         try:
-            # What a state was left in does not matter here.
-            copied = copy.deepcopy(part)
-            with torch.no_grad(), SynapseCalls(copied) as synapses:
-                given = copied(real)
+            tried, others, named = copy.deepcopy((part, call.others, call.named))
+            with torch.no_grad(), SynapseCalls(tried) as synapses:
+                given = _spikes(tried(real.to(call.current), *others, **named))
         except Exception:
             return None
-        if synapses.calls or not isinstance(given, Tensor) or given.shape != current.shape:
+        if synapses.calls or given is None or given.shape != real.shape:
             return None
         lattice = own_lattice(given) if given.is_floating_point() else None
         if lattice is None or lattice.signed:
@@ -71,20 +78,27 @@ def _emitted(part: nn.Module, current: Tensor) -> Lattice | None:
     return largest if largest is not None and largest.most > 0 else None
 
 
+def _spikes(output: Any) -> Tensor | None:
+    """What may be the spikes of an output: the tensor, or the first of a tuple with states."""
+    first = output[0] if isinstance(output, tuple) and output else output
+    return first if isinstance(first, Tensor) else None
+
+
 class _Calls:
-    """What modules were called with that gave one tensor of the shape of the only one they got."""
+    """How modules were called that give a tensor of the shape of the first that they get."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._called: dict[str, Tensor] = {}
+        self._called: dict[str, _Call] = {}
         parts = dict(watched(module))
         self._names = list(parts)
         self._handles = [
-            part.register_forward_hook(partial(self._note, name)) for name, part in parts.items()
+            part.register_forward_hook(partial(self._note, name), with_kwargs=True)
+            for name, part in parts.items()
         ]
 
     @property
-    def one_to_one(self) -> dict[str, Tensor]:
-        """An empty tensor of the shape each was given, the outermost first."""
+    def one_to_one(self) -> dict[str, _Call]:
+        """The first call of each, the outermost first."""
         return {name: self._called[name] for name in self._names if name in self._called}
 
     def __enter__(self) -> Self:
@@ -94,11 +108,13 @@ class _Calls:
         for handle in self._handles:
             handle.remove()
 
-    def _note(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        if len(args) != 1 or not isinstance(output, Tensor) or not isinstance(args[0], Tensor):
+    def _note(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        given = _spikes(output)
+        if given is None or not args or not isinstance(args[0], Tensor):
             return
-        if args[0].shape == output.shape and args[0].is_floating_point() and args[0].numel() > 1:
-            self._called.setdefault(name, torch.empty_like(args[0], device=args[0].device))
+        current = args[0]
+        if current.shape == given.shape and current.is_floating_point() and current.numel() > 1:
+            self._called.setdefault(name, _Call(torch.empty_like(current), args[1:], kwargs))
 
 
 @dataclass
@@ -138,10 +154,11 @@ class Firing:
             handle.remove()
 
     def _note(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        if not isinstance(output, Tensor) or output.numel() == 0:
+        given = _spikes(output)
+        if given is None or given.numel() == 0:
             return
         neuron, fired = self._neurons[name], self._fired.setdefault(name, _Fired())
-        counts = output.detach() / neuron.unit
+        counts = given.detach() / neuron.unit
         fired.values += counts.numel()
         fired.spikes += float(counts.double().sum())
         fired.nonzero += int((counts.abs() > 0.5).sum())
