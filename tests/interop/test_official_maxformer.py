@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import spikesight as ss
-from spikesight.interop.maxformer import Family, Settings, read_block, read_model
+from spikesight.interop.maxformer import Settings, read_block, read_model
 from spikesight.models.neuron_choice import NeuronChoice
 from tests.conftest import ReadOracle
 from tests.interop.maxformer_by_hand import ByHand, RandomState, event_stem, pool
@@ -52,10 +52,10 @@ class Oracle:
     def tensors(self) -> dict[str, str]:
         """The authors' names of our tensors."""
         if "head.weight" in self.state:
-            _, names = read_model(Family("maxformer"), self.state, self.settings)
+            _, names = read_model("maxformer", self.state, self.settings)
             return their_names(self.state, names)
         choice = NeuronChoice.resolve("lif", self.meta["T"], None)
-        _, of_block = read_block(Family("maxformer"), self.state, self.settings, choice)
+        _, of_block = read_block("maxformer", self.state, self.settings, choice)
         return {f"part.{o}": t for o, t in their_names(self.state, of_block).items()}
 
     def neuron(self, name: str) -> str:

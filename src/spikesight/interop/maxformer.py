@@ -1,4 +1,4 @@
-"""Checkpoints of bic-L/MaxFormer: Max-Former for ImageNet, CIFAR and events, and its blocks."""
+"""Checkpoints of bic-L/MaxFormer: what its networks for ImageNet, CIFAR and events are made of."""
 
 from __future__ import annotations
 
@@ -77,27 +77,28 @@ _FIRST = _embeds(max_embed1="path.conv1", embed1="path.conv2", embed2="shortcut.
 _SECOND = _embeds(embed1="path.conv1", max_embed1="path.conv2", embed2="shortcut.conv")
 
 
-@dataclass(frozen=True)
-class Family:
-    """What a family of bic-L/MaxFormer is called and made of.
-
-    Attributes:
-        name: Its name here.
-        stems: Forms of patch_embed1, and the names of its tensors.
-        embeddings: Forms of the others, likewise.
-    """
-
-    name: str
-    stems: tuple[tuple[Stem, Names], ...] = (
-        ("strided", _STRIDED),
-        ("events", _PROJ | _EVENTS),
-        ("flat", _PROJ | _embeds(embed1="path.conv1", embed2="shortcut.conv")),
-    )
-    embeddings: tuple[tuple[Pools, Names], ...] = (
-        ("first_and_shortcut", _BOTH),
-        ("first", _FIRST),
-        ("second", _SECOND),
-    )
+_POOLED = synapses({"proj": "entry.conv1", "rpe": "shortcut.conv"}) | {
+    f"proj_{place}{i}": f"path.conv{i}.{child}"
+    for i in (1, 2)
+    for place, child in (("conv", "conv"), ("bn", "norm"))
+}
+_STEMS: tuple[tuple[Stem, Names], ...] = (
+    ("strided", _STRIDED),
+    ("pooled", _POOLED),
+    ("events", _PROJ | _EVENTS),
+    ("flat", _PROJ | _embeds(embed1="path.conv1", embed2="shortcut.conv")),
+)
+"""Forms of patch_embed1, and the names of its tensors."""
+_EMBEDDINGS: tuple[tuple[Pools, Names], ...] = (
+    ("first_and_shortcut", _BOTH),
+    (
+        "first",
+        synapses({"proj3": "path.conv1", "proj4": "path.conv2", "proj_res": "shortcut.conv"}),
+    ),
+    ("first", _FIRST),
+    ("second", _SECOND),
+)
+"""Forms of the others, likewise; MS-QKFormer's for ImageNet have names of their own."""
 
 
 @dataclass(frozen=True)
@@ -129,21 +130,30 @@ def load_maxformer(
     each stage has.
     """
     settings = Settings(num_heads, steps, neuron, levels, attention_scale, mixers)
-    return load(Family("maxformer"), state_dict, settings)
+    return load("maxformer", state_dict, settings)
 
 
-def load(family: Family, state_dict: StateDict, settings: Settings) -> nn.Module:
-    """The model of a state dict, or its lone block, which takes and gives [T, B, C, H, W]."""
+def load(family: str, state_dict: StateDict, settings: Settings) -> nn.Module:
+    """Builds and fills what a state dict of bic-L/MaxFormer belongs to.
+
+    Args:
+        family: "maxformer" or "ms_qkformer", whose variants the model is looked for among.
+        state_dict: Official names to tensors.
+        settings: What they do not tell.
+
+    Returns:
+        The model, or a lone block, which takes and gives [T, B, C, H, W], in evaluation mode.
+    """
     state = without_wrapper(state_dict)
     if "head.weight" not in state:
         choice = NeuronChoice.resolve(settings.neuron, settings.steps or _STEPS, settings.levels)
         block, names = read_block(family, state, settings, choice)
-        load_tensors(block, rename(state, names), family.name)
+        load_tensors(block, rename(state, names), family)
         return OfficialBlock(block, channels_first).eval()
     sizes, names = read_model(family, state, settings)
     renamed = rename(state, names)
     model: nn.Module = create_model(
-        variant_of(family.name, vars(sizes), _TOLD),
+        variant_of(family, vars(sizes), _TOLD),
         num_classes=len(state["head.weight"]),
         in_channels=renamed["trunk.0.0.entry.conv1.conv.weight"].shape[1],
         steps=settings.steps or (_EVENT_STEPS if sizes.stem == "events" else _STEPS),
@@ -151,20 +161,20 @@ def load(family: Family, state_dict: StateDict, settings: Settings) -> nn.Module
         neuron=settings.neuron,
         **vars(sizes),
     )
-    load_tensors(model, renamed, family.name)
+    load_tensors(model, renamed, family)
     return model.eval()
 
 
 def read_model(
-    family: Family, state: StateDict, settings: Settings
+    family: str, state: StateDict, settings: Settings
 ) -> tuple[MaxFormerSizes, dict[str, str]]:
     """Sizes of a whole model, and how its tensors are called here."""
-    stem, names = _form(family.stems, part_of(state, "patch_embed1."), family, "patch_embed1")
+    stem, names = _form(_STEMS, part_of(state, "patch_embed1."), family, "patch_embed1")
     ours = {"head": "head.linear", **within("patch_embed1", "trunk.0.0", names)}
-    pools: Pools = family.embeddings[0][0]
+    pools: Pools = _EMBEDDINGS[0][0]
     stages = 1
     while part := part_of(state, f"patch_embed{stages + 1}."):
-        pools, names = _form(family.embeddings, part, family, f"patch_embed{stages + 1}")
+        pools, names = _form(_EMBEDDINGS, part, family, f"patch_embed{stages + 1}")
         ours |= within(f"patch_embed{stages + 1}", f"trunk.{stages}.0", names)
         stages += 1
     renamed = rename(state, ours)
@@ -189,7 +199,7 @@ def read_model(
 
 
 def read_block(
-    family: Family, state: StateDict, settings: Settings, neuron: NeuronChoice
+    family: str, state: StateDict, settings: Settings, neuron: NeuronChoice
 ) -> tuple[nn.Module, Names]:
     """A lone block, not yet filled, and how its tensors are called here."""
     if "mlp.fc1_conv.weight" in state:
@@ -203,14 +213,14 @@ def read_block(
         mlp = build_mlp(weight.shape[1], weight.shape[0], neuron, 0.0)
         return mlp, _mlp_names(_ratio(weight))
     if any("embed" in name or name.startswith("proj3") for name in state):
-        pools, names = _form(family.embeddings, state, family, "embedding")
+        pools, names = _form(_EMBEDDINGS, state, family, "embedding")
         weight = rename(state, names)["path.conv1.conv.weight"]
         return build_embedding(pools, weight.shape[1], weight.shape[0], neuron), names
     group = "attn" if "q_conv.weight" in state else "mixer"
     mixer = _mixer({f"{group}.{name}": tensor for name, tensor in state.items()})
     if mixer == "none":
         raise UserError(
-            f"the state dict is not {family.name}'s: neither a model's tensors nor those of one "
+            f"the state dict is not {family}'s: neither a model's tensors nor those of one "
             f"of its blocks are in it (it has {', '.join(list(state)[:5])}, ...)"
         )
     channels = next(len(tensor) for name, tensor in state.items() if name.endswith(".weight"))
@@ -235,7 +245,7 @@ def _of_block(channels: int, mixer: Mixer, ratio: int, settings: Settings) -> Ma
 
 
 def _form(
-    forms: tuple[tuple[FormT, Names], ...], part: StateDict, family: Family, what: str
+    forms: tuple[tuple[FormT, Names], ...], part: StateDict, family: str, what: str
 ) -> tuple[FormT, Names]:
     """Which of its forms an embedding has.
 
@@ -249,9 +259,10 @@ def _form(
         first, shortcut = (ours[f"{path}.conv.weight"] for path in ("path.conv1", "shortcut.conv"))
         if first.shape[1] == shortcut.shape[1]:
             return form, names
+    known = ", ".join(dict.fromkeys(form for form, _ in forms))
     raise UserError(
-        f"the state dict is not {family.name}'s: its {what} is none of the known ones "
-        f"({', '.join(form for form, _ in forms)}); it has {', '.join(list(part)[:5])}, ..."
+        f"the state dict is not {family}'s: its {what} is none of the known ones ({known}); it has "
+        f"{', '.join(list(part)[:5])}, ..."
     )
 
 

@@ -6,19 +6,7 @@ from torch import nn
 
 from spikesight.files.ranges import Levels, Steps, Width
 from spikesight.interop.filling import StateDict
-from spikesight.interop.maxformer import Family, Settings, load, synapses
-
-_STEM = synapses({"proj": "entry.conv1", "rpe": "shortcut.conv"}) | {
-    f"proj_{place}{i}": f"path.conv{i}.{child}"
-    for i in (1, 2)
-    for place, child in (("conv", "conv"), ("bn", "norm"))
-}
-_EMBEDDING = synapses({"proj3": "path.conv1", "proj4": "path.conv2", "proj_res": "shortcut.conv"})
-FAMILY = Family(
-    "ms_qkformer",
-    stems=(("pooled", _STEM), *Family.stems),
-    embeddings=(("first", _EMBEDDING), *Family.embeddings),
-)
+from spikesight.interop.maxformer import Settings, load
 
 
 def load_ms_qkformer(
@@ -35,4 +23,4 @@ def load_ms_qkformer(
     The form (ImageNet, CIFAR, events) is read off the names.
     """
     settings = Settings(num_heads, steps, neuron, levels, attention_scale)
-    return load(FAMILY, state_dict, settings)
+    return load("ms_qkformer", state_dict, settings)
