@@ -1,21 +1,25 @@
-"""Our counts and prices beside SpikingJelly's profilers, layer by layer, on the same spikes.
+"""Our counts and prices beside SpikingJelly's and NeuroBench's, layer by layer, on the same spikes.
 
     pip install spikingjelly==2.0.0
+    pip install --no-deps neurobench==2.3.0
     python benchmarks/energy_checks.py --write docs/energy_checks.md
 
 A small Meta-SpikeFormer looks at random images. The counts that each of its synapses reads are
 unrolled into binary spikes, and the same kernel, as a layer of PyTorch, reads them under three
-profilers of SpikingJelly 2.0.0: SynOpCounter, the weight reads of NeuromorphicMemoryAccessCounter
-and LemaireEnergyProfiler. Ours is `spikesight.energy` of the network and its cost model `memory`,
-with the memory prices that SpikingJelly interpolates (0 pJ at 0 bytes) and its spike queue.
+profilers of SpikingJelly 2.0.0 (SynOpCounter, the weight reads of NeuromorphicMemoryAccessCounter
+and LemaireEnergyProfiler) and under NeuroBench 2.3.0's count of effective operations. Ours is
+`spikesight.energy` of the network and its cost model `memory`, with the memory prices that
+SpikingJelly interpolates (0 pJ at 0 bytes) and its spike queue.
 """
 
 from __future__ import annotations
 
+import copy
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -31,13 +35,19 @@ from spikesight.graph.vocabulary import Affine
 from spikesight.passes.folding import fold
 from spikesight.processor import processor_name
 
-INTRODUCTION = """# Energy: our counts beside SpikingJelly's
+_INSTALL_NEUROBENCH = "pip install --no-deps neurobench==2.3.0"
+
+INTRODUCTION = """# Energy: our counts beside SpikingJelly's and NeuroBench's
 
 `benchmarks/energy_checks.py` gives the same binary spikes to the same kernels: `spikesight.energy`
-counts what they cause, and three profilers of SpikingJelly 2.0.0 do.
+counts what they cause, and so do three profilers of SpikingJelly 2.0.0, and NeuroBench 2.3.0.
 
 - Synaptic operations: `SynOpCounter` counts a spike's additions at the outputs that it reaches, as
   ours do: equal to the last one.
+- NeuroBench's effective accumulates count nonzero inputs at nonzero weights where they are reached:
+  the same here, where no weight is zero. Of a pruned network it counts fewer: ours has every weight
+  of a channel that spikes added, as an engine does that does not look for zero weights. Its metric
+  asks for inputs of -1, 0 or 1; what a layer of counts does it calls multiply-accumulates.
 - Weight reads: `NeuromorphicMemoryAccessCounter` reads a weight per synaptic operation, as `memory`
   does here.
 - Joules: `LemaireEnergyProfiler` follows the same paper as the cost model `memory`, here with its
@@ -55,6 +65,7 @@ class Row:
     name: str
     kernel: str
     synaptic_operations: tuple[float, float]
+    effective_accumulates: float
     weight_reads: tuple[float, float]
     picojoules: tuple[float, float]
 
@@ -69,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not is_installed():
         raise SystemExit(f"SpikingJelly is not installed: {INSTALL}")
+    if find_spec("neurobench") is None:
+        raise SystemExit(f"NeuroBench is not installed: {_INSTALL_NEUROBENCH}")
     torch.manual_seed(0)
     model = ss.create_model(options.model, num_classes=10, levels=options.levels)
     images = 3 * torch.rand(options.images, 3, options.size, options.size)
@@ -151,9 +164,19 @@ def measure(work: Work, factor: Affine, spikes: Tensor, samples: int) -> Row:
         work.name,
         kernel,
         (float(work.spike_additions.sum()), float(operations.get_total())),
+        effective_accumulates(layer, spikes),
         (float(work.spike_additions.sum()), reads.get_total() / 4),
         (float(ours.mean().total) * samples, report.total_pj),
     )
+
+
+def effective_accumulates(layer: nn.Module, spikes: Tensor) -> float:
+    """What NeuroBench's metric counts of a layer, in float64, as float32 would round sums."""
+    from neurobench.metrics.utils.layers import single_layer_MACs
+
+    count, is_spiking = single_layer_MACs(spikes.double(), copy.deepcopy(layer).double())
+    assert is_spiking
+    return float(count)
 
 
 def as_layer(factor: Affine) -> nn.Module:
@@ -174,22 +197,23 @@ def as_layer(factor: Affine) -> nn.Module:
 def page(rows: Sequence[Row], model: str, levels: int, samples: int) -> str:
     """The comparison as Markdown."""
     lines = [
-        "| synapse | kernel, stride | synaptic operations | SynOpCounter | weight reads, theirs | "
-        "nJ, `memory` | LemaireEnergyProfiler |",
-        "|---|---|---|---|---|---|---|",
+        "| synapse | kernel, stride | synaptic operations | SynOpCounter | NeuroBench | "
+        "weight reads, theirs | nJ, `memory` | LemaireEnergyProfiler |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         operations, reads, picojoules = row.synaptic_operations, row.weight_reads, row.picojoules
         lines.append(
             f"| {row.name} | {row.kernel} | {operations[0] / samples:,.0f} | "
-            f"{operations[1] / samples:,.0f} | {reads[1] / samples:,.0f} | "
+            f"{operations[1] / samples:,.0f} | {row.effective_accumulates / samples:,.0f} | "
+            f"{reads[1] / samples:,.0f} | "
             f"{picojoules[0] / samples / 1e3:,.1f} | {picojoules[1] / samples / 1e3:,.1f} |"
         )
-    exact = sum(ours == theirs for ours, theirs in (row.synaptic_operations for row in rows))
+    exact = sum({*row.synaptic_operations} == {row.effective_accumulates} for row in rows)
     return (
         f"{INTRODUCTION}\n"
         f"`{model}` with normalisations that fire, D = {levels}, per image, {processor_name()}, "
-        f"{date.today().isoformat()}. Synaptic operations are equal in {exact} of {len(rows)} "
+        f"{date.today().isoformat()}. All three count the same in {exact} of {len(rows)} "
         f"layers.\n\n" + "\n".join(lines) + "\n"
     )
 
