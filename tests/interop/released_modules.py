@@ -63,20 +63,26 @@ def check_evaluation(
         assert 0 < float(ours.detach().mean()) < 1, name
 
 
-def check_training(model: nn.Module, oracle: Oracle, tensors: Mapping[str, str]) -> None:
+def check_training(
+    model: nn.Module,
+    oracle: Oracle,
+    tensors: Mapping[str, str],
+    logits: Callable[[Tensor], Tensor] = lambda output: output,
+) -> None:
     """One step in training mode: outputs, loss, gradients, and buffers afterwards.
 
     Args:
         model: Fresh; put into training mode here.
         oracle: What was recorded.
         tensors: The authors' names of our tensors.
+        logits: What of the output the cross entropy reads.
     """
     model.train()
     train = oracle["train"]
     x = oracle["io"]["x"].double().requires_grad_()
     output = model(x)
     if "target" in train:
-        loss = nn.functional.cross_entropy(output, train["target"])
+        loss = nn.functional.cross_entropy(logits(output), train["target"])
     else:
         loss = (output * oracle["io"]["cot"]).sum()
     loss.backward()

@@ -55,6 +55,10 @@ PARAMETERS = {
     "spikformer_v2_8_512": 51_545_064,
     "spikformer_v2_8_768": 115_508_200,
     "spikformer_v2_16_768": 172_278_760,
+    "spikingresformer_ti": 11_180_992,
+    "spikingresformer_s": 17_813_824,
+    "spikingresformer_m": 35_601_472,
+    "spikingresformer_l": 60_375_680,
 }
 
 
@@ -79,6 +83,8 @@ def test_no_model_is_forgotten() -> None:
         "sdtv1_2_*": "of CIFAR and events, with the released modules in test_sdtv1.py",
         "spikformer_2_256": "of CIFAR10-DVS, with the released modules in test_spikformer.py",
         "spikformer_4_384": "of CIFAR10, likewise",
+        "spikingresformer_cifar": "with its parameters in test_spikingresformer.py",
+        "spikingresformer_dvsg": "of events, likewise",
     }
     assert set(without(MODELS, SEGMENTERS | small_images)) == {*PARAMETERS, *FIRING}
 

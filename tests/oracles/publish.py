@@ -41,6 +41,7 @@ CASES = {
         *("attention_c16_h4_T4", "attention_dvs_c16_h2_T3"),
         *("cifar_e32_h4_d2_T4", "imagenet_e32_h2_d2_T3_64x48"),
     ),
+    "spikingresformer": ("dssa_c16_h2_p2_T4", "imagenet_p8_16_24_T3_64"),
 }
 
 

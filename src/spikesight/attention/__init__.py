@@ -1,6 +1,10 @@
 """Attention between spikes, without softmax; and with it, as a baseline."""
 
 from spikesight.attention.deformable_sampling import DeformableSampling as DeformableSampling
+from spikesight.attention.dssa import (
+    DualSpikeSelfAttention as DualSpikeSelfAttention,
+    RunningRate as RunningRate,
+)
 from spikesight.attention.e_sdsa import (
     EfficientSpikeDrivenSelfAttention as EfficientSpikeDrivenSelfAttention,
     PointwiseRepConv as PointwiseRepConv,

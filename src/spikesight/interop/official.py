@@ -19,6 +19,7 @@ from spikesight.interop.qsd import load_qsd
 from spikesight.interop.sdtv1 import load_sdtv1
 from spikesight.interop.spike2former import load_spike2former
 from spikesight.interop.spikformer import load_spikformer
+from spikesight.interop.spikingresformer import load_spikingresformer
 from spikesight.options import check_arguments
 from spikesight.parts import find_part, list_parts, remember
 
@@ -32,6 +33,7 @@ _LOADERS: dict[str, Callable[..., nn.Module]] = {
     "sdtv1": load_sdtv1,
     "spikformer": load_spikformer,
     "spike2former": load_spike2former,
+    "spikingresformer": load_spikingresformer,
 }
 
 _KIND = "official family"
@@ -68,11 +70,12 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             (bollossom/QSD-Transformer), "spikformer" (ZK-Zhou/spikformer: ImageNet, CIFAR and
             CIFAR10-DVS; and SpikingJelly's Spikformer; known by their names), "sdtv1"
             (BICLab/Spike-Driven-Transformer), "qkformer" (zhouchenlin2096/QKFormer: ImageNet, CIFAR
-            and events, known by their names) or "spike2former" (BICLab/Spike2Former).
+            and events, known by their names), "spikingresformer" (xyshi2000/SpikingResformer) or
+            "spike2former" (BICLab/Spike2Former).
         state_dict: The official parameters and buffers by their official names.
-        **configuration: For all families num_heads=8, neuron ("lif"; "qsd_classification" and
-            "spike2former" in those families), levels (largest count D of integer neurons) and
-            steps (time steps T).
+        **configuration: For all families num_heads=8 (but spikingresformer, whose tensors tell it),
+            neuron ("lif"; "qsd_classification" and "spike2former" in those families), levels
+            (largest count D of integer neurons) and steps (time steps T).
             maxformer: num_heads, by default one per 64 channels, in the CIFAR form 8, in that of
             events 16; steps=4, there 16; attention_scale=0.125; mixers of the stages, where some
             have no weights by which they are known: "none" is taken, "max_pool" the other.
@@ -97,6 +100,9 @@ def load_official(family: str, state_dict: Mapping[str, Tensor], **configuration
             (1, 1, 2, 2) of the CIFAR form's 0011; attention_pools=False, the authors' dvs_mode with
             its maxima over space; official="channel_pools" for two of them over channels, as they
             released it by mistake.
+            spikingresformer: steps=4, with neurons that learned their decay (Gesture) 16; img_size
+            of the authors' model, by which its attention is scaled, by default that of the images
+            which it is given.
             spike2former: groups of the deformable attention, by default one per 8 channels;
             levels=8; steps=1, for the authors' code does not iterate time; official=True, whether
             the slips of their code are reproduced (without them a checkpoint still loads, for

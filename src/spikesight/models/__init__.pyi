@@ -12,6 +12,7 @@ from . import (
     spike_fpn as spike_fpn,
     spikformer as spikformer,
     spikformer_v2 as spikformer_v2,
+    spikingresformer as spikingresformer,
 )
 from .base import DropPath, GlobalPool, Presentation, Readout, Recipe, SpikingModel
 from .classifier import Classifier
@@ -50,5 +51,6 @@ __all__ = [
     "spike_fpn",
     "spikformer",
     "spikformer_v2",
+    "spikingresformer",
     "stream",
 ]

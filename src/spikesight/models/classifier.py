@@ -42,6 +42,7 @@ class Classifier(SpikingModel):
         head_neuron: Stands before the head where the trunk ends with currents.
         pools_counts: Whether that neuron stands before the pooling, at every pixel, rather than
             behind it.
+        head_bias: Whether the head has a bias.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Classifier(SpikingModel):
         steps: int,
         head_neuron: nn.Module | None = None,
         pools_counts: bool = False,
+        head_bias: bool = True,
     ) -> None:
         super().__init__()
         self.steps, self.stride = steps, stride
@@ -64,7 +66,7 @@ class Classifier(SpikingModel):
         self.pool = GlobalPool()
         self.head_neuron = head_neuron or nn.Identity()
         self.pools_counts = pools_counts
-        self.head = Linear(num_features, num_classes)
+        self.head = Linear(num_features, num_classes, bias=head_bias)
         self.readout = Readout(steps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +138,8 @@ class Classifier(SpikingModel):
                 "the model is quantised, and a head beside its integers would have other bits; "
                 "reset the head of the model before spikesight.quantize"
             )
-        head = Linear(self.num_features, num_classes).to(old.weight.device, old.weight.dtype)
+        head = Linear(self.num_features, num_classes, bias=old.bias is not None)
+        head.to(old.weight.device, old.weight.dtype)
         if not old.weight.is_meta:
             head.apply(initialise_module)
         self.head = head.train(self.head.training)

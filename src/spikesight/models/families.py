@@ -14,4 +14,5 @@ from spikesight.models import (  # noqa: F401
     spike_fpn,
     spikformer,
     spikformer_v2,
+    spikingresformer,
 )

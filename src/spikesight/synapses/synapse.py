@@ -78,12 +78,13 @@ class DepthwiseSeparableConvNorm(Synapse):
 
 
 class Linear(Synapse):
-    """Linear map with bias, the classifier's synapse.
+    """Linear map, the classifier's synapse.
 
     Args:
         in_features: Features of the spikes.
         out_features: Features of the current.
+        bias: Whether it has a bias.
     """
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(OrderedDict(linear=nn.Linear(in_features, out_features)))
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
+        super().__init__(OrderedDict(linear=nn.Linear(in_features, out_features, bias)))
