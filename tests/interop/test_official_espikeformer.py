@@ -125,6 +125,19 @@ def test_both_stems_of_the_largest_have_two_heads(widths: tuple[int, ...], param
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+def test_neurons_of_a_large_network_keep_nothing_between_time_steps(
+    read_oracle: ReadOracle,
+) -> None:
+    oracle = Oracle(read_oracle("espikeformer", "large171_e8_12_16_h4"))
+    x = oracle.input()
+    frames = torch.stack([x, x.flip(0)], 1)
+    model = ss.load_official("espikeformer", oracle.state, num_heads=4, steps=2)
+    with torch.no_grad():
+        assert relative_error(model(x), oracle.io["y_eval"]) < EXACT
+        mean = (oracle.io["y_eval"] + oracle.io["y_eval"].flip(0)) / 2
+        assert relative_error(model(frames), mean) < EXACT
+
+
 def test_one_of_two_heads_can_be_taken(read_oracle: ReadOracle) -> None:
     oracle = Oracle(read_oracle("espikeformer", "large171_e8_12_16_h4"))
     x = oracle.input()

@@ -145,6 +145,24 @@ def test_neurons_that_learned_their_decay_are_known_by_it(read_oracle: ReadOracl
             assert torch.allclose(model(x), oracle["io"]["y_eval"], atol=1e-12) == same
 
 
+def test_the_neuron_of_the_stem_that_nothing_calls_is_left_out(read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("sdtv1", WHOLE[0])
+    names = [*oracle["spikes"], "patch_embed.rpe_lif", "block.0.attn.attn_lif"]
+    learned = {f"{name}.w": torch.zeros((), dtype=torch.float64) for name in names}
+    plif = {**oracle, "state_dict": {**oracle["state_dict"], **learned}}
+    with torch.no_grad():
+        logits = _load(plif)(oracle["io"]["x"].double())
+    assert torch.allclose(logits, oracle["io"]["y_eval"], atol=1e-12)
+
+
+def test_counts_of_batches_may_be_missing(read_oracle: ReadOracle) -> None:
+    oracle = read_oracle("sdtv1", WHOLE[0])
+    state = {n: t for n, t in oracle["state_dict"].items() if "num_batches_tracked" not in n}
+    with torch.no_grad():
+        logits = _load({**oracle, "state_dict": state})(oracle["io"]["x"].double())
+    assert torch.allclose(logits, oracle["io"]["y_eval"], atol=1e-12)
+
+
 def test_what_is_not_of_the_family_is_refused(read_oracle: ReadOracle) -> None:
     state = read_oracle("sdtv1", WHOLE[0])["state_dict"]
     short = {n: t for n, t in state.items() if n != "block.0.mlp.fc2_bn.bias"}

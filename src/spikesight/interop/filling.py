@@ -19,6 +19,7 @@ Names = Mapping[str, str]
 """Starts of official names to ours, whole words between dots."""
 
 _SHOWN = 5
+_COUNT = ".num_batches_tracked"
 
 
 def within(official: str, ours: str, names: Names) -> dict[str, str]:
@@ -83,10 +84,14 @@ def load_tensors(model: nn.Module, renamed: Mapping[str, Tensor], family: str) -
         family: What messages call the model.
 
     Raises:
-        UserError: If a tensor is missing, left over, of another size or not finite; names it.
+        UserError: If a tensor is missing (but for the count of a normalisation's batches), left
+            over, of another size or not finite; names it.
     """
     model.to(floating_type(renamed.values()))
     expected = model.state_dict()
+    # Nothing is computed from the count, which checkpoints older than PyTorch 0.4.1 do not have.
+    counts = {name: t for name, t in expected.items() if name.endswith(_COUNT)}
+    renamed = {**counts, **renamed}
     missing = [name for name in expected if name not in renamed]
     left_over = [name for name in renamed if name not in expected]
     if left_over:

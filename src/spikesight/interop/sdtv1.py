@@ -24,8 +24,9 @@ from spikesight.neurons import ConfiguredNeuron
 from spikesight.registry import create_model
 
 _TOLD = ("width", "depth", "strides", "mlp_ratio", "attention_pools", "official")
-# A map of heads and a neuron that every released attention holds and never calls.
-_UNREAD = ("talking_heads", "attn_lif")
+# A map of heads and a neuron that every released attention holds and never calls, and a neuron of
+# every released stem.
+_UNREAD = ("talking_heads", "attn_lif", "rpe_lif")
 _LEARNED_DECAY = "_lif.w"
 _STEM = ("", "1", "2", "3")
 
@@ -57,9 +58,9 @@ def load_sdtv1(
 ) -> nn.Module:
     """Builds the model, or the lone attention, that a state dict of the authors belongs to.
 
-    What is never read (`talking_heads.weight`, `attn_lif`) is left out. Neurons that learned how
-    they decay (spike_mode plif) are known by their `w`. Logits are the mean over time, also of
-    models that were trained by TET and give those of every step.
+    What is never read (`talking_heads.weight`, `attn_lif`, `rpe_lif`) is left out. Neurons that
+    learned how they decay (spike_mode plif) are known by their `w`. Logits are the mean over time,
+    also of models that were trained by TET and give those of every step.
     """
     state = _as_read(without_wrapper(state_dict))
     learned = any(name.endswith(_LEARNED_DECAY) for name in state)

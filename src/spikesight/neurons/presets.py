@@ -58,11 +58,15 @@ _PRESETS: dict[str, tuple[Callable[..., Neuron], dict[str, Any]]] = {
     "qsd_detection_rpn": (ILIF, {"retain": 0.0}),
     "qsd_detection_bbox": (ILIF, {"retain": 0.0}),
     "qsd_detection_mask": (ILIF, {"retain": 0.0}),
-    # E-SpikeFormer has no second time step in released code; before the head counts are counts.
+    # The base E-SpikeFormer has no second time step in released code, and the large one's neurons
+    # keep nothing from one to the next. Before the head counts are counts.
     "espikeformer": (NILIF, {}),
     "espikeformer_head": (ILIF, {}),
-    "espikeformer_large": (_espikeformer_large, {"ties": "up", "mask": "open"}),
-    "espikeformer_large_head": (_espikeformer_large, {"unit": 1.0, "ties": "up", "mask": "open"}),
+    "espikeformer_large": (_espikeformer_large, {"ties": "up", "mask": "open", "retain": 0.0}),
+    "espikeformer_large_head": (
+        _espikeformer_large,
+        {"unit": 1.0, "ties": "up", "mask": "open", "retain": 0.0},
+    ),
     # Spike2Former's table 3, "Norm with Const 8".
     "constant_8_lif": (IntegerLIF, {"unit": 0.125}),
     "spike2former": (NILIF, {"levels": 8, "retain": 1.0}),
