@@ -236,7 +236,8 @@ def models_command(pattern: str = "*", sizes: bool = False, bits: int = 4) -> No
         pattern: Shell pattern that the names must match.
         sizes: Also show the size that QSD-Transformer's paper calls parameters (those without the
             head, times bits / 32), the bytes of a saved float32 folder, and those of one that is
-            quantised and packed. RepConv is packed as it is deployed, as one folded kernel.
+            quantised and packed. RepConv is packed as it is deployed, as one folded kernel; a model
+            that no graph can say is not packed.
         bits: Bits of a weight for these sizes.
     """
     import torch
@@ -245,6 +246,7 @@ def models_command(pattern: str = "*", sizes: bool = False, bits: int = 4) -> No
 
     import spikesight
     from spikesight.files.printing import print_table
+    from spikesight.graph.tracing import UntraceableError
     from spikesight.passes.quantization import packed_bytes
 
     names = spikesight.list_models(pattern)
@@ -261,8 +263,11 @@ def models_command(pattern: str = "*", sizes: bool = False, bits: int = 4) -> No
         if sizes:
             trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
             stored = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-            packed = packed_bytes(model, bits)
-            about = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", f"{packed:,}")
+            try:
+                packed = f"{packed_bytes(model, bits):,}"
+            except UntraceableError:
+                packed = "no graph"
+            about = (f"{trunk * bits / 32 / 1e6:.1f} M", f"{stored:,}", packed)
         else:
             input_ = f"any number of channels, sides divisible by {model.stride}"
             about = (input_, str(model.recipe["arguments"]["neuron"] or "i_lif"))
