@@ -146,6 +146,8 @@ def test_one_of_two_heads_can_be_taken(read_oracle: ReadOracle) -> None:
         for head in ("counts", "currents")
     )
     assert relative_error((of_counts + of_currents) / 2, oracle.io["y_eval"]) < EXACT
+    with pytest.raises(ss.errors.UserError, match="with head='counts'"):
+        ss.trace(oracle.model())
     single = {name: value for name, value in oracle.state.items() if "head_kd" not in name}
     with pytest.raises(ss.errors.UserError, match="no head_kd"):
         ss.load_official("espikeformer", single, num_heads=4, head="counts")

@@ -80,6 +80,12 @@ def test_what_cannot_work_is_refused_before_data_are_read(
         Trainer(tiny(**changes))
 
 
+def test_of_several_heads_one_is_trained(tiny: Build) -> None:
+    model = {"model__name": "espikeformer_nano", "model__arguments": {"head": "both"}}
+    with pytest.raises(ValueError, match=r"returns 2 tensors, one for each head.*head: counts"):
+        Trainer(tiny(epochs=1, limit_batches=1, **model)).run()
+
+
 def test_segmentations_that_cannot_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid_reading(monkeypatch)
     base: dict[str, Any] = {

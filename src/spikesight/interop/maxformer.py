@@ -127,7 +127,7 @@ def load_maxformer(
 
     The form (ImageNet, CIFAR, events) is read off the names. A mixer without weights leaves no
     trace in them: blocks that begin with none are taken to have none, unless `mixers` says what
-    each stage has.
+    each stage has. The authors' average pooling, of an ablation, is not among them.
     """
     settings = Settings(num_heads, steps, neuron, levels, attention_scale, mixers)
     return load("maxformer", state_dict, settings)

@@ -236,6 +236,12 @@ class ESpikeFormer(Classifier):
         )
         both = sizes.head == "both"
         self.head_of_currents = Linear(channels, num_classes) if both else None
+        if both:
+            self.untraceable = (
+                "head='both' averages the logits of two heads, one of which reads currents, and is "
+                "not spike-driven; build or load the model with head='counts', or 'currents' for "
+                "a comparison in floating point"
+            )
         self.sizes = sizes
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
         assert sizes.norm_gain is not None

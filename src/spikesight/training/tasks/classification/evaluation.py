@@ -135,7 +135,13 @@ NO_CLASSIFIER = (
 
 
 def check_logits(output: object) -> None:
-    """Refuses a model that does not classify."""
+    """Refuses a model that does not classify, or that does so by several heads."""
+    if isinstance(output, tuple) and all(isinstance(part, Tensor) for part in output):
+        raise UserError(
+            f"the model returns {len(output)} tensors, one for each head, and this task trains "
+            "one; choose it in model.arguments (such as head: counts), or register a task of your "
+            "own"
+        )
     if not isinstance(output, Tensor):
         raise UserError(NO_CLASSIFIER)
 
