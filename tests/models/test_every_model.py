@@ -242,3 +242,9 @@ def test_numbers_that_build_no_model_are_refused(
 def test_a_trunk_needs_no_classes() -> None:
     trunk = timm.create_model("spikformer_nano", features_only=True, num_classes=0).eval()
     assert all(x.shape[0] == 2 for x in trunk(torch.rand(2, 3, 32, 32)))
+
+
+@pytest.mark.parametrize("name", ["metaspikformer_nano", "qkformer_nano", "sdtv1_nano"])
+def test_an_attention_scale_of_zero_is_no_omitted_one(name: str) -> None:
+    with pytest.raises(UserError, match="attention_scale"):
+        ss.create_model(name, attention_scale=0.0)

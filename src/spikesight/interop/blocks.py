@@ -16,6 +16,7 @@ from spikesight.attention import (
     SpikeDrivenSelfAttention,
 )
 from spikesight.errors import UserError
+from spikesight.files.ranges import Positive
 from spikesight.interop import block_names as names, official_layouts as layouts
 from spikesight.interop.filling import Names, StateDict, block_indices, part_of, within
 from spikesight.interop.official_layouts import Layout, OfficialBlock
@@ -34,7 +35,7 @@ from spikesight.models.spike2former.mask_embedding import MaskMLP
 from spikesight.models.spike2former.sizes import OFFICIAL, Order, Spike2FormerSizes
 from spikesight.synapses import BorderNorm, EnergyEfficientSeparableConv, RepConv
 
-AttentionScale = float | Literal["head_dim"]
+AttentionScale = Positive | Literal["head_dim"]
 _LAYER_SCALE = 1e-6
 _STEM_KERNEL = 7
 

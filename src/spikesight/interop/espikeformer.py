@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spikesight.attention.e_sdsa import EfficientSpikeDrivenSelfAttention
 from spikesight.errors import UserError
-from spikesight.files.ranges import Levels, Steps, Width
+from spikesight.files.ranges import Levels, Positive, Steps, Width
 from spikesight.interop import block_names
 from spikesight.interop.filling import (
     Names,
@@ -59,7 +59,7 @@ def load_espikeformer(
     steps: Steps = 1,
     neuron: str | None = None,
     levels: Levels | None = None,
-    attention_scale: float | None = None,
+    attention_scale: Positive | None = None,
     head: Head | None = None,
 ) -> nn.Module:
     """Builds the model, or the attention, that an official state dict belongs to.

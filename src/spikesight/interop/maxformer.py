@@ -9,7 +9,7 @@ from typing import TypeVar, get_args
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
-from spikesight.files.ranges import Levels, Steps, Width
+from spikesight.files.ranges import Levels, Positive, Steps, Width
 from spikesight.interop.block_names import PROJECTIONS
 from spikesight.interop.filling import (
     Names,
@@ -109,7 +109,7 @@ class Settings:
     steps: int | None
     neuron: str
     levels: int | None
-    attention_scale: float
+    attention_scale: Positive
     mixers: tuple[Mixer, ...] | None = None
 
 
@@ -120,7 +120,7 @@ def load_maxformer(
     steps: Steps | None = None,
     neuron: str = "lif",
     levels: Levels | None = None,
-    attention_scale: float = 0.125,
+    attention_scale: Positive = 0.125,
     mixers: tuple[Mixer, ...] | None = None,
 ) -> nn.Module:
     """Builds the Max-Former, or the block of one, that a state dict of the authors belongs to.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from spikesight.files.ranges import Levels, Steps, Width
+from spikesight.files.ranges import Levels, Positive, Steps, Width
 from spikesight.interop.filling import StateDict
 from spikesight.interop.maxformer import Settings, load
 
@@ -16,7 +16,7 @@ def load_ms_qkformer(
     steps: Steps | None = None,
     neuron: str = "lif",
     levels: Levels | None = None,
-    attention_scale: float = 0.125,
+    attention_scale: Positive = 0.125,
 ) -> nn.Module:
     """Builds the MS-QKFormer, or the block of one, that a state dict of the authors belongs to.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from spikesight.errors import UserError
-from spikesight.files.ranges import Levels, Steps, Width
+from spikesight.files.ranges import Levels, Positive, Steps, Width
 from spikesight.interop.block_names import PROJECTIONS
 from spikesight.interop.filling import (
     StateDict,
@@ -52,7 +52,7 @@ def load_qkformer(
     steps: Steps | None = None,
     neuron: str = "lif",
     levels: Levels | None = None,
-    attention_scale: float = 0.125,
+    attention_scale: Positive = 0.125,
     official: Official | None = None,
 ) -> nn.Module:
     """Builds the model, or the lone attention, that a state dict of the authors belongs to.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
-from spikesight.files.ranges import Levels, Steps, Stride, Width
+from spikesight.files.ranges import Levels, Positive, Steps, Stride, Width
 from spikesight.interop.blocks import Settings
 from spikesight.interop.filling import (
     Names,
@@ -34,7 +34,7 @@ def load_qsd(
     steps: Steps = 1,
     neuron: str = "qsd_classification",
     levels: Levels | None = None,
-    attention_scale: float = 0.25,
+    attention_scale: Positive = 0.25,
     strides: Strides = (2, 2, 2, 2, 1),
     stride: Stride | None = None,
 ) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
-from spikesight.files.ranges import Levels, Steps, Width
+from spikesight.files.ranges import Levels, Positive, Steps, Width
 from spikesight.interop.block_names import PROJECTIONS, conv_norms
 from spikesight.interop.filling import (
     StateDict,
@@ -49,7 +49,7 @@ def load_spikformer(
     steps: Steps | None = None,
     neuron: str = "lif",
     levels: Levels | None = None,
-    attention_scale: float | None = None,
+    attention_scale: Positive | None = None,
     strides: tuple[int, ...] | None = None,
 ) -> nn.Module:
     """Builds the Spikformer that a state dict of the authors or of SpikingJelly belongs to.

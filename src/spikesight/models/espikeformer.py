@@ -23,7 +23,7 @@ from spikesight.attention.e_sdsa import (
     Projection,
 )
 from spikesight.errors import UserError
-from spikesight.files.ranges import Depth, Kernel, Ratio, Stride, Width
+from spikesight.files.ranges import Depth, Kernel, Positive, Ratio, Stride, Width
 from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
@@ -95,7 +95,7 @@ class ESpikeFormerSizes:
     mixer: Mixer = "separable"
     projection: Projection = "pointwise"
     value_ratio: Ratio = 4
-    attention_scale: float | Literal["head_dim"] | None = "head_dim"
+    attention_scale: Positive | Literal["head_dim"] | None = "head_dim"
     attention_mean: bool = False
     layer_scale: float | None = None
     head: Head = "counts"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import NeuronConvNorm, SpikingSelfAttention, TokenAttention
 from spikesight.errors import UserError
-from spikesight.files.ranges import Depth, Ratio, Width
+from spikesight.files.ranges import Depth, Positive, Ratio, Width
 from spikesight.models.base import Shortcut, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
@@ -81,7 +81,7 @@ class MaxFormerSizes:
     stem: Stem = "strided"
     pools: Pools = "first_and_shortcut"
     mlp_ratio: Ratio = 4
-    attention_scale: float | None = 0.125
+    attention_scale: Positive | None = 0.125
     norm_gain: float | None = 1.0
 
     def __post_init__(self) -> None:

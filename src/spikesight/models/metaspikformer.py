@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import RepConvForm, SpikeDrivenSelfAttention
 from spikesight.errors import UserError
-from spikesight.files.ranges import Depth, Kernel, Ratio, Share, Stride, Width
+from spikesight.files.ranges import Depth, Kernel, Positive, Ratio, Share, Stride, Width
 from spikesight.models.base import DropPath, linear_rates, quieten
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
@@ -77,7 +77,7 @@ class MetaSpikFormerSizes:
     separable_kernel: Kernel = 7
     separable: SeparableForm = "official"
     rep_conv: RepConvForm = "official"
-    attention_scale: float | Literal["head_dim"] | None = 0.125
+    attention_scale: Positive | Literal["head_dim"] | None = 0.125
     attention_mean: bool = False
     mprf: bool = False
     layer_scale: float | None = None

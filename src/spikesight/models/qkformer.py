@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import SpikingSelfAttention, TokenAttention
 from spikesight.errors import UserError
-from spikesight.files.ranges import Depth, Ratio, Width
+from spikesight.files.ranges import Depth, Positive, Ratio, Width
 from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikingFeedForward
@@ -107,7 +107,7 @@ class QKFormerSizes:
     heads: Width
     mlp_ratio: Ratio = 4
     form: Form = "imagenet"
-    attention_scale: float | None = 0.125
+    attention_scale: Positive | None = 0.125
     norm_gain: float | None = 1.0
     official: Official | None = None
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import AttentionPools, ElementwiseSelfAttention
 from spikesight.errors import UserError
-from spikesight.files.ranges import Depth, Ratio, Width
+from spikesight.files.ranges import Depth, Positive, Ratio, Width
 from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
@@ -64,7 +64,7 @@ class SDTV1Sizes:
     depth: Depth
     strides: tuple[int, ...] = (2, 2, 2, 2)
     mlp_ratio: Ratio = 4
-    attention_scale: float | None = 1.0
+    attention_scale: Positive | None = 1.0
     attention_pools: bool = False
     norm_gain: float | None = 1.0
     official: Official | None = None

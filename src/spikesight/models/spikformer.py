@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spikesight.attention import SoftmaxSelfAttention, SpikingSelfAttention
 from spikesight.errors import UserError
-from spikesight.files.ranges import Depth, Ratio, Width
+from spikesight.files.ranges import Depth, Positive, Ratio, Width
 from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikingFeedForward
@@ -76,7 +76,7 @@ class SpikformerSizes:
     expansion: Ratio = 4
     mlp_ratio: Ratio = 4
     attention: Literal["spiking", "softmax"] = "spiking"
-    attention_scale: float | None = 0.125
+    attention_scale: Positive | None = 0.125
     qkv_bias: bool = False
     bias: bool = True
     pool_of: PoolOf = "spikes"
