@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -27,18 +25,19 @@ from spikesight.files.ranges import Depth, Kernel, Positive, Ratio, Stride, Widt
 from spikesight.models.base import DropPath, linear_rates
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
-from spikesight.models.metaspikformer import DownSampling
+from spikesight.models.metaspikformer import DownSampling, build_layer_scale
 from spikesight.models.neuron_choice import (
     NeuronChoice,
     mean_attention_scale,
     starting_gain,
     summed_attention_scale,
 )
+from spikesight.models.stems import last_maps
 from spikesight.models.variants import build_classifier, register_variants
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.presentation import present
 from spikesight.registry import as_trunk, register_family
-from spikesight.synapses import EnergyEfficientSeparableConv, LayerScale, Linear, Synapse
+from spikesight.synapses import EnergyEfficientSeparableConv, Linear
 
 Mixer = Literal["separable", "rep_conv", "none"]
 Head = Literal["counts", "currents", "both"]
@@ -167,8 +166,8 @@ class TransformerBlock(nn.Module):
         self.mlp = SpikeDrivenFeedForward(
             channels, sizes.mlp_ratio * channels, 1, neuron.build, bias=True
         )
-        self.attention_scale = _scale(channels, sizes.layer_scale)
-        self.mlp_scale = _scale(channels, sizes.layer_scale)
+        self.attention_scale = build_layer_scale(channels, sizes.layer_scale)
+        self.mlp_scale = build_layer_scale(channels, sizes.layer_scale)
         self.drop_path = DropPath(drop_path, neuron.steps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,10 +185,6 @@ def _separable(
     return EnergyEfficientSeparableConv(
         channels, neuron.build, ratio=sizes.separable_ratio, kernel_size=kernel
     )
-
-
-def _scale(channels: int, initial: float | None) -> nn.Module:
-    return nn.Identity() if initial is None else Synapse(LayerScale(channels, initial))
 
 
 class ESpikeFormer(Classifier):
@@ -277,9 +272,7 @@ class ESpikeFormer(Classifier):
 
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Stage, channels, reduction) of the last stage at each resolution."""
-        reductions = list(accumulate(self.sizes.strides, operator.mul))
-        last = [i for i, (a, b) in enumerate(pairwise([*reductions, 0])) if a != b]
-        return [(i, self.sizes.widths[i], reductions[i]) for i in last]
+        return last_maps(self.sizes.strides, self.sizes.widths, len(self.trunk))
 
 
 def _resolve(sizes: ESpikeFormerSizes, neuron: NeuronChoice) -> ESpikeFormerSizes:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -18,6 +16,7 @@ from spikesight.models.base import DropPath, linear_rates, quieten
 from spikesight.models.classifier import Classifier
 from spikesight.models.feed_forward import SpikeDrivenFeedForward
 from spikesight.models.neuron_choice import COUNTS_SHARE, NeuronChoice, mean_attention_scale
+from spikesight.models.stems import last_maps
 from spikesight.models.variants import build_classifier, register_variants
 from spikesight.options import AS_ARGUMENT, check_options
 from spikesight.registry import as_trunk, register_family
@@ -167,8 +166,8 @@ class TransformerBlock(nn.Module):
         self.mlp = SpikeDrivenFeedForward(
             channels, sizes.mlp_ratio * channels, 1, neuron.build, bias=True
         )
-        self.attention_scale = _scale(channels, sizes.layer_scale)
-        self.mlp_scale = _scale(channels, sizes.layer_scale)
+        self.attention_scale = build_layer_scale(channels, sizes.layer_scale)
+        self.mlp_scale = build_layer_scale(channels, sizes.layer_scale)
         self.drop_path = DropPath(drop_path, neuron.steps)
 
     def branches(self) -> tuple[nn.Module, ...]:
@@ -197,7 +196,8 @@ def _resolve(sizes: MetaSpikFormerSizes, neuron: NeuronChoice) -> MetaSpikFormer
     return replace(sizes, norm_gain=gain, attention_scale=sizes.attention_scale or scale)
 
 
-def _scale(channels: int, initial: float | None) -> nn.Module:
+def build_layer_scale(channels: int, initial: float | None) -> nn.Module:
+    """The scale of a residual branch; none where it has no initial value."""
     return nn.Identity() if initial is None else Synapse(LayerScale(channels, initial))
 
 
@@ -276,9 +276,7 @@ class MetaSpikFormer(Classifier):
 
     def feature_stages(self) -> list[tuple[int, int, int]]:
         """(Stage, channels, reduction) of the last stage at each resolution."""
-        reductions = list(accumulate(self.sizes.strides, operator.mul))
-        last = [i for i, (a, b) in enumerate(pairwise([*reductions, 0])) if a != b]
-        return [(i, self.sizes.widths[i], reductions[i]) for i in last]
+        return last_maps(self.sizes.strides, self.sizes.widths, len(self.trunk))
 
 
 _build = partial(build_classifier, MetaSpikFormer)
