@@ -6,9 +6,10 @@ VENV ?= .venv
 RUN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help native demo test check bench nightly clean
+.PHONY: help native demo docs test check bench nightly clean
 help:
 	@echo "make demo     train a spiking transformer on handwriting, prove it, see what it costs (3 min)"
+	@echo "make docs     the site of the documentation, in build/docs"
 	@echo "make test     the tests (10 min at most on 2 cores)"
 	@echo "make check    ruff and mypy --strict"
 	@echo "make native   the C++ libraries anew, after a change there (CMake, a C++ compiler)"
@@ -33,6 +34,10 @@ native:
 
 demo: $(READY)
 	$(RUN)/spikesight demo
+
+docs: $(READY)
+	$(RUN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "build/docs/index.html"
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto

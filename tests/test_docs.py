@@ -17,11 +17,12 @@ from spikesight.commands.parser import read_command
 from spikesight.commands.table import COMMANDS
 from tests.boxed_photos import write_cells
 from tests.data.shards.shard_files import write_shards
+from tests.stand_ins import write_scenes
 from tests.test_import_directions import FLOOR
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(spikesight.__file__).parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 _FOLDERS = ("src", "docs", "tests", "benchmarks", "configs", "weights")
 _PACKAGES = {file.name for file in PACKAGE.iterdir() if (file / "__init__.py").exists()}
 # What commands in the documents write, or users bring.
@@ -105,6 +106,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(torch.randint(256, (32, 32, 3), dtype=torch.uint8).numpy()).save(file)
     write_shards(folder / "shards", [8, 8])
     write_cells(folder / "cells", "voc")
+    write_scenes(folder)
     return folder
 
 
