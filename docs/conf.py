@@ -14,6 +14,7 @@ import spikesight
 
 project = "spikesight"
 author = "The spikesight authors"
+copyright = "the spikesight authors, Apache-2.0"
 version = release = spikesight.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
@@ -35,6 +36,7 @@ html_theme = "furo"
 html_title = f"spikesight {version}"
 html_copy_source = False
 html_show_sphinx = False
+highlight_language = "sh"  # of blocks that name none
 pygments_style = "default"
 pygments_dark_style = "github-dark"
 
