@@ -29,9 +29,15 @@ _PACKAGES = {file.name for file in PACKAGE.iterdir() if (file / "__init__.py").e
 _MADE = ("runs/", "photos/", "camvid/")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-# What this page says is done by test_adding.py, with the files that it shows.
-but_adding = pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name != "adding.md"], ids=lambda page: page.name
+# What these pages say is done by test_tutorials.py, in order, with the files that they show.
+RUN = [
+    *(ROOT / "docs" / name for name in ("first_steps.md", "concepts.md", "spk_format.md")),
+    *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
+]
+# What this one says by test_adding.py.
+_ADDING = ROOT / "docs" / "adding.md"
+each_page_not_run = pytest.mark.parametrize(
+    "page", [page for page in PAGES if page not in (*RUN, _ADDING)], ids=lambda page: page.name
 )
 
 
@@ -74,7 +80,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert gone == []
 
 
-@but_adding
+@each_page_not_run
 def test_every_name_of_the_package_that_a_page_uses_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in set(re.findall(r"(?<![\w.-])(?:spikesight|ss)\.([a-z][\w.]*\w)(?![\w/])", text)):
@@ -110,7 +116,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@but_adding
+@each_page_not_run
 def test_every_command_line_parses(
     page: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,15 +16,11 @@ from spikesight.commands.parser import main
 from spikesight.training.tasks.classification import choices as photo_choices
 from spikesight.training.tasks.segmentation import choices as scene_choices
 from tests.stand_ins import STAND_INS, write_photos
-from tests.test_docs import blocks
+from tests.test_docs import RUN, blocks
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [
-    ROOT / "README.md",
-    *(DOCS / name for name in ("first_steps.md", "concepts.md", "spk_format.md")),
-    *sorted((DOCS / "tutorials").glob("*.md")),
-]
+PAGES = [ROOT / "README.md", *RUN]
 # The first line of a block that is a file: in Python and YAML, C, JavaScript.
 _FILE = re.compile(r"(?:#|//|/\*) (\w+\.\w+)(?: \*/)?\n")
 # Trainings of minutes become one of two batches.
