@@ -53,7 +53,7 @@ def main() -> None:
     graph = ss.fold(ss.trace(model.double()))
     counts, spikes = counts_and_spikes(graph, images.double())
     for name, of_layer in counts.items():
-        assert torch.equal(sum(spikes[name]), of_layer), name
+        assert torch.equal(torch.stack(spikes[name]).sum(0), of_layer), name
     layer = next(iter(counts))
     channel = most_telling(counts[layer][0])
     FILE.write_text(

@@ -210,7 +210,8 @@ def _default(field: Field[Any]) -> str:
 
 def _docstring(kind: type) -> tuple[str, dict[str, str]]:
     """What a dataclass is, and what its fields are, those of its bases included."""
-    about, says = "", {}
+    about = ""
+    says: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         if is_dataclass(each):
             parsed = docstring_parser.parse(inspect.getdoc(each) or "")
