@@ -8,7 +8,7 @@ from typing import Any
 from spikesight.data.config import Split
 from spikesight.errors import UserError
 from spikesight.files.names import show
-from spikesight.files.writing import place_for_file
+from spikesight.files.writing import PAGE_ENDINGS, place_for_file
 from spikesight.lazy_names import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def energy_command(
     from spikesight.costs.trade_off import trade_off_table
 
     if html is not None:
-        place_for_file(html, "html", (".html", ".htm"))
+        place_for_file(html, "html", PAGE_ENDINGS)
     if output is not None:
         place_for_file(output, "output", (".json", ".csv"))
     named = [name.strip() for name in prices.split(",") if name.strip()]

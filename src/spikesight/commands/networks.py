@@ -10,7 +10,7 @@ from typing import Any
 from spikesight.data.config import Split
 from spikesight.errors import ResultError, UserError
 from spikesight.files.names import show
-from spikesight.files.writing import place_for_file
+from spikesight.files.writing import PAGE_ENDINGS, place_for_file
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.options import check_range
 from spikesight.reports.text_table import text_table
@@ -95,6 +95,7 @@ def audit_command(
     split: Split = "validation",
     images: int = 64,
     photos: Path | None = None,
+    html: Path | None = None,
 ) -> None:
     """Classes every operation of a deployed network and says whether it is spike-driven.
 
@@ -105,11 +106,18 @@ def audit_command(
         split: Which images to average over.
         images: Number of images.
         photos: A photo or recording, or a folder of them, to take instead; without labels.
+        html: Also write the audit as one self-contained page.
     """
     from spikesight.costs.audit import audit
 
+    if html is not None:
+        place_for_file(html, "html", PAGE_ENDINGS)
     net, x = network_and_images(model, run, data, split, images, photos)
-    print(audit(net, x.split(64)).table())
+    audited = audit(net, x.split(64))
+    print(audited.table())
+    if html is not None:
+        audited.to_html(html)
+        print(f"page in {show(html)}")
 
 
 def export_command(

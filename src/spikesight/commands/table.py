@@ -82,6 +82,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight predict runs/cifar10/best cat.jpg dog.jpg",
             "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
             "spikesight predict cifar.spk photos/ --output=guesses.csv",
+            "spikesight predict runs/cifar10/best photos/ --html=guesses.html",
             "spikesight predict runs/digits_events_nano/best recording.es --output=guesses.png",
             "spikesight predict runs/camvid_small/best street.jpg drive.mp4 --output=overlays "
             "--table=segments.csv",
@@ -164,7 +165,7 @@ COMMANDS: dict[str, Command] = {
         "Classes every operation of a deployed network: spike-driven or not.",
         (
             "spikesight audit fashion.spk --run=runs/fashion_mnist_nano",
-            "spikesight audit runs/fashion_mnist_nano/best",
+            "spikesight audit runs/fashion_mnist_nano/best --html=audit.html",
         ),
         _DATA,
     ),

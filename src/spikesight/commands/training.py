@@ -10,7 +10,7 @@ from typing import Any, Literal
 from spikesight.data.config import Split
 from spikesight.errors import UserError
 from spikesight.files.names import show
-from spikesight.files.writing import place_for_file, place_for_folder
+from spikesight.files.writing import PAGE_ENDINGS, place_for_file, place_for_folder
 from spikesight.parts import imported_parts
 from spikesight.reports.text_table import text_table
 from spikesight.training.config import Precision, TrainConfig
@@ -122,6 +122,7 @@ def predict_command(
     every: int = 1,
     table: Path | None = None,
     run: Path | None = None,
+    html: Path | None = None,
 ) -> None:
     """Shows what a model sees in pictures: guesses, or segments or boxes over photos and videos.
 
@@ -135,8 +136,8 @@ def predict_command(
         output: PNG file of a contact sheet to write, with a GIF of each recording beside it; for a
             segmenter the folder of its overlays, class-index PNGs and COCO panoptic files; for a
             detector that of its overlays.
-            predictions.png or predictions if omitted. A file ending in .csv or .json is a table
-            instead of pictures.
+            predictions.png or predictions if omitted, and none of them if html is given. A file
+            ending in .csv or .json is a table instead of pictures.
         batch_size: Images per forward pass of a classifier.
         device: "auto" takes the GPU if there is one; "cpu" leaves it alone.
         on_corrupt: Whether an unreadable image ends the command or is left out.
@@ -147,6 +148,7 @@ def predict_command(
             its boxes (.csv).
         run: Folder of the run whose card says how inputs are prepared and what the classes are
             called; the model's own if omitted.
+        html: Write what it sees as one self-contained page, with at most 60 photos.
     """
     from spikesight.deployment.deployed_model import fastest_form
     from spikesight.training.runs.card import Card
@@ -156,14 +158,18 @@ def predict_command(
     from spikesight.training.tasks.prediction_tables import TABLE_ENDINGS
 
     task = Card.read(card_of(folder, run)).kind
-    pictures: Path | None = output or Path(task.pictures)
+    pictures: Path | None = output or (Path(task.pictures) if html is None else None)
     if output is not None and output.suffix.lower() in TABLE_ENDINGS:
         if table is not None:
             raise UserError(f"output {output} is a table and table is {table}; pass one of them")
         pictures, table = None, output
     if table is not None:
         place_for_file(table, "table", TABLE_ENDINGS)
-    options = PredictionOptions(pictures, table, batch_size, device, on_corrupt, view, every, run)
+    if html is not None:
+        place_for_file(html, "html", PAGE_ENDINGS)
+    options = PredictionOptions(
+        pictures, table, batch_size, device, on_corrupt, view, every, run, html
+    )
     task.predict(folder, images, options)
     if folder.is_file():
         print(f"integers by {fastest_form(build_accelerator(device=device).device)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import assert_never
 
 import torch
@@ -130,6 +131,18 @@ class Audit:
             + f"({ACCUMULATE_PJ} pJ per accumulate, {MULTIPLY_ACCUMULATE_PJ} pJ per "
             + "multiply, the rest free). Memory not counted"
         )
+
+    def to_html(self, path: str | Path) -> None:
+        """Writes the audit as one self-contained page; its folder is made if it is not there.
+
+        Args:
+            path: The file.
+        """
+        from spikesight.costs.audit_page import audit_page
+        from spikesight.files.replacing import write_text
+        from spikesight.files.writing import place_for_file
+
+        write_text(place_for_file(Path(path), "html"), audit_page(self))
 
 
 def _row(name: str, kind: str, operations: Operations) -> tuple[str, ...]:

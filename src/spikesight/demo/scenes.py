@@ -6,25 +6,17 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import spikesight
 from spikesight.costs.models import energy
-from spikesight.data.segmentation import (
-    VOID,
-    ClassTable,
-    Scene,
-    Truth,
-    read_scenes,
-    semantic_truth,
-)
-from spikesight.demo.scenes_part import SceneOverlay, ScenePictures, SceneResult
+from spikesight.data.segmentation import Scene, read_scenes
+from spikesight.demo.scene_overlays import overlay_of, parted
+from spikesight.demo.scenes_part import ScenePictures, SceneResult
 from spikesight.inference import ViewConfig, class_map, panoptic_truths, photo_scores
 from spikesight.models import SpikingModel
 from spikesight.registry import create_model
-from spikesight.reports.overlays import draw_overlay
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.preparation import build_accelerator
 from spikesight.training.tasks.segmentation.evaluation import build_view
@@ -86,18 +78,8 @@ def _draw(
     scores = photo_scores(view, images)
     pictures = []
     for scene, apart, score, size in zip(scenes, objects, scores, sizes, strict=True):
-        classes = semantic_truth(class_map(score, size).int(), len(table))
-        drawn = (_overlay(scene.image, truth, table) for truth in (scene.truth, classes, apart))
+        classes = parted(class_map(score, size), table)
+        truths = (scene.truth, classes, apart)
+        drawn = (overlay_of(scene.image, truth, scene.truth, table) for truth in truths)
         pictures.append(ScenePictures(scene.image, *drawn))
     return pictures
-
-
-def _overlay(image: Tensor, truth: Truth, table: ClassTable) -> SceneOverlay:
-    """The things of a scene in colour, and their names; the ground stays as it is."""
-    is_thing = torch.isin(truth.class_map(), torch.tensor(table.things))
-    things = truth.with_map(truth.segment_map.masked_fill(~is_thing, VOID))
-    picture = draw_overlay(image, things, table, legend="none")
-    present = (int(n) for n in things.segment_map.unique() if n != VOID)
-    names = sorted(table.names[int(truth.segment_classes[n])] for n in present)
-    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    return SceneOverlay(pixels, ", ".join(names) or "nothing")

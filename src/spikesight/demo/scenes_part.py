@@ -10,22 +10,10 @@ from torch import Tensor
 
 from spikesight.costs.page import energy_text, mean_firing_rate, ratio_text
 from spikesight.costs.report import EnergyReport
+from spikesight.demo.scene_overlays import SceneOverlay
 from spikesight.deployment.comparison import Comparison
-from spikesight.reports.page import bullets, paragraph, percent, section
+from spikesight.reports.page import bullets, colour_key, paragraph, percent, section
 from spikesight.reports.pictures import picture
-
-
-@dataclass(frozen=True)
-class SceneOverlay:
-    """What is in a scene, drawn over it.
-
-    Attributes:
-        picture: uint8 [3, H, W].
-        names: Of the things in it.
-    """
-
-    picture: Tensor
-    names: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,7 @@ def scenes_part(result: SceneResult) -> str:
     """The section about scenes: figures and pictures."""
     rows = "".join(_row(number, shown) for number, shown in enumerate(result.pictures, 1))
     titles = ("the scene", "its true objects", "a class for every pixel", "objects told apart")
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     multiplies = (
         [
             "Where this network still multiplies, beyond the first layer: "
@@ -113,6 +101,8 @@ def scenes_part(result: SceneResult) -> str:
         f"<tbody>{rows}</tbody></table></div>",
         bullets(
             [
+                "An object has one colour in all pictures of its scene, whatever it is taken for, "
+                "and the names below say what that is. Grey is found where no object is.",
                 "White borders part objects; a digit half hidden behind another one is hard for "
                 "people, too.",
                 *multiplies,
@@ -128,7 +118,17 @@ def _row(number: int, shown: ScenePictures) -> str:
         (shown.objects, "predicted objects of scene"),
     )
     cells = "".join(
-        f"<td>{picture(overlay.picture, f'{what} {number}')}{escape(overlay.names)}</td>"
+        f"<td>{picture(overlay.picture, _described(overlay, f'{what} {number}'))}"
+        f"{_names(overlay)}</td>"
         for overlay, what in overlays
     )
     return f"<tr><td>{picture(shown.scene, f'scene {number}')}</td>{cells}</tr>"
+
+
+def _names(overlay: SceneOverlay) -> str:
+    """What is in it, each name beside its colour."""
+    return colour_key(overlay.objects) if overlay.objects else "nothing"
+
+
+def _described(overlay: SceneOverlay, what: str) -> str:
+    return f"{what}: {', '.join(name for name, _ in overlay.objects) or 'nothing'}"

@@ -11,9 +11,19 @@ from pathlib import Path
 from spikesight.errors import UserError
 from spikesight.files.names import show
 
+PAGE_ENDINGS = (".html", ".htm")
+"""Of pages that commands write."""
 _LONGEST_STEM = 180  # bytes; file systems allow 255 for a stem with what is added to it
 _MODEL_FILES = frozenset(
-    {"config.json", "run.json", "training.json", "config.yaml", "metrics.csv", "model.safetensors"}
+    {
+        "config.json",
+        "run.json",
+        "training.json",
+        "config.yaml",
+        "metrics.csv",
+        "firing.csv",
+        "model.safetensors",
+    }
 )
 _FRAME = re.compile(r"(.+)_[0-9]{6,}")
 

@@ -10,12 +10,14 @@ from typing import Literal
 
 from spikesight.errors import UserError
 
-Tone = Literal["spike", "twin"]
+Tone = Literal["spike", "twin", "average", "learning"]
 PARTS = ("part1", "part2", "part3", "part4", "part5", "part6")
 """Colours of the parts of a stacked bar."""
 
 _WIDTH, _HEIGHT = 400, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40
+_SPARK = (150, 26)
+_SPARK_POINTS = 60
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,34 @@ def line_chart(
     return (
         f'<figure><b>{escape(title)}</b><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg></figure>'
+    )
+
+
+def sparkline(description: str, points: Sequence[tuple[float, float]], largest: float) -> str:
+    """A small curve without axes, for a cell of a table.
+
+    Args:
+        description: What it shows, for readers of the page aloud.
+        points: (x, y) from left to right, y of 0 to `largest`; of many some are left out.
+        largest: Value of the upper edge.
+    """
+    step = -(-len(points) // _SPARK_POINTS) or 1
+    shown = [*points[:-1:step], *points[-1:]]
+    first, last = (shown[0][0], shown[-1][0]) if shown else (0.0, 0.0)
+    width, height = _SPARK
+    placed = [
+        (
+            2 + (width - 6) * ((x - first) / (last - first) if last > first else 1.0),
+            height - 3 - (height - 6) * (y / largest if largest else 0.0),
+        )
+        for x, y in shown
+    ]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+    dot = f'<circle class="spike" cx="{placed[-1][0]:.1f}" cy="{placed[-1][1]:.1f}" r="2.6"/>'
+    return (
+        f'<svg class="spark" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(description)}"><polyline class="curve spike" points="{path}"/>'
+        f"{dot if placed else ''}</svg>"
     )
 
 

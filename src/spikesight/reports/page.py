@@ -102,7 +102,7 @@ def table(
         total: A last row that stands out.
     """
     assert all(len(row) == len(header) for row in [*rows, *([total] if total else [])])
-    head = "".join(f"<th>{escape(title)}</th>" for title in header)
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in header)
     lines = "".join(f"<tr>{_cells(row)}</tr>" for row in rows)
     foot = f"<tfoot><tr>{_cells(total)}</tr></tfoot>" if total else ""
     return (
@@ -121,3 +121,28 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Names with what belongs to them."""
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
     return f"<dl>{lines}</dl>"
+
+
+def commands(steps: Sequence[tuple[str, str]]) -> str:
+    """Command lines to copy; a click selects one whole.
+
+    Args:
+        steps: What each does, and the line.
+    """
+    lines = "".join(
+        f"<dt>{escape(what)}</dt><dd><code>{escape(line)}</code></dd>" for what, line in steps
+    )
+    return f'<dl class="commands">{lines}</dl>'
+
+
+def colour_key(entries: Sequence[tuple[str, tuple[int, int, int]]]) -> str:
+    """What the colours of a picture mean.
+
+    Args:
+        entries: Names with red, green and blue, 0..255.
+    """
+    marks = "".join(
+        f'<span><i style="background:rgb({red},{green},{blue})"></i>{escape(name)}</span>'
+        for name, (red, green, blue) in entries
+    )
+    return f'<div class="swatches">{marks}</div>'

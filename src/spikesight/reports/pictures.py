@@ -1,4 +1,4 @@
-"""Pictures inside the page: tensors as PNG files in data addresses, enlarged pixel by pixel."""
+"""Pictures inside the page, in data addresses: tensors pixel by pixel as PNG, photos as JPEG."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from html import escape
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from spikesight.reports.page import percent
 
+_SMALL = 96  # pixels of the longer side, up to which a picture is shown pixel by pixel
+_QUALITY = 82
 _DARK, _LIGHT = np.array([20.0, 23.0, 27.0]), np.array([255.0, 176.0, 92.0])
 
 
@@ -46,8 +49,24 @@ def picture(image: Tensor, description: str) -> str:
         image: uint8 [C, H, W], grey or colour.
         description: What it shows, for readers who cannot see it.
     """
-    array = image.cpu().numpy()
-    return _element(array[0] if len(array) == 1 else array.transpose(1, 2, 0), description)
+    return _element(np.asarray(as_image(image)), description)
+
+
+def photo(image: Image.Image, description: str, longest: int = 640) -> str:
+    """A photo or drawing, shrunk to a sensible size; small ones keep every pixel.
+
+    Args:
+        image: The picture.
+        description: What it shows, for readers who cannot see it.
+        longest: Pixels of its longer side, at most.
+    """
+    if max(image.size) <= _SMALL:
+        return _element(np.asarray(image.convert("RGB")), description)
+    shown = image.convert("RGB")
+    shown.thumbnail((longest, longest))
+    file = io.BytesIO()
+    shown.save(file, "JPEG", quality=_QUALITY)
+    return _in_page(file, "jpeg", description, ' class="photo"')
 
 
 def heat_map(values: Tensor, largest: float, description: str) -> str:
@@ -82,8 +101,12 @@ def _colours(shares: np.ndarray) -> np.ndarray:
 def _element(array: np.ndarray, description: str) -> str:
     file = io.BytesIO()
     Image.fromarray(array).save(file, "PNG", optimize=True)
+    return _in_page(file, "png", description)
+
+
+def _in_page(file: io.BytesIO, kind: str, description: str, style: str = "") -> str:
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(description)}">'
+    return f'<img{style} src="data:image/{kind};base64,{data}" alt="{escape(description)}">'
 
 
 def guess_grid(guesses: Sequence[Guess]) -> str:
@@ -94,10 +117,47 @@ def guess_grid(guesses: Sequence[Guess]) -> str:
         description = f"{guess.truth}, guessed {guess.guess}"
         parts.append(
             f'<figure class="digit{"" if guess.right else " wrong"}">'
-            f"{picture(guess.image, description)}<b>{escape(guess.guess)}</b> "
+            f"{_guessed(guess.image, description)}<b>{escape(guess.guess)}</b> "
             f"<span>{percent(guess.confidence, 0)}</span>{wrong}</figure>"
         )
     return f'<div class="digits">{"".join(parts)}</div>'
+
+
+def _guessed(image: Tensor, description: str) -> str:
+    if max(image.shape[1:]) <= _SMALL:
+        return picture(image, description)
+    return photo(as_image(image), description, 2 * _SMALL)
+
+
+def as_image(image: Tensor) -> Image.Image:
+    """uint8 [C, H, W], grey or colour, as a picture."""
+    array = image.cpu().numpy()
+    return Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0))
+
+
+def shrunk(image: Tensor, longest: int) -> Tensor:
+    """A copy of uint8 [C, H, W] whose longer side has at most so many pixels."""
+    height, width = image.shape[1:]
+    if max(height, width) <= longest:
+        return image.clone()
+    factor = longest / max(height, width)
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    return interpolate(image[None].float(), size, mode="area")[0].round().byte()
+
+
+def photos(pictures: Sequence[tuple[Sequence[str], str]]) -> str:
+    """Large pictures with captions.
+
+    Args:
+        pictures: Of each the elements that stand beside each other, and the caption.
+    """
+    figures = "".join(
+        f'<figure><div class="beside">{"".join(elements)}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for elements, caption in pictures
+    )
+    wide = " wide" if any(len(elements) > 1 for elements, _ in pictures) else ""
+    return f'<div class="photos{wide}">{figures}</div>'
 
 
 def spike_maps(spikes: Tensor, names: Sequence[str]) -> str:
@@ -113,8 +173,11 @@ def spike_maps(spikes: Tensor, names: Sequence[str]) -> str:
     for t in range(steps):
         if steps > 1:
             parts.append(f'<tr><th colspan="{levels + 3}">time step {t + 1}</th></tr>')
-        head = "".join(f"<th>sub-step {d + 1}</th>" for d in range(levels))
-        parts.append(f"<tr><th></th>{head}<th></th><th>count</th></tr>")
+        head = "".join(f'<th scope="col">{d + 1}</th>' for d in range(levels))
+        parts.append(
+            f'<tr><td></td><th colspan="{levels}" scope="colgroup">sub-step</th><td></td>'
+            f'<th rowspan="2" scope="col">count</th></tr><tr><td></td>{head}<td></td></tr>'
+        )
         for n in range(count):
             cells = "".join(
                 f"<td>{heat_map(spikes[t, d, n], 1, f'{names[n]}, sub-step {d + 1}')}</td>"
@@ -130,6 +193,7 @@ def spike_maps(spikes: Tensor, names: Sequence[str]) -> str:
         for level, (r, g, b) in enumerate(_colours(np.arange(levels + 1) / levels).tolist())
     )
     return (
-        f'<div class="scroll"><table class="maps">{"".join(parts)}</table></div>'
+        f'<div class="scroll"><table class="maps" style="--levels:{levels}">{"".join(parts)}'
+        "</table></div>"
         f'<div class="swatches">count {swatches}</div>'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from spikesight.errors import UserError
 from spikesight.files.opening import read_text
 from spikesight.reports.charts import Curve, Tone, legend, line_chart
+
+_FIGURES = 3  # validation figures that get a chart
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,34 @@ class Run:
     tone: Tone
     folder: Path
 
-    def column(self, name: str) -> list[tuple[float, float]]:
+    def column(self, name: str, file: str = "metrics.csv") -> list[tuple[float, float]]:
         """Epoch and value of every row that has one.
 
         Args:
-            name: A column of metrics.csv.
+            name: A column of the file.
+            file: Its name, within the folder.
 
         Raises:
-            FileNotFoundError: If the folder has no metrics.csv.
+            FileNotFoundError: If the folder has no such file.
             UserError: If it has no such column.
         """
-        path = self.folder / "metrics.csv"
-        if not path.is_file():
-            raise FileNotFoundError(f"{self.folder} has no metrics.csv; pass the folder of a run")
-        reader = csv.DictReader(read_text(path).split("\n"))
+        path, reader = self._read(file)
         if name not in (reader.fieldnames or ()):
             raise UserError(f"{path} has no column {name}; it has {reader.fieldnames}")
         try:
             return [(float(row["epoch"]), float(row[name])) for row in reader if row[name]]
         except (TypeError, ValueError, csv.Error) as error:
             raise UserError(f"{path} is damaged ({error}); train again") from error
+
+    def columns(self, file: str = "metrics.csv") -> Sequence[str]:
+        """The columns of a file; errors as of `column`."""
+        return self._read(file)[1].fieldnames or ()
+
+    def _read(self, file: str) -> tuple[Path, csv.DictReader[str]]:
+        path = self.folder / file
+        if not path.is_file():
+            raise FileNotFoundError(f"{self.folder} has no {file}; pass the folder of a run")
+        return path, csv.DictReader(read_text(path).split("\n"))
 
 
 def training_curves(runs: Sequence[Run]) -> str:
@@ -65,3 +76,47 @@ def training_curves(runs: Sequence[Run]) -> str:
     return legend([(run.tone, run.name) for run in runs]) + (
         f'<div class="charts">{accuracy}{loss}</div>'
     )
+
+
+def run_curves(folder: Path, figures: Sequence[str], averaged: bool) -> str:
+    """What one run learned: losses, validation figures, firing rate and learning rate.
+
+    Args:
+        folder: Folder of the run, with metrics.csv.
+        figures: Columns of its validation figures, without what they begin with.
+        averaged: Whether the moving average of the weights was validated too.
+    """
+    kinds: list[tuple[str, str, Tone]] = [("the weights in validation", "val", "spike")]
+    if averaged:
+        kinds.append(("their moving average", "ema", "average"))
+    losses: list[tuple[str, str, Tone]] = [("in training", "train_loss", "learning")]
+    if "loss" in figures:
+        losses += [(name, f"{kind}_loss", tone) for name, kind, tone in kinds]
+    charts = [("loss", losses)]
+    charts += [
+        (figure, [(name, f"{kind}_{figure}", tone) for name, kind, tone in kinds])
+        for figure in [figure for figure in figures if figure != "loss"][:_FIGURES]
+    ]
+    charts.append(("mean firing rate", [("the weights in validation", "firing_rate", "spike")]))
+    charts.append(("learning rate", [("in training", "lr", "learning")]))
+    drawn = []
+    for title, lines in charts:
+        curves = [Curve(name, tone, _finite(folder, column)) for name, column, tone in lines]
+        if any(curve.points for curve in curves):
+            drawn.append(line_chart(title, curves, "epoch", _short))
+    key: list[tuple[str, str]] = [("learning", "in training")]
+    key += [(tone, name) for name, _, tone in kinds]
+    return legend(key) + f'<div class="charts">{"".join(drawn)}</div>'
+
+
+def _short(value: float) -> str:
+    """A value in six characters or so, such as 8e-4."""
+    if 0 < abs(value) < 0.01:
+        digits, _, power = f"{value:.1e}".partition("e")
+        return f"{float(digits):g}e{int(power)}"
+    return f"{value:.3g}"
+
+
+def _finite(folder: Path, column: str) -> list[tuple[float, float]]:
+    points = Run("", "spike", folder).column(column)
+    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]

@@ -17,6 +17,7 @@ from spikesight.errors import DivergenceError, UserError
 from spikesight.files.replacing import write_text
 from spikesight.files.tensors import read_tensors
 from spikesight.memory import low_memory
+from spikesight.neurons.recording import spiking_neurons
 from spikesight.parts import import_part
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import build_distillation
@@ -40,6 +41,7 @@ from spikesight.training.neuron_checks import (
 from spikesight.training.precision import Precision, describe_precision
 from spikesight.training.progress import build_report, format_duration
 from spikesight.training.run_log import RunLog, epoch_row
+from spikesight.training.run_page import RunPage, Standing
 from spikesight.training.runs.checkpoint import DataSummary, EpochSums, Position, RunState
 from spikesight.training.runs.folder import save_model, saved_recipe
 from spikesight.training.runs.launching import hold_weights
@@ -52,10 +54,10 @@ from spikesight.training.runs.preparation import (
 )
 from spikesight.training.runs.processes import is_main_process, largest, total
 from spikesight.training.runs.storage import recover_folder
-from spikesight.training.runs.weights import Which
 from spikesight.training.seeding import seed_everything
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
+from spikesight.training.validation_round import ValidationRound, validate_weights
 from spikesight.training.whitening import whiten
 
 _PROBE_IMAGES = 64
@@ -170,6 +172,9 @@ class Trainer:
         self.last: Figures | None = None
         self.without_better = 0
         self.status = ""
+        self.seen: ValidationRound | None = None
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.page = RunPage(self.config, self.task, self.parameters, self.report)
         self.prepared, self.optimizer = self.weights.prepare(
             optimizer, sync_batch_norm=config.sync_batch_norm
         )
@@ -292,7 +297,10 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / "config.yaml", config.dump())
             self.log: RunLog | None = RunLog(
-                self.folder, self.position.epoch + 1, self.task.figures.COLUMNS
+                self.folder,
+                self.position.epoch + 1,
+                self.task.figures.COLUMNS,
+                list(spiking_neurons(self.model)),
             )
         else:
             self.log = None
@@ -315,6 +323,8 @@ class Trainer:
                 return_freed_memory()
         assert self.best is not None
         assert self.last is not None
+        if self.log is not None and self.seen is not None:
+            self.page.write(Standing(self.position.epoch, self.best, self.seen, finished=True))
         self.report.message(
             f"done: best validation {self.best.headline()} in {self.folder / 'best'}"
         )
@@ -332,12 +342,11 @@ class Trainer:
         return ends
 
     def _describe(self) -> None:
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         precision = describe_precision(
             self.config.precision, self.accelerator.mixed_precision, self.device
         )
         self.report.message(
-            f"{self.config.model.name}: {parameters / 1e6:.2f} M parameters, "
+            f"{self.config.model.name}: {self.parameters / 1e6:.2f} M parameters, "
             f"{self.task.subject}, {self.updates_per_epoch} updates x "
             f"{self.config.epochs} epochs on {self.accelerator.num_processes} x "
             f"{self.device.type}, precision {precision}"
@@ -474,26 +483,23 @@ class Trainer:
         self._check_loss()
         config, epoch = self.config, self.position.epoch
         sums = self.meter.totals()
+        seen: ValidationRound | None = None
         own: Figures | None = None
         averaged: Figures | None = None
         if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
-            with self.weights.shown("model") as model:
-                self.last = own = self.task.evaluate(model)
-            if self.weights.averages:
-                with self.weights.shown("ema") as model:
-                    averaged = self.task.evaluate(model)
-            with self.weights.shown("model") as model:
-                if self.accelerator.is_main_process:
-                    self.task.illustrate(model, epoch + 1)
+            seen = validate_weights(self.task, self.weights, self.accelerator, epoch + 1)
+            self.last, own, averaged = seen.own, seen.own, seen.averaged
         self.position = Position(epoch + 1, 0, self.position.update)
         self.meter.restart(EpochSums())
         if self.log is not None:
             columns = self.task.figures.COLUMNS
             self.log.write_epoch(epoch_row(epoch + 1, self._lr(), sums, columns, own, averaged))
+            if seen is not None:
+                self.log.write_firing(epoch + 1, seen.rates)
         line = f"epoch {epoch + 1}: train loss {sums.loss / sums.batches:.4f}"
-        if own is not None:
-            line += f", {own.summary()}"
-            self._keep_best(own, averaged)
+        if seen is not None:
+            line += f", {seen.own.summary()}"
+            self._keep_best(seen)
         if averaged is not None:
             line += f", averaged {averaged.headline()}"
         data = 100 * sums.waiting / max(sums.seconds, 1e-9)
@@ -502,12 +508,17 @@ class Trainer:
         if own is not None and own.silent_neurons:
             self.report.message(silence_report(own.silent_neurons))
         self._save_last(own)
+        if seen is not None:
+            self._show(seen)
 
-    def _keep_best(self, own: Figures, averaged: Figures | None) -> None:
-        chosen: Figures = own
-        weights: Which = "model"
-        if averaged is not None and not own.better_than(averaged):
-            chosen, weights = averaged, "ema"
+    def _show(self, seen: ValidationRound) -> None:
+        self.seen = seen
+        if self.log is not None:
+            assert self.best is not None
+            self.page.refresh(self.log, Standing(self.position.epoch, self.best, seen))
+
+    def _keep_best(self, seen: ValidationRound) -> None:
+        chosen, weights = seen.better
         if not chosen.better_than(self.best):
             self.without_better += 1
             return

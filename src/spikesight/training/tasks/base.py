@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from spikesight.training.objective import Objective
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.description import Description
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.findings import Findings
 from spikesight.training.tasks.options import PredictionOptions, ValidationOptions
 
 Pipeline = Callable[..., Any]  # inputs, alone or in a list, to answers
@@ -76,6 +79,7 @@ class Task(ABC):
         unlabelled: Whether it learns from images without their labels, so that a linear probe can
             ask what it learned.
         classifies: Whether its models give classes that a teacher's logits can teach.
+        noticed: What the last validation noticed, if the task notices anything.
         loaders: Loaders of this process: `train`, `validation`, `classes`, `preprocessing` and the
             `config` of the data.
 
@@ -95,6 +99,7 @@ class Task(ABC):
     pictures: ClassVar[str] = "predictions"
     unlabelled: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
+    noticed: Findings | None = None
     loaders: Any
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
@@ -247,9 +252,19 @@ class Task(ABC):
         """
 
     def evaluate(self, model: nn.Module) -> Figures:
-        """Measures a model on the validation images."""
+        """Measures a model on the validation images; `noticed` has what is no figure."""
         batches, limit = self.loaders.validation, self.config.limit_batches
-        return self.measure(model, batches, self.card(0, "model", None), self.accelerator, limit)
+        card, self.noticed = self.card(0, "model", None), self.findings()
+        # Tasks of users may have a `measure` that tells nothing.
+        telling = "findings" in inspect.signature(self.measure).parameters
+        if self.noticed is None or not telling:
+            self.noticed = None
+            return self.measure(model, batches, card, self.accelerator, limit)
+        return self.measure(model, batches, card, self.accelerator, limit, self.noticed)
+
+    def findings(self) -> Findings | None:
+        """What looks on while a model is validated, made anew for each time."""
+        return None
 
     def illustrate(self, model: nn.Module, epoch: int) -> Path | None:
         """Draws what a validated model makes of a few images, in one process.
@@ -293,6 +308,7 @@ class Task(ABC):
         card: Card,
         accelerator: Accelerator,
         limit_batches: int | None = None,
+        findings: Any = None,
     ) -> Figures:
         """Measures a model; with several processes each measures its share.
 
@@ -302,6 +318,8 @@ class Task(ABC):
             card: What belongs to the model.
             accelerator: Device and processes. Precision is the caller's.
             limit_batches: Stop after so many batches per process.
+            findings: Those of the task, which are told what the model says; may be left out of the
+                parameters.
         """
 
     @classmethod
@@ -375,6 +393,15 @@ class Task(ABC):
             options: What is made of them.
         """
         raise UserError(_refused(cls))
+
+    @classmethod
+    def next_steps(cls, run: Path) -> list[tuple[str, str]]:
+        """What can be done with a trained run: what each command does, and the command.
+
+        Args:
+            run: Its folder.
+        """
+        return [("Measure it", f"spikesight val {shlex.quote(str(run))}")]
 
     @classmethod
     def pipeline(

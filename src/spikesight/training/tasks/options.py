@@ -57,6 +57,7 @@ class PredictionOptions:
         every: Of a video every so-manieth frame is taken.
         run: Folder of the run whose card says how inputs are prepared and what the classes are
             called; the model's own if omitted.
+        html: Page to write, if any.
     """
 
     pictures: Path | None = None
@@ -67,6 +68,7 @@ class PredictionOptions:
     view: dict[str, Any] | None = None
     every: Number = 1
     run: Path | None = None
+    html: Path | None = None
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from spikesight.errors import UserError
 from spikesight.training.runs.processes import total
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.findings import Findings
 from spikesight.training.tasks.measuring import show_all
 
 BatchTransform = Callable[[Tensor, torch.Generator | None], Tensor]
@@ -60,6 +61,7 @@ def evaluate(
     *,
     channels_last: bool = False,
     limit_batches: int | None = None,
+    findings: Findings | None = None,
 ) -> Evaluation:
     """Measures a model; with several processes each one measures its share of the images.
 
@@ -73,6 +75,7 @@ def evaluate(
         accelerator: Device and processes. Precision is the caller's: float32 unless it autocasts.
         channels_last: Whether images are handed over in the channels-last memory format.
         limit_batches: Stop after so many batches per process.
+        findings: Told of every batch its images, labels and logits.
 
     Raises:
         ValueError: If there is not a single image, or a label is not below K.
@@ -98,6 +101,8 @@ def evaluate(
         hits = ranking == labels[:, None]
         sums[0] += int(hits[:, 0].sum())
         sums[1] += int(hits.any(1).sum())
+        if findings is not None:
+            findings.tell(batch[0], labels, logits)
         sums[2] += float(cross_entropy(logits, labels, reduction="none").double().sum())
         yield len(labels)
 

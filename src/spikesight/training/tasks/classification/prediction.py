@@ -25,6 +25,7 @@ from spikesight.training.runs.card import Card
 from spikesight.training.runs.folder import card_of, load_any
 from spikesight.training.runs.preparation import build_accelerator
 from spikesight.training.tasks.options import PredictionOptions
+from spikesight.training.tasks.prediction_page import Album, Seen
 from spikesight.training.tasks.prediction_tables import write_table
 
 if TYPE_CHECKING:
@@ -124,6 +125,13 @@ def show_guesses(folder: Path, files: list[Path], options: PredictionOptions) ->
     if table is not None:
         write_guesses(predictions, table)
         print(f"guesses in {show(table)}")
+    album = Album(options.html, "Below each picture: its guesses and how sure it is of them.")
+    for prediction in predictions:
+        if album.wants():
+            (first, share), *_ = guesses = prediction.guesses
+            says = f"{show(first)} {share:.1%}"
+            album.add(Seen(prediction.file, None, _thumbnail(prediction), says, guesses))
+    album.write(folder, len(predictions))
     if pictures is None:
         return
     draw_contact_sheet(predictions, pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -22,11 +23,14 @@ from spikesight.training.tasks.classification.evaluation import (
     compare_accuracies,
     evaluate,
 )
+from spikesight.training.tasks.classification.findings import ClassifierFindings
 from spikesight.training.tasks.classification.objective import ClassificationObjective
 from spikesight.training.tasks.classification.pipeline import ClassifierPipeline
 from spikesight.training.tasks.classification.prediction import show_guesses
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.findings import Findings
 from spikesight.training.tasks.images import ImageTask
+from spikesight.training.tasks.next_steps import steps_of_a_network
 
 
 class ClassificationTask(ImageTask):
@@ -101,10 +105,22 @@ class ClassificationTask(ImageTask):
         card: Card,
         accelerator: Accelerator,
         limit_batches: int | None = None,
+        findings: Findings | None = None,
     ) -> Evaluation:
         """Top-1, top-5 and loss."""
         transform = card.preprocessing.batch_transform
-        return evaluate(model, batches, transform, accelerator, limit_batches=limit_batches)
+        return evaluate(
+            model, batches, transform, accelerator, limit_batches=limit_batches, findings=findings
+        )
+
+    def findings(self) -> ClassifierFindings:
+        """What is taken for what."""
+        return ClassifierFindings(self.loaders.classes)
+
+    @classmethod
+    def next_steps(cls, run: Path) -> list[tuple[str, str]]:
+        """All that a classifier can do."""
+        return [*super().next_steps(run), *steps_of_a_network(run)]
 
     @classmethod
     def pipeline(

@@ -21,6 +21,7 @@ from spikesight.training.runs.card import Card
 from spikesight.training.runs.processes import joined
 from spikesight.training.tasks.detection.finder import Finder
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.findings import Findings
 from spikesight.training.tasks.measuring import show_all
 
 if TYPE_CHECKING:
@@ -74,9 +75,12 @@ def evaluate_detections(
     card: Card,
     accelerator: Accelerator,
     limit_batches: int | None = None,
+    findings: Findings | None = None,
 ) -> DetectionFigures:
     """Average precision of boxes, as `Task.measure`; what was found travels between processes."""
-    quality, images, rate, silent = collect(model, batches, card, accelerator, limit_batches)
+    quality, images, rate, silent = collect(
+        model, batches, card, accelerator, limit_batches, findings
+    )
     boxes = quality.boxes
     return DetectionFigures(
         known(boxes.mean),
@@ -95,6 +99,7 @@ def collect(
     card: Card,
     accelerator: Accelerator,
     limit_batches: int | None,
+    findings: Findings | None = None,
 ) -> tuple[DetectionQuality, int, float | None, tuple[str, ...]]:
     """Quality over all processes, number of images, firing rate and names of silent neurons."""
     finder = finder_of(model, card, accelerator.device)
@@ -103,8 +108,10 @@ def collect(
     def show(batch: tuple[Tensor, tuple[FittedObjects, ...]]) -> Iterator[int]:
         images, pairs = batch
         found = finder(images, [fit for _, fit in pairs])
-        for one, (there, _) in zip(found, pairs, strict=True):
+        for image, one, (there, fit) in zip(images, found, pairs, strict=True):
             precision.update(one, there)
+            if findings is not None:
+                findings.tell(image, fit, there, one)
         yield len(images)
 
     count, rate, silent = show_all(model, batches, accelerator, limit_batches, show)

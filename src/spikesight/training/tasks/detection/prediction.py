@@ -8,6 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from spikesight.data.detection import ObjectPreprocessing
 from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.data.segmentation.video import (
@@ -34,6 +37,9 @@ from spikesight.training.tasks.photos_and_videos import (
     look_at_each,
     save_picture,
 )
+from spikesight.training.tasks.prediction_page import Album, Seen
+
+_BEST = 8  # boxes of a photo that a page lists
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,15 @@ def detect_in_files(folder: Path, files: list[Path], options: PredictionOptions)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
 
+    album = Album(options.html, "Boxes have their scores; below each picture, those of the best.")
+
     def look(file: Path, place: Path | None) -> LookedAt:
         if films and is_video(file):
-            return _look_at_video(finder, file, place, options.every)
-        return _look_at_photo(finder, file, place)
+            return _look_at_video(finder, file, place, options.every, album)
+        return _look_at_photo(finder, file, place, album)
 
     seen = look_at_each(found, output, options.on_corrupt, look)
+    album.write(folder, len(seen))
     if options.table is not None:
         every = [found for one in seen for found in one.found]
         ids = category_ids(card.preprocessing.table)
@@ -112,18 +121,22 @@ def show_boxes(folder: Path, files: list[Path], options: PredictionOptions) -> N
         print(f"boxes in {show(options.table)}")
 
 
-def _look_at_photo(finder: Finder, file: Path, place: Path | None) -> LookedAt:
+def _look_at_photo(finder: Finder, file: Path, place: Path | None, album: Album) -> LookedAt:
     photo = finder.preprocessing.read(file)
     found = finder.look(photo)
     overlay = None
+    picture = finder.preprocessing.picture(photo)
+    if album.wants():
+        album.add(_seen(finder, file, None, picture, found))
     if place is not None:
         overlay = Path(f"{place}_overlay.png")
-        picture = finder.preprocessing.picture(photo)
         save_picture(draw_objects(picture, finder.shown(found), finder.names), overlay)
     return LookedAt(file, overlay, [FoundIn(file, None, found)], _in_words(finder, [found]))
 
 
-def _look_at_video(finder: Finder, file: Path, place: Path | None, every: int) -> LookedAt:
+def _look_at_video(
+    finder: Finder, file: Path, place: Path | None, every: int, album: Album
+) -> LookedAt:
     overlay, found = None, []
     with ExitStack() as open_files:
         if place is not None:
@@ -131,11 +144,25 @@ def _look_at_video(finder: Finder, file: Path, place: Path | None, every: int) -
             writer = open_files.enter_context(VideoWriter(overlay, frame_rate(file) / every))
         for frame in read_frames(file, every):
             found.append(finder.look(frame))
+            if album.wants(len(found)):
+                album.add(_seen(finder, file, len(found), frame, found[-1]))
             if overlay is not None:
                 picture = draw_objects(frame, finder.shown(found[-1]), finder.names)
                 writer.write(to_tensor(picture))
     frames = [FoundIn(file, number, one) for number, one in enumerate(found, start=1)]
     return LookedAt(file, overlay, frames, f"{len(found)} frames, {_in_words(finder, found)}")
+
+
+def _seen(
+    finder: Finder, file: Path, frame: int | None, picture: Tensor, found: Detections
+) -> Seen:
+    """Boxes for a page, with the scores of the best."""
+    shown = finder.shown(found)
+    best = shown[torch.arange(min(len(shown), _BEST))]
+    pairs = zip(best.classes.tolist(), best.scores.tolist(), strict=True)
+    scores = [(finder.names[label], score) for label, score in pairs]
+    drawn = draw_objects(picture, shown, finder.names)
+    return Seen(file, frame, drawn, _in_words(finder, [found]), scores)
 
 
 def _in_words(finder: Finder, found: Sequence[Detections]) -> str:

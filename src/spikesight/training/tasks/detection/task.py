@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -39,6 +40,7 @@ from spikesight.training.tasks.detection.evaluation import (
     evaluate_detections,
 )
 from spikesight.training.tasks.detection.finder import Finder
+from spikesight.training.tasks.detection.findings import DetectorFindings
 from spikesight.training.tasks.detection.objective import (
     NO_DETECTOR,
     DetectionObjective,
@@ -48,6 +50,7 @@ from spikesight.training.tasks.detection.objective import (
 from spikesight.training.tasks.detection.pictures import draw_detector
 from spikesight.training.tasks.detection.pipeline import DetectorPipeline
 from spikesight.training.tasks.detection.prediction import show_boxes
+from spikesight.training.tasks.next_steps import steps_of_a_network
 
 _IMAGES = 16  # per batch of inputs for statistics
 
@@ -138,6 +141,15 @@ class ObjectTask(Task):
         shown = transform(images.to(device, non_blocking=True))
         targets = [objects.to(device) for objects in labels]
         return Prepared(shown, targets, len(targets))
+
+    def findings(self) -> DetectorFindings:
+        """The worst photos."""
+        return DetectorFindings(self.loaders.preprocessing, self.view.shown_score)
+
+    @classmethod
+    def next_steps(cls, run: Path) -> list[tuple[str, str]]:
+        """All that a detector can do."""
+        return [*super().next_steps(run), *steps_of_a_network(run)]
 
     @classmethod
     def preprocessing_kind(cls, fields: dict[str, Any]) -> type:

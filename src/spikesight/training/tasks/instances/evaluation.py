@@ -13,6 +13,7 @@ from torch import nn
 from spikesight.training.runs.card import Card
 from spikesight.training.tasks.detection.evaluation import collect, known, named
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,12 @@ def evaluate_instances(
     card: Card,
     accelerator: Accelerator,
     limit_batches: int | None = None,
+    findings: Findings | None = None,
 ) -> InstanceFigures:
     """Average precision of masks and boxes, as `Task.measure`."""
-    quality, images, rate, silent = collect(model, batches, card, accelerator, limit_batches)
+    quality, images, rate, silent = collect(
+        model, batches, card, accelerator, limit_batches, findings
+    )
     boxes, masks = quality.boxes, quality.masks
     assert masks is not None
     return InstanceFigures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +141,12 @@ class MaskedImageTask(ImageTask):
     def prepare(self, images: Tensor, labels: Tensor, epoch: int, batch: int) -> Prepared:
         """Augmented images [B, C, H, W]; they are their own targets."""
         return replace(super().prepare(images, labels, epoch, batch), targets=None)
+
+    @classmethod
+    def next_steps(cls, run: Path) -> list[tuple[str, str]]:
+        """Its trunk goes into a finished model."""
+        tuned = f"spikesight train RECIPE.yaml --from {shlex.quote(str(run))}"
+        return [*super().next_steps(run), ("Fine-tune its trunk", tuned)]
 
     @classmethod
     def suits(cls, model: SpikingModel) -> bool:

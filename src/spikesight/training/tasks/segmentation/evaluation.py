@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from spikesight.data.segmentation import ScenePreprocessing, Truth, Truths
+from spikesight.data.segmentation import ScenePreprocessing, Truth, Truths, semantic_truth
 from spikesight.errors import UserError
 from spikesight.inference import View, ViewConfig, class_map, panoptic_truths, photo_scores
 from spikesight.metrics import ConfusionMatrix, PanopticCounts
@@ -19,6 +19,7 @@ from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
 from spikesight.training.runs.card import Card
 from spikesight.training.runs.processes import total
 from spikesight.training.tasks.figures import Figures
+from spikesight.training.tasks.findings import Findings
 from spikesight.training.tasks.measuring import show_all
 
 Scenes = Iterable[tuple[tuple[Tensor, ...], Truths]]
@@ -117,16 +118,20 @@ def evaluate_semantic(
     card: Card,
     accelerator: Accelerator,
     limit_batches: int | None = None,
+    findings: Findings | None = None,
 ) -> SemanticFigures:
     """Mean IoU and pixel accuracy, as `Task.measure`; whole numbers travel between processes."""
     preprocessing: ScenePreprocessing = card.preprocessing
     matrix = ConfusionMatrix(len(preprocessing.table))
 
-    def score(view: View, images: Tensor, truths: list[Truth]) -> None:
+    def score(view: View, photos: Tensor, images: Tensor, truths: list[Truth]) -> None:
         scores = photo_scores(view, images)
-        for classes, truth in zip(scores, truths, strict=True):
+        for photo, classes, truth in zip(photos, scores, truths, strict=True):
             size = (truth.segment_map.shape[0], truth.segment_map.shape[1])
-            matrix.update(class_map(classes, size).cpu(), truth.class_map())
+            found = class_map(classes, size).cpu()
+            matrix.update(found, truth.class_map())
+            if findings is not None:
+                findings.tell(photo, truth, semantic_truth(found.int(), len(matrix.counts)))
 
     images, rate, silent = _measure(model, batches, card, accelerator, score, limit_batches)
     matrix.counts = _summed(accelerator, matrix.counts).long()
@@ -147,16 +152,19 @@ def evaluate_panoptic(
     card: Card,
     accelerator: Accelerator,
     limit_batches: int | None = None,
+    findings: Findings | None = None,
 ) -> PanopticFigures:
     """Panoptic quality of all, thing and stuff classes, as `Task.measure`; of one view."""
     preprocessing: ScenePreprocessing = card.preprocessing
     table = preprocessing.table
     counts = PanopticCounts(len(table), table.things)
 
-    def score(view: View, images: Tensor, truths: list[Truth]) -> None:
+    def score(view: View, photos: Tensor, images: Tensor, truths: list[Truth]) -> None:
         sizes = [(t.segment_map.shape[0], t.segment_map.shape[1]) for t in truths]
         found = panoptic_truths(view, images, sizes, table.things)
-        for truth, segments in zip(truths, found, strict=True):
+        for photo, truth, segments in zip(photos, truths, found, strict=True):
+            if findings is not None:
+                findings.tell(photo, truth, segments)
             counts.update(
                 segments.segment_map,
                 segments.segment_classes,
@@ -185,7 +193,7 @@ def _measure(
     batches: Scenes,
     card: Card,
     accelerator: Accelerator,
-    score: Callable[[View, Tensor, list[Truth]], None],
+    score: Callable[[View, Tensor, Tensor, list[Truth]], None],
     limit_batches: int | None,
 ) -> tuple[int, float | None, tuple[str, ...]]:
     """Shows all scenes; number of images, firing rate, silent neurons."""
@@ -194,7 +202,7 @@ def _measure(
 
     def show(batch: tuple[tuple[Tensor, ...], Truths]) -> Iterator[int]:
         for images, group in _of_one_size(*batch):
-            score(view, transform(images.to(accelerator.device)), group)
+            score(view, images, transform(images.to(accelerator.device)), group)
             yield len(group)
 
     return show_all(model, batches, accelerator, limit_batches, show)

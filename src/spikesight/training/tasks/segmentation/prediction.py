@@ -43,12 +43,14 @@ from spikesight.training.tasks.photos_and_videos import (
     look_at_each,
     save_picture,
 )
+from spikesight.training.tasks.prediction_page import Album, Seen
 from spikesight.training.tasks.prediction_tables import write_table
 from spikesight.training.tasks.segmentation.evaluation import build_view
 
 if TYPE_CHECKING:
     from spikesight.training.tasks.segmentation.task import SegmentationTask
 
+_CLASSES = 6  # of a photo that a page lists
 _LARGEST_PHOTO = 2**25  # pixels that are shown to the model at once
 
 
@@ -214,12 +216,15 @@ def segment_files(
         output.mkdir(parents=True, exist_ok=True)
         panoptic = PanopticWriter(output, segmenter.table) if segmenter.panoptic else None
 
+    album = Album(options.html, "Below each picture: the share of it that each class covers.")
+
     def look(file: Path, place: Path | None) -> tuple[SegmentedFile, list[SegmentRow]]:
         if is_video(file):
-            return _segment_video(segmenter, file, place, every, panoptic)
-        return _segment_photo(segmenter, file, place, panoptic)
+            return _segment_video(segmenter, file, place, every, panoptic, album)
+        return _segment_photo(segmenter, file, place, panoptic, album)
 
     seen_files = look_at_each(found, output, options.on_corrupt, look)
+    album.write(folder, len(seen_files))
     if panoptic is not None:
         panoptic.finish()
     if options.table is not None:
@@ -243,11 +248,17 @@ def show_segments(folder: Path, files: list[Path], options: PredictionOptions) -
 
 
 def _segment_photo(
-    segmenter: Segmenter, file: Path, place: Path | None, panoptic: PanopticWriter | None
+    segmenter: Segmenter,
+    file: Path,
+    place: Path | None,
+    panoptic: PanopticWriter | None,
+    album: Album,
 ) -> tuple[SegmentedFile, list[SegmentRow]]:
     photo = read_photo(file)
     truth = segmenter(photo, str(file))
     rows = segment_rows(file, None, truth, segmenter.table, segmenter.panoptic)
+    if album.wants():
+        album.add(_seen(segmenter, file, None, photo, truth))
     if place is None:
         return SegmentedFile(file, None, None, 1), rows
     overlay, classes = Path(f"{place}_overlay.png"), Path(f"{place}_classes.png")
@@ -264,6 +275,7 @@ def _segment_video(
     place: Path | None,
     every: int,
     panoptic: PanopticWriter | None,
+    album: Album,
 ) -> tuple[SegmentedFile, list[SegmentRow]]:
     rate = frame_rate(file) / every
     overlay = classes = None
@@ -277,6 +289,8 @@ def _segment_video(
         for number, frame in enumerate(read_frames(file, every), start=1):
             truth = segmenter(frame, f"{file}, frame {number}")
             rows += segment_rows(file, number, truth, segmenter.table, segmenter.panoptic)
+            if album.wants(number):
+                album.add(_seen(segmenter, file, number, frame, truth))
             if place is None or classes is None:
                 continue
             writer.write(to_tensor(draw_overlay(frame, truth, segmenter.table, legend="steady")))
@@ -284,3 +298,14 @@ def _segment_video(
             if panoptic is not None:
                 panoptic.add(f"{place.name}_{number:06}.png", truth)
     return SegmentedFile(file, overlay, classes, number), rows
+
+
+def _seen(segmenter: Segmenter, file: Path, frame: int | None, photo: Tensor, truth: Truth) -> Seen:
+    """An overlay for a page, with the largest classes and how many objects there are."""
+    table = segmenter.table
+    classes = truth.class_map()
+    counts = classes[classes >= 0].bincount(minlength=len(table))
+    order = [int(n) for n in counts.argsort(descending=True) if counts[n]][:_CLASSES]
+    shares = [(table.names[n], int(counts[n]) / classes.numel()) for n in order]
+    says = ", ".join(show(name) for name, _ in shares) or "nothing"
+    return Seen(file, frame, draw_overlay(photo, truth, table), says, shares)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -30,10 +31,8 @@ from spikesight.losses.segments import Segments
 from spikesight.models import SpikingModel
 from spikesight.training.config import TrainConfig
 from spikesight.training.runs.card import Card
-from spikesight.training.tasks.base import (
-    Prepared,
-    Task,
-)
+from spikesight.training.tasks.base import Prepared, Task
+from spikesight.training.tasks.next_steps import steps_of_a_network
 from spikesight.training.tasks.segmentation.choices import choose_for_masks, holds_masks
 from spikesight.training.tasks.segmentation.description import describe_segmenter
 from spikesight.training.tasks.segmentation.evaluation import (
@@ -44,6 +43,7 @@ from spikesight.training.tasks.segmentation.evaluation import (
     evaluate_panoptic,
     evaluate_semantic,
 )
+from spikesight.training.tasks.segmentation.findings import SegmenterFindings
 from spikesight.training.tasks.segmentation.objective import (
     SegmentationObjective,
     build_segmentation_loss,
@@ -134,6 +134,15 @@ class SegmentationTask(Task):
         shown = transform(images.to(device, non_blocking=True))
         targets = [segments_of(truth).to(device) for truth in labels]
         return Prepared(shown, targets, len(targets), (targets,) if self._told else ())
+
+    def findings(self) -> SegmenterFindings:
+        """Confused classes and the worst photos."""
+        return SegmenterFindings(self.loaders.preprocessing.table)
+
+    @classmethod
+    def next_steps(cls, run: Path) -> list[tuple[str, str]]:
+        """All that a segmenter can do."""
+        return [*super().next_steps(run), *steps_of_a_network(run)]
 
     @classmethod
     def preprocessing_kind(cls, fields: dict[str, Any]) -> type:
