@@ -55,6 +55,7 @@ from spikesight.neurons.dynamics import Dynamics
 from spikesight.training import TrainConfig, from_mapping
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.trainer import Trainer
+from spikesight.training.validation_round import ValidationRound
 
 _BATCH_SIZE = 64
 # Share of a run after which what is blended or annealed has come to its end.
@@ -305,8 +306,11 @@ SETTINGS = {
 class _Start(Trainer):
     """A run that writes no model: its figures are all that is wanted of it."""
 
-    def _keep_best(self, own: Figures, averaged: Figures | None) -> None:
-        self.best = own
+    def _keep_best(self, seen: ValidationRound) -> None:
+        self.best = seen.own
+
+    def _show(self, seen: ValidationRound) -> None:
+        """No page either."""
 
     def _save_last(self, figures: Figures | None) -> None:
         self.saved = time.monotonic()

@@ -102,8 +102,9 @@ def test_deploy_verify_audit_export_bench(
     assert main(["audit", str(file), f"--run={run}", "--images=8"]) == 0
     audited = capsys.readouterr().out
     assert "Spike-driven: yes" in audited
-    assert main(["audit", str(run), "--images=8"]) == 0
+    assert main(["audit", str(run), "--images=8", f"--html={tmp_path / 'a.html'}"]) == 0
     assert "mean of 8" in capsys.readouterr().out
+    assert "Audit of a spiking network" in (tmp_path / "a.html").read_text()
 
     assert main(["energy", str(file), f"--run={run}", "--images=8"]) == 0
     costs = capsys.readouterr().out

@@ -5,9 +5,11 @@ import torch
 
 import spikesight as ss
 from spikesight.costs.audit import Audit, Operations
+from spikesight.costs.audit_page import audit_page
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.graph import integer_vocabulary as integer
 from tests.conftest import wake
+from tests.reports.reading import assert_self_contained
 
 
 def _audited(x: torch.Tensor, **options: object) -> tuple[ss.Deployed, Audit, ss.SpikingModel]:
@@ -28,6 +30,9 @@ def test_spike_driven_means_that_nothing_multiplies_beyond_the_first_layer() -> 
     assert rest == []
     assert "Spike-driven: yes" in report.table()
     assert all(layer.name in report.table() for layer in report.layers)
+    page = assert_self_contained(audit_page(report))
+    assert all(layer.name in page.text for layer in report.layers)
+    assert "nothing multiplies beyond the first layer" in page.text
 
 
 def test_an_official_separable_convolution_is_named() -> None:
@@ -36,6 +41,7 @@ def test_an_official_separable_convolution_is_named() -> None:
     assert not report.spike_driven
     assert all(name.endswith("separable.project.0") for name in report.offenders)
     assert f"Spike-driven: no: {', '.join(report.offenders)} multiply" in report.table()
+    assert f"{len(report.offenders)} layers beyond the first multiply" in audit_page(report)
 
 
 @pytest.mark.parametrize("name", ["spikformer_nano", "spikformer_v2_nano"])

@@ -1,12 +1,16 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 
-from spikesight.reports.charts import Curve, bar_chart, legend, line_chart
+from spikesight.reports.charts import Curve, bar_chart, legend, line_chart, sparkline
+from spikesight.reports.confusions import confusion_matrix, counted
+from spikesight.reports.firing_history import firing_history
 from spikesight.reports.page import (
     Tile,
     bullets,
+    commands,
     facts,
     folded,
     page,
@@ -118,3 +122,45 @@ def test_higher_values_are_higher_up() -> None:
 def test_curves_refuse_nothing_and_nan(points: list[tuple[float, float]]) -> None:
     with pytest.raises(ValueError, match="'accuracy'"):
         line_chart("accuracy", [Curve("a", "spike", points)], "epoch", str)
+
+
+def test_commands_come_out_as_they_can_be_typed() -> None:
+    line = "spikesight val 'a b' && echo <x>"
+    reader = Reader(commands([("Measure it", line)]))
+    assert line in reader.texts
+
+
+def test_a_small_curve_stays_within_its_cell_and_says_what_it_shows() -> None:
+    points = [(float(epoch), epoch / 1000) for epoch in range(1, 301)]
+    html = sparkline("firing <of> a", points, 0.3)
+    path = html.split('points="')[1].split('"')[0].split()
+    assert len(path) <= 61
+    for pair in path:
+        x, y = map(float, pair.split(","))
+        assert 0 <= x <= 150
+        assert 0 <= y <= 26
+    assert "firing &lt;of&gt; a" in html
+    assert "nan" not in sparkline("a", [(1, 0.0)], 0.0)
+
+
+def test_layers_that_fall_silent_are_said_to_be() -> None:
+    html = firing_history({"a": [(1, 0.1), (2, 0.0)], "b": [(1, 0.2), (2, 0.4)]})
+    text = Reader(html).text
+    assert "silent" in text
+    assert "up to 40.0 %" in text
+    assert "40.0 % after epoch 2" in html
+
+
+@pytest.mark.parametrize(("classes", "pictures"), [(3, 0), (40, 1), (400, 0)])
+def test_confusions_of_any_number_of_classes(classes: int, pictures: int) -> None:
+    counts = torch.eye(classes, dtype=torch.int64) * 5
+    counts[1, 2] = 7
+    reader = Reader(confusion_matrix(counts, [f"<{n}>" for n in range(classes)]))
+    assert len(reader.pictures) == pictures
+    assert "58.3 %" in reader.text
+    assert "<2>" in reader.text
+
+
+def test_pairs_are_counted_by_truth_and_guess() -> None:
+    truths, guesses = torch.tensor([0, 1, 1, 1]), torch.tensor([0, 0, 0, 1])
+    assert counted(truths, guesses, 2).tolist() == [[1, 0], [2, 1]]

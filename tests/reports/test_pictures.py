@@ -6,7 +6,16 @@ import torch
 from PIL import Image
 
 from spikesight.reports.page import page
-from spikesight.reports.pictures import Guess, guess_grid, heat_map, picture, spike_maps
+from spikesight.reports.pictures import (
+    Guess,
+    guess_grid,
+    heat_map,
+    photo,
+    photos,
+    picture,
+    shrunk,
+    spike_maps,
+)
 from tests.reports.reading import Reader, assert_self_contained
 
 
@@ -54,3 +63,28 @@ def test_spikes_stand_beside_their_sum() -> None:
     assert lit[0] == lit[1] > lit[3] > lit[2]
     assert "time step 2" in Reader(html).text
     assert "time step" not in Reader(spike_maps(spikes[:1], ["a"] * count)).text
+
+
+def test_photos_are_shrunk_and_small_pictures_keep_every_pixel() -> None:
+    random = np.random.default_rng(0)
+    small = random.integers(0, 255, (20, 30, 3), np.uint8)
+    large = random.integers(0, 255, (900, 1200, 3), np.uint8)
+    html = photos([((photo(Image.fromarray(small), "s"),), "<small>")])
+    html += photo(Image.fromarray(large), "l", 300)
+    first, second = decode(html)
+    assert np.array_equal(first, small)
+    assert second.shape == (225, 300, 3)
+    assert "image/jpeg" in html
+    assert "<small>" in Reader(html).text
+
+
+def test_shrunk_pictures_keep_their_shape_and_mean() -> None:
+    image = torch.full((3, 400, 100), 7, dtype=torch.uint8)
+    assert shrunk(image, 100).shape == (3, 100, 25)
+    assert int(shrunk(image, 100).max()) == 7
+    assert torch.equal(shrunk(image, 400), image)
+
+
+def test_a_page_of_large_mistakes_stays_small() -> None:
+    image = torch.randint(256, (3, 224, 224), dtype=torch.uint8)
+    assert len(guess_grid([Guess(image, "7", "3", 0.9)] * 24)) < 1e6

@@ -29,6 +29,7 @@ from spikesight.training.tasks.detection.results import FoundIn, write_found
 from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.validation import sample_images, training_batches, validate
 from tests.boxed_photos import write_cells
+from tests.reports.reading import assert_self_contained
 
 from .child import needs_gloo, start_pair
 from .conftest import stop_after
@@ -178,6 +179,10 @@ def test_predict_writes_overlays_and_tables(
     said = capsys.readouterr().out
     assert "12_overlay.png" in said
     assert f"boxes in {table}" in said
+    page = tmp_path / "seen.html"
+    assert main(["predict", str(run), str(photos), f"--html={page}"]) == 0
+    assert f"page in {page}" in capsys.readouterr().out
+    assert "000000000007.jpg" in assert_self_contained(page.read_text()).text
     assert sorted(f.name for f in output.iterdir()) == [
         "000000000007_overlay.png",
         "12_overlay.png",

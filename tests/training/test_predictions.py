@@ -26,6 +26,7 @@ from spikesight.training.tasks.classification.prediction import (
     _thumbnail,
     draw_contact_sheet,
 )
+from tests.reports.reading import assert_self_contained
 
 SIZES = {"widths": [4, 4, 8, 8, 8], "depths": [0, 1, 0, 1, 0], "heads": 2, "mlp_ratio": 1}
 HALVES = (0.5, 0.5, 0.5)
@@ -293,3 +294,32 @@ def test_outputs_replace_no_photo_and_no_model(
         assert main([*words, f"--{option}=run/best/config.json"]) == 2
         assert "config.json is part of a model or run" in capsys.readouterr().err
     assert Path("run/best/config.json").read_text() == card
+
+
+def test_guesses_are_written_as_a_page(classifier: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    classifier("<cat>", "dog")
+    for number in range(62):
+        photo(f"photos/{number:02}.png")
+    assert main(["predict", "run", "photos", "--html=pages/seen.html", "--device=cpu"]) == 0
+    assert "page in pages/seen.html" in capsys.readouterr().out
+    page = assert_self_contained(Path("pages/seen.html").read_text(encoding="utf-8"))
+    assert len(page.pictures) == 60
+    assert "62 file(s), of which 60 pictures are shown" in page.text
+    assert "<cat>" in page.text
+    assert not Path("predictions.png").exists()
+    assert main(["predict", "run", "photos/00.png", "--html=a.htm", "--output=g.csv"]) == 0
+    assert Path("a.htm").exists()
+    assert len(rows_of("g.csv")) == 1
+    for html in ("page.png", "photos", "run/best/config.json"):
+        assert main(["predict", "run", "photos", f"--html={html}"]) == 2
+        assert "html" in capsys.readouterr().err
+
+
+def test_segments_are_written_as_a_page(segmenter: Run) -> None:
+    segmenter("ground", "ball")
+    photo("photos/a.png", (64, 64))
+    assert main(["predict", "run", "photos", "--html=seen.html", "--device=cpu"]) == 0
+    page = assert_self_contained(Path("seen.html").read_text(encoding="utf-8"))
+    assert len(page.pictures) == 1
+    assert "photos/a.png" in page.text
+    assert not Path("predictions").exists()

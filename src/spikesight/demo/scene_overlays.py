@@ -54,7 +54,7 @@ def overlay_of(image: Tensor, found: Truth, true: Truth, table: ClassTable) -> S
     picture = draw_overlay(image, each, painted, legend="none")
     pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
     named = [(table.names[int(shown.segment_classes[n])], chosen[n]) for n in numbers]
-    return SceneOverlay(pixels, sorted(named))
+    return SceneOverlay(pixels, sorted(named, key=lambda pair: pair[0]))
 
 
 def parted(classes: Tensor, table: ClassTable) -> Truth:
@@ -64,12 +64,12 @@ def parted(classes: Tensor, table: ClassTable) -> Truth:
         classes: int64 [H, W].
         table: The classes.
     """
-    from scipy.ndimage import label
+    from scipy import ndimage
 
     segments = torch.full_like(classes, VOID, dtype=torch.int32)
     found: list[int] = []
     for number in table.things:
-        pieces, count = label((classes == number).numpy())
+        pieces, count = ndimage.label((classes == number).numpy())
         inside = torch.from_numpy(pieces) > 0
         segments[inside] = torch.from_numpy(pieces).int()[inside] + len(found) - 1
         found += [number] * count

@@ -63,7 +63,7 @@ def _in_figures(counts: Tensor, shares: Tensor, names: Sequence[str]) -> str:
 def _frequent(counts: Tensor, shares: Tensor, names: Sequence[str]) -> list[tuple[str, ...]]:
     wrong = counts.clone().fill_diagonal_(0).flatten()
     most = wrong.topk(min(_LISTED, len(wrong)))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for count, place in zip(most.values.tolist(), most.indices.tolist(), strict=True):
         if count:
             truth, guess = divmod(place, len(names))

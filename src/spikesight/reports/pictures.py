@@ -145,19 +145,21 @@ def shrunk(image: Tensor, longest: int) -> Tensor:
     return interpolate(image[None].float(), size, mode="area")[0].round().byte()
 
 
-def photos(pictures: Sequence[tuple[Sequence[str], str]]) -> str:
+def photos(pictures: Sequence[tuple[Sequence[str], str]], *, wide: bool = False) -> str:
     """Large pictures with captions.
 
     Args:
         pictures: Of each the elements that stand beside each other, and the caption.
+        wide: Whether they are twice as wide as high, or wider.
     """
     figures = "".join(
         f'<figure><div class="beside">{"".join(elements)}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for elements, caption in pictures
     )
-    wide = " wide" if any(len(elements) > 1 for elements, _ in pictures) else ""
-    return f'<div class="photos{wide}">{figures}</div>'
+    rows = any(len(elements) > 1 for elements, _ in pictures)
+    style = " rows" if rows else " wide" if wide else ""
+    return f'<div class="photos{style}">{figures}</div>'
 
 
 def spike_maps(spikes: Tensor, names: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ class DetectorFindings(Findings):
             f"Left: what is there. Right: what was found with a score of at least {self._least:g}; "
             "green is right, red is wrong, dashed yellow was missed."
         )
-        return [section("Its worst photos", paragraph(said), photos(rows))]
+        return [section("Its worst photos", paragraph(said), photos(rows, wide=True))]
 
     def sights(self) -> list[Sight]:
         """The first photos, each beside what was found."""

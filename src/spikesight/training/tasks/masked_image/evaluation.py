@@ -80,8 +80,9 @@ def evaluate_masked_images(
     card: Card,
     accelerator: Accelerator,
     limit_batches: int | None = None,
+    findings: None = None,
 ) -> MaskedImageFigures:
-    """The error at hidden patches of a `MaskedAutoencoder`, as `Task.measure`."""
+    """The error at hidden patches of a `MaskedAutoencoder`, as `Task.measure`; none finds more."""
     assert isinstance(model, MaskedAutoencoder)
     loss_sum, share = 0.0, 1.0
 
