@@ -114,7 +114,7 @@ def _short(value: float) -> str:
     if 0 < abs(value) < 0.01:
         digits, _, power = f"{value:.1e}".partition("e")
         return f"{float(digits):g}e{int(power)}"
-    return f"{value:.3g}"
+    return f"{value:.4g}"
 
 
 def _finite(folder: Path, column: str) -> list[tuple[float, float]]:

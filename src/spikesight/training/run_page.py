@@ -174,7 +174,8 @@ class RunPage:
             items.append(Tile(rate, "mean firing rate", "of the spikes that could be fired"))
             silent = len(last.silent_neurons)
             if silent:
-                items.append(Tile(f"{silent}", "silent neuron layers", "never fired", "bad"))
+                layers = f"silent neuron layer{'s' if silent > 1 else ''}"
+                items.append(Tile(f"{silent}", layers, "never fired in validation", "bad"))
         if isinstance(counted, EnergyReport):
             items.append(
                 Tile(
@@ -212,7 +213,7 @@ class RunPage:
             return []
         said = (
             "Firing rate: spikes fired, as a share of the spikes possible. All curves have one "
-            f"scale and show every validation; {FIRING} has the figures."
+            f"scale and show every validation; {FIRING} has the figures. {self._task.rates_note}"
         )
         return [section("How often neurons fire", paragraph(said), firing_history(layers))]
 

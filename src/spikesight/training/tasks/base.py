@@ -78,6 +78,7 @@ class Task(ABC):
         pictures: What `spikesight predict` writes if it is not told.
         unlabelled: Whether it learns from images without their labels, so that a linear probe can
             ask what it learned.
+        rates_note: What is to be known of its layers' firing rates.
         classifies: Whether its models give classes that a teacher's logits can teach.
         noticed: What the last validation noticed, if the task notices anything.
         loaders: Loaders of this process: `train`, `validation`, `classes`, `preprocessing` and the
@@ -98,6 +99,7 @@ class Task(ABC):
     sampling: ClassVar[Mapping[str, Any]] = {}
     pictures: ClassVar[str] = "predictions"
     unlabelled: ClassVar[bool] = False
+    rates_note: ClassVar[str] = ""
     classifies: ClassVar[bool] = False
     noticed: Findings | None = None
     loaders: Any

@@ -68,6 +68,7 @@ class MaskedImageTask(ImageTask):
     called = "a pre-trained trunk, to be fine-tuned first (spikesight train ... --from RUN)"
     figures = MaskedImageFigures
     unlabelled = True
+    rates_note = "Hidden positions count as silent here."
     measure = staticmethod(evaluate_masked_images)
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
