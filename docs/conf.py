@@ -36,7 +36,8 @@ html_theme = "furo"
 html_title = f"spikesight {version}"
 html_copy_source = False
 html_show_sphinx = False
-highlight_language = "sh"  # of blocks that name none
+highlight_language = "sh"  # of blocks that name none, some of which are trees of folders
+suppress_warnings = ["misc.highlighting_failure"]
 pygments_style = "default"
 pygments_dark_style = "github-dark"
 
