@@ -21,9 +21,9 @@ from spikesight.data.photos.augmentation import normalize
 from spikesight.deployment.export.c99 import compiled
 from spikesight.deployment.export.c99.golden import write_golden
 from spikesight.deployment.export.c99.layers import layers_of
-from spikesight.deployment.export.c99.preparation import Preparation
 from spikesight.deployment.export.c99.source import function_prefix, to_c99
 from spikesight.deployment.export.exactness import ExportError
+from spikesight.deployment.export.preparation import Preparation
 from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.arithmetic import quantise_image
 from spikesight.errors import UserError

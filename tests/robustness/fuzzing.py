@@ -58,6 +58,7 @@ def readers() -> dict[str, Reader]:
         array_files,
         checkpoints,
         documents,
+        exported_files,
         image_files,
         objects,
         recordings,
@@ -77,6 +78,7 @@ def readers() -> dict[str, Reader]:
         objects,
         documents,
         saved_models,
+        exported_files,
         checkpoints,
         state_dicts,
     )

@@ -68,7 +68,9 @@ def test_outputs_replace_earlier_ones(
     for output in (converted, empty):
         assert main(["convert", str(run), str(output)]) == 0
         assert main(["convert", str(run), str(output), "--half"]) == 0
-        assert contents(output).keys() == {"config.json", "model.safetensors", "run.json"}
+        assert contents(output).keys() == {
+            *("config.json", "model.safetensors", "run.json", "calibration.safetensors"),
+        }
 
     before = contents(tmp_path)
     words[2] = str(converted)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from spikesight.data.config import Split
 from spikesight.errors import UserError
 from spikesight.files.names import show
+from spikesight.files.ranges import Licence
 from spikesight.files.writing import place_for_folder
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.passes.quantization_recipe import QuantizationRecipe
@@ -142,6 +143,7 @@ def convert_command(
     std: list[float] | None = None,
     crop_fraction: float | None = None,
     things: list[str] | None = None,
+    licence: Licence | None = None,
 ) -> None:
     """Writes a model as a folder that spikesight loads: an authors' checkpoint, or a trained run.
 
@@ -168,7 +170,10 @@ def convert_command(
         std: Standard deviation per channel of photos in 0..1; ImageNet's if omitted.
         crop_fraction: Share of a photo's shorter side that a classifier sees, such as 0.875.
         things: Which of a segmenter's classes are objects; with them it is panoptic.
+        licence: Licence of the weights, such as the SPDX identifier Apache-2.0; the source's own if
+            omitted.
     """
+    from spikesight.deployment.calibration_file import carry_calibration
     from spikesight.pretrained import load
     from spikesight.registry import create_model
     from spikesight.training.runs.card import CARD, Card
@@ -196,12 +201,18 @@ def convert_command(
         model = load(folder)
         has_card = (folder / CARD).is_file()
         card = describe(model, said, Card.read(folder) if has_card else None)
+    if licence is not None:
+        if card is None:
+            raise UserError("licence is said in run.json; pass --classes and --image_size too")
+        card = card.licensed(licence)
     with replaced_folder(output) as new:
         model.save_pretrained(new, half=half, packed=packed)
-        if family is None and said.empty and card is not None:
+        if family is None and said.empty and licence is None and card is not None:
             shutil.copyfile(folder / CARD, new / CARD)
         elif card is not None:
             card.write(new)
+        if family is None:
+            carry_calibration(folder, new)
     size = (output / "model.safetensors").stat().st_size
     # Packed models have no parameters; those that they stand for are meant.
     fresh = create_model(model.recipe["name"], **model.recipe["arguments"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from spikesight.data.config import Split
 from spikesight.errors import ResultError, UserError
 from spikesight.files.names import show
+from spikesight.files.ranges import Licence
 from spikesight.files.writing import PAGE_ENDINGS, place_for_file
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.options import check_range
@@ -33,16 +35,18 @@ def deploy_command(
     max_size: tuple[int, int] | None = None,
     accuracy: bool = True,
     photos: Path | None = None,
+    licence: Licence | None = None,
 ) -> None:
     """Makes the integer network of a trained model, proves it and writes it as a .spk file.
 
-    Where the training data are not here, photos calibrate it as well; without any, the range of
-    pixels does, at a slightly lower accuracy.
+    What training recorded beside the model calibrates it, or else the training data; where these
+    are not here, photos; and without any the range of pixels, at a slightly lower accuracy.
 
     Args:
         folder: Folder of a run, or its best/ or last/.
         output: The .spk file to write; its folder is made if it does not exist.
-        data: Fields of the data configuration that differ from training: --data.path=… and so on.
+        data: Fields of the data configuration that differ from training: --data.path=… and so on;
+            with them that data calibrate the network instead of what training recorded.
         split: Images to calibrate and measure on; labels are not used in calibration.
         images: Number of images to calibrate on.
         weight_bits: Bits of a weight, 2 to 8.
@@ -50,10 +54,13 @@ def deploy_command(
         accuracy: Whether to measure both networks on the whole split, if it is here; classifiers
             and detectors only.
         photos: A photo or recording, or a folder of them, to calibrate on instead; without labels.
+        licence: Licence of the weights, which the file says; the model's own if omitted.
     """
     from dataclasses import replace
 
+    from spikesight.deployment.calibration_file import CALIBRATION, read_calibration
     from spikesight.deployment.deploying import deploy
+    from spikesight.files.documents import named
     from spikesight.pretrained import load
     from spikesight.training.runs.card import Card
     from spikesight.training.runs.folder import resolve_model_folder
@@ -61,18 +68,22 @@ def deploy_command(
 
     place_for_file(output, "output", (".spk",))
     folder = resolve_model_folder(folder)
+    card = Card.read(folder).licensed(licence)
     model = load(folder)
-    x, real = calibration_inputs(folder, data, images, split, photos)
-    card = Card.read(folder)
-    net = deploy(model, x, max_size, x.split(64) if real else None, weight_bits)
+    recorded = None if data or photos is not None else read_calibration(folder)
+    x, real = calibration_inputs(folder, data, images, split, photos, recorded is not None)
+    with named(folder / CALIBRATION) if recorded is not None else nullcontext():
+        net = deploy(model, x, max_size, recorded or (x.split(64) if real else None), weight_bits)
     net.card = replace(card, data=None, metrics=None).text()
     print_comparison(net.verify(x[:16], against=("spikes", "training")))
-    if not real:
+    if recorded is not None:
+        print(f"calibrated by what training recorded in {show(folder / CALIBRATION)}")
+    elif not real:
         print(
             "the training data are not here, so the range of pixels calibrates the network; "
             "--photos=FOLDER with any photos like them does it better"
         )
-    elif accuracy and (data or card.data_is_here):
+    if real and accuracy and (data or card.data_is_here):
         forms: dict[str, Callable[..., Any]] = {"trained": model.eval(), "deployed": net}
         compared = card.kind.compare(card.with_data(data), split, forms)
         if compared:
@@ -121,9 +132,16 @@ def audit_command(
 
 
 def export_command(
-    model: Path, output: Path, size: tuple[int, int] | None = None, frames: bool = False
+    model: Path,
+    output: Path,
+    size: tuple[int, int] | None = None,
+    frames: bool = False,
+    photo_input: bool = False,
 ) -> None:
     """Writes a deployed network for another runtime, or as C, and proves it equal there.
+
+    The file says how photos are prepared and what the classes are called, as far as the .spk file
+    does, and OUTPUT.json beside it says it too.
 
     Args:
         model: A .spk file.
@@ -131,12 +149,17 @@ def export_command(
             folder .golden beside it).
         size: Height and width of the inputs; the network's largest size if omitted.
         frames: Whether the file takes frames, such as those of events, instead of still images.
+        photo_input: Whether an .onnx or .xml file takes photos as they are decoded, uint8
+            [batch, height, width, channel], and normalises them itself.
     """
-    from spikesight.deployment.export.exporting import EXPORT_ENDINGS
+    from spikesight.deployment.export.exporting import EXPORT_ENDINGS, SIDECAR
 
     place_for_file(output, "output", EXPORT_ENDINGS)
-    path = _read_network(model).export(output, size, frames=frames)
-    print(f"{path.stat().st_size:,} bytes in {show(path)}")
+    net = _read_network(model)
+    path = net.export(output, size, frames=frames, photos=photo_input)
+    beside = show(path.with_name(f"{path.name}{SIDECAR}"))
+    described = "" if net.card is None else f", described in {beside}"
+    print(f"{path.stat().st_size:,} bytes in {show(path)}{described}")
 
 
 def bench_command(

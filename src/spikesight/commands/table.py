@@ -83,6 +83,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight predict runs/cifar10/best photos/ --output=guesses.png",
             "spikesight predict cifar.spk photos/ --output=guesses.csv",
             "spikesight predict runs/cifar10/best photos/ --html=guesses.html",
+            "spikesight predict cifar.onnx cat.jpg",
             "spikesight predict runs/digits_events_nano/best recording.es --output=guesses.png",
             "spikesight predict runs/camvid_small/best street.jpg drive.mp4 --output=overlays "
             "--table=segments.csv",
@@ -175,6 +176,7 @@ COMMANDS: dict[str, Command] = {
         (
             "spikesight export fashion.spk fashion.onnx",
             "spikesight export fashion.spk fashion.xml",
+            "spikesight export cifar.spk cifar.onnx --photo-input",
             "spikesight export fashion.spk fashion.c",
             "spikesight export digits_events.spk digits_events.onnx --frames",
         ),

@@ -63,8 +63,8 @@ def val_command(
     """Measures a trained model: top-1; mean IoU; panoptic quality; AP; or loss at hidden patches.
 
     Args:
-        folder: Folder of a run, or its best/ or last/; a packed or converted folder; or a .spk
-            file.
+        folder: Folder of a run, or its best/ or last/; a packed or converted folder; a .spk file,
+            or an export of it ending in .onnx or .xml.
         data: Fields of the data (or scenes, objects) configuration that differ from training:
             --data.path=…, --data.format=tar and so on.
         split: "validation" (the same images as in training), "test", or "all" images of a set
@@ -129,8 +129,8 @@ def predict_command(
     Pictures that predict wrote itself are no inputs.
 
     Args:
-        folder: Folder of a run, or its best/ or last/; a packed or converted folder; or a .spk
-            file.
+        folder: Folder of a run, or its best/ or last/; a packed or converted folder; a .spk file,
+            or an export of it ending in .onnx or .xml.
         images: Image files (videos too, for a segmenter or detector; recordings, for a model that
             learned from events), and folders that are searched for them.
         output: PNG file of a contact sheet to write, with a GIF of each recording beside it; for a
@@ -172,4 +172,5 @@ def predict_command(
     )
     task.predict(folder, images, options)
     if folder.is_file():
-        print(f"integers by {fastest_form(build_accelerator(device=device).device)}")
+        runtime = {".onnx": "onnxruntime", ".xml": "OpenVINO"}.get(folder.suffix)
+        print(f"integers by {runtime or fastest_form(build_accelerator(device=device).device)}")

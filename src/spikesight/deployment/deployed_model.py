@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from spikesight.deployment.network import Deployed
 from spikesight.detection_outputs import DenseDetection
 from spikesight.errors import UserError
-from spikesight.graph.operations import Shape
 from spikesight.models.base import Gives
 from spikesight.native import spk
 from spikesight.segmentation_outputs import PixelSegmentation, Segmentation
@@ -51,23 +50,41 @@ class DeployedModel(nn.Module):
             self._device = x.device
         runs_native = fastest_form(x.device) != _PYTORCH and len(x) > 0
         outputs = self.net.native_outputs(x) if runs_native else self.net.outputs(x)
-        if len(outputs) == 1 and outputs[0].ndim == 2:
-            return outputs[0].float() * self.net.scale_at((height, width))
-        scaled = [output.float() * s for output, s in zip(outputs, self.net.scales, strict=True)]
-        if len(scaled) == 1:
-            return PixelSegmentation(scaled[0])
-        if self.gives == "segments":
-            classes, masks = scaled
-            return Segmentation(classes, masks)
-        if self.gives == "instances":
-            raise UserError(
-                "the network gives the maps of a trunk, from which host code would have to go on; "
-                "use Deployed.outputs, or the run that it was made from"
-            )
-        levels = len(scaled) // 3
-        return DenseDetection(
-            tuple(scaled[:levels]), tuple(scaled[levels:-levels]), tuple(scaled[-levels:])
+        one = len(outputs) == 1
+        scales = (self.net.scale_at((height, width)),) if one else self.net.scales
+        return real_outputs(outputs, scales, self.gives)
+
+
+def real_outputs(
+    outputs: Sequence[Tensor], scales: Sequence[float], gives: Gives
+) -> Tensor | Segmentation | PixelSegmentation | DenseDetection:
+    """Integer logits as what a trained model of the same kind returns.
+
+    Args:
+        outputs: Integer logits of each output.
+        scales: Real value of one unit of each.
+        gives: What the model returns, as of `SpikingModel`.
+
+    Raises:
+        UserError: If its maps are only a part of what finds instances.
+    """
+    scaled = [output.float() * scale for output, scale in zip(outputs, scales, strict=True)]
+    if gives == "classes":
+        return scaled[0]
+    if gives == "pixels":
+        return PixelSegmentation(scaled[0])
+    if gives == "segments":
+        classes, masks = scaled
+        return Segmentation(classes, masks)
+    if gives == "instances":
+        raise UserError(
+            "the network gives the maps of a trunk, from which host code would have to go on; "
+            "use Deployed.outputs, or the run that it was made from"
         )
+    levels = len(scaled) // 3
+    return DenseDetection(
+        tuple(scaled[:levels]), tuple(scaled[levels:-levels]), tuple(scaled[-levels:])
+    )
 
 
 def fastest_form(device: torch.device) -> str:
@@ -84,15 +101,24 @@ def _gives(net: Deployed) -> Gives:
     outputs, shapes = net.graph.outputs, net.graph.shapes(net.graph.max_size)
     if any(output.of_queries for output in outputs):
         return "segments"
-    if len(outputs) == 1:
-        return "pixels" if shapes[outputs[0].name].size else "classes"
-    return "boxes" if _is_dense([shapes[output.name] for output in outputs]) else "instances"
+    return what_maps_give([(shapes[o.name].channels, *shapes[o.name].size) for o in outputs])
 
 
-def _is_dense(maps: Sequence[Shape]) -> bool:
+def what_maps_give(shapes: Sequence[tuple[int, ...]]) -> Gives:
+    """What a model without queries returns.
+
+    Args:
+        shapes: Channels, height and width of each output; of logits of classes their number alone.
+    """
+    if len(shapes) == 1:
+        return "pixels" if shapes[0][1:] else "classes"
+    return "boxes" if _is_dense(shapes) else "instances"
+
+
+def _is_dense(maps: Sequence[tuple[int, ...]]) -> bool:
     """Whether maps are centres, distances and classes of L levels, in the order of that class."""
     levels = len(maps) // 3
     kinds = [maps[:levels], maps[levels : 2 * levels], maps[2 * levels :]]
-    sizes = [[shape.size for shape in kind] for kind in kinds]
-    channels = [{shape.channels for shape in kind} for kind in kinds]
+    sizes = [[shape[1:] for shape in kind] for kind in kinds]
+    channels = [{shape[0] for shape in kind} for kind in kinds]
     return sizes[0] == sizes[1] == sizes[2] and channels[:2] == [{1}, {4}] and len(channels[2]) == 1

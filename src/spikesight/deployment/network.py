@@ -17,6 +17,7 @@ from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.native import NativeRuntime
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.errors import MissingPackageError, UserError
+from spikesight.files.names import show
 from spikesight.graph import Graph, integer_vocabulary as integer
 from spikesight.passes.batches import require_finite
 from spikesight.passes.calibration import calibrate
@@ -212,10 +213,12 @@ class Deployed:
         Raises:
             SpkError: If the network is not one that `load` would accept; says why.
         """
+        from spikesight.deployment.description import described
         from spikesight.deployment.spk.file import write_spk
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_spk(self.graph, path, self.card)
+        card = None if self.card is None else described(self.card, self.graph)
+        write_spk(self.graph, path, card)
 
     @staticmethod
     def load(path: str | Path) -> Deployed:
@@ -224,16 +227,30 @@ class Deployed:
         Raises:
             FileNotFoundError: If there is no such file.
             SpkError: If the file is damaged, hostile or of a newer version; says what is wrong.
+            UserError: If it is an export for another runtime.
         """
+        from spikesight.deployment.export.exporting import EXPORT_ENDINGS
         from spikesight.deployment.spk.file import read_spk_and_card
 
+        if Path(path).suffix in EXPORT_ENDINGS:
+            raise UserError(
+                f"{show(path)} is an export; pass the .spk file that it was written from"
+            )
         graph, card = read_spk_and_card(path)
         return Deployed(graph, card=card)
 
     def export(
-        self, path: str | Path, size: tuple[int, int] | None = None, *, frames: bool = False
+        self,
+        path: str | Path,
+        size: tuple[int, int] | None = None,
+        *,
+        frames: bool = False,
+        photos: bool = False,
     ) -> Path:
         """Writes the network for another runtime, or as C, which the suffix names.
+
+        The file says how inputs are prepared and what classes are called, as far as the card
+        does, and PATH.json beside it says it too.
 
         Args:
             path: A file ending in .onnx, .xml (OpenVINO), .nir or .c (C99, with golden vectors in
@@ -241,6 +258,8 @@ class Deployed:
             size: Height and width of the inputs; the network's largest size if omitted.
             frames: Take frames [B, T, C, H, W], such as those of events, instead of images
                 [B, C, H, W].
+            photos: Take photos as they are decoded, uint8 [B, H, W, C], and normalise them in the
+                file; ONNX and OpenVINO, of a network that knows how (`card`).
 
         Returns:
             The path.
@@ -251,7 +270,7 @@ class Deployed:
         from spikesight.deployment.export.exporting import export
 
         size = size or self.graph.max_size
-        return export(self.graph, Path(path), size, frames=frames, card=self.card)
+        return export(self.graph, Path(path), size, frames=frames, photos=photos, card=self.card)
 
     def _only(self, run: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Tensor:
         if len(self.graph.outputs) > 1:

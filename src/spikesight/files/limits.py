@@ -73,6 +73,12 @@ TEXT_BYTES = Limit("TEXT_BYTES", 16 * _MIB, "bytes of text")
 DOCUMENT_BYTES = Limit("DOCUMENT_BYTES", 16 * _MIB, "bytes of JSON")
 """The JSON of a model folder or of a run."""
 
+EXPORT_BYTES = Limit("EXPORT_BYTES", _GIB, "bytes of an exported network")
+"""An ONNX or OpenVINO model, or OpenVINO's weights beside it."""
+
+CALIBRATION_BYTES = Limit("CALIBRATION_BYTES", 64 * _MIB, "bytes of means of channels")
+"""What was measured of a network for its deployment; 171 million parameters have 1 MB."""
+
 YAML_BYTES = Limit("YAML_BYTES", 256 * _KIB, "bytes of YAML")
 """A configuration."""
 

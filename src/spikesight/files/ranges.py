@@ -71,3 +71,6 @@ Rate = Annotated[float, Meta(ge=0, lt=1)]
 
 PositiveShare = Annotated[float, Meta(gt=0, le=1)]
 """A share of something of which there must be some."""
+
+Licence = Annotated[str, Meta(min_length=1, max_length=200)]
+"""An SPDX identifier, or a few words."""

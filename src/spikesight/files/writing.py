@@ -23,6 +23,7 @@ _MODEL_FILES = frozenset(
         "metrics.csv",
         "firing.csv",
         "model.safetensors",
+        "calibration.safetensors",
     }
 )
 _FRAME = re.compile(r"(.+)_[0-9]{6,}")

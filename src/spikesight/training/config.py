@@ -17,7 +17,7 @@ from spikesight.data.segmentation import SceneConfig
 from spikesight.errors import UserError
 from spikesight.files import documents
 from spikesight.files.names import show
-from spikesight.files.ranges import Bits, Count, Number, Positive, Rate
+from spikesight.files.ranges import Bits, Count, Licence, Number, Positive, Rate
 from spikesight.inference import DetectionConfig, ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.memory import Memory
@@ -182,6 +182,8 @@ class TrainConfig:
             before its epochs are over; None for never. The schedule is that of all epochs.
         log_every: Updates between two points in TensorBoard.
         limit_batches: Stop every epoch and validation after so many batches, for quick trials.
+        licence: Licence of the trained weights, such as the SPDX identifier CC-BY-4.0, which the
+            model and its exports say.
         imports: Files and modules of your own whose models, neurons and other parts the run uses;
             what --import names is added.
     """
@@ -220,6 +222,7 @@ class TrainConfig:
     patience: Number | None = None
     log_every: Number = 20
     limit_batches: int | None = None
+    licence: Licence | None = None
     imports: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

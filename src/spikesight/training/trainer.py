@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from spikesight.files.tensors import read_tensors
 from spikesight.memory import low_memory
 from spikesight.neurons.recording import spiking_neurons
 from spikesight.parts import import_part
+from spikesight.training.calibrating import record_calibration
 from spikesight.training.config import TrainConfig
 from spikesight.training.distillation import build_distillation
 from spikesight.training.feasibility import (
@@ -323,6 +324,7 @@ class Trainer:
                 return_freed_memory()
         assert self.best is not None
         assert self.last is not None
+        self._record_calibration()
         if self.log is not None and self.seen is not None:
             self.page.write(Standing(self.position.epoch, self.best, self.seen, finished=True))
         self.report.message(
@@ -527,6 +529,12 @@ class Trainer:
         if self.accelerator.is_main_process:
             card = self.task.card(self.position.epoch, weights, chosen)
             save_model(self.folder / "best", model, card)
+
+    def _record_calibration(self) -> None:
+        """Measures best/ for its deployment, if it has a graph that can be deployed."""
+        if self.accelerator.is_main_process:
+            with suppress(UserError):
+                record_calibration(self.folder / "best")
 
     def _save_last(self, figures: Figures | None) -> None:
         """Writes last/, from which a run goes on."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from spikesight.deployment.description import CARD_KEY, Tensors, described
 from spikesight.deployment.export.exactness import ExportError, prove_at, refuse_segmenter
 from spikesight.errors import UserError
 from spikesight.graph import integer_vocabulary as integer
@@ -25,12 +26,16 @@ _Array = npt.NDArray[np.floating[Any]]
 _Facts = dict[str, Any]
 
 
-def to_nir(graph: integer.Graph, size: tuple[int, int]) -> tuple[Any, list[str]]:
+def to_nir(
+    graph: integer.Graph, size: tuple[int, int], card: str | None = None
+) -> tuple[Any, list[str]]:
     """Writes a network as a `nir.NIRGraph`.
 
     Args:
         graph: The network.
         size: Height and width of the inputs; NIR's tensors have fixed sizes.
+        card: How inputs are prepared and what classes are called, as run.json says it, which the
+            metadata carry.
 
     Returns:
         The graph, and one line for each node whose primitive is close but not equal to the integer
@@ -41,7 +46,7 @@ def to_nir(graph: integer.Graph, size: tuple[int, int]) -> tuple[Any, list[str]]
         ExportError: If no primitive is even close; names all such nodes.
         UserError: If the network does not take this size.
     """
-    return _Writer(graph, size).run()
+    return _Writer(graph, size).run(card)
 
 
 def from_nir(network: Any) -> integer.Graph:
@@ -86,6 +91,7 @@ class _Writer:
 
         self.nir: Any = nir
         self.graph = graph
+        self.size = size
         refuse_segmenter(graph.segmenter_node, "NIR", "has no primitive for it")
         self.reaches = prove_at(graph, size)
         self.nodes: dict[str, Any] = {}
@@ -93,7 +99,7 @@ class _Writer:
         self.ends: dict[str, list[str]] = {}
         self.unsaid: list[str] = []
 
-    def run(self) -> tuple[Any, list[str]]:
+    def run(self, card: str | None) -> tuple[Any, list[str]]:
         refused = [
             f"{node.name} ({reason})"
             for node in self.graph.nodes
@@ -110,7 +116,11 @@ class _Writer:
             "max_size": self.graph.max_size,
             "version": self.graph.version,
         }
-        network = self.nir.NIRGraph(self.nodes, self.edges, {_KEY: json.dumps(about)})
+        carried = {
+            _KEY: json.dumps(about),
+            CARD_KEY: described(card, self.graph, Tensors.integers(self.size)),
+        }
+        network = self.nir.NIRGraph(self.nodes, self.edges, carried)
         return network, self.unsaid
 
     def _write(self, node: integer.Node, facts: _Facts) -> None:

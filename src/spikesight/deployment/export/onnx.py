@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from spikesight.deployment.description import CARD_KEY, Tensors, described, scale_texts
 from spikesight.deployment.export.exactness import (
     folded_neurons,
     output_names,
@@ -24,7 +25,7 @@ from spikesight.deployment.export.onnx_runtime import OnnxRuntime
 from spikesight.deployment.export.onnx_segmenter import lower_segmenter_node
 from spikesight.deployment.export.self_test import KEY, SelfTest
 from spikesight.graph import integer_vocabulary as integer
-from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +39,13 @@ _Array = npt.NDArray[np.generic]
 
 
 def to_onnx(
-    graph: integer.Graph, size: tuple[int, int], *, observe: bool = False, frames: bool = False
+    graph: integer.Graph,
+    size: tuple[int, int],
+    *,
+    observe: bool = False,
+    frames: bool = False,
+    bytes_table: Tensor | None = None,
+    card: str | None = None,
 ) -> onnx.ModelProto:
     """Writes a network in ONNX's standard operators.
 
@@ -55,6 +62,10 @@ def to_onnx(
         observe: Return the counts of every neuron too, time-major float32 [T*batch, ...], under
             the neurons' names.
         frames: Read one frame per time step instead of one image for all.
+        bytes_table: What the network sees of each byte of each channel [C, 256], to read photos,
+            uint8 [batch, H, W, C], instead of normalised images.
+        card: How inputs are prepared and what classes are called, as run.json says it; the model
+            carries it among its metadata, with what there is to say of the network.
 
     Returns:
         The model.
@@ -63,7 +74,7 @@ def to_onnx(
         ExportError: If no operator is exact; names the layer and the reason.
         UserError: If the network does not take this size.
     """
-    return Lowering(graph, size, frames).run(observe=observe)
+    return Lowering(graph, size, frames, bytes_table).run(observe=observe, card=card)
 
 
 class Lowering:
@@ -75,11 +86,19 @@ class Lowering:
         types: Types of the tensors by name.
     """
 
-    def __init__(self, graph: integer.Graph, size: tuple[int, int], frames: bool) -> None:
+    def __init__(
+        self,
+        graph: integer.Graph,
+        size: tuple[int, int],
+        frames: bool,
+        bytes_table: Tensor | None = None,
+    ) -> None:
         import onnx
 
         self.onnx = onnx
         self.graph = graph
+        self.tensors = Tensors(size, frames) if bytes_table is None else Tensors.photos(size)
+        self.bytes_table = bytes_table
         self.frames = frames
         self.size = size
         self.reaches = prove_at(graph, size)
@@ -88,19 +107,20 @@ class Lowering:
         self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self.initialisers: list[onnx.TensorProto] = []
         self.layer = ""
-        self.types: dict[str, type[np.generic]] = {"image": np.float32}
+        self.types: dict[str, type[np.generic]] = {
+            "image": np.float32 if bytes_table is None else np.uint8
+        }
         self.values: dict[str, str] = {}
 
-    def run(self, *, observe: bool) -> onnx.ModelProto:
+    def run(self, *, observe: bool, card: str | None) -> onnx.ModelProto:
         """Writes all nodes; see `to_onnx`."""
         helper, types = self.onnx.helper, self.onnx.TensorProto
         for node in self.graph.nodes:
             self.layer = node.name
             inputs = [self.values[name] for name in node.inputs] or ["image"]
             self.values[node.name] = self._lower(node, inputs)
-        shape = ["batch", self.graph.input.channels, *self.size]
-        if self.frames:
-            shape.insert(1, self.graph.input.steps)
+        shape = ["batch", *self.tensors.shape(self.graph.input)[1:]]
+        kind = types.FLOAT if self.bytes_table is None else types.UINT8
         outputs = []
         for node, name in zip(self.graph.outputs, output_names(self.graph), strict=True):
             rank = 3 if node.of_queries else self._rank(self.graph.by_name[node.inputs[0]])
@@ -119,7 +139,7 @@ class Lowering:
             helper.make_graph(
                 self.nodes,
                 "spikesight",
-                [helper.make_tensor_value_info("image", types.FLOAT, shape)],
+                [helper.make_tensor_value_info("image", kind, shape)],
                 outputs,
                 self.initialisers,
             ),
@@ -127,16 +147,14 @@ class Lowering:
             ir_version=_IR_VERSION,
             producer_name="spikesight",
         )
-        scales = {"scale": repr(scale_at(self.graph, self.size))}
-        if len(self.graph.outputs) > 1:
-            scales = {
-                f"{o.name}.scale": repr(node.scale)
-                for o, node in zip(outputs, self.graph.outputs, strict=False)
-            }
-        carried = {}
+        carried = scale_texts(self.graph, self.size)
+        carried[CARD_KEY] = described(card, self.graph, self.tensors)
         if not observe:
-            carried[KEY] = SelfTest.of(self.graph, self.size, frames=self.frames).text()
-        helper.set_model_props(model, scales | carried)
+            test = SelfTest.of(
+                self.graph, self.size, frames=self.frames, bytes_table=self.bytes_table
+            )
+            carried[KEY] = test.text()
+        helper.set_model_props(model, carried)
         self.onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -198,9 +216,20 @@ class Lowering:
             image = self.op(
                 "Reshape", image, self.constant(np.array([-1, node.channels, *self.size]))
             )
-        x = self.op("Round", self.op("Mul", image, self.number(2.0**node.shift)))
-        x = self.op("Clip", x, self.number(node.low), self.number(node.high))
+        if self.bytes_table is not None:
+            x = self._look_up(image, self.bytes_table)
+        else:
+            x = self.op("Round", self.op("Mul", image, self.number(2.0**node.shift)))
+            x = self.op("Clip", x, self.number(node.low), self.number(node.high))
         return x if self.frames or node.steps == 1 else self.op("Concat", *[x] * node.steps, axis=0)
+
+    def _look_up(self, photo: str, table: Tensor) -> str:
+        """The integers of bytes [batch, H, W, C], by channel: no arithmetic, no rounding."""
+        channels = np.arange(len(table), dtype=np.int32).reshape(1, -1, 1, 1)
+        by_channel = self.op("Transpose", photo, perm=[0, 3, 1, 2])
+        value = self.typed("Cast", np.int32, by_channel, to=self.onnx.TensorProto.INT32)
+        place = self.op("Add", value, self.constant(table.shape[1] * channels))
+        return self.op("Gather", self.constant(_float32(table.flatten())), place, axis=0)
 
     def _synapse(self, node: integer.Synapse, source: str, *, wide: bool) -> str:
         neuron = self.folded.get(node.name)
@@ -391,9 +420,9 @@ class Lowering:
         """A constant of int64."""
         return self.constant(np.array(values))
 
-    def number(self, value: float, like: str = "image") -> str:
-        """A scalar constant in the type of a tensor."""
-        return self.constant(np.array(value, self.types[like]))
+    def number(self, value: float, like: str | None = None) -> str:
+        """A scalar constant in the type of a tensor, or in float32."""
+        return self.constant(np.array(value, np.float32 if like is None else self.types[like]))
 
     def _channelwise(self, values: Tensor, like: str, rank: int) -> str:
         """Values [C] or [1], shaped for tensors [N, C, ...] of a rank and in a tensor's type."""

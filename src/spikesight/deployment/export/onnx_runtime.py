@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment.export.proved_runtime import ProvedRuntime, as_image
-from spikesight.deployment.export.self_test import KEY
-from spikesight.deployment.runtime.arithmetic import joined
-from spikesight.deployment.runtime.integers import Counts
 
 if TYPE_CHECKING:
     import onnx
@@ -39,10 +36,21 @@ class OnnxRuntime(ProvedRuntime):
         self._model = model
         self._start(1)
 
-    def _described(self) -> tuple[str | None, tuple[int, ...]]:
-        written = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
         _, *sides = self._session.get_inputs()[0].shape
-        return written, tuple(sides)
+        return tuple(sides)
+
+    @property
+    def reads_photos(self) -> bool:
+        """Whether inputs are photos."""
+        return bool(self._session.get_inputs()[0].type == "tensor(uint8)")
+
+    def metadata(self, key: str) -> str | None:
+        """What lies under a key of metadata_props."""
+        found: str | None = self._session.get_modelmeta().custom_metadata_map.get(key)
+        return found
 
     def _compile(self) -> None:
         import onnxruntime
@@ -64,9 +72,8 @@ class OnnxRuntime(ProvedRuntime):
         # Counts of neurons, which may be returned beside them, are in float32.
         self._logits = [output.name for output in outputs if output.type == "tensor(int32)"]
 
-    def _compute(self, x: Tensor) -> tuple[Counts, Tensor]:
+    def _run(self, x: Tensor) -> dict[str, Tensor]:
         arrays = self._session.run(self._names, {"image": as_image(x)})
-        outputs = {
+        return {
             name: torch.from_numpy(array) for name, array in zip(self._names, arrays, strict=True)
         }
-        return outputs, joined(tuple(outputs.pop(name) for name in self._logits))

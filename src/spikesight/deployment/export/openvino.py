@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikesight.deployment.description import CARD_KEY, Tensors, described, scale_texts
 from spikesight.deployment.export.exactness import (
     ExportError,
     folded_neurons,
@@ -35,7 +36,7 @@ from spikesight.deployment.export.openvino_runtime import INFO, OpenVinoRuntime
 from spikesight.deployment.export.self_test import KEY, SelfTest
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.fixed_point import are_powers_of_two
-from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of, scale_at
+from spikesight.passes.ranges import EXACT_IN_FLOAT32, potential_of
 
 __all__ = ["OpenVinoRuntime", "to_openvino"]
 
@@ -50,6 +51,8 @@ def to_openvino(
     observe: bool = False,
     frames: bool = False,
     fast: bool = True,
+    bytes_table: Tensor | None = None,
+    card: str | None = None,
 ) -> Any:
     """Writes a network as an `openvino.Model`, with what it reads and returns as of `to_onnx`.
 
@@ -63,19 +66,30 @@ def to_openvino(
         frames: Likewise.
         fast: Quantise counts and weights where the plugin has int8 kernels. Without it all
             products are float32, which every device computes alike.
+        bytes_table: As of `to_onnx`.
+        card: Likewise; it lies in rt_info.
     """
-    return _Lowering(graph, size, frames=frames, fast=fast).run(observe=observe)
+    lowering = _Lowering(graph, size, frames=frames, fast=fast, bytes_table=bytes_table)
+    return lowering.run(observe=observe, card=card)
 
 
 class _Lowering:
     def __init__(
-        self, graph: integer.Graph, size: tuple[int, int], *, frames: bool, fast: bool
+        self,
+        graph: integer.Graph,
+        size: tuple[int, int],
+        *,
+        frames: bool,
+        fast: bool,
+        bytes_table: Tensor | None,
     ) -> None:
         self.exact = Arithmetic()
         self.op = self.exact.op
         self.graph = graph
         self.size = size
         self.frames = frames
+        self.tensors = Tensors(size, frames) if bytes_table is None else Tensors.photos(size)
+        self.bytes_table = bytes_table
         self.fast = fast
         refuse_segmenter(
             next((node for node in graph.nodes if isinstance(node, _UNWRITTEN)), None),
@@ -86,12 +100,12 @@ class _Lowering:
         self.folded = folded_neurons(graph)
         self.values: dict[str, Value] = {}
 
-    def run(self, *, observe: bool) -> Any:
+    def run(self, *, observe: bool, card: str | None) -> Any:
         import openvino
 
-        steps = [self.graph.input.steps] if self.frames else []
-        shape = [-1, *steps, self.graph.input.channels, *self.size]
-        image = self.op.parameter(shape, np.float32, name="image")
+        shape = [-1, *self.tensors.shape(self.graph.input)[1:]]
+        kind = np.float32 if self.bytes_table is None else np.uint8
+        image = self.op.parameter(shape, kind, name="image")
         image.output(0).set_names({"image"})
         for node in self.graph.nodes:
             value = self._lower(node, [self.values[name] for name in node.inputs] or [image])
@@ -101,9 +115,6 @@ class _Lowering:
             if not isinstance(value, Pair):
                 value.set_friendly_name(node.name)
             self.values[node.name] = value
-        scales = [scale_at(self.graph, self.size)]
-        if len(self.graph.outputs) > 1:
-            scales = [node.scale for node in self.graph.outputs]
         names = output_names(self.graph)
         sources = dict(zip(names, (node.name for node in self.graph.outputs), strict=True))
         if observe:
@@ -113,12 +124,15 @@ class _Lowering:
             results.append(self.op.result(self.values[source]))
             results[-1].output(0).set_names({name})
         model = openvino.Model(results, [image], "spikesight")
-        for name, scale in zip(names, scales, strict=True):
-            place = "scale" if len(names) == 1 else f"{name}.scale"
-            model.set_rt_info(repr(scale), [INFO, place])
+        carried = scale_texts(self.graph, self.size)
+        carried[CARD_KEY] = described(card, self.graph, self.tensors)
         if not observe:
-            test = SelfTest.of(self.graph, self.size, frames=self.frames)
-            model.set_rt_info(test.text(), [INFO, KEY])
+            test = SelfTest.of(
+                self.graph, self.size, frames=self.frames, bytes_table=self.bytes_table
+            )
+            carried[KEY] = test.text()
+        for key, text in carried.items():
+            model.set_rt_info(text, [INFO, key])
         return model
 
     def _lower(self, node: integer.Node, inputs: list[Value]) -> Value:
@@ -155,12 +169,23 @@ class _Lowering:
         if self.frames:
             image = self.op.transpose(image, integers(1, 0, 2, 3, 4))
             image = self.op.reshape(image, integers(-1, node.channels, *self.size), False)
-        x = self.exact.shifted_left(image, torch.tensor(node.shift))
-        x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
+        if self.bytes_table is not None:
+            x = self._look_up(image, self.bytes_table)
+        else:
+            x = self.exact.shifted_left(image, torch.tensor(node.shift))
+            x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
         readers = self.graph.consumers[node.name]
         if all(isinstance(reader, integer.Synapse) and self._is_int8(reader) for reader in readers):
             x = self._quantised(x, node.low, node.high)
         return x if self.frames or node.steps == 1 else self.op.concat([x] * node.steps, 0)
+
+    def _look_up(self, photo: Any, table: Tensor) -> Float:
+        """The integers of bytes [batch, H, W, C], by channel: no arithmetic, no rounding."""
+        channels = np.arange(len(table), dtype=np.int32).reshape(1, -1, 1, 1)
+        value = self.op.transpose(self.op.convert(photo, "i32"), integers(0, 3, 1, 2))
+        place = self.op.add(value, self.op.constant(table.shape[1] * channels))
+        values = self.exact.constant(table.flatten())
+        return self.op.gather(values, place, integers(0))
 
     def _synapse(self, node: integer.Synapse, source: Value) -> Value:
         neuron = self.folded.get(node.name)

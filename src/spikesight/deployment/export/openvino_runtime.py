@@ -11,9 +11,6 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment.export.proved_runtime import ProvedRuntime, as_image
-from spikesight.deployment.export.self_test import KEY
-from spikesight.deployment.runtime.arithmetic import joined
-from spikesight.deployment.runtime.integers import Counts
 
 INFO = "spikesight"
 FLOAT32 = "float32"
@@ -65,11 +62,23 @@ class OpenVinoRuntime(ProvedRuntime):
         super().__init__(model, threads, forms=forms, fall_back=fall_back)
         self._start(shape[0] if shape else 1)
 
-    def _described(self) -> tuple[str | None, tuple[int, ...]]:
-        source, path = self._source, [INFO, KEY]
-        written = source.get_rt_info(path).astype(str) if source.has_rt_info(path) else None
-        _, *sides = source.input(0).partial_shape
-        return written, tuple(int(side.get_length()) for side in sides)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        _, *sides = self._source.input(0).partial_shape
+        return tuple(int(side.get_length()) for side in sides)
+
+    @property
+    def reads_photos(self) -> bool:
+        """Whether inputs are photos."""
+        return bool(self._source.input(0).get_element_type().get_type_name() == "u8")
+
+    def metadata(self, key: str) -> str | None:
+        """What lies under a key of rt_info."""
+        path = [INFO, key]
+        if not self._source.has_rt_info(path):
+            return None
+        return str(self._source.get_rt_info(path).astype(str))
 
     @staticmethod
     def _marks(model: Any) -> list[Any]:
@@ -110,10 +119,9 @@ class OpenVinoRuntime(ProvedRuntime):
                     op.output(0).replace(weight.output(0))
         return model
 
-    def _compute(self, x: Tensor) -> tuple[Counts, Tensor]:
+    def _run(self, x: Tensor) -> dict[str, Tensor]:
         results = self.compiled(as_image(x))
-        outputs = {
+        return {
             name: torch.from_numpy(np.array(results[position]))
             for position, name in enumerate(self._names)
         }
-        return outputs, joined(tuple(outputs.pop(name) for name in self._logits))

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from spikesight.deployment.export.exactness import ExportError
-from spikesight.deployment.export.self_test import SelfTest
+from spikesight.deployment.export.self_test import KEY, SelfTest
+from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.integers import Counts
 from spikesight.processor import processor_name
 
-Image = npt.NDArray[np.float32]
+Image = npt.NDArray[np.float32 | np.uint8]
 
 
 class ProvedRuntime(ABC):
@@ -43,6 +44,7 @@ class ProvedRuntime(ABC):
 
     RUNTIME: ClassVar[str]
     form: str
+    _logits: list[str]
 
     def __init__(
         self, model: object, threads: int | None, *, forms: tuple[str, ...], fall_back: bool
@@ -63,7 +65,8 @@ class ProvedRuntime(ABC):
         """Runs the model.
 
         Args:
-            x: Normalised images [B, C, H, W], or frames [B, T, C, H, W] if exported for them.
+            x: Normalised images [B, C, H, W], frames [B, T, C, H, W] or photos, uint8
+                [B, H, W, C], as it was exported for.
 
         Returns:
             The counts of every neuron, time-major [T*B, ...], if exported with `observe`; and the
@@ -74,6 +77,30 @@ class ProvedRuntime(ABC):
         """
         self._prove(len(x))
         return self._compute(x)
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Integer logits of each output by its name, int32, in the model's order.
+
+        Raises:
+            ExportError: If no form of the model is exact on this machine.
+        """
+        self._prove(len(x))
+        counts = self._run(x)
+        return {name: counts[name] for name in self._logits}
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input, (C, H, W) or (T, C, H, W); of a photo (H, W, C)."""
+
+    @property
+    @abstractmethod
+    def reads_photos(self) -> bool:
+        """Whether inputs are photos, uint8 [B, H, W, C]."""
+
+    @abstractmethod
+    def metadata(self, key: str) -> str | None:
+        """What the model carries under a key."""
 
     def _start(self, batch: int) -> None:
         """Compiles the first form and proves it for calls of so many inputs."""
@@ -114,20 +141,26 @@ class ProvedRuntime(ABC):
         self._compile()
         warnings.warn(f"{fault}; its {self.form} form runs instead, slower", stacklevel=5)
 
+    def _described(self) -> tuple[str | None, tuple[int, ...]]:
+        """The self-test that the model carries, or None, and the shape of one input."""
+        return self.metadata(KEY), self.shape
+
     @abstractmethod
     def _compile(self) -> None:
         """Prepares the form that `form` names."""
 
     @abstractmethod
-    def _described(self) -> tuple[str | None, tuple[int, ...]]:
-        """The self-test that the model carries, or None, and the shape of one input."""
+    def _run(self, x: Tensor) -> dict[str, Tensor]:
+        """All that the model returns, by name."""
 
-    @abstractmethod
     def _compute(self, x: Tensor) -> tuple[Counts, Tensor]:
         """Is `observe`, whether proved or not."""
+        counts = self._run(x)
+        return counts, joined(tuple(counts.pop(name) for name in self._logits))
 
 
 def as_image(x: Tensor) -> Image:
     """Inputs as the runtimes read them."""
-    image: Image = np.ascontiguousarray(x.detach().cpu().to(torch.float32).numpy())
+    dtype = x.dtype if x.dtype == torch.uint8 else torch.float32
+    image: Image = np.ascontiguousarray(x.detach().cpu().to(dtype).numpy())
     return image

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from spikesight.deployment.export.preparation import normalised
 from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.errors import UserError
@@ -25,6 +26,7 @@ from spikesight.graph import integer_vocabulary as integer
 KEY = "self_test"
 _FEWEST, _MOST = 6, 32
 _VALUES = 2**16
+_LARGEST_BYTE = 255
 _QUARTERS = 4
 _Integers = npt.NDArray[np.int64]
 
@@ -36,12 +38,16 @@ class SelfTest:
     The inputs are noise over the image's whole range with ties between its integers, images that
     saturate at either end, extremes pixel by pixel and in patches, and noise around zero.
 
+    Of a model that reads photos the image's integers are bytes; one of the inputs has each of the
+    256 in turn, as far as it has pixels.
+
     Attributes:
-        shape: Of one input, (C, H, W) or (T, C, H, W).
+        shape: Of one input, (C, H, W) or (T, C, H, W); of a photo (H, W, C).
         low: The image's smallest integer.
         high: The image's largest integer.
         shift: Bits after the image's binary point.
         answers: Digests of the integer logits, one for each input.
+        photos: Whether inputs are photos.
     """
 
     shape: tuple[int, ...]
@@ -49,29 +55,46 @@ class SelfTest:
     high: int
     shift: int
     answers: tuple[str, ...]
+    photos: bool = False
 
     @staticmethod
-    def of(graph: integer.Graph, size: tuple[int, int], *, frames: bool = False) -> SelfTest:
+    def of(
+        graph: integer.Graph,
+        size: tuple[int, int],
+        *,
+        frames: bool = False,
+        bytes_table: Tensor | None = None,
+    ) -> SelfTest:
         """Runs the integer network on the inputs.
 
         Args:
             graph: The network.
             size: Height and width of the inputs.
             frames: Whether inputs are frames.
+            bytes_table: What the network sees of each byte of each channel [C, 256], if inputs are
+                photos.
         """
-        blank = SelfTest.unanswered(graph, size, frames=frames)
+        blank = SelfTest.unanswered(graph, size, frames=frames, photos=bytes_table is not None)
         executor = IntegerExecutor(graph)
-        inputs = blank.inputs().split(max(1, 4 * _VALUES // int(np.prod(blank.shape))))
-        answers = [digest for x in inputs for digest in _digests(joined(executor.run(x)))]
+        answers: list[str] = []
+        for x in blank.inputs().split(max(1, 4 * _VALUES // int(np.prod(blank.shape)))):
+            if bytes_table is not None:
+                x = normalised(x, bytes_table, graph.input)
+            answers += _digests(joined(executor.run(x)))
         return replace(blank, answers=tuple(answers))
 
     @staticmethod
-    def unanswered(graph: integer.Graph, size: tuple[int, int], *, frames: bool) -> SelfTest:
+    def unanswered(
+        graph: integer.Graph, size: tuple[int, int], *, frames: bool, photos: bool = False
+    ) -> SelfTest:
         """The inputs alone, with empty answers."""
         image = graph.input
         shape = (*([image.steps] if frames else []), image.channels, *size)
         count = min(max(_VALUES // int(np.prod(shape)), _FEWEST), _MOST)
-        return SelfTest(shape, image.low, image.high, image.shift, ("",) * count)
+        answers = ("",) * count
+        if photos:
+            return SelfTest((*size, image.channels), 0, _LARGEST_BYTE, 0, answers, photos)
+        return SelfTest(shape, image.low, image.high, image.shift, answers)
 
     @staticmethod
     def read(text: str, shape: tuple[int, ...], name: str) -> SelfTest:
@@ -93,6 +116,7 @@ class SelfTest:
                 high=int(fields["high"]),
                 shift=int(fields["shift"]),
                 answers=tuple(map(str, fields["answers"])),
+                photos=fields.get("photos", False) is True,
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"the self-test in {name} is damaged; export it again") from error
@@ -106,8 +130,13 @@ class SelfTest:
         return json.dumps(asdict(self))
 
     def inputs(self) -> Tensor:
-        """The inputs [N, *shape], float32; the same on every machine."""
+        """The inputs [N, *shape], float32, or uint8 photos; the same on every machine."""
         quarters = np.stack([self._quarters(index) for index in range(len(self.answers))])
+        if self.photos:
+            places = np.arange(int(np.prod(self.shape[:2]))).reshape(*self.shape[:2], 1)
+            quarters[_FEWEST - 1] = _QUARTERS * (places % (_LARGEST_BYTE + 1))
+            values = (quarters // _QUARTERS).clip(0, _LARGEST_BYTE)
+            return torch.from_numpy(values.astype(np.uint8))
         return torch.from_numpy(quarters / _QUARTERS * 2.0**-self.shift).to(torch.float32)
 
     def count_differing(self, run: Callable[[Tensor], Tensor], batch: int) -> int:

@@ -12,15 +12,20 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 
 from spikesight.data.shards.patterns import holds_shards
+from spikesight.deployment.description import NETWORK
+from spikesight.deployment.export.reading import RUNNABLE_ENDINGS, read_export_card
+from spikesight.deployment.spk.file import read_spk_card
 from spikesight.errors import UserError
 from spikesight.files.documents import check, parse_json, read_json
 from spikesight.files.names import show
+from spikesight.files.ranges import Licence
 from spikesight.files.tensors import COPY_AGAIN
 from spikesight.lazy_names import TYPE_CHECKING
 from spikesight.parts import Part, check_parts, describe_parts
 from spikesight.pretrained import read_recipe
 from spikesight.training.config import TrainConfig, from_mapping, override
 from spikesight.training.data_sections import DATA_SECTIONS
+from spikesight.training.runs.input_words import input_words
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
 
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from spikesight.training.tasks.base import Task
 
 CARD = "run.json"
+INPUT = "input"
+"""The section that says in words what `preprocessing` does; nothing reads it here."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Card:
         precision: The autocast type it was trained in; None where older versions did not say.
         view: How photos were shown to a segmenter in validation, or what was kept of a detector's
             boxes.
+        licence: That of the weights, such as an SPDX identifier; None if it is not known.
     """
 
     data: Any
@@ -56,6 +64,7 @@ class Card:
     task: str = "classification"
     precision: str | None = None
     view: Any = None
+    licence: str | None = None
 
     @property
     def kind(self) -> type[Task]:
@@ -74,10 +83,12 @@ class Card:
             self.kind.section: None if self.data is None else asdict(self.data),
             **view,
             "preprocessing": self.preprocessing.to_dict(),
+            INPUT: input_words(self.preprocessing),
             "epoch": self.epoch,
             "weights": self.weights,
             "metrics": None if self.metrics is None else dict(vars(self.metrics)),
             "precision": self.precision,
+            "licence": self.licence,
         }
         own_set = DATA_SECTIONS[self.kind.section].own_set
         form = None if self.data is None else self.data.format
@@ -90,7 +101,7 @@ class Card:
         """Reads run.json.
 
         Args:
-            folder: Folder of a model, or a .spk file that holds its card.
+            folder: Folder of a model, or a .spk, .onnx or .xml file that holds its card.
             task: What the model must have been trained for, or a task derived from it; anything if
                 omitted.
 
@@ -120,6 +131,8 @@ class Card:
             UserError: If it is damaged or of another task.
         """
         content = {"task": "classification", **copy.deepcopy(dict(content))}
+        for said_to_others in (INPUT, NETWORK):
+            content.pop(said_to_others, None)
         parts = check(content.pop("parts", []), list[Part], f"{name}: parts", remedy=COPY_AGAIN)
         check_parts(Path(name), parts)
         kind = find_task(content["task"], f"{name}: task", COPY_AGAIN)
@@ -134,6 +147,16 @@ class Card:
         values = {field: getattr(card, field) for field in card.__struct_fields__}
         values["data"] = values.pop(kind.section)
         return cls(**values)
+
+    def licensed(self, licence: str | None) -> Card:
+        """The card with another licence; its own if None.
+
+        Raises:
+            UserError: If it is empty or too long to be one.
+        """
+        if licence is None:
+            return self
+        return replace(self, licence=check(licence, Licence, "licence"))
 
     @property
     def data_is_here(self) -> bool:
@@ -206,17 +229,33 @@ def _file_of(task: type[Task], preprocessing: type) -> Any:
         ("weights", Literal["model", "ema"]),
         ("metrics", task.figures | None),
         ("precision", Literal["no", "bf16", "fp16"] | None, None),
+        ("licence", Licence | None, None),
     ]
     return msgspec.defstruct("CardFile", fields, kw_only=True, forbid_unknown_fields=True)
 
 
+def says_how(file: Path) -> bool:
+    """Whether a .spk, .onnx or .xml file holds a card that says how inputs are prepared.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    content = _in_file(file)
+    return content is not None and content.keys() != {NETWORK}
+
+
+def _in_file(file: Path) -> dict[str, Any] | None:
+    text = read_export_card(file) if file.suffix in RUNNABLE_ENDINGS else read_spk_card(file)
+    if text is None:
+        return None
+    return parse_json(text, dict[str, Any], str(file), remedy=COPY_AGAIN)
+
+
 def _read(folder: Path) -> dict[str, Any]:
     if folder.is_file():
-        from spikesight.deployment.spk.file import read_spk_card
-
-        text = read_spk_card(folder)
-        if text is not None:
-            return parse_json(text, dict[str, Any], str(folder), remedy=COPY_AGAIN)
+        content = _in_file(folder)
+        if content is not None:
+            return content
         raise UserError(f"{folder} holds no card; pass --run=FOLDER")
     path = folder / CARD
     if not path.is_file():

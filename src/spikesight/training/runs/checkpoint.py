@@ -31,6 +31,7 @@ _STATE = "training"
 # What may differ between the parts of an interrupted run without changing its figures, and the
 # number of epochs, which changes the schedule on purpose.
 _FREE_FIELDS = {
+    "licence",
     "imports",
     "epochs",
     "output",

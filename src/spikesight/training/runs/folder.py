@@ -6,37 +6,49 @@ from pathlib import Path
 
 from torch import nn
 
+from spikesight.deployment.calibration_file import CALIBRATION
+from spikesight.deployment.export.exporting import EXPORT_ENDINGS
+from spikesight.deployment.export.reading import RUNNABLE_ENDINGS
 from spikesight.errors import UserError
 from spikesight.files.names import show
 from spikesight.models import SpikingModel
 from spikesight.pretrained import RecipeFile, read_recipe
-from spikesight.training.runs.card import CARD, Card
+from spikesight.training.runs.card import CARD, Card, says_how
 from spikesight.training.runs.storage import replaced_folder
 
 _MODEL_FILES = frozenset({"config.json", "model.safetensors"})
 _BESIDE_A_CONVERSION = frozenset({"config.yaml", "conversion.txt", "thresholds.csv"})
 
 
+_FILES = (".spk", *RUNNABLE_ENDINGS)
+
+
 def resolve_model(path: Path) -> Path:
-    """A .spk file itself, or the folder with a run's weights.
+    """A .spk file or a runnable export itself, or the folder with a run's weights.
 
     Raises:
         FileNotFoundError: If there is no model.
+        UserError: If it is an export that nothing runs here.
     """
-    if path.suffix == ".spk" and not path.exists():
+    if path.suffix in _FILES and not path.exists():
         raise FileNotFoundError(f"there is no file {show(path)}; correct the path")
-    return path if path.is_file() and path.suffix == ".spk" else resolve_model_folder(path)
+    if path.suffix in EXPORT_ENDINGS and path.suffix not in _FILES and path.is_file():
+        raise UserError(
+            f"{show(path)} has no runtime here; pass the .spk file that it was written from, or an "
+            f"export ending in {' or '.join(RUNNABLE_ENDINGS)}"
+        )
+    return path if path.is_file() and path.suffix in _FILES else resolve_model_folder(path)
 
 
 def card_of(path: Path, run: Path | None = None) -> Path:
     """Where the card of a model is, which says how its inputs are prepared.
 
     Args:
-        path: A .spk file, or the folder of a model or a run.
+        path: A .spk, .onnx or .xml file, or the folder of a model or a run.
         run: A run whose card is taken instead.
 
     Returns:
-        A .spk file, or a folder with run.json.
+        Such a file, or a folder with run.json.
 
     Raises:
         FileNotFoundError: If there is no model.
@@ -44,9 +56,7 @@ def card_of(path: Path, run: Path | None = None) -> Path:
     """
     place = resolve_model(path if run is None else run)
     if place.is_file():
-        from spikesight.deployment.spk.file import read_spk_card
-
-        if read_spk_card(place) is None:
+        if not says_how(place):
             raise UserError(
                 f"{show(place)} holds no images and does not say how they are prepared; pass "
                 "--run=FOLDER with the run that it was made from"
@@ -61,7 +71,7 @@ def card_of(path: Path, run: Path | None = None) -> Path:
 
 
 def load_any(path: Path) -> nn.Module:
-    """The model in a .spk file or a folder, in evaluation mode, with real outputs.
+    """The model in a .spk, .onnx or .xml file or a folder, in evaluation mode, with real outputs.
 
     Raises:
         FileNotFoundError: If there is no model.
@@ -72,6 +82,10 @@ def load_any(path: Path) -> nn.Module:
     from spikesight.pretrained import load
 
     place = resolve_model(path)
+    if place.is_file() and place.suffix in RUNNABLE_ENDINGS:
+        from spikesight.deployment.exported_model import ExportedModel
+
+        return ExportedModel(place)
     return DeployedModel(Deployed.load(place)) if place.is_file() else load(place)
 
 
@@ -104,7 +118,7 @@ def saved_recipe(folder: Path, beside: frozenset[str] = frozenset()) -> RecipeFi
         The recipe; None of any other folder.
     """
     names = {path.name for path in folder.iterdir()}
-    if not _MODEL_FILES <= names <= _MODEL_FILES | {CARD} | beside:
+    if not _MODEL_FILES <= names <= _MODEL_FILES | {CARD, CALIBRATION} | beside:
         return None
     try:
         return read_recipe(folder)

@@ -297,6 +297,7 @@ class Task(ABC):
             self.name,
             str(self.accelerator.mixed_precision),
             self.view,
+            self.config.licence,
         )
 
     # Trained models

@@ -138,6 +138,7 @@ def calibration_inputs(
     count: int,
     split: Split,
     photos: Path | None,
+    recorded: bool = False,
 ) -> tuple[Tensor, bool]:
     """Normalised inputs that set a network's ranges: from data, photos, or what its card says.
 
@@ -147,6 +148,7 @@ def calibration_inputs(
         count: Number of images.
         split: Which images of the data.
         photos: Photos to take instead; a file or folder.
+        recorded: Whether the ranges are known, so that any inputs will do.
 
     Returns:
         Inputs [B, C, H, W], or frames [B, T, C, H, W], and whether they are real ones.
@@ -157,15 +159,15 @@ def calibration_inputs(
     card = Card.read(card_of(folder))
     if photos is not None or data or card.data_is_here:
         return sample_images(folder, data, count, split, photos), True
-    return _extreme_inputs(card.preprocessing), False
+    return _extreme_inputs(card.preprocessing, recorded), False
 
 
-def _extreme_inputs(steps: Any) -> Tensor:
+def _extreme_inputs(steps: Any, recorded: bool) -> Tensor:
     """The smallest and the largest value at all pixels, then noise between them."""
     largest = 255
     if isinstance(steps, EventPreprocessing | EventObjectPreprocessing):
         largest = steps.max_count
-        if largest > _LARGEST_COUNT:
+        if largest > _LARGEST_COUNT and not recorded:
             raise UserError(
                 f"the model counts up to {largest} events, so its grid needs real recordings; pass "
                 "--data.path=… with its data, or --photos=FOLDER with recordings"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikesight.deployment.export.c99.digest import digest_of
+from spikesight.deployment.digest import digest_of
 from spikesight.deployment.export.c99.layers import Layer, Layers
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.graph import integer_vocabulary as integer

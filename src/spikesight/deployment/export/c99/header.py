@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+from spikesight.deployment.digest import digest_of
 from spikesight.deployment.export.c99.context import Context
-from spikesight.deployment.export.c99.digest import digest_of
-from spikesight.deployment.export.c99.preparation import Preparation
 from spikesight.deployment.export.exactness import output_names
+from spikesight.deployment.export.preparation import Preparation
 from spikesight.graph import integer_vocabulary as integer
 from spikesight.passes.ranges import scale_at
 

@@ -12,9 +12,9 @@ from spikesight.deployment.export.c99.functions import write_function
 from spikesight.deployment.export.c99.golden import golden_file
 from spikesight.deployment.export.c99.header import header_comment
 from spikesight.deployment.export.c99.layers import Layers
-from spikesight.deployment.export.c99.preparation import Preparation
 from spikesight.deployment.export.c99.segmenter_nodes import embedding_table
 from spikesight.deployment.export.c99.stages import stages_of
+from spikesight.deployment.export.preparation import Preparation
 from spikesight.graph import integer_vocabulary as integer
 
 

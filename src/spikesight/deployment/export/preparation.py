@@ -59,5 +59,17 @@ class Preparation:
         return quantise_image(image, normalize(photo, self.mean, self.std))[0, :, 0].long()
 
 
+def normalised(photos: Tensor, table: Tensor, image: integer.Input) -> Tensor:
+    """Inputs of which a network sees what it sees of photos, [B, C, H, W].
+
+    Args:
+        photos: uint8 [B, H, W, C].
+        table: What `integers_of_bytes` gives, [C, 256].
+        image: The network's input.
+    """
+    channels = torch.arange(len(table))
+    return table[channels, photos.long()].permute(0, 3, 1, 2).float() * 2.0**-image.shift
+
+
 def _plain(value: object) -> str:
     return re.sub(r"[^\w .,()'-]", "_", str(value)[:60], flags=re.ASCII)
