@@ -230,4 +230,4 @@ def _help(command: str) -> str:
         del os.environ["COLUMNS"]
         if before is not None:
             os.environ["COLUMNS"] = before
-    return printed.getvalue()
+    return printed.getvalue().replace("\b", "")  # with which jsonargparse hides a blank
