@@ -28,6 +28,7 @@ import torch
 import spikesight as ss
 from spikesight.costs.cost_models import COST_MODELS, FOR_EVERY_FORM
 from spikesight.costs.forms import COUNTS, EQUAL_BITS, SPIKES, Form
+from spikesight.costs.trade_off import best_of
 from spikesight.deployment.deployed_model import DeployedModel
 from spikesight.losses import FiringRateConfig
 from spikesight.processor import processor_name
@@ -218,11 +219,7 @@ def read(output: Path) -> list[Row]:
 
 def front(rows: Sequence[Row], prices: str, form: Form) -> list[Row]:
     """The networks that no other beats in both, the cheapest first."""
-    best: list[Row] = []
-    for row in sorted(rows, key=lambda row: (row.cost(prices, form), -row.value)):
-        if not best or row.value > best[-1].value:
-            best.append(row)
-    return best
+    return best_of(rows, partial(_cost, prices, form), lambda row: row.value)
 
 
 def chosen(rows: Sequence[Row], prices: str, form: Form) -> Row:

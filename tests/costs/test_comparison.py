@@ -15,7 +15,7 @@ from spikesight.commands.parser import main
 from spikesight.costs.comparison import write_comparisons
 from spikesight.costs.cost_models import COST_KINDS, COST_MODELS
 from spikesight.costs.firing_maps import firing_maps
-from spikesight.costs.trade_off import Measured, best_of, trade_off_section, trade_off_table
+from spikesight.costs.trade_off import Measured, best_under, trade_off_section, trade_off_table
 from tests.costs.test_work import awake
 
 
@@ -134,9 +134,9 @@ def test_accuracy_against_energy() -> None:
     dark, loud = sorted(reports, key=lambda r: r.under("memory").picojoules("spikes"))
     quiet_and_good = Measured("both", "top1", 90.0, dark)
     worse = Measured("neither", "top1", 80.0, loud)
-    assert best_of([worse, quiet_and_good], "memory", "spikes") == [quiet_and_good]
+    assert best_under([worse, quiet_and_good], "memory", "spikes") == [quiet_and_good]
     dearer = Measured("dearer", "top1", 95.0, loud)
-    best = best_of([dearer, quiet_and_good, worse], "memory", "spikes")
+    best = best_under([dearer, quiet_and_good, worse], "memory", "spikes")
     assert [network.name for network in best] == ["both", "dearer"]
     table = trade_off_table([dearer, quiet_and_good, worse])
     (line,) = (line for line in table.splitlines() if line.startswith("neither"))

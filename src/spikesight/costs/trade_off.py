@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from spikesight.costs.cost_models import COST_MODELS, FOR_EVERY_FORM
 from spikesight.costs.forms import COUNTS, EQUAL_BITS, SPIKES
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from spikesight.costs.report import EnergyReport
 
 _FORMS = (SPIKES, COUNTS, EQUAL_BITS)
+
+Network = TypeVar("Network")
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,34 @@ class Measured:
         return {key: self.report.under(key) for key in FOR_EVERY_FORM}
 
 
-def best_of(networks: Sequence[Measured], prices: str, form: str) -> list[Measured]:
+def best_of(
+    networks: Sequence[Network],
+    energy: Callable[[Network], float],
+    value: Callable[[Network], float],
+) -> list[Network]:
     """The networks that no other beats in both accuracy and energy, the cheapest first.
+
+    Args:
+        networks: All of them.
+        energy: What one spends.
+        value: What one is worth.
+    """
+    best: list[Network] = []
+    for network in sorted(networks, key=lambda network: (energy(network), -value(network))):
+        if not best or value(network) > value(best[-1]):
+            best.append(network)
+    return best
+
+
+def best_under(networks: Sequence[Measured], prices: str, form: str) -> list[Measured]:
+    """The best of them by their figure and the energy of a form under a cost model.
 
     Args:
         networks: All of them.
         prices: Name of the cost model.
         form: Key of the form.
     """
-    by_energy = sorted(networks, key=lambda n: (n.comparisons[prices].picojoules(form), -n.value))
-    best: list[Measured] = []
-    for network in by_energy:
-        if not best or network.value > best[-1].value:
-            best.append(network)
-    return best
+    return best_of(networks, lambda n: n.comparisons[prices].picojoules(form), lambda n: n.value)
 
 
 def trade_off_table(networks: Sequence[Measured]) -> str:
@@ -84,7 +100,7 @@ def trade_off_section(networks: Sequence[Measured]) -> str:
 
 
 def _rows(networks: Sequence[Measured]) -> list[tuple[str, ...]]:
-    best = {(k, f.key): best_of(networks, k, f.key) for k in FOR_EVERY_FORM for f in _FORMS}
+    best = {(k, f.key): best_under(networks, k, f.key) for k in FOR_EVERY_FORM for f in _FORMS}
     rows = []
     for network in networks:
         cells = [network.name, f"{network.value:.2f}"]
@@ -101,7 +117,7 @@ def _chart(networks: Sequence[Measured], key: str) -> str:
     def points(form: str) -> list[tuple[float, float]]:
         return [
             (float(f"{network.comparisons[key].picojoules(form) / 1e6:.3g}"), network.value)
-            for network in best_of(networks, key, form)
+            for network in best_under(networks, key, form)
         ]
 
     curves = [
