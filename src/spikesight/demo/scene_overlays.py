@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class SceneOverlay:
 
     Attributes:
         picture: uint8 [3, H, W].
-        objects: Name and colour of each thing in it, by name.
+        objects: Names with colours of the things in it, each pair once, by name.
     """
 
     picture: Tensor
@@ -53,7 +54,7 @@ def overlay_of(image: Tensor, found: Truth, true: Truth, table: ClassTable) -> S
     each = Truth(shown.segment_map, torch.arange(len(painted)), shown.crowd)
     picture = draw_overlay(image, each, painted, legend="none")
     pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    named = [(table.names[int(shown.segment_classes[n])], chosen[n]) for n in numbers]
+    named = {(table.names[int(shown.segment_classes[n])], chosen[n]): None for n in numbers}
     return SceneOverlay(pixels, sorted(named, key=lambda pair: pair[0]))
 
 
@@ -66,10 +67,12 @@ def parted(classes: Tensor, table: ClassTable) -> Truth:
     """
     from scipy import ndimage
 
+    label: Any = ndimage.label  # type: ignore[attr-defined]
+
     segments = torch.full_like(classes, VOID, dtype=torch.int32)
     found: list[int] = []
     for number in table.things:
-        pieces, count = ndimage.label((classes == number).numpy())
+        pieces, count = label((classes == number).numpy())
         inside = torch.from_numpy(pieces) > 0
         segments[inside] = torch.from_numpy(pieces).int()[inside] + len(found) - 1
         found += [number] * count

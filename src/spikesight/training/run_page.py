@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -226,8 +227,6 @@ class RunPage:
         return [*steps, *self._task.next_steps(self._folder)]
 
     def _facts(self) -> list[tuple[str, str]]:
-        from spikesight import __version__
-
         config = self._config
         device = self._task.accelerator.device
         machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
@@ -244,12 +243,19 @@ class RunPage:
             ("machine", machine),
             (
                 "versions",
-                f"spikesight {__version__}, PyTorch {torch.__version__}, "
+                f"spikesight {_own_version()}, PyTorch {torch.__version__}, "
                 f"Python {platform.python_version()}",
             ),
             ("written", f"{datetime.now():%Y-%m-%d %H:%M}"),
             ("everything else", "config.yaml beside this page"),
         ]
+
+
+def _own_version() -> str:
+    try:
+        return version("spikesight")
+    except PackageNotFoundError:
+        return "that is not installed"
 
 
 def _split(headline: str) -> tuple[str, str]:
