@@ -6,7 +6,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help native demo docs test check bench nightly clean
+.PHONY: help native demo docs test check bench nightly release-check clean
 help:
 	@echo "make demo     train a spiking transformer on handwriting, prove it, see what it costs (3 min)"
 	@echo "make docs     the site of the documentation, in build/docs"
@@ -15,6 +15,7 @@ help:
 	@echo "make native   the C++ libraries anew, after a change there (CMake, a C++ compiler)"
 	@echo "make bench    every measured number of the docs (hours: some are trainings, which want"
 	@echo "              camvid/, events/, cifar10-train.tar here, Debian's dataset-fashion-mnist)"
+	@echo "make release-check  builds the wheel, installs it alone (5 GB) and tries it (15 min)"
 	@echo "make nightly  the slow tests, then the fast ones as a processor with AVX2 alone runs them"
 
 $(READY): pyproject.toml constraints.txt $(shell find native -type f)
@@ -63,6 +64,9 @@ nightly: $(READY)
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto -m nightly
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 \
 		$(RUN)/python -m pytest -n auto
+
+release-check: $(READY)
+	$(RUN)/python tests/release_check.py $(PYTHON)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis spikesight-demo

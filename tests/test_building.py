@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from spikesight.commands.recipes import read_model_card
 from tests.deployment.libspk_programs import program
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,15 @@ def sources() -> set[str]:
     return {str(file.relative_to(ROOT / "src")) for file in files} - LIBRARIES
 
 
+def shipped() -> dict[str, Path]:
+    """What comes along, by its place in a wheel: of the weights those that may travel."""
+    files = [file for file in (ROOT / "configs").rglob("*") if file.is_file()]
+    for folder in (ROOT / "weights").iterdir():
+        if read_model_card(folder)[0]["license"] != "other":
+            files += folder.iterdir()
+    return {f"spikesight/shipped/{file.relative_to(ROOT)}": file for file in files}
+
+
 def installed(wheel: Path) -> set[str]:
     """Without what pip wants to know; commands by their names."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
@@ -48,7 +58,11 @@ def installed(wheel: Path) -> set[str]:
 def test_without_a_compiler_a_wheel_has_all_of_python_and_says_so(tmp_path: Path) -> None:
     wheel, said = build("wheel", tmp_path, CXX="no-such-compiler")
     assert wheel.name.endswith("-py3-none-any.whl")
-    assert installed(wheel) == sources()
+    assert installed(wheel) == sources() | shipped().keys()
+    with zipfile.ZipFile(wheel) as archive:
+        assert all(archive.read(name) == file.read_bytes() for name, file in shipped().items())
+        assert sum(archive.getinfo(name).compress_size for name in shipped()) < 5e6
+        assert "spikesight/py.typed" in archive.namelist()
     assert "goes without native kernels: they could not be compiled" in said
 
 
@@ -57,7 +71,7 @@ def test_without_a_compiler_a_wheel_has_all_of_python_and_says_so(tmp_path: Path
 def test_a_wheel_adds_the_libraries_and_spk_run_alone(tmp_path: Path) -> None:
     wheel, _ = build("wheel", tmp_path, SKBUILD_CMAKE_BUILD_TYPE="Debug")
     assert "-py3-none-linux_" in wheel.name
-    assert installed(wheel) == sources() | LIBRARIES | {"spk-run"}
+    assert installed(wheel) == sources() | shipped().keys() | LIBRARIES | {"spk-run"}
 
 
 def test_a_source_distribution_has_what_it_is_built_from(tmp_path: Path) -> None:
@@ -66,7 +80,10 @@ def test_a_source_distribution_has_what_it_is_built_from(tmp_path: Path) -> None
         names = {name.partition("/")[2] for name in archive.getnames()}
     native = (f for f in (ROOT / "native").rglob("*") if f.is_file())
     wanted = {f"src/{name}" for name in sources()} | {str(f.relative_to(ROOT)) for f in native}
+    wanted |= {str(file.relative_to(ROOT)) for file in shipped().values()}
     assert wanted <= names
+    weights = {name.split("/")[1] for name in names if name.startswith("weights/")}
+    assert weights == {file.parent.name for file in shipped().values() if file.suffix == ".json"}
     assert not names & {f"src/{name}" for name in LIBRARIES}
 
 

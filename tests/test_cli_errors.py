@@ -122,8 +122,8 @@ def test_missing_runtimes_name_the_extra(
     monkeypatch.setitem(sys.modules, runtime, None)
     output = tmp_path / ("net.onnx" if runtime == "onnx" else "net.xml")
     line = error_of(["export", str(tmp_path / "net.spk"), str(output)], capsys)
-    assert "pip install spikesight[deploy]" in line
-    message = rf"{runtime} needs the package {runtime}; pip install spikesight\[deploy\]"
+    assert "pip install 'spikesight[deploy]'" in line
+    message = rf"{runtime} needs the package {runtime}; pip install 'spikesight\[deploy\]'"
     with pytest.raises(ImportError, match=message):
         net.verify(torch.zeros(1, 3, 28, 28), against=(runtime,))
 

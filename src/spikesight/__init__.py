@@ -6,7 +6,7 @@ Names are imported when they are first used; `__init__.pyi` says from where.
 from spikesight import moved, timm_entries
 from spikesight.lazy_names import attach_stub
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
 

@@ -17,6 +17,22 @@ class MissingPackageError(UserError, ImportError):
     """An optional package is not installed; the message names it and the extra that brings it."""
 
 
+def missing_package(purpose: str, package: str, extra: str) -> MissingPackageError:
+    """The error that says which extra brings a package.
+
+    Args:
+        purpose: What cannot be done without it, such as "exporting to .nir".
+        package: Its name.
+        extra: One of pyproject.toml's optional dependencies.
+    """
+    return MissingPackageError(f"{purpose} needs the package {package}; {installing(extra)}")
+
+
+def installing(extra: str) -> str:
+    """What to type for an extra; in quotes, since brackets mean something to some shells."""
+    return f"pip install 'spikesight[{extra}]'"
+
+
 class ResultError(UserError, ArithmeticError):
     """What was asked was carried out and came out wrong, such as logits that differ."""
 

@@ -1,4 +1,4 @@
-"""Saved models, from a folder or a hub."""
+"""Saved models, from a folder, of those that come along, or from a hub."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from spikesight.errors import FileError, UserError
 from spikesight.files.documents import read_json
+from spikesight.files.hub import download_model, is_hub_id
+from spikesight.files.shipped import find_weights
 from spikesight.files.tensors import COPY_AGAIN, read_shapes, read_tensors
 from spikesight.models.base import Quantization, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
@@ -50,34 +52,48 @@ def read_recipe(folder: Path) -> RecipeFile:
     return read_json(folder / "config.json", RecipeFile, remedy=COPY_AGAIN)
 
 
+def find_model(source: str | Path) -> Path:
+    """The folder that is meant by a path, by a name or by a hub id, in this order.
+
+    Args:
+        source: A folder; the name of a model that comes along, such as "bccd_nano_4bit"; or
+            "owner/name" of one on the hub, unless there is a folder `owner` here.
+
+    Returns:
+        The folder; `source` itself where there is none, which messages then name.
+
+    Raises:
+        FileNotFoundError: If the hub has no such model, or cannot be reached.
+        UserError: If what came from there is damaged.
+    """
+    if Path(source).exists():
+        return Path(source)
+    shipped = find_weights(source)
+    if shipped is not None:
+        return shipped
+    return download_model(Path(source).as_posix()) if is_hub_id(source) else Path(source)
+
+
 def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingModel:
     """Loads a model that `save_pretrained` or a training run wrote.
 
     Args:
-        source: Folder with config.json and model.safetensors, or a hub id "owner/name".
+        source: Folder with config.json and model.safetensors, the name of a model that comes along,
+            or a hub id "owner/name".
         dtype: Floating-point type of the loaded weights, whatever they are stored in.
 
     Returns:
         The model in evaluation mode.
 
     Raises:
-        FileNotFoundError: If `source` is neither a folder with these files nor a hub id.
+        FileNotFoundError: If `source` is none of these.
         UserError: If a file is damaged, the weights do not fit the model that config.json
             describes, or a part of the user's that it names is not imported; nothing that the user
             did not import is run.
     """
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise UserError(f"dtype is {dtype!r}; pass a floating-point type such as torch.float32")
-    folder = Path(source)
-    if not folder.exists() and str(source).count("/") == 1 and not str(source).startswith("."):
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(str(source)))
-        except Exception as error:
-            raise FileNotFoundError(
-                f"{source} is no folder here and could not be had from the hub: {error}"
-            ) from error
+    folder = find_model(source)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(

@@ -473,7 +473,7 @@ def test_export_refuses_what_it_cannot_write(
         export(graph, tmp_path / "model.xml", (32, 32))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "openvino", None)
-        with pytest.raises(ImportError, match=r"openvino; pip install spikesight\[deploy\]"):
+        with pytest.raises(ImportError, match=r"openvino; pip install 'spikesight\[deploy\]'"):
             export(graph, tmp_path / "model.xml", (28, 28))
 
 

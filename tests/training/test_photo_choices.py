@@ -55,7 +55,7 @@ def choose(path: Path, **asked: str) -> Choice:
 
 
 def test_choices_follow_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_choices, "_find_shipped", lambda: None)
+    monkeypatch.setattr(photo_choices, "find_weights", lambda _: None)
     small = choose(photos("small", 2)).fields
     assert small["batch_size"] == 8
     assert small["epochs"] == 60

@@ -399,7 +399,7 @@ def test_video_without_pyav_names_the_extra(
     from spikesight.data.segmentation.video import read_frames
 
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ValueError, match=r"pip install spikesight\[video\]"):
+    with pytest.raises(ValueError, match=r"pip install 'spikesight\[video\]'"):
         next(read_frames(tmp_path / "film.mp4"))
 
 

@@ -48,8 +48,8 @@ COMMANDS: dict[str, Command] = {
         "Trains a model on photos, or as a YAML file says.",
         (
             "spikesight train photos/",
-            "spikesight train configs/fashion_mnist_nano.yaml",
-            "spikesight train configs/cifar10_tiny.yaml --optimizer.lr=1e-3 --output=runs/lr",
+            "spikesight train fashion_mnist_nano",
+            "spikesight train cifar10_tiny --optimizer.lr=1e-3 --output=runs/lr",
             "spikesight train configs/cifar10_tiny.yaml --resume",
             "spikesight train configs/cifar10_tiny.yaml --model.neuron=relu --output=runs/twin",
             "spikesight train configs/camvid_small.yaml --from runs/nano_in_colour",
@@ -84,6 +84,7 @@ COMMANDS: dict[str, Command] = {
             "spikesight predict cifar.spk photos/ --output=guesses.csv",
             "spikesight predict runs/cifar10/best photos/ --html=guesses.html",
             "spikesight predict cifar.onnx cat.jpg",
+            "spikesight predict bccd_nano_4bit blood.jpg",
             "spikesight predict runs/digits_events_nano/best recording.es --output=guesses.png",
             "spikesight predict runs/camvid_small/best street.jpg drive.mp4 --output=overlays "
             "--table=segments.csv",
@@ -217,14 +218,23 @@ COMMANDS: dict[str, Command] = {
         "spikesight.commands.models:convert_command",
         "Writes an authors' checkpoint or a trained run as a small model folder.",
         (
-            "spikesight convert runs/cifar10_tiny/best weights/cifar10_tiny --half",
+            "spikesight convert runs/cifar10_tiny/best cifar10_tiny_half --half",
             "spikesight convert 15M.pth sdt_15m --family=metaspikformer --configuration.steps=4 "
             "--image_size=224 --crop_fraction=0.875 --classes=names.txt",
         ),
     ),
     "models": Command(
         "spikesight.commands.models:models_command",
-        "Lists the models that can be trained.",
+        "Lists the architectures that can be trained.",
         ("spikesight models", "spikesight models '*15m*'", "spikesight models --sizes"),
+    ),
+    "recipes": Command(
+        "spikesight.commands.recipes:recipes_command",
+        "Lists the recipes and trained models that come along, by name.",
+        (
+            "spikesight recipes",
+            "spikesight recipes '*cifar10*'",
+            "spikesight recipes cifar10_tiny > mine.yaml",
+        ),
     ),
 }

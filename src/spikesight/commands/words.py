@@ -11,9 +11,8 @@ import yaml
 
 from spikesight.errors import UserError
 from spikesight.files.documents import named
-from spikesight.files.names import show
 from spikesight.parts import import_part
-from spikesight.training.config import merge, read_yaml
+from spikesight.training.config import find_configuration, merge, read_yaml
 from spikesight.training.data_sections import DATA_SECTIONS, check_path_is_read
 from spikesight.training.tasks.choice_words import run_name
 from spikesight.training.tasks.table import find_task, tasks_that_say
@@ -29,6 +28,7 @@ def prepare_words(words: list[str], kind: type) -> list[str]:
     """Reads the YAML files in front and lets --data.… mean whatever the task reads.
 
     Photos in front (a folder, tar file or shards) are looked at, and a configuration chosen.
+    Anything else in front that is no file is the name of a recipe that comes along.
 
     Args:
         words: The command line; files first, whose fields later words override.
@@ -124,10 +124,9 @@ def _split(words: list[str]) -> tuple[list[str], Options]:
     count = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     front, left = words[:count], words[count:]
     for file in front:
-        if not os.path.exists(file) and not (file.endswith(".tar") and set(file) & set("*?[{")):
-            raise FileNotFoundError(
-                f"there is no configuration file {show(file)} and no folder of photos"
-            )
+        pattern = file.endswith(".tar") and set(file) & set("*?[{")
+        if not os.path.exists(file) and not pattern:
+            find_configuration(file)
     options: Options = []
     while left:
         name, equals, value = left.pop(0).partition("=")

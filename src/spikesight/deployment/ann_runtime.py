@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.deployment.export.openvino_runtime import shared_core
-from spikesight.errors import MissingPackageError, UserError
+from spikesight.errors import UserError, installing, missing_package
 from spikesight.graph.tracing import image_part
 from spikesight.models import SpikingModel
 from spikesight.models.outputs import tensors_of
@@ -112,13 +112,11 @@ def twin_forms(
         converted = convert_ann(image_part(twin.eval()), x)
         forms = {"twin, OpenVINO (float32)": compile_ann(converted, threads)}
     except ImportError as error:
-        raise MissingPackageError(
-            "timing a twin needs the package openvino; pip install spikesight[deploy]"
-        ) from error
+        raise missing_package("timing a twin", "openvino", "deploy") from error
     try:
         quantized = quantize_ann(converted, [x])
     except ImportError:
-        print("without the twin in 8 bits: pip install nncf")
+        print(f"without the twin in 8 bits, which needs the package nncf: {installing('bench')}")
     else:
         forms["twin, OpenVINO (int8, NNCF)"] = compile_ann(quantized, threads)
     return forms

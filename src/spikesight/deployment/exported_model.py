@@ -19,7 +19,7 @@ from spikesight.deployment.export.preparation import Preparation
 from spikesight.deployment.export.proved_runtime import ProvedRuntime
 from spikesight.deployment.export.reading import check_export, read_export_card
 from spikesight.detection_outputs import DenseDetection
-from spikesight.errors import FileError, MissingPackageError, UserError
+from spikesight.errors import FileError, UserError, missing_package
 from spikesight.files.documents import parse_json
 from spikesight.files.limits import FRAME_CELLS
 from spikesight.files.names import show
@@ -190,9 +190,7 @@ def _explained(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except ImportError as error:
-        raise MissingPackageError(
-            f"running {show(path)} needs the package {package}; pip install spikesight[deploy]"
-        ) from error
+        raise missing_package(f"running {show(path)}", package, "deploy") from error
     except Exception as error:  # Whatever a runtime raises of a damaged model.
         said = show(" ".join(str(error).split())[:_LONGEST_REASON])
         raise FileError(f"{show(path)}: {package} cannot run it ({said}); {_AGAIN}") from error

@@ -16,7 +16,7 @@ from spikesight.deployment.comparison import Comparison, compare
 from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.native import NativeRuntime
 from spikesight.deployment.runtime.spikes import SpikeExecutor
-from spikesight.errors import MissingPackageError, UserError
+from spikesight.errors import UserError, missing_package
 from spikesight.files.names import show
 from spikesight.graph import Graph, integer_vocabulary as integer
 from spikesight.passes.batches import require_finite
@@ -199,10 +199,8 @@ class Deployed:
         except ImportError as error:
             if error.name not in _PACKAGES:
                 raise
-            raise MissingPackageError(
-                f"comparing with {', '.join(against)} needs the package {error.name}; "
-                "pip install spikesight[deploy]"
-            ) from error
+            purpose = f"comparing with {', '.join(against)}"
+            raise missing_package(purpose, error.name, "deploy") from error
 
     def save(self, path: str | Path) -> None:
         """Writes the network as a .spk file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.files.hub import upload_model
 from spikesight.files.replacing import explained, replaced_file, write_text
 from spikesight.files.tensors import write_tensors
 from spikesight.models.rebuilding import recipe_as_it_is
@@ -33,6 +35,27 @@ __all__ = [
     "SpikingModel",
 ]
 
+
+# Of run.json: what a model learned from.
+_DATA_SECTIONS = frozenset({"data", "scenes", "objects"})
+_README = """---
+library_name: spikesight
+tags: [spiking-neural-network, image]
+---
+# {title}
+
+A spiking network of spikesight (`pip install spikesight`).
+
+```python
+import spikesight as ss
+
+model = ss.load("{name}")
+```
+
+```
+spikesight predict {name} photo.jpg
+```
+"""
 
 Gives = Literal["classes", "pixels", "segments", "boxes", "instances"]
 
@@ -179,6 +202,10 @@ class SpikingModel(nn.Module):
     ) -> None:
         """Writes model.safetensors and config.json, which `spikesight.load` reads.
 
+        A model that was loaded with a run.json beside its weights gets one here too, so that
+        `spikesight predict` knows how to prepare its inputs; without figures, since the weights may
+        be others by now.
+
         Args:
             folder: Made if it does not exist.
             half: Whether to store weights in half precision; not if quantised. Tensors of one
@@ -217,6 +244,40 @@ class SpikingModel(nn.Module):
         with replaced_file(folder / "model.safetensors") as new:
             write_tensors(new, tensors, {"format": "pt"})
         write_text(folder / "config.json", json.dumps(recipe, indent=2) + "\n")
+        if self.card is not None:
+            card = {**self.card, "metrics": None}
+            write_text(folder / "run.json", json.dumps(card, indent=2) + "\n")
+
+    def push_to_hub(
+        self, name: str, *, private: bool = False, half: bool = False, packed: bool = False
+    ) -> str:
+        """Puts the model on the Hugging Face hub, for `spikesight.load` and `spikesight predict`.
+
+        Uploaded is what `save_pretrained` writes, with README.md; of run.json all but the section
+        that names the data, where paths of this machine stand. What else lies there is kept.
+
+        Args:
+            name: "owner/name"; made if it does not exist.
+            private: Whether a new one is only seen by its owner.
+            half: As for `save_pretrained`.
+            packed: As for `save_pretrained`.
+
+        Returns:
+            Its address.
+
+        Raises:
+            UserError: If the name is none or the hub refuses; or as `save_pretrained` does.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            self.save_pretrained(folder, half=half, packed=packed)
+            if self.card is not None:
+                hidden = dict.fromkeys(_DATA_SECTIONS & self.card.keys())
+                card = {**self.card, "metrics": None, **hidden}
+                write_text(folder / "run.json", json.dumps(card, indent=2) + "\n")
+            title = name.rpartition("/")[2]
+            write_text(folder / "README.md", _README.format(title=title, name=name))
+            return upload_model(folder, name, private)
 
     def _packed(self, recipe: Recipe) -> tuple[Recipe, dict[str, Tensor]]:
         quantization = recipe.get("quantization")

@@ -18,6 +18,7 @@ from spikesight.errors import UserError
 from spikesight.files import documents
 from spikesight.files.names import show
 from spikesight.files.ranges import Bits, Count, Licence, Number, Positive, Rate
+from spikesight.files.shipped import find_recipe, nearest, recipe_names
 from spikesight.inference import DetectionConfig, ViewConfig
 from spikesight.losses import DistillationConfig, FiringRateConfig
 from spikesight.memory import Memory
@@ -264,7 +265,7 @@ class TrainConfig:
         """Reads a YAML file.
 
         Args:
-            path: The file.
+            path: The file, or the name of a recipe that comes along.
             **overrides: Values that replace the file's; nested ones as {"optimizer": {"lr": 1}}.
 
         Raises:
@@ -311,20 +312,18 @@ def from_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
 def read_yaml(path: str | Path, *, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The fields of a YAML file; numbers and dates as YAML 1.2 has them.
 
-    With `base: OTHER.yaml`, a path from the file's own folder, they are that file's fields with
-    this one's in their place, field by field.
+    With `base: OTHER.yaml`, a path from the file's own folder or the name of a recipe that comes
+    along, they are that file's fields with this one's in their place, field by field.
 
     Args:
-        path: The file.
+        path: The file, or the name of a recipe that comes along.
         readers: Files whose base this is.
 
     Raises:
         FileNotFoundError: If there is no such file.
         UserError: If it cannot be read or holds no fields, or is its own base.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no configuration file {path}")
+    path = find_configuration(path)
     remedy = "correct it; a configuration has lines such as 'epochs: 10'"
     fields = documents.read_yaml(path, dict[Any, Any], remedy=remedy)
     base = fields.pop("base", None)
@@ -333,9 +332,33 @@ def read_yaml(path: str | Path, *, readers: tuple[Path, ...] = ()) -> dict[str, 
     readers = (*readers, path.resolve())
     if not isinstance(base, str):
         raise UserError(f"{path}: base is {base!r}; pass the path of a YAML file, or leave it out")
-    if (path.parent / base).resolve() in readers:
+    beside = path.parent / base
+    recipe = None if beside.exists() else find_recipe(base)
+    if (recipe or beside).resolve() in readers:
         raise UserError(f"{path}: base {base} leads back to this file; pass another")
-    return merge(read_yaml(path.parent / base, readers=readers), fields)
+    return merge(read_yaml(recipe or beside, readers=readers), fields)
+
+
+def find_configuration(name: str | Path) -> Path:
+    """The YAML file that is meant.
+
+    Args:
+        name: A file, or the name of a recipe that comes along; a file is preferred.
+
+    Raises:
+        FileNotFoundError: If there is neither; says which names are near.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    recipe = None if Path(name).exists() else find_recipe(name)
+    if recipe is None:
+        near = nearest(name, recipe_names())
+        raise FileNotFoundError(
+            f"there is no configuration file {show(name)}, nor a folder or recipe of that name; "
+            + (f"near: {', '.join(near)}; " if near else "")
+            + "`spikesight recipes` lists what comes along"
+        )
+    return recipe
 
 
 def override(config: T, changes: Mapping[str, Any]) -> T:

@@ -19,7 +19,7 @@ import numpy as np
 
 from spikesight.data.errors import CorruptRecordingError
 from spikesight.data.events.recording import Events, build_events, corrupt
-from spikesight.errors import MissingPackageError, UserError
+from spikesight.errors import UserError, missing_package
 from spikesight.files.flatbuffers import Table
 from spikesight.files.limits import EVENTS, RECORDING_BYTES
 from spikesight.files.names import show
@@ -180,10 +180,8 @@ def _decompressor(number: int, name: str) -> Decompressor:
     try:
         library = importlib.import_module(module)
     except ImportError as error:
-        raise MissingPackageError(
-            f"{show(name)}: its packets are compressed, and reading them needs the package "
-            f"{package}; pip install spikesight[events]"
-        ) from error
+        purpose = f"{show(name)}: its packets are compressed, and reading them"
+        raise missing_package(purpose, package, "events") from error
     failures = (RuntimeError, ValueError, *([library.ZstdError] if needed == _ZSTD else []))
 
     def unpack(packet: bytes, most: int) -> bytes:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from spikesight.data.errors import CorruptImageError, DataError
+from spikesight.errors import installing
 from spikesight.files.limits import VIDEO_FRAME_PIXELS
 from spikesight.files.names import show
 from spikesight.files.opening import open_regular
@@ -30,7 +31,7 @@ def _av(path: Path) -> Any:
         import av
     except ImportError as error:
         raise DataError(
-            f"{path}: reading a video needs PyAV; pip install spikesight[video], or pass its "
+            f"{path}: reading a video needs the package av; {installing('video')}, or pass its "
             "frames as images"
         ) from error
     return av

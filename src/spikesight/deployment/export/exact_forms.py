@@ -12,7 +12,7 @@ from spikesight.deployment.export.proved_runtime import ProvedRuntime
 from spikesight.deployment.network import Deployed
 from spikesight.deployment.runtime.arithmetic import joined
 from spikesight.deployment.runtime.native import NativeRuntime
-from spikesight.errors import MissingPackageError, ResultError
+from spikesight.errors import MissingPackageError, ResultError, installing
 
 
 def exact_forms(
@@ -62,7 +62,7 @@ def exact_forms(
         except MissingPackageError as error:
             print(f"without {name}: {error}")
         except ImportError:
-            print(f"{name.lower()} is not installed: pip install spikesight[deploy]")
+            print(f"without {name}, which is not installed: {installing('deploy')}")
         except ExportError as error:
             print(f"without {name}: {error}")
         else:

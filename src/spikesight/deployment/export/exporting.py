@@ -20,7 +20,7 @@ from spikesight.deployment.export.exactness import ExportError, refuse_differenc
 from spikesight.deployment.export.preparation import Preparation, normalised
 from spikesight.deployment.export.self_test import SelfTest
 from spikesight.deployment.runtime.integers import IntegerExecutor
-from spikesight.errors import MissingPackageError, UserError
+from spikesight.errors import UserError, missing_package
 from spikesight.files.replacing import put_in_place
 from spikesight.graph import integer_vocabulary as integer
 
@@ -112,9 +112,7 @@ def export(
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise MissingPackageError(
-                f"exporting to {suffix} needs the package {package}; pip install spikesight[deploy]"
-            ) from error
+            raise missing_package(f"exporting to {suffix}", package, "deploy") from error
     table = _bytes_table(graph, path, card, frames=frames) if photos else None
     request = Request(size, frames, card, table)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spikesight.deployment.description import CARD_KEY
 from spikesight.deployment.export.openvino_runtime import INFO
-from spikesight.errors import FileError, MissingPackageError
+from spikesight.errors import FileError, missing_package
 from spikesight.files.limits import DOCUMENT_BYTES, EXPORT_BYTES
 from spikesight.files.names import show
 from spikesight.files.opening import open_regular, read_bytes
@@ -54,9 +54,7 @@ def _onnx_card(path: Path) -> str | None:
     try:
         import onnx
     except ImportError as error:
-        raise MissingPackageError(
-            f"reading {show(path)} needs the package onnx; pip install spikesight[deploy]"
-        ) from error
+        raise missing_package(f"reading {show(path)}", "onnx", "deploy") from error
     model, content = onnx.ModelProto(), read_bytes(path, EXPORT_BYTES)
     try:
         model.ParseFromString(content)

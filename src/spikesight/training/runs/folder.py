@@ -11,8 +11,9 @@ from spikesight.deployment.export.exporting import EXPORT_ENDINGS
 from spikesight.deployment.export.reading import RUNNABLE_ENDINGS
 from spikesight.errors import UserError
 from spikesight.files.names import show
+from spikesight.files.shipped import nearest, weights_names
 from spikesight.models import SpikingModel
-from spikesight.pretrained import RecipeFile, read_recipe
+from spikesight.pretrained import RecipeFile, find_model, read_recipe
 from spikesight.training.runs.card import CARD, Card, says_how
 from spikesight.training.runs.storage import replaced_folder
 
@@ -93,17 +94,21 @@ def resolve_model_folder(folder: str | Path) -> Path:
     """The folder with the weights: `folder` itself, or best/ or last/ of a run.
 
     Args:
-        folder: Folder of a model or of a run.
+        folder: Folder of a model or of a run, the name of a model that comes along, or a hub id.
 
     Raises:
-        FileNotFoundError: If there are no weights in any of them.
+        FileNotFoundError: If there are no weights in any of them; says which names are near.
+        UserError: If what came from the hub is damaged.
     """
-    folder = Path(folder)
+    folder = find_model(folder)
     for candidate in (folder, folder / "best", folder / "last"):
         if (candidate / "model.safetensors").is_file():
             return candidate
+    near = [] if folder.exists() else nearest(folder, weights_names())
+    such_as = f": {' or '.join(near)}" if near else ""
     raise FileNotFoundError(
-        f"there is no trained model in {folder}; pass the folder of a run or its best/ or last/"
+        f"there is no trained model in {show(folder)}; pass the folder of a run or its best/ or "
+        f"last/, or the name of a model that comes along{such_as}"
     )
 
 

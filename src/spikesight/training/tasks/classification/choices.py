@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +20,7 @@ from spikesight.data.shards.patterns import holds_shards
 from spikesight.data.sources import EncodedSource
 from spikesight.data.splits import find_parts
 from spikesight.files.names import show
+from spikesight.files.shipped import find_weights
 from spikesight.pretrained import read_recipe
 from spikesight.registry import create_model
 from spikesight.training.progress import format_duration
@@ -172,7 +172,8 @@ def _choose_model(asked: Mapping[str, str]) -> tuple[dict[str, Any], str]:
         if any(word.startswith("model.") and word.split(".")[1] in own for word in asked):
             name = asked.get("model.name", _MODEL)
             return {"name": name}, "from scratch"
-        shipped = _find_shipped()
+        is_here = (_SHIPPED / "model.safetensors").is_file()
+        shipped = _SHIPPED if is_here else find_weights(_SHIPPED)
         if shipped is None:
             return {"name": _MODEL, "levels": _LEVELS}, "from scratch, as no weights are here"
         weights = str(shipped)
@@ -193,15 +194,6 @@ def _choose_model(asked: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     if recipe.quantization is not None:
         model |= dict(recipe.quantization)
     return model, f"starting from {show(weights)}"
-
-
-def _find_shipped() -> Path | None:
-    """The weights that come with the project, in this folder or in its checkout."""
-    checkout = Path(str(resources.files("spikesight"))).parents[1]
-    for folder in (_SHIPPED, checkout / _SHIPPED):
-        if (folder / "model.safetensors").is_file():
-            return folder
-    return None
 
 
 def _comparable(value: Any) -> Any:
