@@ -93,13 +93,9 @@ def compare(form: str) -> Use:
     return use
 
 
-def run_file(ending: str) -> Use:
-    def use(folder: Path) -> object:
-        (folder / f"net{ending}").write_text("")
-        (folder / "net.bin").write_text("")
-        return load_any(folder / f"net{ending}")
-
-    return use
+def run_file(folder: Path) -> object:
+    (folder / "net.onnx").write_text("")
+    return load_any(folder / "net.onnx")
 
 
 def time_forms(_: Path) -> None:
@@ -126,9 +122,9 @@ def read_recording(compression: int) -> Use:
 
 # What needs each of them. A new optional import belongs here, with a use.
 USES: dict[str, list[Use]] = {
-    "onnx": [export(".onnx"), compare("onnx"), run_file(".onnx"), time_forms],
+    "onnx": [export(".onnx"), compare("onnx"), run_file, time_forms],
     "onnxruntime": [export(".onnx"), compare("onnx"), time_forms],
-    "openvino": [export(".xml"), compare("openvino"), run_file(".xml"), time_forms, time_twin],
+    "openvino": [export(".xml"), compare("openvino"), time_forms, time_twin],
     "nncf": [time_twin_in_8_bits],
     "nir": [export(".nir")],
     "av": [lambda folder: next(read_frames(folder / "film.mp4"))],
