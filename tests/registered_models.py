@@ -25,11 +25,6 @@ SEGMENTERS = {
     "spike_fpn_*": "a segmenter has tests of its own",
 }
 """Exceptions for `without`."""
-WITHOUT_GRAPH = {
-    "spikingresformer_*": "its attention multiplies a current by spikes, which no graph says yet; "
-    "that it is refused by name is in test_spikingresformer.py"
-}
-"""Exceptions for `without` where a model is traced: all passes, costs and deployment."""
 
 
 def without(names: list[str], reasons: Mapping[str, str]) -> list[str]:
@@ -38,11 +33,6 @@ def without(names: list[str], reasons: Mapping[str, str]) -> list[str]:
         assert fnmatch.filter(names, pattern), f"{pattern} leaves nothing out"
         assert reason
     return [name for name in names if not any(fnmatch.fnmatch(name, p) for p in reasons)]
-
-
-TRACED = without(MODELS, WITHOUT_GRAPH)
-TRACED_NANO = without(NANO, WITHOUT_GRAPH)
-TRACED_SMALL = without(SMALL, WITHOUT_GRAPH)
 
 
 def tensors(output: Any) -> Iterator[Tensor]:

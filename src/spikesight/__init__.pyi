@@ -22,6 +22,7 @@ import spikesight.training as training
 
 from .attention import (
     AttentionProduct,
+    CurrentProduct,
     Gate,
     NeuronConvNorm,
     SpikeDrivenCrossAttention,
@@ -85,6 +86,7 @@ __all__ = [
     "BorderNorm",
     "Classifier",
     "ConvNorm",
+    "CurrentProduct",
     "Deployed",
     "DepthwiseSeparableConvNorm",
     "DropPath",

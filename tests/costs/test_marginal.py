@@ -11,7 +11,7 @@ from spikesight.costs.marginal import reading_picojoules
 from spikesight.costs.readers import reading_macs
 from spikesight.passes.folding import fold
 from tests.costs.test_readers import Small
-from tests.registered_models import TRACED_NANO
+from tests.registered_models import NANO
 
 
 def test_without_memory_it_goes_with_the_operations() -> None:
@@ -36,7 +36,7 @@ def test_prices_by_hand() -> None:
     assert paid["value"] == 0
 
 
-@pytest.mark.parametrize("name", TRACED_NANO)
+@pytest.mark.parametrize("name", NANO)
 def test_every_model_has_prices(name: str) -> None:
     graph = fold(ss.trace(ss.create_model(name, num_classes=3).eval()))
     paid = reading_picojoules(graph, (32, 32), COST_MODELS["movement"], COUNTS)

@@ -11,7 +11,7 @@ from spikesight.costs.readers import reading_macs
 from spikesight.graph import execute
 from spikesight.passes.folding import fold
 from tests.conftest import wake
-from tests.registered_models import TRACED_NANO
+from tests.registered_models import NANO
 
 SIDE = 8
 
@@ -89,7 +89,7 @@ def test_nothing_of_an_ann_is_a_count() -> None:
     assert ss.energy(twin, torch.rand(1, 1, 32, 32)).nonzero_by_mac is None
 
 
-@pytest.mark.parametrize("name", [name for name in TRACED_NANO if not name.startswith("mask_rcnn")])
+@pytest.mark.parametrize("name", [name for name in NANO if not name.startswith("mask_rcnn")])
 def test_every_family_has_costs(name: str) -> None:
     model = ss.create_model(name, num_classes=3, in_channels=3, steps=2).eval()
     graph = fold(ss.trace(model))

@@ -18,7 +18,7 @@ from spikesight.graph import Add, Synapse, execute
 from spikesight.passes.folding import fold
 from tests.conftest import wake
 from tests.costs.test_readers import Small
-from tests.registered_models import TRACED_NANO
+from tests.registered_models import NANO
 
 # Interpolation adds without spikes, and where two counts meet, those of both decide.
 OTHERS = ("upsampling", "bilinear sampling", "attention weights", "mask product", "gate")
@@ -36,7 +36,7 @@ def by_name(works: tuple[Work, ...]) -> dict[str, Work]:
     return {work.name: work for work in works}
 
 
-@pytest.mark.parametrize("name", TRACED_NANO)
+@pytest.mark.parametrize("name", NANO)
 def test_additions_are_those_of_the_energy_report(name: str) -> None:
     model, x = awake(name)
     report = ss.energy(model, x)

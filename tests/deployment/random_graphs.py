@@ -67,13 +67,15 @@ class _Drawing:
 
     def grow(self) -> None:
         kinds = ["synapse"] * 4 + ["add"] * 3 + ["stream"] * 2 + ["gate"] * 2
-        match self.rng.choice([*kinds, "pool", "attend", "sum", "maximum"]):
+        match self.rng.choice([*kinds, "pool", "attend", "sum", "maximum", "compare"]):
             case "synapse":
                 self.neuron(self.synapse(self.rng.choice(self.counts)))
             case "gate":
                 self.gate(self.rng.choice(self._neurons()), self._neurons())
             case "sum":
                 self.spike_sum(self.rng.choice(self.counts))
+            case "compare":
+                self.compare(self.rng.choice(self._neurons()))
             case "maximum":
                 current = self.synapse(self.rng.choice(self.counts), shifts=True)
                 if (highest := self.maximum(current)) is not None:
@@ -149,6 +151,24 @@ class _Drawing:
         inputs = (query.name, key.name, value.name)
         self.nodes.append(integer.Attention(name, inputs, heads))
         self.neuron(_Value(name, value.channels, query.size), shrink=8)
+
+    def compare(self, source: _Value) -> None:
+        """Keys of currents with spikes, and values of currents with the spikes that come of it."""
+        kernel, stride = self.rng.choice([(1, 1), (3, 2), (1, 2)])
+        key, value = (
+            self.synapse(source, width=source.channels, kernel=kernel, stride=stride, shifts=True)
+            for _ in range(2)
+        )
+        heads = self.rng.choice([h for h in (1, 2, 4) if source.channels % h == 0])
+        keys = key.size[0] * key.size[1]
+        compared = _Value(f"compared{len(self.nodes)}", heads * keys, source.size)
+        inputs = (key.name, source.name)
+        self.nodes.append(integer.CurrentProduct(compared.name, inputs, "channels", heads, keys))
+        self.neuron(compared, shrink=4)
+        attended = _Value(f"attended{len(self.nodes)}", source.channels, source.size)
+        inputs = (value.name, self.counts[-1].name)
+        self.nodes.append(integer.CurrentProduct(attended.name, inputs, "keys", heads, keys))
+        self.neuron(attended, shrink=4)
 
     def synapse(
         self,

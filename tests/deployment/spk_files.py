@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,9 +24,20 @@ from tests.deployment.gated_networks import GatedNetwork
 
 SMALL = {"widths": (4, 8, 8, 12, 16), "depths": (0, 0, 1, 1, 0), "heads": 1}
 LEAST = SMALL | {"depths": (0, 0, 0, 1, 0)}
+CURRENTS: dict[str, Any] = {
+    "widths": (4, 8),
+    "heads": (1, 2),
+    "depths": (1, 1),
+    "patches": (2, 1),
+    "group_size": 4,
+    "mlp_ratio": 1,
+    "neuron": "i_lif",
+    "levels": 2,
+}
 STEPS_1: dict[str, Any] = {"neuron": "i_lif", "levels": 4}
 STEPS_4: dict[str, Any] = {"neuron": "lif", "steps": 4}
-Kind = Literal[1, 4, "gates"]
+Kind = Literal[1, 4, "gates", "currents"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def network(bits: int = 8, size: int = 16, **options: Any) -> integer.Graph:
@@ -42,10 +53,14 @@ def _integers(model: ss.SpikingModel, bits: int, size: int) -> integer.Graph:
 
 @cache
 def least(steps: Kind) -> integer.Graph:
-    """A network of so many time steps, or one with gates, sums of spikes and maxima."""
+    """A network of so many time steps, with gates, sums and maxima, or with keys of currents."""
     if steps == "gates":
         torch.manual_seed(0)
         return _integers(GatedNetwork("token", neuron="i_lif", levels=2, channels=4), 8, 16)
+    if steps == "currents":
+        torch.manual_seed(0)
+        model = ss.create_model("spikingresformer_nano", num_classes=5, **CURRENTS)
+        return _integers(model, 8, 8)
     return network(**LEAST, **(STEPS_1 if steps == 1 else STEPS_4))
 
 

@@ -16,6 +16,7 @@ from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.deployment.spk.file import SpkError, read_spk, write_spk
 from spikesight.graph import integer_vocabulary as integer
 from tests.deployment.spk_files import (
+    KINDS,
     SAFETENSORS,
     Kind,
     Parts,
@@ -141,7 +142,7 @@ def damage_header(header: dict[str, Any], generator: random.Random) -> None:
         header[name] = header[name] | {field: generator.choice(VALUES)}
 
 
-@pytest.mark.parametrize("steps", [1, 4, "gates"])
+@pytest.mark.parametrize("steps", KINDS)
 @pytest.mark.parametrize("target", ["description", "tensor", "header"])
 def test_hostile_files_are_refused_or_sound(steps: Kind, target: str, tmp_path: Path) -> None:
     """With a new checksum validation alone decides; what it lets through must run exactly."""

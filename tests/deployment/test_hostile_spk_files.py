@@ -16,6 +16,7 @@ from spikesight.deployment.spk.file import SpkError, read_spk
 from spikesight.errors import UserError
 from spikesight.training.runs.card import Card
 from tests.deployment.spk_files import (
+    KINDS,
     Kind,
     Parts,
     difference,
@@ -31,8 +32,7 @@ from tests.deployment.spk_files import (
 def test_the_tests_seal_files_as_the_library_does(tmp_path: Path) -> None:
     """Otherwise hostile files would be refused for their checksum alone."""
     path = tmp_path / "net.spk"
-    kinds: tuple[Kind, ...] = (1, 4, "gates")
-    for steps in kinds:
+    for steps in KINDS:
         path.write_bytes(put_together(take_apart(least_file(steps))))
         assert difference(least(steps), read_spk(path)) is None
 
@@ -199,6 +199,11 @@ def _pool_a_product(parts: Parts) -> None:
     _insert_after_gate(parts, {"type": "MaxPool", "kernel": 3, "stride": 1, "padding": 1}, 1)
 
 
+def _product_of_two_currents(parts: Parts) -> None:
+    product = parts.node("CurrentProduct", -2)
+    product["inputs"] = [product["inputs"][0]] * 2
+
+
 def _gate_again(times: int) -> Edit:
     """Gates a gate's output by the same counts, again and again."""
 
@@ -333,6 +338,14 @@ HOSTILE: list[tuple[Kind, Edit, str]] = [
     ("gates", _set("SpikeSum", heads=3), "heads do not divide the channels"),
     ("gates", _pool_a_product, "no spikes are the maximum of sums of counts or products"),
     ("gates", _gate_again(40), "ranges cannot be proved"),
+    ("currents", _set_vocabulary(1), "nodes are of vocabulary 2 and it says 1"),
+    ("currents", _set("CurrentProduct", keys=3), "it has 16 keys where thresholds are for 3"),
+    ("currents", _set("CurrentProduct", keys=0), "keys is 0 instead of 1 to 65536"),
+    ("currents", _set("CurrentProduct", over="tokens"), "over is 'tokens'; known are"),
+    ("currents", _set("CurrentProduct", over="channels"), "its inputs are"),
+    ("currents", _set("CurrentProduct", heads=3), "heads do not divide the channels"),
+    ("currents", _product_of_two_currents, "is no neuron and no count of spikes"),
+    ("currents", _fill("Synapse", "shift", 31, index=-8), "ranges cannot be proved"),
 ]
 
 

@@ -18,7 +18,7 @@ from spikesight.passes.thresholds import agrees
 from tests.conftest import wake
 from tests.deployment.native_forms import NATIVE
 from tests.passes.test_spikes_equal_counts import FAMILIES, most_silent
-from tests.registered_models import SEGMENTERS, TRACED_SMALL, without
+from tests.registered_models import SEGMENTERS, SMALL, without
 
 
 def _model(name: str = "metaspikformer_nano", **options: Any) -> torch.nn.Module:
@@ -73,7 +73,7 @@ def test_no_mismatch(
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("levels", [1, 2, 4, 8])
 @pytest.mark.parametrize(
-    "name", without(TRACED_SMALL, SEGMENTERS | {"spikformer*_tiny": "below, with one neuron"})
+    "name", without(SMALL, SEGMENTERS | {"spikformer*_tiny": "below, with one neuron"})
 )
 def test_no_mismatch_with_every_neuron_firing(name: str, levels: int, steps: int) -> None:
     model = ss.create_model(name, num_classes=10, neuron="i_lif", levels=levels, steps=steps)
@@ -86,7 +86,7 @@ def test_no_mismatch_with_every_neuron_firing(name: str, levels: int, steps: int
     assert len(result.layers) == len(net.graph.neurons)
 
 
-@pytest.mark.parametrize("name", fnmatch.filter(TRACED_SMALL, "spikformer*_tiny"))
+@pytest.mark.parametrize("name", fnmatch.filter(SMALL, "spikformer*_tiny"))
 def test_the_tiny_spikformers_too(name: str) -> None:
     model = _model(name, neuron="lif", steps=2)
     x = torch.randn(2, 2, 32, 32) * 2

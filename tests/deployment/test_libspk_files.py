@@ -22,7 +22,14 @@ from spikesight.passes.ranges import accumulator, potential_of, prove_ranges
 from tests.deployment.libspk_programs import program
 from tests.deployment.random_graphs import random_graph
 from tests.deployment.small_networks import deployed
-from tests.deployment.spk_files import Kind, encode, least_file, put_together, seal, take_apart
+from tests.deployment.spk_files import (
+    KINDS,
+    encode,
+    least_file,
+    put_together,
+    seal,
+    take_apart,
+)
 from tests.deployment.test_fuzzed_spk_files import (
     damage_description,
     damage_header,
@@ -32,7 +39,6 @@ from tests.deployment.test_hostile_spk_files import HOSTILE
 
 READ, NO_FILE, DAMAGED, NO_NETWORK, NEWER = range(5)
 REMEDIES = {"copy it again": DAMAGED, "upgrade": NEWER, "do not use it": NO_NETWORK}
-KINDS: tuple[Kind, ...] = (1, 4, "gates")
 LARGEST = 2**63 - 1
 
 

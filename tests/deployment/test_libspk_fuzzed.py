@@ -24,7 +24,7 @@ from spikesight.deployment.runtime.native import NativeRuntime
 from spikesight.deployment.spk.file import SpkError, read_spk, write_spk
 from spikesight.native import spk
 from tests.deployment.libspk_programs import program
-from tests.deployment.spk_files import encode, least_file, seal, take_apart
+from tests.deployment.spk_files import KINDS, encode, least_file, seal, take_apart
 from tests.deployment.test_fuzzed_spk_files import (
     damage_description,
     damage_header,
@@ -37,7 +37,7 @@ from tests.deployment.test_segmenter_files import network as segmenter, of_pixel
 def bases(folder: Path) -> list[bytes]:
     """Small files with every kind of node."""
     path = folder / "base.spk"
-    files = [least_file(1), least_file(4), least_file("gates")]
+    files = [least_file(kind) for kind in KINDS]
     for net in (segmenter(), segmenter(steps=2), of_pixels()):
         write_spk(net.graph, path)
         files.append(path.read_bytes())

@@ -22,7 +22,7 @@ from spikesight.native import library, spk
 from tests.conftest import wake
 from tests.deployment.native_forms import native_differences, needs_libspk
 from tests.deployment.random_graphs import is_a_file, random_graph, with_own_gains
-from tests.registered_models import TRACED_NANO
+from tests.registered_models import NANO
 
 pytestmark = needs_libspk
 
@@ -51,7 +51,7 @@ def test_every_neuron_counts_alike(neuron: str) -> None:
     assert native_differences(net.graph, frames) == {}
 
 
-@pytest.mark.parametrize("name", TRACED_NANO)
+@pytest.mark.parametrize("name", NANO)
 def test_every_model_counts_alike(name: str) -> None:
     torch.manual_seed(0)
     model = ss.create_model(name, num_classes=5)

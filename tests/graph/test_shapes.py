@@ -20,12 +20,12 @@ from spikesight.graph import (
 from spikesight.graph.operations import Shape, ShapeError
 from spikesight.graph.tracing import image_part
 from tests.conftest import wake
-from tests.registered_models import TRACED, TRACED_NANO, tensors
+from tests.registered_models import MODELS, NANO, tensors
 
 SIZE = (32, 64)
 
 
-@pytest.mark.parametrize("name", TRACED_NANO)
+@pytest.mark.parametrize("name", NANO)
 def test_shapes_are_those_of_the_values(name: str) -> None:
     model = ss.create_model(name, num_classes=5, steps=2)
     x = torch.rand(1, 3, *SIZE)
@@ -54,7 +54,7 @@ def test_shapes_are_those_of_the_values(name: str) -> None:
     assert seen == {name: (shapes[name].channels, *shapes[name].size) for name in seen}
 
 
-@pytest.mark.parametrize("name", TRACED)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_traced_with_the_shapes_of_its_outputs(name: str) -> None:
     with torch.device("meta"):
         model = ss.create_model(name, num_classes=5).eval()

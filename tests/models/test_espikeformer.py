@@ -11,6 +11,7 @@ from torch import nn
 import spikesight as ss
 from spikesight.costs.audit import audit
 from tests.conftest import firing_rates
+from tests.deployment.native_forms import NATIVE
 
 EXPORTED = [(1, 4), (2, 8), (4, 1)]
 
@@ -73,9 +74,18 @@ def test_heads_of_both_give_a_pair_in_training_and_their_mean_after_it() -> None
     assert model(images).shape == (4, 3)
 
 
-@pytest.mark.parametrize("head", ["currents", "both"])
-def test_heads_of_currents_have_no_integer_form(head: str) -> None:
-    model, images = awake(1, 4, head=head)
+def test_a_head_of_currents_is_exact_at_every_size_and_multiplies() -> None:
+    model, images = awake(1, 4, head="currents")
+    deployed = ss.deploy(model, images)
+    assert audit(deployed, images).offenders == ["head"]
+    for shown in (images, images[..., :16, :16]):
+        compared = deployed.verify(shown, against=("spikes", *NATIVE, "onnx", "openvino"))
+        assert compared.equal, compared.table()
+    assert deployed.scale_at((16, 16)) == 3 * deployed.scale
+
+
+def test_both_heads_have_no_integer_form() -> None:
+    model, images = awake(1, 4, head="both")
     with pytest.raises(ss.errors.UserError):
         ss.deploy(model, images)
 

@@ -14,7 +14,7 @@ from spikesight.graph.tracing import image_part
 from spikesight.neurons import CalibratedILIF
 from spikesight.passes.threshold_search import CurrentHistogram, highest_level
 from spikesight.passes.warm_start import settle_statistics
-from tests.registered_models import NANO, TRACED_NANO, tensors
+from tests.registered_models import NANO, tensors
 
 
 def trained(name: str, neuron: str = "relu", **options: Any) -> tuple[ss.SpikingModel, Tensor]:
@@ -48,7 +48,7 @@ def test_a_twin_computes_the_same_up_to_quantisation(name: str) -> None:
     assert near < min(0.03, far / 4)
 
 
-@pytest.mark.parametrize("name", TRACED_NANO)
+@pytest.mark.parametrize("name", NANO)
 def test_what_was_converted_equals_its_spikes(name: str) -> None:
     twin, x = trained(name)
     model = ss.spike_from(twin, x, 3)

@@ -24,10 +24,11 @@ from spikesight.synapses import MembraneRectifier, QuantizedSynapse, RepConv, We
 from spikesight.training.config import ModelConfig, TrainConfig
 from spikesight.training.runs.preparation import build_model
 from tests.conftest import wake
-from tests.registered_models import TRACED_SMALL
+from tests.registered_models import SMALL
 
 IMAGE = (4, 3, 32, 32)
 READS_THE_IMAGE = {
+    "trunk.0.0",
     "trunk.0.0.conv",
     "trunk.0.0.entry.conv1",
     "trunk.0.0.lead.0.conv",
@@ -63,7 +64,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 # Every small model that is registered; of the full sizes the same layers, narrowed.
 FORMS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in TRACED_SMALL),
+    *((name, {}) for name in SMALL),
     ("metaspikformer_tiny", {"rep_conv": "spike_driven"}),
     ("metaspikformer_15m", {"depths": (0, 1, 0, 0, 1), "widths": (8, 16, 16, 16, 24)}),
 ]

@@ -12,7 +12,7 @@ import spikesight as ss
 from spikesight.graph.tracing import trace_parts
 from spikesight.passes import SpikeNetwork, verification
 from tests.conftest import wake
-from tests.registered_models import SEGMENTERS, TRACED_SMALL, without
+from tests.registered_models import SEGMENTERS, SMALL, without
 
 SIZES = st.fixed_dictionaries(
     {
@@ -154,10 +154,12 @@ def test_no_mismatch(
 @pytest.mark.parametrize("neuron", ["lif", "i_lif", "ni_lif"])
 @pytest.mark.parametrize(
     "name",
-    without(TRACED_SMALL, SEGMENTERS | {"spikformer*_tiny": "the nano sizes have all its layers"}),
+    without(SMALL, SEGMENTERS | {"spikformer*_tiny": "the nano sizes have all its layers"}),
 )
 def test_no_mismatch_with_every_neuron_firing(name: str, neuron: str) -> None:
-    model = ss.create_model(name, num_classes=10, neuron=neuron, steps=4, attention_scale=1.0)
+    by_rates = name.startswith("spikingresformer")  # scale its attention
+    scale = {} if by_rates else {"attention_scale": 1.0}
+    model = ss.create_model(name, num_classes=10, neuron=neuron, steps=4, **scale)
     x = torch.rand(4, 3, 32, 32) * 3
     result = ss.verify(wake(model, x), x)
     assert result.silent == []
@@ -191,7 +193,7 @@ def test_the_table_names_every_neuron() -> None:
 
 
 def test_every_synapse_of_the_small_models_reads_spikes() -> None:
-    for name in TRACED_SMALL:
+    for name in SMALL:
         for graph in trace_parts(ss.create_model(name)).values():
             nodes = ss.fold(graph).nodes
             synapses = [node for node in nodes if isinstance(node, ss.graph.Synapse)]

@@ -18,7 +18,7 @@ from spikesight.passes.folding import fold
 from spikesight.training import TrainConfig, parameter_groups, train
 from spikesight.training.firing_price import FiringPrice
 from tests.conftest import wake
-from tests.registered_models import TRACED_NANO, told
+from tests.registered_models import NANO, told
 
 Tiny = Callable[..., TrainConfig]
 BY_COST = FiringRateConfig(weight=1.0, counts="nonzero", by="cost")
@@ -54,7 +54,7 @@ def test_a_layer_pays_what_its_readers_do(steps: int) -> None:
     assert price((16, 16)) == 0, "the hooks are gone"
 
 
-@pytest.mark.parametrize("name", TRACED_NANO)
+@pytest.mark.parametrize("name", NANO)
 def test_every_family_pays(name: str) -> None:
     torch.manual_seed(0)
     model = ss.create_model(name, num_classes=3, in_channels=3)

@@ -135,6 +135,9 @@ std::unique_ptr<Step> Session::make_step(const PlannedStep& planned, const Layer
         std::unique_ptr<Step> operator()(const Input&) { return nullptr; }
         std::unique_ptr<Step> operator()(const Neuron&) { return nullptr; }
         std::unique_ptr<Step> operator()(const Synapse&) { return session.make_synapse(site); }
+        std::unique_ptr<Step> operator()(const CurrentProduct&) {
+            return make_current_product(site);
+        }
         std::unique_ptr<Step> operator()(const Attention&) { return session.make_attention(site); }
         std::unique_ptr<Step> operator()(const Add&) { return make_add(site); }
         std::unique_ptr<Step> operator()(const Gate&) { return make_gate(site); }

@@ -81,6 +81,7 @@ std::unique_ptr<Step> make_gate(const StepSite& site);
 std::unique_ptr<Step> make_max_pool(const StepSite& site);
 std::unique_ptr<Step> make_pool(const StepSite& site);
 std::unique_ptr<Step> make_spike_sum(const StepSite& site);
+std::unique_ptr<Step> make_current_product(const StepSite& site);
 std::unique_ptr<Step> make_attention_of_currents(const StepSite& site);
 std::unique_ptr<Step> make_synapse_of_currents(const StepSite& site);
 std::unique_ptr<Step> make_embedding(const StepSite& site);

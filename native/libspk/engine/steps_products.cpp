@@ -103,6 +103,64 @@ private:
     std::vector<int32_t> row_;
 };
 
+class SumsOfCurrents : public RowsStep {
+public:
+    explicit SumsOfCurrents(const StepSite& site)
+        : RowsStep(site.pixels, site.channels, site.epilogue, site.to),
+          current_(*site.inputs[0]),
+          spikes_(*site.inputs[1]),
+          over_channels_(std::get<CurrentProduct>(site.node.operation).over_channels),
+          heads_(std::get<CurrentProduct>(site.node.operation).heads),
+          read_(spikes_.channels()),
+          given_(site.channels),
+          rows_(size_t(current_.images()) * size_t(read_) * size_t(given_ / heads_)) {}
+
+    std::string form() const override { return "currents"; }
+
+protected:
+    size_t spare_integers() const override {
+        return size_t(std::max(read_, current_.channels()));
+    }
+
+    void begin(Workshop& workshop) override {
+        const int64_t keys = current_.pixels_of_image();
+        const int32_t channels = current_.channels(), width = channels / heads_;
+        int32_t* spare = workshop.scratch[0].data();
+        for (int64_t image = 0; image < current_.images(); ++image) {
+            int32_t* rows = rows_.data() + image * read_ * (given_ / heads_);
+            for (int64_t key = 0; key < keys; ++key) {
+                const int32_t* from = current_.read(image * keys + key, spare);
+                for (int32_t c = 0; c < channels; ++c) {
+                    const int64_t place = c / width * keys + key;
+                    rows[over_channels_ ? c * keys + key : place * width + c % width] = from[c];
+                }
+            }
+        }
+    }
+
+    void fill(int64_t begin, int64_t end, int32_t* rows, int32_t stride,
+              int32_t* spare) const override {
+        const int32_t of_head = given_ / heads_, read_of_head = read_ / heads_;
+        for (int64_t pixel = begin; pixel < end; ++pixel, rows += stride) {
+            const int32_t* counts = spikes_.read(pixel, spare);
+            const int32_t* row =
+                rows_.data() + pixel / spikes_.pixels_of_image() * read_ * of_head;
+            std::fill(rows, rows + given_, 0);
+            for (int32_t c = 0; c < read_; ++c, row += of_head) {
+                if (counts[c] == 0) continue;
+                int32_t* sums = rows + c / read_of_head * of_head;
+                for (int32_t j = 0; j < of_head; ++j) sums[j] += counts[c] * row[j];
+            }
+        }
+    }
+
+private:
+    const Value &current_, &spikes_;
+    bool over_channels_;
+    int32_t heads_, read_, given_;  // channels of spikes and of the sums
+    std::vector<int32_t> rows_;  // [images][channels of spikes][sums of a head]
+};
+
 class MaskOfQueries : public RowsStep {
 public:
     explicit MaskOfQueries(const StepSite& site)
@@ -161,6 +219,10 @@ std::unique_ptr<Step> make_synapse_of_currents(const StepSite& site) {
 
 std::unique_ptr<Step> make_attention_of_currents(const StepSite& site) {
     return std::make_unique<AttentionOfCurrents>(site);
+}
+
+std::unique_ptr<Step> make_current_product(const StepSite& site) {
+    return std::make_unique<SumsOfCurrents>(site);
 }
 
 std::unique_ptr<Step> make_mask_product(const StepSite& site) {

@@ -114,6 +114,14 @@ Operation read_spike_sum(Fields from) {
     return sum;
 }
 
+Operation read_current_product(Fields from) {
+    CurrentProduct product;
+    product.heads = from.integer("heads", kChannels);
+    product.keys = from.integer("keys", kChannels);
+    product.over_channels = from.entry.take_choice("over", {"channels", "keys"}) == 0;
+    return product;
+}
+
 Operation read_attention(Fields from) {
     Attention attention;
     attention.heads = from.integer("heads", kChannels);
@@ -181,7 +189,7 @@ constexpr Kind kKinds[] = {
     {"MaxPool", 1, read_max_pool},    {"Embedding", 1, read_embedding},
     {"Position", 1, read_position},   {"Resize", 2, read_resize},
     {"Sample", 3, read_sample},       {"MaskProduct", 2, read_mask_product},
-    {"Output", 1, read_output},
+    {"Output", 1, read_output},       {"CurrentProduct", 2, read_current_product},
 };
 
 using Places = std::unordered_map<std::string, int32_t>;
@@ -224,7 +232,8 @@ Node read_node(Entry& entry, Tensors& left, const Places& places, const FileByte
 int64_t vocabulary_of(const Network& network) {
     for (const Node& node : network.nodes)
         if (std::holds_alternative<Gate>(node.operation) ||
-            std::holds_alternative<SpikeSum>(node.operation))
+            std::holds_alternative<SpikeSum>(node.operation) ||
+            std::holds_alternative<CurrentProduct>(node.operation))
             return 2;
     return 1;
 }

@@ -77,6 +77,7 @@ struct Fields {
         require_counts(1);
     }
     void operator()(const SpikeSum&) const { require_counts(0); }
+    void operator()(const CurrentProduct&) const { require_counts(1); }
     void operator()(const Attention&) const {
         for (size_t i = 0; i < 3; ++i)
             require(std::holds_alternative<Neuron>(source(i).operation),

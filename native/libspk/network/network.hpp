@@ -64,6 +64,12 @@ struct SpikeSum {
     int32_t heads;
 };
 
+// Sums of a current's elements, as often as there are spikes.
+struct CurrentProduct {
+    bool over_channels;  // of each head, for every key; else over the keys
+    int32_t heads, keys;
+};
+
 struct Attention {
     int32_t heads;
     bool mean;
@@ -101,8 +107,8 @@ struct Output {
 };
 
 using Operation = std::variant<
-    Input, Synapse, Neuron, Add, Gate, SpikeSum, Attention, Pool, MaxPool, Embedding, Position,
-    Resize, Sample, MaskProduct, Output>;
+    Input, Synapse, Neuron, Add, Gate, SpikeSum, CurrentProduct, Attention, Pool, MaxPool,
+    Embedding, Position, Resize, Sample, MaskProduct, Output>;
 
 struct Node {
     std::string name;

@@ -116,6 +116,32 @@ struct Proof {
             return std::pair<Wide, Wide>(0, total);
         });
     }
+    // Every spike adds an element once, so the elements of one sign bound every partial sum.
+    void operator()(const CurrentProduct& product) const {
+        const std::vector<int64_t>&low = source(0).low, &high = source(0).high;
+        const std::vector<int64_t>& counts = source(1).high;
+        const size_t width = low.size() / size_t(product.heads);
+        const size_t read = counts.size() / size_t(product.heads);  // of a head
+        const size_t given = size_t(reach.shape.channels) / size_t(product.heads);
+        std::pair<Wide, Wide> of_head;  // over keys both are the sum of its counts
+        each_channel([&](size_t c) {
+            const size_t head = c / given;
+            if (c % given == 0) {
+                of_head = {0, 0};
+                for (size_t i = 0; i < read; ++i) {
+                    const Wide count = counts[head * read + i];
+                    const size_t from = product.over_channels ? head * width + i : 0;
+                    of_head.first +=
+                        count * (product.over_channels ? std::min<int64_t>(low[from], 0) : 1);
+                    of_head.second +=
+                        count * (product.over_channels ? std::max<int64_t>(high[from], 0) : 1);
+                }
+            }
+            if (product.over_channels) return of_head;
+            return std::pair<Wide, Wide>(of_head.first * std::min<int64_t>(low[c], 0),
+                                         of_head.second * std::max<int64_t>(high[c], 0));
+        });
+    }
     void operator()(const Attention& attention) const {
         Wide bound = inputs[0]->shape.channels / attention.heads;
         for (size_t i = 0; i < 3; ++i)

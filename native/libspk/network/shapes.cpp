@@ -1,5 +1,7 @@
 #include "network/shapes.hpp"
 
+#include <utility>
+
 #include "network/invalid.hpp"
 
 namespace spk {
@@ -71,6 +73,21 @@ struct Inference {
         }
         require(shape.channels % sum.heads == 0, "heads do not divide the channels");
         shape.channels = sum.heads;
+        return shape;
+    }
+    Shape operator()(const CurrentProduct& product) const {
+        const Shape& current = inputs[0];
+        Shape shape = inputs[1];
+        if (current.pixels() != product.keys)
+            refuse(node, "it has " + std::to_string(current.pixels()) +
+                             " keys where thresholds are for " + std::to_string(product.keys));
+        require_map(current);
+        require_map(shape);
+        require(current.channels % product.heads == 0, "heads do not divide the channels");
+        int64_t read = current.channels, given = int64_t(product.heads) * product.keys;
+        if (!product.over_channels) std::swap(read, given);
+        require_inputs(shape.channels == read);
+        shape.channels = given;
         return shape;
     }
     Shape operator()(const Attention& attention) const {

@@ -165,6 +165,9 @@ private:
     void run(const SpikeSum& node, size_t index, Value& result) {
         reference::sum_spikes(node, input(index, 0), result);
     }
+    void run(const CurrentProduct& node, size_t index, Value& result) {
+        reference::sum_currents(node, input(index, 0), input(index, 1), result);
+    }
     void run(const Attention& node, size_t index, Value& result) {
         reference::attend(node, input(index, 0), input(index, 1), input(index, 2), result);
     }

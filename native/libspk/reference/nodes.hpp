@@ -29,6 +29,8 @@ void take_maxima(const MaxPool& node, const Value& source, Value& result);
 
 void gate(const Value& gated, const Value& by, Value& result);
 void sum_spikes(const SpikeSum& node, const Value& source, Value& result);
+void sum_currents(const CurrentProduct& node, const Value& current, const Value& spikes,
+                  Value& result);
 void attend(const Attention& node, const Value& query, const Value& key, const Value& value,
             Value& result);
 void multiply_masks(const MaskProduct& node, const Value& embedding, const Value& features,

@@ -1,4 +1,4 @@
-// Products of counts: gates, the sums that feed them, attention, masks.
+// Products of counts and with counts: gates, the sums that feed them, attention, masks.
 #include "reference/nodes.hpp"
 
 namespace spk::reference {
@@ -26,6 +26,25 @@ void sum_spikes(const SpikeSum& node, const Value& source, Value& result) {
                 result.plane(sample, node.over_tokens ? channel : channel / channels_of_head);
             for (int64_t pixel = 0; pixel < source.shape.pixels(); pixel++)
                 to[node.over_tokens ? 0 : pixel] += from[pixel];
+        }
+    }
+}
+
+void sum_currents(const CurrentProduct& node, const Value& current, const Value& spikes,
+                  Value& result) {
+    const int64_t width = current.shape.channels / node.heads;
+    for (int64_t sample = 0; sample < result.batch; sample++) {
+        for (int64_t head = 0; head < node.heads; head++) {
+            for (int64_t key = 0; key < node.keys; key++) {
+                for (int64_t i = head * width; i < (head + 1) * width; i++) {
+                    const int64_t element = current.plane(sample, i)[key];
+                    const int64_t place = head * node.keys + key;
+                    const int64_t* counts = spikes.plane(sample, node.over_channels ? i : place);
+                    int64_t* to = result.plane(sample, node.over_channels ? place : i);
+                    for (int64_t pixel = 0; pixel < result.shape.pixels(); pixel++)
+                        to[pixel] += element * counts[pixel];
+                }
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 """Attention between spikes, without softmax; and with it, as a baseline."""
 
-from spikesight.attention.deformable_sampling import DeformableSampling as DeformableSampling
-from spikesight.attention.dssa import (
-    DualSpikeSelfAttention as DualSpikeSelfAttention,
+from spikesight.attention.current_product import (
+    CurrentProduct as CurrentProduct,
     RunningRate as RunningRate,
 )
+from spikesight.attention.deformable_sampling import DeformableSampling as DeformableSampling
+from spikesight.attention.dssa import DualSpikeSelfAttention as DualSpikeSelfAttention
 from spikesight.attention.e_sdsa import (
     EfficientSpikeDrivenSelfAttention as EfficientSpikeDrivenSelfAttention,
     PointwiseRepConv as PointwiseRepConv,

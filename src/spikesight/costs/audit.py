@@ -74,8 +74,8 @@ class LayerAudit:
         kind: "image", "first layer", "synapse", "real-valued synapse", "neuron", "shortcut",
             "spike shortcut" (its readers accumulate the spikes of both branches; nothing is
             added), "gate" (an AND of spikes, or additions of counts above 1 by the spikes of the
-            other), "spike sum", "attention", "pool", "maximum", "embedding", "position",
-            "upsampling", "bilinear sampling", "mask product" or "output".
+            other), "spike sum", "current product", "attention", "pool", "maximum", "embedding",
+            "position", "upsampling", "bilinear sampling", "mask product" or "output".
         operations: Per sample.
     """
 
@@ -216,6 +216,8 @@ def _kind(graph: integer.Graph, node: integer.Node) -> str:
             return "gate"
         case integer.SpikeSum():
             return "spike sum"
+        case integer.CurrentProduct():
+            return "current product"
         case integer.Attention():
             return "attention"
         case integer.Pool():
@@ -288,6 +290,10 @@ class AuditMeter:
             case integer.SpikeSum():
                 (source,) = node.inputs
                 return Operations(accumulates=float(self._counts[source].double().sum()))
+            case integer.CurrentProduct(heads=heads):
+                _, source = node.inputs
+                spikes = float(self._counts[source].double().sum())
+                return Operations(accumulates=spikes * (output.shape[1] // heads))
             case integer.Attention(heads=heads):
                 query, key, _ = node.inputs
                 head_dim = output.shape[1] // heads
@@ -349,6 +355,8 @@ class AuditMeter:
                 self._counts[node.inputs[0]], node.weight, node.stride, node.padding, node.groups
             )
             return once + Operations(accumulates=reached)
+        if node.weight[0].numel() == 1 and bool((node.weight == 1).all()):
+            return once  # It rounds currents.
         return once + Operations(multiplies=float(output.numel() * node.weight[0].numel()))
 
 

@@ -39,6 +39,9 @@ def dense_parts(node: Node | integer.Node, inputs: list[Shape]) -> list[tuple[st
             return [("gate", float(inputs[0].elements))]
         case operations.AnySpikeSum():
             return [("spike sum", 0.0)]
+        case operations.AnyCurrentProduct():
+            current, spikes = inputs
+            return [("current product", float(spikes.elements * node.sums(current)))]
         case operations.AnyMaskProduct():
             embedding, features = inputs
             return [("mask product", float(embedding.pixels * features.elements))]

@@ -24,6 +24,7 @@ from spikesight.errors import UserError
 from spikesight.graph import (
     Add,
     AttentionProduct,
+    CurrentProduct,
     Embedding,
     Gate,
     Graph,
@@ -199,6 +200,8 @@ class _Meter:
                 )
             case Sample():
                 return 2 if index == 1 else None
+            case CurrentProduct():
+                return 1
             case Synapse() | AttentionProduct() | SpikeSum() | MaskProduct():
                 return 0 if index == 0 else None
             case Input() | Neuron() | Add() | Pool() | MaxPool() | Rearrange() | Output():

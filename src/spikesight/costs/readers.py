@@ -33,6 +33,8 @@ def operand_macs(node: Node | integer.Node, inputs: Sequence[Shape]) -> dict[int
             return {0: float(query.elements * per_count), 1: float(key.elements * per_count)}
         case operations.AnyGate():
             return dict.fromkeys((0, 1), float(inputs[0].elements))
+        case operations.AnyCurrentProduct():
+            return {1: dense_parts(node, list(inputs))[0][1]}
         case operations.AnySample():
             return {2: dense_parts(node, list(inputs))[1][1]}
         case _:

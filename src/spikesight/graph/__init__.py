@@ -6,6 +6,7 @@ from spikesight.graph.vocabulary import (
     Add as Add,
     Affine as Affine,
     AttentionProduct as AttentionProduct,
+    CurrentProduct as CurrentProduct,
     Embedding as Embedding,
     Gate as Gate,
     Graph as Graph,

@@ -9,6 +9,7 @@ from spikesight.errors import UserError
 from spikesight.graph.vocabulary import (
     Add,
     AttentionProduct,
+    CurrentProduct,
     Embedding,
     Gate,
     Graph,
@@ -94,7 +95,9 @@ def _of_node(node: Node, sources: list[Counts]) -> Counts | None:
             return sources[0] * sources[1] if len(sources) == 2 else None
         case Input() | Synapse() | AttentionProduct() | SpikeSum() | Pool() | Output():
             return None
-        case Resize() | Sample() | MaskProduct() | Embedding() | Position():
+        case Resize() | Sample() | MaskProduct() | CurrentProduct():
+            return None
+        case Embedding() | Position():
             return None
     assert_never(node)
 

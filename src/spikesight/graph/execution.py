@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikesight.attention.current_product import current_product
 from spikesight.attention.deformable_sampling import deformable_sample
 from spikesight.attention.embedding import sine_position
 from spikesight.attention.gate import gate, spike_sum
@@ -19,6 +20,7 @@ from spikesight.graph.vocabulary import (
     Add,
     Affine,
     AttentionProduct,
+    CurrentProduct,
     Embedding,
     Gate,
     Graph,
@@ -47,6 +49,7 @@ StaticNode = (
     | AttentionProduct
     | Gate
     | SpikeSum
+    | CurrentProduct
     | Pool
     | MaxPool
     | Resize
@@ -140,6 +143,9 @@ def run_static(node: StaticNode, inputs: tuple[Tensor, ...]) -> Tensor:
             return gate(*inputs)
         case SpikeSum(over=over, heads=heads, scale=scale):
             return spike_sum(inputs[0], over, heads) * scale
+        case CurrentProduct(over=over, rate=rate, fixed_summands=summands, scale=scale):
+            current, spikes = inputs
+            return current_product(current, spikes, over, rate, summands) * scale
         case Sample(groups=groups, side=side, scale=scale):
             value, offset, weight = inputs
             grid, bits = node.single_precision_grid, node.offset_bits

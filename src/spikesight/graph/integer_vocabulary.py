@@ -15,7 +15,7 @@ from torch import Tensor
 from spikesight.errors import UserError
 from spikesight.graph import operations
 from spikesight.graph.counts import Counts
-from spikesight.graph.operations import Elementwise, Network, Operation, Shape
+from spikesight.graph.operations import Elementwise, Network, Operation, Shape, ShapeError
 
 INTEGER_VOCABULARY_VERSION = 2
 
@@ -168,6 +168,25 @@ class SpikeSum(operations.AnySpikeSum):
 
 
 @dataclass(frozen=True)
+class CurrentProduct(operations.AnyCurrentProduct):
+    """Sums of a current's integers where there are spikes, as often as they fire, per head.
+
+    Its factor lies in thresholds, which are those of one number of keys.
+
+    Attributes:
+        keys: Number of keys M, the pixels of the current.
+    """
+
+    keys: int
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        keys = inputs[0].pixels
+        self.require(keys == self.keys, f"it has {keys} keys where thresholds are for {self.keys}")
+        return super().infer_shape(*inputs)
+
+
+@dataclass(frozen=True)
 class Attention(operations.AnyAttention):
     """Q (K^T V) per head, inputs in the order query, key, value; its factor lies in thresholds.
 
@@ -270,6 +289,7 @@ Node = (
     | Add
     | Gate
     | SpikeSum
+    | CurrentProduct
     | Attention
     | Pool
     | MaxPool
@@ -341,7 +361,7 @@ class Graph(Network[Node]):
     @property
     def version(self) -> int:
         """The least version of the vocabulary that has all its nodes."""
-        newer = any(isinstance(node, Gate | SpikeSum) for node in self.nodes)
+        newer = any(isinstance(node, Gate | SpikeSum | CurrentProduct) for node in self.nodes)
         return INTEGER_VOCABULARY_VERSION if newer else 1
 
     @cached_property
@@ -367,7 +387,10 @@ class Graph(Network[Node]):
         return found
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises UserError when inputs are larger than the ranges are proved for."""
+        """Raises UserError when inputs are larger than the ranges are proved for.
+
+        Or where they have another number of keys than the product of a current is made for.
+        """
         highest, widest = self.max_size
         if height > highest or width > widest:
             raise UserError(
@@ -375,6 +398,18 @@ class Graph(Network[Node]):
                 "the network's ranges are proved for; deploy again with a larger max_size, "
                 f"such as ({height}, {width}): --max-size=[{height},{width}]"
             )
+        if any(isinstance(node, CurrentProduct) for node in self.nodes):
+            self._check_keys(height, width)
+
+    def _check_keys(self, height: int, width: int) -> None:
+        try:
+            self.shapes((height, width))
+        except ShapeError as error:
+            raise UserError(
+                f"an input of {height}x{width} pixels has other keys than the {self.max_size[0]}x"
+                f"{self.max_size[1]} that the thresholds behind its attention are for ({error}); "
+                "pass inputs of that size, or deploy again with an example of this one"
+            ) from None
 
     @cached_property
     def input(self) -> Input:

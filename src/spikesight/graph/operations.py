@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
+from spikesight.attention.current_product import WeightedAxis
 from spikesight.attention.gate import SummedAxis, gate_fits
 from spikesight.errors import UserError
 
@@ -205,6 +206,43 @@ class AnySpikeSum(Operation):
             return Shape(source.channels, (1, 1), fixed=True)
         self.require(source.channels % self.heads == 0, "heads do not divide the channels")
         return replace(source, channels=self.heads)
+
+
+@dataclass(frozen=True)
+class AnyCurrentProduct(Operation):
+    """Sums of a current's elements where there are spikes, per head, inputs in this order.
+
+    Over the channels of each head, Y^T S: of a current [N, C, h, w] and spikes [N, C, H, W] the map
+    [N, heads * M, H, W], with a channel for each of the M = h * w keys of a head. Over the keys,
+    Y A: of such a current and spikes [N, heads * M, H, W] the map [N, C, H, W].
+
+    Attributes:
+        over: What is summed.
+        heads: Number of heads.
+    """
+
+    over: WeightedAxis
+    heads: int
+
+    def infer_shape(self, *inputs: Shape) -> Shape:
+        """See `Operation`."""
+        current, spikes = inputs
+        self.require(() not in (current.size, spikes.size), "it reads no map")
+        self.require(current.channels % self.heads == 0, "heads do not divide the channels")
+        of_keys = self.heads * current.pixels
+        read, given = current.channels, of_keys
+        if self.over == "keys":
+            read, given = given, read
+        self.require(spikes.channels == read, f"its inputs are {list(inputs)}")
+        return replace(spikes, channels=given)
+
+    def summands(self, current: Shape) -> int:
+        """How many elements of a current each sum has."""
+        return current.channels // self.heads if self.over == "channels" else current.pixels
+
+    def sums(self, current: Shape) -> int:
+        """How many sums each spike takes part in."""
+        return current.pixels if self.over == "channels" else current.channels // self.heads
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ _PARTS = (
 )
 _ANY = (
     "neurons (ss.create_neuron), synapses (ss.ConvNorm, ss.Linear, ss.RepConv), attention "
-    "products (ss.AttentionProduct), gates (ss.Gate), sums (ss.SpikeSum), additions and pools "
-    "(ss.GlobalPool)"
+    "products (ss.AttentionProduct, ss.CurrentProduct), gates (ss.Gate), sums (ss.SpikeSum), "
+    "additions and pools (ss.GlobalPool)"
 )
 
 

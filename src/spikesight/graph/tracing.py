@@ -18,6 +18,7 @@ from spikesight.graph.vocabulary import (
     Add,
     Affine,
     AttentionProduct,
+    CurrentProduct,
     Embedding,
     Gate,
     Graph,
@@ -45,6 +46,7 @@ Leaf = (
     | synapses.Synapse
     | synapses.BilinearResize
     | attention.AttentionProduct
+    | attention.CurrentProduct
     | attention.DeformableSampling
     | attention.Gate
     | attention.LearnedEmbedding
@@ -366,6 +368,9 @@ def _nodes(name: str, module: Leaf, inputs: tuple[str, ...], model: nn.Module) -
             return (Resize(name, inputs, module.shifts),)
         case attention.AttentionProduct():
             return (AttentionProduct(name, inputs, module.heads, module.scale, module.mean),)
+        case attention.CurrentProduct(heads=heads, over=over, summands=summands):
+            rate = _copy(module.rate.frozen())
+            return (CurrentProduct(name, inputs, over, heads, rate, summands),)
         case attention.DeformableSampling(groups=groups, side=side):
             grid, bits = module.single_precision_grid, module.offset_bits
             return (Sample(name, inputs, groups, side, 1.0, grid, bits),)

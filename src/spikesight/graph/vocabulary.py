@@ -175,6 +175,21 @@ class SpikeSum(operations.AnySpikeSum):
 
 
 @dataclass(frozen=True)
+class CurrentProduct(operations.AnyCurrentProduct):
+    """Sums of a current's elements where there are spikes, per head, over sqrt(n f).
+
+    Attributes:
+        rate: What f is, [heads].
+        fixed_summands: What n is; None for the number of elements that are summed.
+        scale: Factor of the result.
+    """
+
+    rate: Tensor
+    fixed_summands: int | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class Pool(operations.AnyPool):
     """Mean over the pixels: [N, C, H, W] to [N, C]."""
 
@@ -272,6 +287,7 @@ Node = (
     | AttentionProduct
     | Gate
     | SpikeSum
+    | CurrentProduct
     | Pool
     | MaxPool
     | Resize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,13 +32,16 @@ _LEARNED_DECAY = ".w"
 _POOLED_KERNEL = 7
 _STEPS, _GESTURE_STEPS = 4, 16
 
+# The names of `with_keys_apart`.
 ATTENTION = {
     "activation_in": "neuron",
-    "W": "patches.conv",
-    "norm.bn": "patches.norm",
-    "firing_rate_x": "spike_rate.running_mean",
+    "W_key": "key.conv",
+    "norm_key.bn": "key.norm",
+    "W_value": "value.conv",
+    "norm_value.bn": "value.norm",
+    "firing_rate_x": "map_product.rate.running_mean",
     "activation_attn": "map_neuron",
-    "firing_rate_attn": "map_rate.running_mean",
+    "firing_rate_attn": "product.rate.running_mean",
     "activation_out": "attention_neuron",
     "Wproj": "project.conv",
     "norm_proj.bn": "project.norm",
@@ -53,6 +57,7 @@ FEED_FORWARD = {
     "down.1": "project.conv",
     "down.2.bn": "project.norm",
 }
+_SHARED = re.compile(r"(.*\.|)(W|norm)(\..*)")
 _DOWN_SAMPLING = {"activation": "neuron", "conv": "conv.conv", "norm.bn": "conv.norm"}
 
 
@@ -71,12 +76,13 @@ def load_spikingresformer(
     attention), whatever it is given, as the authors do; without, as for those that it is given.
     """
     state = without_wrapper(state_dict)
+    state = with_keys_apart(state, state)
     learned = any(name.endswith(_LEARNED_DECAY) for name in state)
     steps = steps or (_GESTURE_STEPS if learned else _STEPS)
     arguments: dict[str, Any] = {}
     if neuron == "lif":
         arguments = {"surrogate": "arctan", **({"learnable_tau": True} if learned else {})}
-    if "W.weight" in state or "up.1.weight" in state:
+    if "W_key.weight" in state or "up.1.weight" in state:
         choice = NeuronChoice.resolve(ConfiguredNeuron(neuron, arguments), steps, levels)
         return _lone_part(state, choice, img_size)
     found = vars(_sizes(state, img_size))
@@ -94,11 +100,37 @@ def load_spikingresformer(
     return model.eval()
 
 
+def with_keys_apart(tensors: StateDict, state_dict: StateDict) -> dict[str, Tensor]:
+    """The tensors of keys and of values each by itself; the authors make both by one convolution.
+
+    Its channels are, head by head, those of the keys and then those of the values.
+
+    Args:
+        tensors: By the authors' names, such as a state dict or its gradients.
+        state_dict: The state dict, which tells the number of heads.
+    """
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        found = _SHARED.fullmatch(name)
+        rates = state_dict.get(f"{found[1]}firing_rate_x") if found else None
+        if found is None or rates is None or (tensor.ndim and len(tensor) % (2 * rates.numel())):
+            apart[name] = tensor
+            continue
+        start, module, rest = found.groups()
+        for position, part in enumerate(("key", "value")):
+            own = tensor
+            if tensor.ndim:
+                own = tensor.unflatten(0, (rates.numel(), 2, -1))[:, position].flatten(0, 1)
+            apart[f"{start}{module}_{part}{rest}"] = own
+    return apart
+
+
 def _sizes(state: StateDict, img_size: int | None) -> SpikingResformerSizes:
-    for name in ("prologue.0", "layers.0.0.W", "layers.0.1.up.1", "classifier"):
+    for name in ("prologue.0", "layers.0.0.W_key", "layers.0.1.up.1", "classifier"):
         if f"{name}.weight" not in state:
             raise UserError(
-                f"the state dict is not SpikingResformer's: it has no {name}.weight; it has "
+                "the state dict is not SpikingResformer's: it has no "
+                f"{name.removesuffix('_key')}.weight; it has "
                 f"{', '.join(list(state)[:5])}, ..."
             )
     firsts = [
@@ -108,12 +140,12 @@ def _sizes(state: StateDict, img_size: int | None) -> SpikingResformerSizes:
     wide = state["layers.0.1.up.1.weight"]
     pooled = state["prologue.0.weight"].shape[-1] == _POOLED_KERNEL
     return SpikingResformerSizes(
-        widths=tuple(first["W.weight"].shape[1] for first in firsts),
+        widths=tuple(first["W_key.weight"].shape[1] for first in firsts),
         heads=tuple(first["firing_rate_x"].numel() for first in firsts),
         depths=tuple(
             len(block_indices(state, f"layers.{stage}")) // 2 for stage in range(len(firsts))
         ),
-        patches=tuple(first["W.weight"].shape[-1] for first in firsts),
+        patches=tuple(first["W_key.weight"].shape[-1] for first in firsts),
         prologue="pooled" if pooled else "flat",
         mlp_ratio=wide.shape[0] // wide.shape[1],
         group_size=state["layers.0.1.conv.0.1.weight"].shape[1],
@@ -123,8 +155,8 @@ def _sizes(state: StateDict, img_size: int | None) -> SpikingResformerSizes:
 
 def _lone_part(state: StateDict, neuron: NeuronChoice, side: int | None) -> nn.Module:
     part: nn.Module
-    if "W.weight" in state:
-        _, channels, _, patch = state["W.weight"].shape
+    if "W_key.weight" in state:
+        channels, _, _, patch = state["W_key.weight"].shape
         keys = None if side is None else (side // patch) ** 2
         heads = state["firing_rate_x"].numel()
         part, names = (

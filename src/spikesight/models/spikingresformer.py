@@ -1,8 +1,8 @@
 """SpikingResformer (CVPR 2024): a residual network's stages with dual spike self-attention.
 
 The networks of xyshi2000/SpikingResformer. Every neuron stands before its synapse and all residuals
-are membrane shortcuts. Attention scales its sums by running firing rates; see
-`spikesight.attention.DualSpikeSelfAttention`, which no graph can say yet.
+are membrane shortcuts. Attention adds up currents where there are spikes and scales its sums by
+running firing rates; see `spikesight.attention.DualSpikeSelfAttention`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from spikesight.graph import (
     Add,
     Affine,
     AttentionProduct,
+    CurrentProduct,
     Embedding,
     Gate,
     Graph,
@@ -156,7 +157,9 @@ def _foldable_units(graph: Graph) -> dict[str, float]:
 def _does_with_units(node: Node) -> Literal["takes in", "passes on", "reads"]:
     """What a node does with a factor of what it reads."""
     match node:
-        case Synapse() | AttentionProduct() | SpikeSum() | MaskProduct() | Sample():
+        case Synapse() | AttentionProduct() | SpikeSum() | CurrentProduct():
+            return "takes in"
+        case MaskProduct() | Sample():
             return "takes in"
         case Add() | Gate() | MaxPool() | Pool() | Rearrange():
             return "passes on"
@@ -181,7 +184,7 @@ def _fold_units(graph: Graph) -> Graph:
                     return node
                 counted = replace(first, weight=first.weight * unit, step=_times(first.step, unit))
                 return replace(node, factors=(counted, *rest))
-            case AttentionProduct() | SpikeSum() | MaskProduct() | Sample():
+            case AttentionProduct() | SpikeSum() | CurrentProduct() | MaskProduct() | Sample():
                 scale = node.scale
                 for name in node.inputs:
                     scale *= unit_of.get(name, 1.0)

@@ -14,6 +14,7 @@ from spikesight.graph import (
     Add,
     Affine,
     AttentionProduct,
+    CurrentProduct,
     Embedding,
     Gate,
     Graph,
@@ -37,7 +38,7 @@ from spikesight.neurons.dynamics import Dynamics
 from spikesight.passes.calibration import Calibration
 from spikesight.passes.fixed_point import LEAST_PEAK, finer_bits, grid_of, nearest_short
 from spikesight.passes.folding import fold
-from spikesight.passes.mean_of_counts import map_before_mean
+from spikesight.passes.map_before_mean import map_before_mean
 from spikesight.passes.ranges import EXACT_IN_FLOAT32, RangeError, Reach, prove_node, reach_of
 from spikesight.passes.thresholds import rounding_of, thresholds_of
 from spikesight.passes.weight_rounding import Source, WeightRounding
@@ -96,7 +97,10 @@ def integerise(graph: Graph, settings: IntegerSettings, calibration: Calibration
       shift that rounds down, and the soft reset subtracts an integer.
     - A mean over pixels or over an attention's keys is a sum, and its neuron's thresholds count
       what was summed. A linear map of the mean of counts (Spikformer's classifier) comes before the
-      sum, so that it reads spikes; its grid is so coarse that the logits stay below 2^24.
+      sum, so that it reads spikes; its grid is so coarse that the logits stay below 2^24. That of a
+      mean of currents (SpikingResformer's) does too, and reads currents of few bits.
+    - A product of a current with spikes is whole numbers on the current's grid; its factors, one
+      for each head, lie in its neuron's thresholds, which are those of one number of keys.
     - A sum of counts is a count, of more levels; so is a product of two. A sum of spikes over
       tokens or channels is a whole number, whose factor lies in its neuron's thresholds.
     - Maps double in sixteenths; deformable sampling rounds positions to sixteenths of a pixel, or
@@ -223,6 +227,8 @@ class _Integeriser:
                 self._require_counts(name, inputs[0])
                 meaning = _plain(nearest_short(scale))
                 self._append(integer.SpikeSum(name, inputs, over, heads), meaning)
+            case CurrentProduct():
+                self._convert_current_product(node)
             case AttentionProduct(heads=heads, scale=scale, mean=mean):
                 meaning = replace(_plain(nearest_short(scale)), summed=mean)
                 self._append(integer.Attention(name, inputs, heads, mean), meaning)
@@ -242,6 +248,8 @@ class _Integeriser:
                 self._append(maximum, self.meanings[inputs[0]])
             case Output(steps=steps, of_queries=of_queries):
                 meaning = self.meanings[inputs[0]]
+                if meaning.scale.numel() != 1:
+                    self._refuse_product(inputs[0])
                 pixels = self.reaches[inputs[0]].pixels
                 scale = float(meaning.scale) / steps / pixels
                 self._append(integer.Output(name, inputs, steps, scale, of_queries), _plain(scale))
@@ -254,6 +262,23 @@ class _Integeriser:
                 self._convert_segmenter(node)
             case _:
                 assert_never(node)
+
+    def _convert_current_product(self, node: CurrentProduct) -> None:
+        """The thresholds behind it take in a factor for each head, made for the keys there are."""
+        current, spikes = node.inputs
+        self._require_grid(node.name, current)
+        self._require_counts(node.name, spikes)
+        shape = self.reaches[current].shape
+        unit = 2.0**-self.stream_bits * float(self.meanings[spikes].scale) * node.scale
+        divisor = (node.rate * (node.fixed_summands or node.summands(shape))).sqrt()
+        factors = torch.tensor(
+            [nearest_short(unit / float(d)) for d in divisor], dtype=torch.float64
+        )
+        product = integer.CurrentProduct(
+            node.name, node.inputs, node.over, node.heads, shape.pixels
+        )
+        of_head = node.sums(shape)
+        self._append(product, replace(_plain(1.0), scale=factors.repeat_interleave(of_head)))
 
     def _convert_segmenter(
         self, node: Embedding | Position | Resize | Sample | MaskProduct
@@ -301,6 +326,12 @@ class _Integeriser:
         raise NotDeployableError(
             f"{name} adds or pools {source}, which is not a current on the residual stream; "
             "let a synapse stand between the neuron and the sum"
+        )
+
+    def _refuse_product(self, name: str) -> NoReturn:
+        raise NotDeployableError(
+            f"{name} has a factor for each head, which only a neuron's thresholds take in; let a "
+            "neuron alone read it"
         )
 
     def _convert_synapse(self, node: Synapse) -> None:
@@ -361,6 +392,8 @@ class _Integeriser:
 
     def _source(self, name: str) -> Source:
         """What a synapse reads."""
+        if self.meanings[name].scale.numel() != 1:
+            self._refuse_product(name)
         unit, interval = float(self.meanings[name].scale), self.reaches[name].interval
         return Source(name, unit, interval, self._bits(name))
 

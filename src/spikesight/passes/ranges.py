@@ -111,6 +111,9 @@ def reach_of(
             highest, tokens = inputs[0].interval.high, inputs[0].shape.pixels
             highest = highest * tokens if over == "tokens" else highest.view(heads, -1).sum(1)
             interval = _interval(torch.zeros_like(highest), highest)
+        case integer.CurrentProduct():
+            current, spikes = inputs
+            interval = _sums_of_current(node, current, spikes, max_size)
         case integer.Attention(heads=heads):
             query, key, value = (int(reach.interval.high.max()) for reach in inputs)
             tokens = inputs[1].shape.pixels
@@ -156,6 +159,21 @@ def reach_of(
     if isinstance(node, integer.Neuron) and node.steps > 1:
         reaches[f"{node.name}.membrane"] = _membrane(node, inputs[0])
     return reaches
+
+
+def _sums_of_current(
+    node: integer.CurrentProduct, current: Reach, spikes: Reach, max_size: tuple[int, int]
+) -> integer.Interval:
+    """Every spike adds an element once, so the elements of one sign bound every partial sum."""
+    low, high = current.interval.low.clamp(max=0), current.interval.high.clamp(min=0)
+    # What float64 does not hold is far too wide.
+    counts, *ends = (x.double().view(node.heads, -1) for x in (spikes.interval.high, low, high))
+    if node.over == "keys":
+        low, high = ((end * counts.sum(1, keepdim=True)).flatten() for end in ends)
+    else:
+        low, high = ((end * counts).sum(1).repeat_interleave(node.keys) for end in ends)
+    _require_bits(node.name, int(torch.maximum(-low, high).max()), max_size)
+    return _interval(low.long(), high.long())
 
 
 def _size(interval: integer.Interval) -> Tensor:

@@ -14,6 +14,7 @@ from spikesight.errors import UserError
 from spikesight.graph import (
     Add,
     AttentionProduct,
+    CurrentProduct,
     Embedding,
     Gate,
     Graph,
@@ -75,6 +76,7 @@ class SpikeNetwork:
     Every synapse reads tensors of 0 and 1. Per time step it sums its kernel over the sub-steps
     and adds its bias once. An attention product expands one operand into spikes and keeps the
     other as accumulated integers: K^T V = sum_d k_d^T V, then Q (K^T V) = sum_d q_d (K^T V).
+    A product of a current expands its spikes and adds up what all sub-steps made of the current.
     A sum of two counts is the sub-steps of both, one after the other; a gate is each sub-step of
     one AND each of the other, sum_d sum_e x_d g_e. A maximum of currents is taken once per time
     step, over what the sub-steps accumulated.
@@ -178,7 +180,7 @@ def _run(node: StaticNode | Output, inputs: list[Tensor | Spikes]) -> Tensor | S
             return run_static(node, (value,))
         case Output():
             return total(inputs[0])
-        case MaskProduct() | Sample() | SpikeSum():
+        case CurrentProduct() | MaskProduct() | Sample() | SpikeSum():
             return _spikewise(node, inputs)
         case Resize() | Embedding() | Position():
             return run_static(node, tuple(total(value) for value in inputs))
@@ -186,7 +188,7 @@ def _run(node: StaticNode | Output, inputs: list[Tensor | Spikes]) -> Tensor | S
 
 
 def _spikewise(
-    node: Gate | MaskProduct | Sample | SpikeSum, inputs: list[Tensor | Spikes]
+    node: CurrentProduct | Gate | MaskProduct | Sample | SpikeSum, inputs: list[Tensor | Spikes]
 ) -> Tensor:
     """What is linear in its one spiking operand: summed over the sub-steps."""
     for position, value in enumerate(inputs):

@@ -136,7 +136,9 @@ class _Writer:
                 self._neuron(node, facts | _neuron_facts(node))
             case integer.Add():
                 self._add(node, facts, self.nir.Scale(np.ones(shape, np.float32)))
-            case integer.Attention() | integer.Gate() | integer.MaxPool() | integer.SpikeSum():
+            case integer.Attention() | integer.CurrentProduct() | integer.Gate():
+                raise AssertionError(f"{node.name} should have been refused")
+            case integer.MaxPool() | integer.SpikeSum():
                 raise AssertionError(f"{node.name} should have been refused")
             case integer.Pool():
                 kernel = np.array(self.reaches[node.inputs[0]].shape.size)
@@ -237,6 +239,8 @@ def _dense(weight: _Array, groups: int) -> _Array:
 def _why_unsayable(node: integer.Node) -> str | None:
     if isinstance(node, integer.Attention | integer.Gate):
         return "a product of spikes with spikes"
+    if isinstance(node, integer.CurrentProduct):
+        return "a product of a current with spikes"
     if isinstance(node, integer.SpikeSum):
         return "a sum of spikes that gates them"
     if isinstance(node, integer.MaxPool):

@@ -174,6 +174,8 @@ class Lowering:
                 return self._gate(node, [self.cast(x, wide=wide) for x in inputs])
             case integer.SpikeSum():
                 return self._spike_sum(node, self.cast(inputs[0], wide=wide))
+            case integer.CurrentProduct():
+                return self._current_product(node, [self.cast(x, wide=wide) for x in inputs])
             case integer.Attention():
                 return self._attention(node, [self.cast(x, wide=wide) for x in inputs])
             case integer.Pool():
@@ -351,6 +353,17 @@ class Lowering:
         size = self.reaches[node.name].shape.size
         by_head = self.op("Reshape", x, self.integers(0, node.heads, -1, *size))
         return self.op("ReduceSum", by_head, self.integers(2), keepdims=0)
+
+    def _current_product(self, node: integer.CurrentProduct, inputs: list[str]) -> str:
+        by_head = [
+            self.op("Reshape", x, self.integers(0, node.heads, self._channels(n) // node.heads, -1))
+            for x, n in zip(inputs, node.inputs, strict=True)
+        ]
+        if node.over == "channels":
+            by_head[0] = self.op("Transpose", by_head[0], perm=[0, 1, 3, 2])
+        shape = self.reaches[node.name].shape
+        maps = self.integers(0, shape.channels, *shape.size)
+        return self.op("Reshape", self.op("MatMul", *by_head), maps)
 
     def _attention(self, node: integer.Attention, inputs: list[str]) -> str:
         reaches = [self.reaches[name] for name in node.inputs]

@@ -152,6 +152,8 @@ class _Lowering:
                 return self._quantised(gated, 0, 255) if self._peak(node.name) else gated
             case integer.SpikeSum():
                 return self._spike_sum(node, inputs[0])
+            case integer.CurrentProduct():
+                return self._current_product(node, inputs)
             case integer.Attention():
                 return self._attention(node, inputs)
             case integer.Pool():
@@ -393,6 +395,36 @@ class _Lowering:
         remainder = self.exact.difference(context, self.exact.shifted_left(quotient, split))
         high = self.exact.shifted_left(self.exact.pair(attend(quotient)), split)
         return self.exact.sum(high, attend(remainder))
+
+    def _current_product(self, node: integer.CurrentProduct, inputs: list[Value]) -> Value:
+        reach, heads = self.reaches[node.name], node.heads
+        current, spikes = (self.reaches[name] for name in node.inputs)
+        y, s = (
+            self.op.reshape(
+                self._float(node, value),
+                integers(0, heads, read.shape.channels // heads, read.shape.pixels),
+                True,
+            )
+            for value, read in zip(inputs, (current, spikes), strict=True)
+        )
+        maps = integers(0, reach.shape.channels, *reach.shape.size)
+
+        def summed(part: Float) -> Float:
+            product = self.op.matmul(part, s, node.over == "channels", False)
+            return self.op.reshape(product, maps, True)
+
+        if not self._exceeds(node):
+            return summed(y)
+        bits = current.interval.magnitude.bit_length() // 2
+        largest = max(1 << bits, (current.interval.magnitude >> bits) + 1)
+        largest *= int(spikes.interval.high.max()) * node.summands(current.shape)
+        if largest >= EXACT_IN_FLOAT32:
+            raise self._too_wide(node, reach.interval.bits)
+        split = torch.tensor(bits)
+        quotient = self.exact.shifted_right(y, split)
+        remainder = self.exact.difference(y, self.exact.shifted_left(quotient, split))
+        high = self.exact.shifted_left(self.exact.pair(summed(quotient)), split)
+        return self.exact.sum(high, summed(remainder))
 
     def _pool(self, node: integer.Pool, source: Value) -> Value:
         reach = self.reaches[node.name]

@@ -8,6 +8,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from spikesight.attention.current_product import sums_of_current
 from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.segmenter import run_segmenter_node
@@ -109,7 +110,8 @@ class IntegerExecutor:
         elif isinstance(node, integer.Add):
             magnitude = max(magnitude, *(source.interval.magnitude for source in sources))
         elsewhere = self.device.type != "cpu" and isinstance(
-            node, integer.Synapse | integer.Attention | integer.MaskProduct
+            node,
+            integer.Synapse | integer.Attention | integer.CurrentProduct | integer.MaskProduct,
         )
         return torch.float64 if elsewhere or magnitude >= EXACT_IN_FLOAT32 else torch.float32
 
@@ -131,6 +133,9 @@ class IntegerExecutor:
                 return gate(*(x.to(dtype) for x in inputs))
             case integer.SpikeSum(over=over, heads=heads):
                 return spike_sum(inputs[0].to(dtype), over, heads)
+            case integer.CurrentProduct(over=over, heads=heads):
+                current, spikes = (x.to(dtype) for x in inputs)
+                return sums_of_current(current, spikes, over, heads)
             case integer.Attention():
                 query, key, value = (x.to(dtype) for x in inputs)
                 context = arithmetic.attention_context(key, value, node.heads)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from spikesight.attention.current_product import sums_of_current
 from spikesight.attention.gate import gate, spike_sum
 from spikesight.deployment.runtime import arithmetic
 from spikesight.deployment.runtime.arithmetic import total
@@ -24,8 +25,9 @@ class SpikeExecutor:
     Every synapse reads tensors of 0 and 1 and accumulates its weights over the sub-steps; shift
     and bias come once per time step. An attention product expands one operand into spikes and keeps
     the other as accumulated integers. A sum of two counts is the sub-steps of both, a gate each
-    sub-step of one AND each of the other. A maximum of currents is taken once per time step. Only
-    the first synapse, which reads the image, and a synapse that reads another synapse multiply.
+    sub-step of one AND each of the other. A maximum of currents is taken once per time step; a
+    current is accumulated before a product adds it once per spike. Only the first synapse, which
+    reads the image, and a synapse that reads another synapse or currents multiply.
 
     Args:
         graph: The network.
@@ -103,6 +105,11 @@ class SpikeExecutor:
                 return [gate(x, by) for x in expanded(inputs[0]) for by in expanded(inputs[1])]
             case integer.SpikeSum(over=over, heads=heads):
                 return total([spike_sum(s, over, heads) for s in expanded(inputs[0])])
+            case integer.CurrentProduct(over=over, heads=heads):
+                current = total(inputs[0])
+                return total(
+                    [sums_of_current(current, s, over, heads) for s in expanded(inputs[1])]
+                )
             case integer.MaxPool():
                 if isinstance(inputs[0], list):
                     return [arithmetic.maximum(node, spikes) for spikes in inputs[0]]

@@ -83,6 +83,8 @@ def _check_fields(node: integer.Node, inputs: list[Shape], graph: integer.Graph)
             _check_neuron(node, inputs[0].channels, graph)
         case integer.Gate() | integer.SpikeSum():
             _require_counts(node, graph)
+        case integer.CurrentProduct():
+            _require_counts(node, graph, node.inputs[1])
         case integer.Attention():
             counts = all(isinstance(graph.by_name[name], integer.Neuron) for name in node.inputs)
             _require(node, counts, "it reads something else than neurons")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import torch
 from torch import Tensor
 
+from spikesight.attention.current_product import WeightedAxis
 from spikesight.attention.gate import SummedAxis
 from spikesight.errors import UserError
 from spikesight.graph import integer_vocabulary as integer
@@ -98,6 +99,7 @@ _KINDS = {
     "Add": _Kind(integer.Add, 2, {}, {}),
     "Gate": _Kind(integer.Gate, 2, {}, {}),
     "SpikeSum": _Kind(integer.SpikeSum, 1, {"heads": _CHANNELS}, {}),
+    "CurrentProduct": _Kind(integer.CurrentProduct, 2, {"heads": _CHANNELS, "keys": _CHANNELS}, {}),
     "Attention": _Kind(integer.Attention, 3, {"heads": _CHANNELS}, {}),
     "Pool": _Kind(integer.Pool, 1, {}, {}),
     "MaxPool": _Kind(
@@ -322,6 +324,8 @@ def _node(entry: _Entry, left: dict[str, Tensor]) -> integer.Node:
         values["rounding"] = tensors.take_rounding()
     elif kind.node is integer.SpikeSum:
         values["over"] = entry.take_choice("over", get_args(SummedAxis))
+    elif kind.node is integer.CurrentProduct:
+        values["over"] = entry.take_choice("over", get_args(WeightedAxis))
     elif kind.node is integer.Output:
         values["scale"] = entry.take("scale", float)
     if (flag := _FLAGS.get(kind_name)) in entry.left:

@@ -48,6 +48,8 @@ def write_node(node: integer.Node, context: Context, inside: str | None) -> Node
             return _sum_pixels(node, context)
         case integer.SpikeSum():
             return _sum_channels(node, context)
+        case integer.CurrentProduct():
+            return _current_product(node, context)
         case integer.Attention():
             return _attention(node, layer, context)
         case integer.MaxPool():
@@ -102,6 +104,16 @@ def _sum_channels(node: integer.SpikeSum, context: Context) -> NodeText:
     sizes = f"{node.heads}, {source.channels // node.heads}"
     statement = f"{kernel}({sizes}, {pixel_of(source)}, pixel_values);"
     return NodeText("sum over each head's channels", [statement])
+
+
+def _current_product(node: integer.CurrentProduct, context: Context) -> NodeText:
+    current, spikes = context.sources(node)
+    by_kernel = {"channels": "compare", "keys": "attend"}
+    types = {"CURRENT": current.type, "SPIKES": spikes.type}
+    kernel = context.kernels.use(by_kernel[node.over], **types)
+    sizes = f"{node.heads}, {node.keys}, {current.channels // node.heads}"
+    statement = f"{kernel}({sizes}, {value_of(current)}, {pixel_of(spikes)}, pixel_values);"
+    return NodeText(f"sums of a current over {node.over}", [statement])
 
 
 def _attention(node: integer.Attention, layer: Layer, context: Context) -> NodeText:
