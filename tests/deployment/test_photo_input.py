@@ -81,7 +81,7 @@ def test_each_byte_of_each_channel_is_seen_as_the_runtimes_see_it(
 def test_photos_give_the_logits_of_normalised_images(runtime: type[Any], tmp_path: Path) -> None:
     path = tmp_path / ("net.onnx" if runtime is OnnxRuntime else "net.xml")
     card = json.dumps({"preprocessing": SAID})
-    export(network(), path, (16, 16), photos=True, card=card)
+    export(network(), path, (16, 16), photo_input=True, card=card)
     running = runtime(path, threads=1)
     assert running.reads_photos
     photos = torch.randint(256, (3, 16, 16, 3), generator=torch.Generator().manual_seed(0))
@@ -115,8 +115,13 @@ def test_a_self_test_of_photos_shows_every_byte() -> None:
 @pytest.mark.parametrize(
     ("name", "card", "frames", "message"),
     [
-        ("net.c", SAID, False, r"photos are for \.onnx and \.xml, and net\.c has NAME_prepare"),
-        ("net.nir", SAID, False, r"photos are for \.onnx and \.xml"),
+        (
+            "net.c",
+            SAID,
+            False,
+            r"photo_input is for \.onnx and \.xml and not for \.c, which has a function",
+        ),
+        ("net.nir", SAID, False, r"photo_input is for \.onnx and \.xml and not for \.nir; leave"),
         ("net.onnx", SAID, True, "frames are counts and photos are bytes"),
         ("net.onnx", None, False, "does not say by which mean and std"),
         ("net.onnx", {"mean": [0.5], "std": [0.5]}, False, "does not say by which mean and std"),
@@ -130,5 +135,5 @@ def test_what_cannot_read_photos_says_so(
         pytest.importorskip("nir")
     said = None if card is None else json.dumps({"preprocessing": card})
     with pytest.raises(UserError, match=message):
-        export(network(), tmp_path / name, (16, 16), photos=True, frames=frames, card=said)
+        export(network(), tmp_path / name, (16, 16), photo_input=True, frames=frames, card=said)
     assert not list(tmp_path.iterdir())

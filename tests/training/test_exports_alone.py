@@ -173,7 +173,7 @@ def test_a_detector(here: Path) -> None:
     words = ("--view.score_threshold=0.001", "--view.shown_score=0.001")
     expected = answer("net.spk", *words)
     assert expected
-    net.export("net.onnx", photos=True)
+    net.export("net.onnx", photo_input=True)
     net.export("net.xml")
     for name in ("net.onnx", "net.xml"):
         assert answer(moved(name), *words) == expected

@@ -156,7 +156,7 @@ def export_command(
 
     place_for_file(output, "output", EXPORT_ENDINGS)
     net = _read_network(model)
-    path = net.export(output, size, frames=frames, photos=photo_input)
+    path = net.export(output, size, frames=frames, photo_input=photo_input)
     beside = show(path.with_name(f"{path.name}{SIDECAR}"))
     described = "" if net.card is None else f", described in {beside}"
     print(f"{path.stat().st_size:,} bytes in {show(path)}{described}")

@@ -243,7 +243,7 @@ class Deployed:
         size: tuple[int, int] | None = None,
         *,
         frames: bool = False,
-        photos: bool = False,
+        photo_input: bool = False,
     ) -> Path:
         """Writes the network for another runtime, or as C, which the suffix names.
 
@@ -256,8 +256,8 @@ class Deployed:
             size: Height and width of the inputs; the network's largest size if omitted.
             frames: Take frames [B, T, C, H, W], such as those of events, instead of images
                 [B, C, H, W].
-            photos: Take photos as they are decoded, uint8 [B, H, W, C], and normalise them in the
-                file; ONNX and OpenVINO, of a network that knows how (`card`).
+            photo_input: Take photos as they are decoded, uint8 [B, H, W, C], and normalise them in
+                the file; ONNX and OpenVINO, of a network that knows how (`card`).
 
         Returns:
             The path.
@@ -268,7 +268,9 @@ class Deployed:
         from spikesight.deployment.export.exporting import export
 
         size = size or self.graph.max_size
-        return export(self.graph, Path(path), size, frames=frames, photos=photos, card=self.card)
+        return export(
+            self.graph, Path(path), size, frames=frames, photo_input=photo_input, card=self.card
+        )
 
     def _only(self, run: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> Tensor:
         if len(self.graph.outputs) > 1:

@@ -73,7 +73,7 @@ def export(
     size: tuple[int, int],
     *,
     frames: bool = False,
-    photos: bool = False,
+    photo_input: bool = False,
     card: str | None = None,
 ) -> Path:
     """Writes a network for another runtime and compares the two on the file's self-test.
@@ -90,7 +90,8 @@ def export(
             with the folder .golden of golden vectors beside it).
         size: Height and width of the inputs.
         frames: Take frames [B, T, C, H, W] instead of images [B, C, H, W].
-        photos: Take photos, uint8 [B, H, W, C], and normalise them in the file; ONNX and OpenVINO.
+        photo_input: Take photos, uint8 [B, H, W, C], and normalise them in the file; ONNX and
+            OpenVINO.
         card: How inputs are prepared and what classes are called, as run.json says it; the file
             carries it, in C as comments.
 
@@ -113,7 +114,7 @@ def export(
             importlib.import_module(package)
         except ImportError as error:
             raise missing_package(f"exporting to {suffix}", package, "deploy") from error
-    table = _bytes_table(graph, path, card, frames=frames) if photos else None
+    table = _bytes_table(graph, path, card, frames=frames) if photo_input else None
     request = Request(size, frames, card, table)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
@@ -134,16 +135,19 @@ def export(
 def _bytes_table(graph: integer.Graph, path: Path, card: str | None, *, frames: bool) -> Tensor:
     """What the network sees of each byte, where a file can read photos."""
     if path.suffix not in (".onnx", ".xml"):
-        has = "has NAME_prepare for the bytes of a photo" if path.suffix == ".c" else "takes none"
-        raise UserError(f"photos are for .onnx and .xml, and {path.name} {has}; leave photos out")
+        raise UserError(
+            f"photo_input is for .onnx and .xml and not for {path.suffix}"
+            + (", which has a function for a photo's bytes anyway" if path.suffix == ".c" else "")
+            + "; leave it out"
+        )
     if frames:
-        raise UserError("frames are counts and photos are bytes; pass one of frames and photos")
+        raise UserError("frames are counts and photos are bytes; pass frames or photo_input")
     said = Preparation.read(card)
     table = None if said is None else said.integers_of_bytes(graph.input)
     if table is None:
         raise UserError(
             "the network does not say by which mean and std photos are normalised, and so cannot "
-            "take them as they are; leave photos out, or deploy from a run's folder"
+            "take them as they are; leave photo_input out, or deploy from a run's folder"
         )
     return table
 
