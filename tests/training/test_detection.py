@@ -85,7 +85,9 @@ def small(tmp_path: Path) -> Build:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector that has learned for a moment."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train(from_mapping(TrainConfig, copy.deepcopy(SMALL) | {"output": str(folder)}))
+    train(
+        from_mapping(TrainConfig, copy.deepcopy(SMALL) | {"output": str(folder), "precision": "no"})
+    )
     return folder
 
 
