@@ -95,6 +95,7 @@ def test_what_a_file_does_not_say_comes_from_a_run(
 ) -> None:
     model = ss.load("run/best")
     model.save_pretrained("bare")
+    (here / "bare" / "run.json").unlink()
     ss.deploy(model, torch.rand(2, 3, 32, 32)).save("old.spk")
     assert read_spk_card("old.spk") is None
     for form, message in (
