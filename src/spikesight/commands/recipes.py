@@ -64,7 +64,6 @@ def _recipe(name: str) -> tuple[str, str]:
     """The first sentence of a recipe, and what it reads."""
     from spikesight.training.config import read_yaml
     from spikesight.training.data_sections import DATA_SECTIONS
-    from spikesight.training.tasks.table import find_task
 
     file = find_recipe(name)
     assert file is not None
@@ -72,8 +71,8 @@ def _recipe(name: str) -> tuple[str, str]:
     assert comment is not None
     paragraph = re.sub(r"^#[ \t]*", "", comment[0], flags=re.M).partition("\n\n")[0]
     fields = read_yaml(file)
-    section = find_task(fields.get("task", "classification")).section
-    data: dict[str, Any] = fields.get(section, {})
+    section = next(name for name in DATA_SECTIONS if name in fields)
+    data: dict[str, Any] = fields[section]
     made_here = data.get("format") in DATA_SECTIONS[section].made_here
     wanted = [
         None if made_here else data.get("path"),

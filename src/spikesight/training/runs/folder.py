@@ -104,7 +104,8 @@ def resolve_model_folder(folder: str | Path) -> Path:
     for candidate in (folder, folder / "best", folder / "last"):
         if (candidate / "model.safetensors").is_file():
             return candidate
-    near = [] if folder.exists() else nearest(folder, weights_names())
+    is_name = not folder.exists() and folder.parent.as_posix() in (".", "weights")
+    near = nearest(folder, weights_names()) if is_name else []
     such_as = f": {' or '.join(near)}" if near else ""
     raise FileNotFoundError(
         f"there is no trained model in {show(folder)}; pass the folder of a run or its best/ or "
