@@ -234,8 +234,8 @@ class ESpikeFormer(Classifier):
         if both:
             self.untraceable = (
                 "head='both' averages the logits of two heads, one of which reads currents, and is "
-                "not spike-driven; build or load the model with head='counts', or 'currents' for "
-                "a comparison in floating point"
+                "not spike-driven; build or load the model with head='counts', or 'currents', "
+                "whose classifier multiplies"
             )
         self.sizes = sizes
         self.resolved = {**vars(sizes), "neuron": neuron.name, "levels": neuron.levels}
