@@ -58,7 +58,8 @@ def lacks(extra: str, *words: str) -> Step:
 def steps(version: str, demo: tuple[str, ...]) -> list[Step]:
     """What a user does first, from an empty folder."""
     cells = ("bccd_nano_4bit", "photos")
-    quick = ("--epochs=1", "--limit_batches=1", "--objects.workers=0", "--output=boxes")
+    few = ("--objects.scenes=8", "--objects.validation_scenes=4", "--objects.workers=0")
+    quick = ("--epochs=1", "--batch_size=4", *few, "--output=boxes")
     return [
         Step(("spikesight", "--help"), "recipes"),
         Step(("spikesight", "--version"), rf"^{re.escape(version)}$"),
