@@ -5,7 +5,8 @@
     python tests/release_check.py --wheel dist/spikesight-0.2.0-py3-none-any.whl
 
 Everything is installed from the package index, PyTorch too (5 GB for each Python). To work on this
-script, `--borrow VENV/lib/python3.11/site-packages` takes all but spikesight from there.
+script, `--borrow VENV/lib/python3.11/site-packages` takes all but spikesight from there;
+what says that an extra is missing is left out then.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def main() -> None:
             folder = Path(place, f"empty{number}")
             folder.mkdir()
             for step in steps(version, ("--epochs=1",) if asked.quick_demo else ()):
-                run(step, scripts, folder)
+                if asked.borrow is None or "pip install" not in step.says:
+                    run(step, scripts, folder)
     print("all of it works")
 
 
