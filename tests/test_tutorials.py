@@ -51,7 +51,7 @@ def run_line(line: str, missing: list[str], printed: list[str]) -> None:
     What a program of the page prints is kept.
     """
     words = shlex.split(line, comments=True)
-    if not words or words[0] in ("make", "npm"):
+    if not words or words[0] in ("make", "npm", "pip"):
         return  # what needs the network
     if words[0] == "spikesight":
         command = next(word for word in words[1:] if not word.startswith("--"))

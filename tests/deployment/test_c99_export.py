@@ -332,7 +332,8 @@ def test_export_writes_what_it_has_compared(tmp_path: Path) -> None:
     assert {file.suffix for file in (tmp_path / "7 net.golden").iterdir()} == {".hex"}
     again = net.export(path, (4, 8))
     assert again.read_text(encoding="ascii") == text
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["7 net.c", "7 net.golden"]
+    written = ["7 net.c", "7 net.c.json", "7 net.golden"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == written
     (tmp_path / "7 net.golden" / "mine.txt").touch()
     with pytest.raises(UserError, match="holds other files"):
         net.export(path, (4, 8))

@@ -10,9 +10,9 @@ import torch
 import spikesight as ss
 from tests.conftest import wake
 from tests.deployment.native_forms import NATIVE
-from tests.registered_models import SEGMENTERS, TRACED_NANO, without
+from tests.registered_models import NANO, SEGMENTERS, without
 
-NAMES = without(TRACED_NANO, SEGMENTERS)
+NAMES = without(NANO, SEGMENTERS)
 WRITTEN = tuple(
     name
     for name, module in {"onnx": "onnxruntime", "openvino": "openvino"}.items()

@@ -14,6 +14,7 @@ from spikesight.data import build_loaders
 from spikesight.training import (
     Card,
     EmaConfig,
+    Evaluation,
     OptimizerConfig,
     ScheduleConfig,
     TrainConfig,
@@ -25,6 +26,7 @@ from spikesight.training.neuron_checks import find_silent_neurons
 from spikesight.training.tasks.classification.prediction import predict
 from spikesight.training.tasks.options import ValidationOptions
 from spikesight.training.tasks.validation import validate
+from spikesight.training.validation_round import ValidationRound
 
 from .conftest import TINY
 
@@ -61,18 +63,17 @@ def test_best_holds_the_average_when_it_is_better(tiny: Build) -> None:
         trainer.weights.average().head.linear.bias.fill_(7.0)
     worse, better = _evaluation(10.0), _evaluation(20.0)
     trainer.folder.mkdir()
-    trainer._keep_best(own=worse, averaged=better)
+    trainer._keep_best(ValidationRound(worse, better, {}, None, None))
     best = load_file(trainer.folder / "best" / "model.safetensors")
     assert best["head.linear.bias"].eq(7.0).all()
     assert Card.read(trainer.folder / "best").weights == "ema"
-    trainer._keep_best(own=_evaluation(30.0), averaged=better)
+    trainer._keep_best(ValidationRound(_evaluation(30.0), better, {}, None, None))
     best = load_file(trainer.folder / "best" / "model.safetensors")
     assert not best["head.linear.bias"].eq(7.0).any()
     assert Card.read(trainer.folder / "best").weights == "model"
 
 
-def _evaluation(top1: float) -> object:
-    from spikesight.training import Evaluation
+def _evaluation(top1: float) -> Evaluation:
 
     return Evaluation(top1, 50.0, 1.0, 10, 0.1)
 

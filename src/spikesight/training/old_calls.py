@@ -35,8 +35,11 @@ class SceneCard(Card):
         metrics: Any,
         view: Any,
         precision: str | None = None,
+        licence: str | None = None,
     ) -> None:
-        super().__init__(data, preprocessing, epoch, weights, metrics, task, precision, view)
+        super().__init__(
+            data, preprocessing, epoch, weights, metrics, task, precision, view, licence
+        )
 
 
 def validate(
