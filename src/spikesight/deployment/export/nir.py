@@ -136,9 +136,13 @@ class _Writer:
                 self._neuron(node, facts | _neuron_facts(node))
             case integer.Add():
                 self._add(node, facts, self.nir.Scale(np.ones(shape, np.float32)))
-            case integer.Attention() | integer.CurrentProduct() | integer.Gate():
-                raise AssertionError(f"{node.name} should have been refused")
-            case integer.MaxPool() | integer.SpikeSum():
+            case (
+                integer.Attention()
+                | integer.CurrentProduct()
+                | integer.Gate()
+                | integer.MaxPool()
+                | integer.SpikeSum()
+            ):
                 raise AssertionError(f"{node.name} should have been refused")
             case integer.Pool():
                 kernel = np.array(self.reaches[node.inputs[0]].shape.size)
