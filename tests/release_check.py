@@ -30,6 +30,9 @@ pathlib.Path("photos").mkdir()
 for number in range(8):
     image = PIL.Image.fromarray(noise.integers(0, 256, (12, 15, 3), numpy.uint8))
     image.resize((320, 256), PIL.Image.Resampling.BICUBIC).save(f"photos/{number}.jpg")
+line = numpy.zeros((60, 60), numpy.uint8)
+line[10:50, 27:33] = 255
+PIL.Image.fromarray(line).save("one.png")
 pathlib.Path("film.mp4").write_bytes(b"no film")
 """
 WHERE = "import importlib.resources as r, spikesight; print(r.files('spikesight') / 'py.typed')"
@@ -78,6 +81,9 @@ def steps(version: str, demo: tuple[str, ...]) -> list[Step]:
         Step(("spikesight", "verify", "cells.spk", "--photos=photos", "--images=2"), r"\b0\b"),
         Step(("spikesight", "predict", "cells.spk", "photos", "--output=found"), ""),
         Step(("spikesight", "export", "cells.spk", "cells.c"), ""),
+        Step(("spikesight", "predict", "digits_nano", "one.png", "--output=read"), r"\b1\b"),
+        Step(("spikesight", "deploy", "digits_nano", "digits.spk"), "0 mismatches"),
+        Step(("spikesight", "predict", "digits.spk", "one.png", "--output=read"), r"\b1\b"),
         lacks("deploy", "spikesight", "export", "cells.spk", "cells.onnx"),
         lacks("deploy", "spikesight", "export", "cells.spk", "cells.xml"),
         lacks("deploy", "spikesight", "export", "cells.spk", "cells.nir"),

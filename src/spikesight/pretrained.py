@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from spikesight.errors import FileError, UserError
+from spikesight.files.calibration import read_measured
 from spikesight.files.documents import read_json
 from spikesight.files.hub import download_model, is_hub_id
 from spikesight.files.shipped import find_weights
 from spikesight.files.tensors import COPY_AGAIN, read_shapes, read_tensors
 from spikesight.models.base import Quantization, SpikingModel
 from spikesight.models.masked_image import MaskedAutoencoder, MaskedImageSizes
+from spikesight.models.measured_inputs import MeasuredInputs, digest_model
 from spikesight.parts import Part, check_parts
 from spikesight.passes.quantization import quantize_like
 from spikesight.registry import create_model, is_registered
@@ -120,6 +122,7 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32) -> SpikingMo
     check_fits(weights, tensors, model.state_dict(), recipe.name)
     model.load_state_dict(tensors)
     model.card = _card(folder)
+    model.measured = _measured(folder, model)
     return model.eval()
 
 
@@ -231,6 +234,17 @@ def _card(folder: Path) -> dict[str, Any] | None:
         return read_json(folder / "run.json", dict[str, Any], remedy=COPY_AGAIN)
     except (OSError, UserError):
         return None
+
+
+def _measured(folder: Path, model: SpikingModel) -> MeasuredInputs | None:
+    """What calibration.safetensors says; None where deployment would refuse it."""
+    try:
+        tensors = read_measured(folder)
+    except (OSError, UserError):
+        return None
+    if tensors is None:
+        return None
+    return MeasuredInputs(tensors, digest_model(model.recipe, model.state_dict()))
 
 
 def _model(recipe: RecipeFile) -> SpikingModel:

@@ -12,15 +12,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import spikesight as ss
+from spikesight.commands.parser import main
 from spikesight.deployment.calibration_file import (
-    CALIBRATION,
-    carry_calibration,
     measure_calibration,
     read_calibration,
     write_calibration,
 )
 from spikesight.deployment.digest import full_digest_of
 from spikesight.errors import FileError, UserError
+from spikesight.files.calibration import CALIBRATION
 from spikesight.files.limits import CALIBRATION_BYTES
 from spikesight.passes.calibration import Calibration
 from tests.conftest import wake
@@ -55,19 +55,57 @@ def test_what_was_recorded_deploys_as_the_inputs_would(folder: Path) -> None:
     assert full_digest_of(plain.graph) != full_digest_of(fresh.graph)
 
 
-def test_it_is_carried_to_the_same_weights_in_another_form(folder: Path, tmp_path: Path) -> None:
-    other = tmp_path / "half"
-    ss.load(folder).save_pretrained(other, half=True)
-    carry_calibration(folder, other)
-    first, second = read_calibration(folder), read_calibration(other)
-    assert first is not None
-    assert second is not None
-    assert first.peak == second.peak
-    assert first.mean_inputs.keys() == second.mean_inputs.keys()
-    bare = tmp_path / "bare"
-    ss.load(folder).save_pretrained(bare)
-    carry_calibration(bare, other)
-    assert read_calibration(bare) is None
+def deployed(folder: Path) -> str:
+    """Digest of the integers that deployment makes of a folder, without inputs at hand."""
+    noise = torch.zeros(1, 3, 32, 32)
+    net = ss.deploy(ss.load(folder), noise, calibration=read_calibration(folder))
+    return full_digest_of(net.graph)
+
+
+def test_it_is_saved_with_the_model_again(folder: Path, tmp_path: Path) -> None:
+    ss.load(folder).save_pretrained(tmp_path / "again")
+    ss.load(tmp_path / "again").double().save_pretrained(tmp_path / "thrice")
+    assert deployed(tmp_path / "again") == deployed(folder) == deployed(tmp_path / "thrice")
+    ss.load(folder).save_pretrained(folder)
+    assert deployed(folder) == deployed(tmp_path / "again")
+
+
+def test_it_is_saved_with_the_same_weights_in_another_form(folder: Path, tmp_path: Path) -> None:
+    model = ss.load(folder)
+    model.save_pretrained(tmp_path / "half", half=True)
+    wanted, kept = read_calibration(folder), read_calibration(tmp_path / "half")
+    assert wanted is not None
+    assert kept is not None
+    assert wanted.peak == kept.peak
+    assert all(
+        torch.equal(wanted.mean_inputs[name], mean) for name, mean in kept.mean_inputs.items()
+    )
+    quantized = ss.quantize(model, 4)
+    quantized.save_pretrained(tmp_path / "quantized")
+    assert read_calibration(tmp_path / "quantized") is None
+    measured = measure_calibration(ss.load(tmp_path / "quantized"), inputs().split(4))
+    write_calibration(tmp_path / "quantized", measured)
+    ss.load(tmp_path / "quantized").save_pretrained(tmp_path / "packed", packed=True)
+    ss.load(tmp_path / "packed").save_pretrained(tmp_path / "packed_again")
+    assert deployed(tmp_path / "packed_again") == deployed(tmp_path / "quantized")
+
+
+def test_other_weights_leave_it_behind(folder: Path, tmp_path: Path) -> None:
+    model = ss.load(folder)
+    next(model.parameters()).data.mul_(1.01)
+    model.save_pretrained(tmp_path / "changed")
+    assert read_calibration(tmp_path / "changed") is None
+    model.save_pretrained(folder)
+    assert not (folder / CALIBRATION).exists()
+
+
+def test_a_damaged_one_does_not_keep_a_model_from_loading(folder: Path, tmp_path: Path) -> None:
+    (folder / CALIBRATION).write_bytes(b"damage")
+    model = ss.load(folder)
+    assert model.measured is None
+    assert main(["convert", str(folder), str(tmp_path / "other"), "--half"]) == 2
+    model.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved" / CALIBRATION).exists()
 
 
 def test_other_weights_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ ROUND = """
 import json, torch, numpy, PIL.Image
 import spikesight as ss
 from spikesight.commands.parser import main
+from spikesight.deployment.digest import full_digest_of
+from spikesight.deployment.network import Deployed
 
 noise = numpy.random.default_rng(0).integers(0, 256, (60, 80, 3), numpy.uint8)
 PIL.Image.fromarray(noise).save("blood.png")
@@ -69,24 +71,30 @@ outputs = [[t.tolist() for t in vars(model(x)).values() if torch.is_tensor(t)]
            or repr(model(x)) for model in (before, after)]
 codes = [main(["predict", f"me/{name}", "blood.png", f"--output={name}", f"--table={name}.csv"])
          for name in ("cells", "again")]
+codes += [main(["deploy", f"me/{name}", f"{name}.spk"]) for name in ("cells", "again")]
+integers = [full_digest_of(Deployed.load(f"{name}.spk").graph) for name in ("cells", "again")]
 tables = [open(f"{name}.csv").read() for name in ("cells", "again")]
 print(json.dumps({"address": address, "same": outputs[0] == outputs[1] and tables[0] == tables[1],
-                  "codes": codes}))
+                  "codes": codes, "integers": len(set(integers))}))
 """
 
 
 def test_a_model_goes_there_and_comes_back(hub: FakeHub, tmp_path: Path) -> None:
     said = run(hub, tmp_path, ROUND)
-    assert said == {"address": f"{hub.address}/me/again", "same": True, "codes": [0, 0]}
+    address = f"{hub.address}/me/again"
+    assert said == {"address": address, "same": True, "codes": [0] * 4, "integers": 1}
     sent = hub.models["me/again"]
-    assert sent.keys() == {*SAVED, "README.md"}
+    assert sent.keys() == {*SAVED, CALIBRATION, "README.md"}
     assert sent["model.safetensors"] == hub.models["me/cells"]["model.safetensors"]
+    assert sent[CALIBRATION] == hub.models["me/cells"][CALIBRATION]
     assert b'ss.load("me/again")' in sent["README.md"]
     card = json.loads(sent["run.json"])
     assert card["objects"] is card["metrics"] is None  # paths and figures stay here
     assert card["preprocessing"]["image_size"] == [256, 320]
-    wanted = [f"me/{model}/{name}" for model in ("cells", "again") for name in SAVED]
-    assert sorted(hub.asked) == sorted([*wanted, f"me/cells/{CALIBRATION}"])
+    wanted = [
+        f"me/{model}/{name}" for model in ("cells", "again") for name in (*SAVED, CALIBRATION)
+    ]
+    assert sorted(hub.asked) == sorted(wanted)
 
 
 ERRORS = """

@@ -12,11 +12,11 @@ import torch
 
 from spikesight.data import Preprocessing
 from spikesight.deployment.calibration_file import (
-    CALIBRATION,
     read_calibration,
     write_calibration,
 )
 from spikesight.deployment.exported_model import read_stride
+from spikesight.files.calibration import CALIBRATION
 from spikesight.passes.calibration import Calibration
 from spikesight.training.runs.card import Card
 from tests.robustness.damage import Damage

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from spikesight.commands.parser import main
-from spikesight.deployment.calibration_file import CALIBRATION, read_calibration
+from spikesight.deployment.calibration_file import read_calibration
 from spikesight.deployment.digest import full_digest_of
 from spikesight.deployment.network import Deployed
+from spikesight.files.calibration import CALIBRATION
 from spikesight.training import TrainConfig, train
 from spikesight.training.calibrating import record_calibration
 

@@ -173,7 +173,7 @@ def convert_command(
         licence: Licence of the weights, such as the SPDX identifier Apache-2.0; the source's own if
             omitted.
     """
-    from spikesight.deployment.calibration_file import carry_calibration
+    from spikesight.deployment.calibration_file import read_calibration
     from spikesight.pretrained import load
     from spikesight.registry import create_model
     from spikesight.training.runs.card import CARD, Card
@@ -198,6 +198,7 @@ def convert_command(
     else:
         if entry is not None or configuration is not None:
             raise UserError("entry and configuration are for checkpoints; pass --family too")
+        read_calibration(folder)  # save_pretrained would leave a damaged one behind unsaid
         model = load(folder)
         has_card = (folder / CARD).is_file()
         card = describe(model, said, Card.read(folder) if has_card else None)
@@ -211,8 +212,6 @@ def convert_command(
             shutil.copyfile(folder / CARD, new / CARD)
         elif card is not None:
             card.write(new)
-        if family is None:
-            carry_calibration(folder, new)
     size = (output / "model.safetensors").stat().st_size
     # Packed models have no parameters; those that they stand for are meant.
     fresh = create_model(model.recipe["name"], **model.recipe["arguments"])

@@ -58,8 +58,9 @@ def deploy_command(
     """
     from dataclasses import replace
 
-    from spikesight.deployment.calibration_file import CALIBRATION, read_calibration
+    from spikesight.deployment.calibration_file import read_calibration
     from spikesight.deployment.deploying import deploy
+    from spikesight.files.calibration import CALIBRATION
     from spikesight.files.documents import named
     from spikesight.pretrained import load
     from spikesight.training.runs.card import Card

@@ -22,11 +22,14 @@ Format = Literal[
     "cifar100",
     "digits",
     "painted_digits",
+    "drawn_digits",
     "cifar10_dvs",
     "nmnist",
     "dvs128_gesture",
     "event_folders",
 ]
+MADE_HERE = ("digits", "painted_digits", "drawn_digits")
+"""Formats that read no file."""
 OnCorrupt = Literal["stop", "skip"]
 Split = Literal["validation", "test", "all"]
 
@@ -44,13 +47,14 @@ class DataConfig:
             torchvision's layout; `digits` comes with scikit-learn and needs no path.
             `painted_digits` are the same, each in four sizes, places and light colours on a dark
             ground, as scenes of `digit_scenes` show them; a fifth of the digits validates, and
-            `validation_fraction` must be 0.
+            `validation_fraction` must be 0. `drawn_digits` are the same too, grey, each drawn 16
+            times by a pen of another width, height and tilt, half of them dark on light.
             `cifar10_dvs`, `nmnist` and `dvs128_gesture` are recordings of event cameras in their
             published layouts, `event_folders` any recordings in one folder per class. Any other
             name is that of a function given to `register_dataset`.
         path: Folder or tar file to read; of shards also a pattern such as
-            `photos/train-{000..127}.tar` or `photos/*.tar`. Not used by `digits` and
-            `painted_digits`.
+            `photos/train-{000..127}.tar` or `photos/*.tar`. Not used by `digits`,
+            `painted_digits` and `drawn_digits`.
         image_size: Height and width of the images that the model sees, in pixels. Other sizes
             are resized (bicubic, antialiased) on the shorter side and cropped in the centre.
         channels: 3 reads colour and repeats a grey image three times; 1 reads grey and turns
@@ -125,7 +129,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_options(self, "data.", DataError)
         check_format(DATA_SET, self.format, get_args(Format))
-        needs_path = self.format in {*get_args(Format)} - {"digits", "painted_digits"}
+        needs_path = self.format in {*get_args(Format)} - {*MADE_HERE}
         if needs_path and not self.path:
             raise DataError(f"format {self.format!r} needs data.path; pass the folder or tar file")
         if self.holds_events:
@@ -134,9 +138,9 @@ class DataConfig:
             raise DataError(f"data.channels is {self.channels}; pass 1 (grey) or 3 (colour)")
         if self.class_names is not None:
             check_class_names(self.class_names, "data.class_names")
-        if self.format == "painted_digits" and self.validation_fraction != 0:
+        if self.format in ("painted_digits", "drawn_digits") and self.validation_fraction != 0:
             raise DataError(
-                "format 'painted_digits' has its own validation digits, and a digit's copies must "
+                f"format {self.format!r} has its own validation digits, and a digit's copies must "
                 "not come on both sides; pass data.validation_fraction=0"
             )
         if self.groups is not None and not (self.groups and self.validation_fraction > 0):

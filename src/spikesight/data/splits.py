@@ -18,6 +18,7 @@ from spikesight.data.own_sets import DATA_SET
 from spikesight.data.part_folders import Part
 from spikesight.data.photos import cifar, class_folders, idx
 from spikesight.data.photos.digits import read_digits
+from spikesight.data.photos.drawn_digits import read_drawn_digits
 from spikesight.data.photos.painted_digits import read_painted_digits
 from spikesight.data.shards import reading as shards
 from spikesight.data.sources import ArraySource, EncodedSource, Parts, Source, check_labels
@@ -51,6 +52,11 @@ def find_parts(config: DataConfig) -> Parts:
             return {
                 "train": partial(read_painted_digits, "train"),
                 "validation": partial(read_painted_digits, "validation"),
+            }
+        case "drawn_digits":
+            return {
+                "train": partial(read_drawn_digits, "train"),
+                "validation": partial(read_drawn_digits, "validation"),
             }
         case "cifar10_dvs" | "nmnist" | "dvs128_gesture" | "event_folders":
             sensor = config.events.sensor

@@ -15,9 +15,11 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from spikesight.errors import UserError
+from spikesight.files.calibration import CALIBRATION, write_measured
 from spikesight.files.hub import upload_model
 from spikesight.files.replacing import explained, replaced_file, write_text
 from spikesight.files.tensors import write_tensors
+from spikesight.models.measured_inputs import MeasuredInputs, digest_model
 from spikesight.models.rebuilding import recipe_as_it_is
 from spikesight.presentation import GlobalPool, Presentation, Readout
 from spikesight.registry import create_model
@@ -151,6 +153,7 @@ class SpikingModel(nn.Module):
         resolved: Arguments of `create_model` as they came out, defaults filled in, so that a saved
             model outlives a change of its family's defaults. Optional.
         card: What lies beside its weights in run.json, if `spikesight.load` found one.
+        measured: What lies beside them in calibration.safetensors, likewise.
         untraceable: Why no graph can say what the model computes, and the remedy; None where one
             can. `trace` asks every module that has such an attribute.
         host_code: What it computes between its `graph_parts`, for reports; empty for a single one.
@@ -162,6 +165,7 @@ class SpikingModel(nn.Module):
     recipe: Recipe
     resolved: Mapping[str, Any] = MappingProxyType({})
     card: Mapping[str, Any] | None = None
+    measured: MeasuredInputs | None = None
     steps: int
     stride: int
     untraceable: str | None = None
@@ -204,7 +208,8 @@ class SpikingModel(nn.Module):
 
         A model that was loaded with a run.json beside its weights gets one here too, so that
         `spikesight predict` knows how to prepare its inputs; without figures, since the weights may
-        be others by now.
+        be others by now. While they are not, what its training recorded for deployment
+        (calibration.safetensors) comes along as well.
 
         Args:
             folder: Made if it does not exist.
@@ -228,6 +233,9 @@ class SpikingModel(nn.Module):
                 "spikesight.register_model and build it with spikesight.create_model"
             )
         recipe = cast(Recipe, recipe_as_it_is(self, recipe, type(self).rebuild))
+        measured = self.measured
+        if measured is not None and measured.model != digest_model(recipe, self.state_dict()):
+            measured = None
         if half and "quantization" in recipe:
             raise UserError(
                 "half=True would round the weights and steps of a quantised model to other "
@@ -241,12 +249,15 @@ class SpikingModel(nn.Module):
             tensors = {name: _as_half(tensor) for name, tensor in tensors.items()}
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / CALIBRATION).unlink(missing_ok=True)  # of the weights that were here
         with replaced_file(folder / "model.safetensors") as new:
             write_tensors(new, tensors, {"format": "pt"})
         write_text(folder / "config.json", json.dumps(recipe, indent=2) + "\n")
         if self.card is not None:
             card = {**self.card, "metrics": None}
             write_text(folder / "run.json", json.dumps(card, indent=2) + "\n")
+        if measured is not None:
+            write_measured(folder, measured.tensors)
 
     def push_to_hub(
         self, name: str, *, private: bool = False, half: bool = False, packed: bool = False

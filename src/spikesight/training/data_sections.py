@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikesight.data import DataConfig
+from spikesight.data.config import MADE_HERE
 from spikesight.data.detection import ObjectConfig
 from spikesight.data.own_sets import DATA_SET, OBJECTS, SCENES
 from spikesight.data.segmentation import SceneConfig
@@ -31,7 +32,7 @@ class DataSection:
 
 
 DATA_SECTIONS = {
-    "data": DataSection(DataConfig, DATA_SET, ("digits", "painted_digits"), "folder"),
+    "data": DataSection(DataConfig, DATA_SET, MADE_HERE, "folder"),
     "scenes": DataSection(SceneConfig, SCENES, ("digit_scenes",), "folder"),
     "objects": DataSection(ObjectConfig, OBJECTS, ("digit_scenes", "moving_digits"), "coco"),
 }

@@ -61,6 +61,22 @@ def check_batch(config: TrainConfig, model: SpikingModel, batch_size: int) -> No
         raise UserError(_one_value(config, batch_size))
 
 
+def describe_smaller_batch(config: TrainConfig, batch_size: int, images: int) -> str | None:
+    """Says that batches are smaller than asked for; None if they are not.
+
+    Args:
+        config: The run.
+        batch_size: Of its batches as they are.
+        images: It trains on so many.
+    """
+    if batch_size == config.batch_size:
+        return None
+    return (
+        f"batch_size is {batch_size} instead of {config.batch_size}: {images} training images fill "
+        "no larger one"
+    )
+
+
 @contextmanager
 def explained_normalisations(config: TrainConfig, batch_size: int) -> Iterator[None]:
     """Says what helps where a normalisation sees one value per channel, as of a skipped image."""

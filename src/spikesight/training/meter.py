@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,8 @@ from torch import Tensor
 from spikesight.memory import PeakMemory
 from spikesight.training.runs.checkpoint import EpochSums
 from spikesight.training.runs.processes import total
+
+T = TypeVar("T")
 
 
 class Meter:
@@ -49,6 +52,16 @@ class Meter:
             yield
         finally:
             self.sums.waiting += time.monotonic() - began
+
+    def fetched(self, batches: Iterable[T]) -> Iterator[T]:
+        """The batches, with the time that each is waited for counted as such."""
+        waited = iter(batches)
+        while True:
+            with self.waiting():
+                batch = next(waited, None)
+            if batch is None:
+                return
+            yield batch
 
     def add(self, loss: Tensor, images: int) -> None:
         """Adds a batch.

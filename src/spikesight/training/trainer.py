@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -25,6 +25,7 @@ from spikesight.training.distillation import build_distillation
 from spikesight.training.feasibility import (
     check_batch,
     check_feasible,
+    describe_smaller_batch,
     explained_normalisations,
 )
 from spikesight.training.freed_memory import (
@@ -39,12 +40,19 @@ from spikesight.training.neuron_checks import (
     silence_report,
     silence_warning,
 )
-from spikesight.training.precision import Precision, describe_precision
+from spikesight.training.precision import describe_precision
 from spikesight.training.progress import build_report, format_duration
+from spikesight.training.resuming import (
+    explained_state,
+    goes_on,
+    in_precision_of,
+    puts_channels_last,
+    read_state,
+)
 from spikesight.training.run_log import RunLog, epoch_row
 from spikesight.training.run_page import RunPage, Standing
 from spikesight.training.runs.checkpoint import DataSummary, EpochSums, Position, RunState
-from spikesight.training.runs.folder import save_model, saved_recipe
+from spikesight.training.runs.folder import save_model
 from spikesight.training.runs.launching import hold_weights
 from spikesight.training.runs.lock import locked
 from spikesight.training.runs.preparation import (
@@ -54,7 +62,6 @@ from spikesight.training.runs.preparation import (
     fused_training,
 )
 from spikesight.training.runs.processes import is_main_process, largest, total
-from spikesight.training.runs.storage import recover_folder
 from spikesight.training.seeding import seed_everything
 from spikesight.training.tasks.figures import Figures
 from spikesight.training.tasks.table import find_task
@@ -112,17 +119,21 @@ class Trainer:
         self.accelerator = build_accelerator(config.precision, config.device, config.accumulation)
         self.device = self.accelerator.device
         self.report = build_report(self.accelerator.is_main_process)
-        self._check_output()
-        self.moved = False
-        self.before = self._read_state() if self.resuming else None
-        self._keep_precision()
-        config = self.config = replace(config, channels_last=self._puts_channels_last())
+        self.before: RunState | None = None
+        moved = False
+        resuming = goes_on(config, self.accelerator)
+        if resuming:
+            self.before, moved = read_state(config, self.accelerator, self.report)
+            self.accelerator = in_precision_of(self.before, config, self.accelerator, self.report)
+            self.device = self.accelerator.device
+        channels_last = puts_channels_last(config, self.before, self.device)
+        config = self.config = replace(config, channels_last=channels_last)
         if self.device.type == "cpu":
             if config.memory == "lowest":
                 return_blocks_at_once()
             else:
                 keep_freed_memory()
-        check_feasible(config, filled=not self.resuming)
+        check_feasible(config, filled=not resuming)
 
         self.task = find_task(config.task)(config, self.accelerator)
         self.loaders = self.task.loaders
@@ -130,7 +141,7 @@ class Trainer:
         if self.before is not None and self.before.data is not None:
             self.before.data.check_same(self.data, self.folder / "last")
         self.batch_size = self.task.train.batch_size
-        if self.moved and self.batch_size != config.batch_size:
+        if moved and self.batch_size != config.batch_size:
             raise UserError(
                 f"cannot go on from {self.folder / 'last'} in another number of processes: "
                 f"batch_size is {config.batch_size} and the training images fill no larger one "
@@ -141,13 +152,14 @@ class Trainer:
         self.updates = self.updates_per_epoch * config.epochs
 
         seed_everything(config.seed)
-        resumed = self.folder / "last" if self.resuming else None
+        resumed = self.folder / "last" if resuming else None
         self.model, fresh = build_model(
             config, self.task.classes, self.task.channels, resumed=resumed
         )
         check_batch(config, self.model, self.batch_size)
         shortening = config.schedule.describe_shortening(self.updates, self.updates_per_epoch)
-        for note in (self._shrinking(), shortening, *fresh):
+        smaller = describe_smaller_batch(config, self.batch_size, len(self.task.train.dataset))
+        for note in (smaller, shortening, *fresh):
             if note is not None:
                 self.report.message(note)
         if self.before is not None:
@@ -193,91 +205,13 @@ class Trainer:
         self.task.train.set_epoch(0, 0)
         return self.task.prepare(*next(iter(self.task.train)), 0, 0).images
 
-    def _shrinking(self) -> str | None:
-        if self.batch_size == self.config.batch_size:
-            return None
-        images = len(self.task.train.dataset)
-        return (
-            f"batch_size is {self.batch_size} instead of {self.config.batch_size}: "
-            f"{images} training images fill no larger one"
-        )
-
-    def _check_output(self) -> None:
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"output {self.folder} is a file; pass a folder")
-        last = recover_folder(self.folder / "last") if self.accelerator.is_main_process else None
-        self.accelerator.wait_for_everyone()
-        last = last or self.folder / "last"
-        self.resuming = self.config.resume and last.exists()
-        if last.exists() and not self.config.resume:
-            raise UserError(
-                f"output {self.folder} holds a run already; pass resume=true to go on with it or "
-                "another output"
-            )
-        best = self.folder / "best"
-        if not self.resuming and best.exists() and saved_recipe(best) is None:
-            raise UserError(
-                f"output {self.folder} has a best/ that holds something else than a model; pass "
-                "another output, or move it away"
-            )
-
-    def _read_state(self) -> RunState:
-        last = self.folder / "last"
-        state = RunState.read(last)
-        processes = self.accelerator.num_processes
-        state.check_continues(self.config, processes, last)
-        state.finished(self.config.epochs, last)
-        self.moved = processes != state.processes
-        if self.moved:
-            self.report.message(
-                f"the run began in {state.processes} process(es) and goes on in {processes}: "
-                "augmentation and drop path draw other random numbers from here"
-            )
-        return state.shared_among(processes, self.config.accumulation)
-
-    def _keep_precision(self) -> None:
-        """Goes on in the precision that "auto" became when the run began, whatever it is here."""
-        if self.before is None or self.config.precision != "auto":
-            return
-        last = self.folder / "last"
-        began = cast(Precision, self.before.precision)
-        here = self.accelerator.mixed_precision
-        if began == here:
-            return
-        self.report.message(
-            f"the run began in precision {began} and goes on in it, though this machine would "
-            f"choose {here}; for another one start a new run with precision={here}, another "
-            f"output and --from {last}"
-        )
-        self.accelerator = build_accelerator(began, self.config.device, self.config.accumulation)
-        self.device = self.accelerator.device
-
-    def _puts_channels_last(self) -> bool:
-        asked = self.config.channels_last
-        if asked != "auto":
-            return bool(asked)
-        if self.before is not None:
-            return bool(self.before.config.get("channels_last", False))
-        return bool(self.device.type == "cpu")
-
     def _restore_model(self) -> None:
         tensors = read_tensors(self.folder / "last" / "model.safetensors")
-        with self._explained_state():
+        with explained_state(self.folder / "last"):
             self.model.load_state_dict(tensors)
 
-    @contextmanager
-    def _explained_state(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-            last = self.folder / "last"
-            raise UserError(
-                f"{last} does not hold the state of this run ({error}); start a new run with "
-                f"another output and model.weights={last}"
-            ) from error
-
     def _restore(self, state: RunState) -> None:
-        with self._explained_state():
+        with explained_state(self.folder / "last"):
             self.weights.load(self.optimizer, state.optimizer, state.ema)
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state.scaler)
@@ -371,22 +305,14 @@ class Trainer:
         self.task.train.set_epoch(epoch, first)
         self.prepared.train()
         self.meter.mark()
-        for batch, (images, labels) in enumerate(self._batches(first), start=first):
+        batches = self.meter.fetched(islice(self.task.train, self.batches_per_epoch - first))
+        for batch, (images, labels) in enumerate(batches, start=first):
             self._train_batch(epoch, batch, images, labels)
             self.position.batch = batch + 1
             if self.accelerator.sync_gradients:
                 self._update()
                 self._after_update()
         self.meter.account_time()
-
-    def _batches(self, first: int) -> Iterator[tuple[Any, Any]]:
-        batches = islice(self.task.train, self.batches_per_epoch - first)
-        while True:
-            with self.meter.waiting():
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
 
     def _train_batch(self, epoch: int, batch: int, images: Any, labels: Any) -> None:
         config = self.config

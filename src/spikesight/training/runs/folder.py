@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from spikesight.deployment.calibration_file import CALIBRATION
 from spikesight.deployment.export.exporting import EXPORT_ENDINGS
 from spikesight.deployment.export.reading import RUNNABLE_ENDINGS
 from spikesight.errors import UserError
+from spikesight.files.calibration import CALIBRATION
 from spikesight.files.names import show
 from spikesight.files.shipped import nearest, weights_names
 from spikesight.models import SpikingModel
