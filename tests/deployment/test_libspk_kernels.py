@@ -11,6 +11,7 @@ from tests.deployment.libspk_programs import program
 
 CASES, SEED = 150, 7
 LIBSPK = Path(__file__).parents[2] / "native" / "libspk"
+FILES = {"sum_products": "avx512_products.cpp", "finish": "avx512_finish.cpp"}
 OF_AVX2 = {"dense", "sparse", "winograd", "depthwise", "generic"}
 
 
@@ -44,7 +45,9 @@ def assert_exact(found: dict[str, tuple[int, int]], forms: set[str]) -> None:
         ("spk-test-kernels", "generic", {"generic"}),
         ("spk-test-kernels", "avx2", OF_AVX2),
         ("spk-test-kernels", "avx512", OF_AVX2),
+        ("spk-test-kernels", "amx", OF_AVX2 | {"tiles"}),
         ("spk-test-emulated-kernels", "avx512", OF_AVX2),
+        ("spk-test-emulated-kernels", "amx", OF_AVX2 | {"tiles"}),
     ],
 )
 def test_every_form_sums_fires_and_writes_what_it_must(
@@ -54,13 +57,14 @@ def test_every_form_sums_fires_and_writes_what_it_must(
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("name", ["sum_products", "finish"])
 def test_what_is_compiled_for_avx512_is_shared_with_no_other_file(
-    compiler: str, tmp_path: Path
+    name: str, compiler: str, tmp_path: Path
 ) -> None:
     if not all(map(shutil.which, (compiler, "nm"))):
         pytest.skip(f"reads what {compiler} made")
     flags = re.findall(r"-mavx512\w+", (LIBSPK / "CMakeLists.txt").read_text())
-    source, made = LIBSPK / "kernels" / "avx512_products.cpp", tmp_path / "made.o"
+    source, made = LIBSPK / "kernels" / FILES[name], tmp_path / "made.o"
     command = [compiler, "-std=c++17", "-O3", *flags, f"-I{LIBSPK}", "-c", source, "-o", made]
     strict = ["-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
     done = subprocess.run([*command, *strict], capture_output=True, text=True, check=False)
@@ -69,7 +73,7 @@ def test_what_is_compiled_for_avx512_is_shared_with_no_other_file(
     assert done.returncode == 0, done.stderr
     said = subprocess.run(["nm", "-C", made], check=True, capture_output=True, text=True).stdout
     (public,) = [symbol for symbol in said.splitlines() if re.search(" [A-Zuvw] ", symbol)]
-    assert "spk::avx512::sum_products" in public
+    assert f"spk::avx512::{name}" in public
 
 
 @pytest.mark.nightly

@@ -12,6 +12,7 @@ namespace {
 std::vector<const InstructionSet*> sets_here() {
     const InstructionSet* sets[] = {
 #if defined(__x86_64__) || defined(_M_X64)
+        &amx_set(),
         &avx512_set(),
         &avx2_set(),
 #elif defined(__aarch64__)

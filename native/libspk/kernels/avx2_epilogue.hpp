@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -79,20 +80,15 @@ class Finisher {
 public:
     explicit Finisher(const Epilogue& epilogue)
         : epilogue_(epilogue), stride_(round_up(epilogue.channels, kCurrentLanes)) {
-        for (const Stage& stage : epilogue.stages) fires_ += stage.neurons.size();
-        nonzeros_.resize(fires_);
+        for (const Stage& stage : epilogue.stages) {
+            for (const Firing& firing : stage.neurons) written_.emplace_back(firing.to);
+        }
     }
     Finisher(const Finisher&) = delete;
     Finisher& operator=(const Finisher&) = delete;
     ~Finisher() {
-        const int64_t* nonzeros = nonzeros_.data();
-        for (const Stage& stage : epilogue_.stages) {
-            for (const Firing& firing : stage.neurons) {
-                if (firing.to.nonzeros) {
-                    firing.to.nonzeros->fetch_add(*nonzeros, std::memory_order_relaxed);
-                }
-                ++nonzeros;
-            }
+        for (const Written& map : written_) {
+            if (map.of_all) map.of_all->fetch_add(map.nonzeros, std::memory_order_relaxed);
         }
     }
 
@@ -101,7 +97,7 @@ public:
     template <int kPixels>
     void finish(const Place* places, int32_t channel, __m256i (*sums)[2]) {
         if (epilogue_.left) shift<kPixels>(channel, sums);
-        int64_t* nonzeros = nonzeros_.data();
+        Written* to = written_.data();
         for (const Stage& stage : epilogue_.stages) {
             if (stage.add) {
                 for (int i = 0; i < kPixels; ++i) {
@@ -118,12 +114,28 @@ public:
                 }
             }
             for (const Firing& firing : stage.neurons) {
-                *nonzeros++ += fire<kPixels>(firing, places, channel, sums);
+                fire<kPixels>(firing, places, channel, sums, *to++);
             }
         }
     }
 
 private:
+    // A map of counts: where its pixels lie, and how many counts of it were not zero.
+    struct Written {
+        explicit Written(const CountMap& map)
+            : first(map.pixel(0, 0, 0)), stride(map.stride), row_bytes(map.row_bytes()),
+              image_bytes(map.image_bytes()), of_all(map.nonzeros) {}
+
+        uint8_t* at(const Place& place) const {
+            return first + place.image * image_bytes + place.y * row_bytes + place.x * stride;
+        }
+
+        uint8_t* first;
+        int64_t stride, row_bytes, image_bytes;
+        std::atomic<int64_t>* of_all;
+        int64_t nonzeros = 0;
+    };
+
     template <int kPixels>
     void shift(int32_t channel, __m256i (*sums)[2]) const {
         for (int half = 0; half < 2; ++half) {
@@ -137,31 +149,30 @@ private:
         }
     }
 
-    // Writes counts and returns how many are not zero.
     template <int kPixels>
-    int64_t fire(
-        const Firing& firing, const Place* places, int32_t channel,
-        const __m256i (*sums)[2]) const {
+    void fire(
+        const Firing& firing, const Place* places, int32_t channel, const __m256i (*sums)[2],
+        Written& to) const {
         if (firing.membrane) {
-            return write<kPixels>(firing, places, channel, [&](int i, int half) {
+            return write<kPixels>(places, channel, to, [&](int i, int half) {
                 const int32_t from = channel + 8 * half;
                 int32_t* membrane = firing.membrane + places[i].index * stride_ + from;
                 return fire_over_time(firing, stride_, from, membrane, sums[i][half]);
             });
         }
         switch (firing.levels) {
-            case 1: return compare<kPixels, 1>(firing, places, channel, sums);
-            case 2: return compare<kPixels, 2>(firing, places, channel, sums);
-            case 4: return compare<kPixels, 4>(firing, places, channel, sums);
+            case 1: return compare<kPixels, 1>(firing, places, channel, sums, to);
+            case 2: return compare<kPixels, 2>(firing, places, channel, sums, to);
+            case 4: return compare<kPixels, 4>(firing, places, channel, sums, to);
         }
         if (!firing.gain) {
-            return write<kPixels>(firing, places, channel, [&](int i, int half) {
+            return write<kPixels>(places, channel, to, [&](int i, int half) {
                 const int32_t* below = firing.below + channel + 8 * half;
                 return levels_below(firing.levels, below, stride_, sums[i][half]);
             });
         }
         const __m256 highest = _mm256_set1_ps(float(firing.levels));
-        return write<kPixels>(firing, places, channel, [&](int i, int half) {
+        return write<kPixels>(places, channel, to, [&](int i, int half) {
             const float* gain = firing.gain + channel + 8 * half;
             const float* offset = firing.offset + channel + 8 * half;
             return rounded(gain, offset, highest, sums[i][half]);
@@ -169,16 +180,16 @@ private:
     }
 
     template <int kPixels, int kLevels>
-    int64_t compare(
-        const Firing& firing, const Place* places, int32_t channel,
-        const __m256i (*sums)[2]) const {
+    void compare(
+        const Firing& firing, const Place* places, int32_t channel, const __m256i (*sums)[2],
+        Written& to) const {
         __m256i below[kLevels][2];
         for (int level = 0; level < kLevels; ++level) {
             const int32_t* from = firing.below + level * stride_ + channel;
             below[level][0] = load(from);
             below[level][1] = load(from + 8);
         }
-        return write<kPixels>(firing, places, channel, [&](int i, int half) {
+        write<kPixels>(places, channel, to, [&](int i, int half) {
             __m256i reached = _mm256_cmpgt_epi32(sums[i][half], below[0][half]);
             for (int level = 1; level < kLevels; ++level) {
                 reached = _mm256_add_epi32(
@@ -190,24 +201,20 @@ private:
 
     // Counts: of a pixel and of channels 0..7 or 8..15, as 32 bits.
     template <int kPixels, class Counts>
-    static int64_t write(
-        const Firing& firing, const Place* places, int32_t channel, const Counts& counts) {
+    static void write(const Place* places, int32_t channel, Written& to, const Counts& counts) {
         int64_t zeros = 0;
         for (int i = 0; i < kPixels; ++i) {
             const __m128i bytes = to_bytes(counts(i, 0), counts(i, 1));
-            const Place& place = places[i];
-            uint8_t* to = firing.to.pixel(place.image, place.y, place.x) + channel;
-            _mm_store_si128(reinterpret_cast<__m128i*>(to), bytes);
+            _mm_store_si128(reinterpret_cast<__m128i*>(to.at(places[i]) + channel), bytes);
             const __m128i is_zero = _mm_cmpeq_epi8(bytes, _mm_setzero_si128());
             zeros += _mm_popcnt_u32(unsigned(_mm_movemask_epi8(is_zero)));
         }
-        return kPixels * kCurrentLanes - zeros;
+        to.nonzeros += kPixels * kCurrentLanes - zeros;
     }
 
     const Epilogue& epilogue_;
     const int64_t stride_;
-    size_t fires_ = 0;
-    std::vector<int64_t> nonzeros_;
+    std::vector<Written> written_;
 };
 
 }  // namespace spk::avx2

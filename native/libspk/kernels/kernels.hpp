@@ -76,6 +76,7 @@ const InstructionSet& generic_set();
 #if defined(__x86_64__) || defined(_M_X64)
 const InstructionSet& avx2_set();
 const InstructionSet& avx512_set();
+const InstructionSet& amx_set();
 #elif defined(__aarch64__)
 const InstructionSet& neon_set();
 #endif
