@@ -34,6 +34,7 @@ FLOORS = (
     "moved",
     "",  # spikesight itself: what users see
     "demo",
+    "app",
     "commands",
     "cli",
     "__main__",

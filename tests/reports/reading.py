@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 class Reader(HTMLParser):
     """Collects what a page asks for, the text that it shows, and whether its tags close."""
 
-    EMPTY = frozenset({"meta", "link", "img", "br", "line", "circle", "polyline"})
+    EMPTY = frozenset({"meta", "link", "img", "br", "input", "line", "circle", "polyline"})
 
     def __init__(self, page: str) -> None:
         super().__init__()

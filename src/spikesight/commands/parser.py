@@ -136,7 +136,12 @@ def read_command(words: Sequence[str]) -> Callable[[], object]:
         parser.add_function_arguments(function, as_positional=True, skip=set(lists))
         for parameter in lists:
             kind = typing.get_args(hints[parameter])[0]
-            parser.add_argument(parameter, nargs="+", type=kind, help=f"One or more {parameter}.")
+            if parameter in command.optional:
+                says = f"Any number of {parameter}."
+                parser.add_argument(parameter, nargs="*", type=kind, default=[], help=says)
+            else:
+                says = f"One or more {parameter}."
+                parser.add_argument(parameter, nargs="+", type=kind, help=says)
     files = list(takewhile(lambda word: not word.startswith("-"), words)) if configuration else []
     if command.words:
         words = _find(command.words)(words, configuration)

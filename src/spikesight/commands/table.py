@@ -28,6 +28,7 @@ class Command:
         aliases: Short names of options that take a value, and the options that each stands for. A
             name that ends with a dot stands for all that begin with it.
         words: "module:function" that makes options of a dataclass of what the user wrote.
+        optional: Lists among the parameters that may be empty.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Command:
     examples: Sequence[str]
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     words: str = ""
+    optional: Sequence[str] = ()
 
 
 COMMANDS: dict[str, Command] = {
@@ -42,6 +44,16 @@ COMMANDS: dict[str, Command] = {
         "spikesight.commands.demo:demo_command",
         "Trains on handwriting, shows the spikes and what they cost.",
         ("spikesight demo", "spikesight demo --epochs=1 --output=trial"),
+    ),
+    "app": Command(
+        "spikesight.commands.app:app_command",
+        "Shows a page: drop a photo or draw, see the answer, every spike and what it costs.",
+        (
+            "spikesight app",
+            "spikesight app runs/photos cells.spk",
+            "spikesight app --host=0.0.0.0 --port=8080 --browser=false",
+        ),
+        optional=("models",),
     ),
     "train": Command(
         "spikesight.commands.training:train_command",

@@ -94,6 +94,12 @@ IMAGE_BYTES = Limit("IMAGE_BYTES", 512 * _MIB, "bytes of an image file")
 IMAGE_PIXELS = Limit("IMAGE_PIXELS", 1 << 27, "pixels")
 """Width times height that an image states; cameras reach 100 million."""
 
+UPLOAD_BYTES = Limit("UPLOAD_BYTES", 64 * _MIB, "bytes of an upload")
+"""A photo or recording that somebody drops on the page of `spikesight app`."""
+
+UPLOAD_PIXELS = Limit("UPLOAD_PIXELS", 50_000_000, "pixels of an upload")
+"""Width times height of such a photo; phones reach 48 million."""
+
 ARRAY_BYTES = Limit("ARRAY_BYTES", _GIB, "bytes of images or labels")
 """The unpacked content of an IDX file or a CIFAR batch."""
 

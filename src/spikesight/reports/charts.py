@@ -75,6 +75,21 @@ def bar_chart(
     return f'<div class="bars">{"".join(rows)}</div>'
 
 
+def share_bars(shares: Sequence[tuple[str, float]]) -> str:
+    """Horizontal bars of which a whole one is 100 %.
+
+    Args:
+        shares: Names with values of 0 to 1.
+    """
+    rows = "".join(
+        f'<code>{escape(name)}</code><div class="track"><div class="bar">'
+        f'<i class="spike" style="width:calc(var(--room) * {min(share, 1.0):.4f})"></i>'
+        f"<span>{100 * share:.1f} %</span></div></div>"
+        for name, share in shares
+    )
+    return f'<div class="bars">{rows}</div>'
+
+
 def stacked_bars(
     names: Sequence[str],
     parts: Sequence[tuple[str, Sequence[float]]],

@@ -11,6 +11,7 @@ from PIL import Image
 
 from spikesight.files.names import show, show_path
 from spikesight.files.replacing import write_text
+from spikesight.reports.charts import share_bars
 from spikesight.reports.page import page, section, table
 from spikesight.reports.pictures import photo
 
@@ -97,13 +98,7 @@ def _named(one: Seen) -> str:
 
 
 def _figure(one: Seen) -> str:
-    bars = "".join(
-        f'<code>{escape(show(name))}</code><div class="track"><div class="bar">'
-        f'<i class="spike" style="width:calc(var(--room) * {min(share, 1.0):.4f})"></i>'
-        f"<span>{100 * share:.1f} %</span></div></div>"
-        for name, share in one.shares
-    )
-    listed = f'<div class="bars">{bars}</div>' if bars else ""
+    listed = share_bars([(show(name), share) for name, share in one.shares]) if one.shares else ""
     element = photo(one.picture, f"{_named(one)}: {one.says}", _LONGEST)
     return (
         f"<figure>{element}<figcaption><b>{escape(one.says)}</b><br>{escape(_named(one))}"
