@@ -31,7 +31,8 @@ def main() -> None:
         from spikesight.app.offers import find_offers
         from spikesight.app.subjects import Shelf
 
-        page = build_page(Shelf(find_offers()))
+        shelf = Shelf(find_offers())
+        page = build_page(shelf)
         address = launch(page, HOST, free_port(HOST, 0))
         try:
             with sync_playwright() as playwright:
@@ -41,6 +42,7 @@ def main() -> None:
                     draw(browser, address, Path(__file__).with_name(name), size)
                 browser.close()
         finally:
+            shelf.gate.close()
             page.close(verbose=False)
 
 

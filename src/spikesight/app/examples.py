@@ -11,12 +11,13 @@ from spikesight.reports.pictures import as_image
 
 _SCENES = 16
 _SIDE = 112  # pixels of an enlarged digit
-_WITH_DIGITS = "digits"
+_SCENES_OF_DIGITS = "digit_scenes"
+_WITH_DIGITS = ("digits", "drawn_digits")
 
 
 def has_examples(viewer: Viewer) -> bool:
     """Whether there are pictures to try a model on: those of digits."""
-    return _form(viewer) in ("digit_scenes", _WITH_DIGITS)
+    return _form(viewer) in (_SCENES_OF_DIGITS, *_WITH_DIGITS)
 
 
 def example(viewer: Viewer, number: int) -> Image.Image:
@@ -26,7 +27,7 @@ def example(viewer: Viewer, number: int) -> Image.Image:
         viewer: Of the model, of which `has_examples` is true.
         number: Which; any.
     """
-    if _form(viewer) == _WITH_DIGITS:
+    if _form(viewer) in _WITH_DIGITS:
         digits = read_digits()
         picture = as_image(digits.images[number * 97 % len(digits.images)]).convert("RGB")
         return picture.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)

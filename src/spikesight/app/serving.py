@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,12 +48,14 @@ def serve(models: Sequence[Path], host: str, port: int, *, browser: bool) -> Non
         from spikesight.app.offers import find_offers
         from spikesight.app.subjects import Shelf
 
-        page = build_page(Shelf(find_offers(models)))
-        address = launch(page, host, port, browser=browser)
-        print(f"spikesight is at {address} (Ctrl+C ends it)", flush=True)
+        shelf = Shelf(find_offers(models))
+        page = build_page(shelf)
         try:
-            page.block_thread()
+            address = launch(page, host, port, browser=browser)
+            print(f"spikesight is at {address} (Ctrl+C ends it)", flush=True)
+            threading.Event().wait()
         finally:
+            shelf.gate.close()
             page.close(verbose=False)
 
 
