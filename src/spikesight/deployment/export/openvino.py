@@ -32,6 +32,7 @@ from spikesight.deployment.export.openvino_arithmetic import (
     Value,
     integers,
 )
+from spikesight.deployment.export.openvino_int8 import Int8Products
 from spikesight.deployment.export.openvino_runtime import INFO, OpenVinoRuntime
 from spikesight.deployment.export.self_test import KEY, SelfTest
 from spikesight.graph import integer_vocabulary as integer
@@ -97,6 +98,7 @@ class _Lowering:
             "computes in float32 alone, and sampling in pairs of its digits is not written",
         )
         self.reaches = prove_at(graph, size)
+        self.int8 = Int8Products(graph, self.reaches)
         self.folded = folded_neurons(graph)
         self.values: dict[str, Value] = {}
 
@@ -146,10 +148,10 @@ class _Lowering:
             case integer.Add():
                 first = self.exact.pair(inputs[0]) if self._exceeds(node) else inputs[0]
                 total = self.exact.sum(first, inputs[1])
-                return self._quantised(total, 0, 255) if self._peak(node.name) else total
+                return self._quantised(total, 0, 255) if self.int8.peak(node.name) else total
             case integer.Gate():
                 gated = self._gate(node, inputs)
-                return self._quantised(gated, 0, 255) if self._peak(node.name) else gated
+                return self._quantised(gated, 0, 255) if self.int8.peak(node.name) else gated
             case integer.SpikeSum():
                 return self._spike_sum(node, inputs[0])
             case integer.CurrentProduct():
@@ -177,7 +179,10 @@ class _Lowering:
             x = self.exact.shifted_left(image, torch.tensor(node.shift))
             x = self.op.clamp(self.op.round(x, "half_to_even"), node.low, node.high)
         readers = self.graph.consumers[node.name]
-        if all(isinstance(reader, integer.Synapse) and self._is_int8(reader) for reader in readers):
+        if all(
+            isinstance(reader, integer.Synapse) and self._multiplies_int8(reader)
+            for reader in readers
+        ):
             x = self._quantised(x, node.low, node.high)
         return x if self.frames or node.steps == 1 else self.op.concat([x] * node.steps, 0)
 
@@ -239,7 +244,7 @@ class _Lowering:
         scale = scale.double().expand(len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
         if node.groups > 1:
             weight, scale = (v.unflatten(0, (node.groups, -1)) for v in (weight, scale))
-        if short and self._is_int8(node):
+        if short and self._multiplies_int8(node):
             short_weight = self.op.constant(weight.to(torch.int8).contiguous().numpy())
             kernel = self.op.multiply(
                 self.op.convert(short_weight, "f32"), self.exact.constant(scale)
@@ -285,7 +290,7 @@ class _Lowering:
 
     def _neuron(self, node: integer.Neuron, current: Value) -> Float:
         # The plugin multiplies unsigned by signed bytes.
-        ends = (-128, 127) if self._are_keys(node) else (0, 255)
+        ends = (-128, 127) if self.int8.are_keys(node) else (0, 255)
         is_folded = node.inputs[0] in self.folded
         # OpenVINO 2026.4 adds a constant divided by the gain before it multiplies.
         if node.rounding is not None and (is_folded or are_powers_of_two(node.rounding.gain)):
@@ -464,34 +469,8 @@ class _Lowering:
         ends = [self.exact.constant(float(end)) for end in (low, high)]
         return self.op.fake_quantize(x, *ends, *ends, 256)
 
-    def _is_int8(self, node: integer.Synapse) -> bool:
-        """Whether the plugin may multiply in int8.
-
-        Without VNNI it adds pairs of products in 16 bits, which counts and weights must not fill.
-        """
-        source = self.graph.by_name[node.inputs[0]]
-        if isinstance(source, integer.Input):
-            # A signed input is read as an unsigned one.
-            peak = source.high - source.low
-        else:
-            peak = self._peak(source.name)
-        return self.fast and peak > 0 and 2 * peak * int(node.weight.long().abs().max()) < 2**15
-
-    def _are_keys(self, node: integer.Neuron) -> bool:
-        """Whether only attention reads a neuron, as keys that it may multiply in int8."""
-        return node.levels < 128 and all(
-            isinstance(reader, integer.Attention)
-            and [i for i, name in enumerate(reader.inputs) if name == node.name] == [1]
-            # Two would read a product to be split: as with convolutions, that is not exact.
-            and not self._exceeds(reader)
-            and 0 < 2 * node.levels * self._peak(reader.inputs[2]) < 2**15
-            for reader in self.graph.consumers[node.name]
-        )
-
-    def _peak(self, name: str) -> int:
-        """The largest count of a value that has 8 bits; 0 if it is no count or has more."""
-        largest = self.reaches[name].interval.magnitude
-        return largest if name in self.graph.counts and largest <= 255 else 0
+    def _multiplies_int8(self, node: integer.Synapse) -> bool:
+        return self.fast and self.int8.of_synapse(node)
 
     def _exceeds(self, node: integer.Node) -> bool:
         return self.reaches[node.name].interval.magnitude >= EXACT_IN_FLOAT32
