@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -171,6 +176,24 @@ def test_another_model_looks_at_the_same_photo(tab: Any, shelf: Shelf, tmp_path:
     assert tab.inner_text(".says") in _ODD  # no template, no HTML
 
 
+def test_a_second_photo_ends_the_look_at_the_first(
+    tab: Any, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = shelf.subject(shelf.names[0]).speeds
+    assert speeds is not None
+    released = threading.Event()
+    monkeypatch.setattr(speeds, "measure", lambda x: released.wait(60) and _raise())
+    drop(tab, save_photo(tmp_path / "first.png"))
+    tab.wait_for_selector("#rates .bars")
+    tab.click("#file button[aria-label=Clear], #file button[title=Clear]")
+    tab.wait_for_selector(".answer", state="detached")
+    tab.set_input_files("#file input[type=file]", str(save_photo(tmp_path / "second.png", 1)))
+    tab.wait_for_selector(".answer img[alt^=second]")
+    released.set()
+    tab.wait_for_selector("#speeds :text('not timed')")
+    assert tab.get_attribute(".answer img", "alt") == "second.png, as it was read"
+
+
 def test_twenty_users_at_once_get_their_own_answers(
     address: str, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +242,18 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert "pass 0 to 65535" in said
     assert "no address" in said
     assert "no trained model in nowhere" in said
+
+
+def test_a_signal_ends_the_page_and_nothing_is_left(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "spikesight", "app", "--port=0", "--browser=false"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    page = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
+    assert page.stdout is not None
+    assert "spikesight is at http://127.0.0.1:" in page.stdout.readline()
+    assert list(tmp_path.glob("spikesight-app-*"))
+    page.send_signal(signal.SIGTERM)
+    assert page.wait(timeout=120) == 128 + signal.SIGTERM
+    assert not list(tmp_path.glob("spikesight-app-*"))
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,11 @@ def build_page(shelf: Shelf) -> Blocks:
                     "Draw", open=False, visible=first.viewer.takes_drawings, elem_id="draw"
                 ) as drawer:
                     board = gradio.HTML(
-                        "", html_template=_BOARD, js_on_load=_script("drawing.js"), label="Draw"
+                        "",
+                        html_template=_BOARD,
+                        apply_default_css=False,
+                        js_on_load=_script("drawing.js"),
+                        label="Draw",
                     )
             with gradio.Column(scale=3, min_width=320):
                 answer = _part("answer", sections.hint(_FIRST))
@@ -74,9 +78,10 @@ def build_page(shelf: Shelf) -> Blocks:
                 return
             yield from _shown(shelf, name, lambda subject: subject.viewer.read(Path(path)))
 
-        def look_at_drawing(name: str, event: gradio.EventData) -> Iterator[Parts]:
-            address = getattr(event, "drawing", None)
+        def arrived(event: gradio.EventData) -> object:
+            return getattr(event, "drawing", None)
 
+        def look_at_drawing(name: str, address: object) -> Iterator[Parts]:
             def read(subject: Subject) -> Given:
                 if not subject.viewer.takes_drawings:
                     raise UserError("this model did not learn from drawings; choose another one")
@@ -89,7 +94,7 @@ def build_page(shelf: Shelf) -> Blocks:
                 shelf,
                 name,
                 lambda subject: subject.viewer.of_photo(
-                    example(subject.viewer, number), f"example {number + 1}"
+                    example(subject.viewer, number), f"example {number}"
                 ),
             )
 
@@ -106,16 +111,30 @@ def build_page(shelf: Shelf) -> Blocks:
             "concurrency_limit": _SIMULTANEOUS,
             "concurrency_id": _QUEUE,
             "show_progress": "hidden",
+            "trigger_mode": "multiple",
         }
+        quick: dict[str, Any] = {"queue": False, "api_visibility": "private"}
         private: dict[str, Any] = {"api_visibility": "private"}
-        dropped = file.upload(look_at_file, [model, file], api_name="look", **looking)
-        drawn = board.submit(look_at_drawing, [model], **looking, **private)
-        counted = trial.click(lambda number: number + 1, count, count, queue=False, **private)
-        tried = counted.then(look_at_example, [model, count], **looking, **private)
-        switched = model.change(switch, model, [file, trial, drawer], queue=False, **private)
-        switched.then(look_at_file, [model, file], **looking, **private)
-        file.clear(lambda: _blank(sections.hint(_FIRST)), None, found, queue=False, **private)
-        model.change(None, None, None, cancels=[dropped, drawn, tried], queue=False, **private)
+        drawing = gradio.State()
+        # A quick step first, during which what was begun before is cancelled.
+        dropped = file.upload(lambda: None, **quick).then(
+            look_at_file, [model, file], api_name="look", **looking
+        )
+        drawn = board.submit(
+            arrived,
+            None,
+            drawing,
+            **quick,
+        ).then(look_at_drawing, [model, drawing], **looking, **private)
+        tried = trial.click(lambda number: number + 1, count, count, **quick).then(
+            look_at_example, [model, count], **looking, **private
+        )
+        again = model.change(switch, model, [file, trial, drawer], **quick).then(
+            look_at_file, [model, file], **looking, **private
+        )
+        file.clear(lambda: _blank(sections.hint(_FIRST)), None, found, **quick)
+        for begun in (file.upload, file.clear, board.submit, trial.click, model.change):
+            begun(None, None, None, cancels=[dropped, drawn, tried, again], **quick)
     return page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-import threading
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,25 @@ from pathlib import Path
 from spikesight.errors import UserError, missing_package
 from spikesight.files.limits import UPLOAD_BYTES
 from spikesight.lazy_names import TYPE_CHECKING
+from spikesight.training.interruption import StopRequest
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 _HIGHEST_PORT = 65535
+_POLL = 0.2  # seconds
+
+
+class PageEnded(KeyboardInterrupt):
+    """A signal ended the page.
+
+    Attributes:
+        signal_number: The signal; shells expect 128 + this as the exit code.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.signal_number = signal_number
 
 
 def serve(models: Sequence[Path], host: str, port: int, *, browser: bool) -> None:
@@ -32,6 +46,7 @@ def serve(models: Sequence[Path], host: str, port: int, *, browser: bool) -> Non
     Raises:
         MissingPackageError: If gradio is not installed.
         UserError: If the port is taken or there is no such address, or a model cannot be shown.
+        PageEnded: When SIGINT or SIGTERM ends it; uploads are gone then.
     """
     if not 0 <= port <= _HIGHEST_PORT:
         raise UserError(f"port is {port}; pass 0 to {_HIGHEST_PORT}")
@@ -52,8 +67,11 @@ def serve(models: Sequence[Path], host: str, port: int, *, browser: bool) -> Non
         page = build_page(shelf)
         try:
             address = launch(page, host, port, browser=browser)
-            print(f"spikesight is at {address} (Ctrl+C ends it)", flush=True)
-            threading.Event().wait()
+            with StopRequest() as stop:
+                print(f"spikesight is at {address} (Ctrl+C ends it)", flush=True)
+                while not stop.signal_number:
+                    time.sleep(_POLL)
+                raise PageEnded(stop.signal_number)
         finally:
             shelf.gate.close()
             page.close(verbose=False)
