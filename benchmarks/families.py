@@ -56,8 +56,8 @@ networks, which say how fast a family starts to learn here, and nothing of its a
 Spiking networks have T = 1 and D = 4. Firing rate: the mean over layers of the trained network.
 Energy: of the integers with 8-bit weights, by the papers' convention (additions 0.9 pJ) and as
 binary spikes under `movement`, beside the ANN of equal bits there ([energy.md](energy.md)). Time:
-one photo in libspk, one thread, median. A sign is claimed with five seeds or more whose interval
-excludes zero.
+one photo in libspk, one thread, median, on a machine that other programs share. A sign is claimed
+with five seeds or more whose interval excludes zero.
 """
 _RECIPE = Path(__file__).parents[1] / "configs" / "cifar10_nano.yaml"
 _DEPLOYED = ("parameters", "integers_ms", "paper_uj", "movement_uj", "movement_equal_bits_uj")
@@ -177,7 +177,7 @@ def _mean(lines: Any, column: str, digits: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of(__doc__, "families", ROWS)
     parser.add_argument("--data", default="cifar10-train.tar", help="as the recipe reads it")
-    parser.add_argument("--images", type=int, default=12800, help="of an epoch")
+    parser.add_argument("--images", type=int, default=6400, help="of an epoch")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--write", type=Path, help="Markdown file to write the table to")
     options = parser.parse_args(arguments)

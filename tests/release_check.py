@@ -91,6 +91,7 @@ def steps(version: str, demo: tuple[str, ...]) -> list[Step]:
         lacks("deploy", "spikesight", "export", "cells.spk", "cells.xml"),
         lacks("deploy", "spikesight", "export", "cells.spk", "cells.nir"),
         lacks("video", "spikesight", "predict", "bccd_nano_4bit", "film.mp4", "--output=film"),
+        lacks("app", "spikesight", "app"),
         Step(("spikesight", "demo", *demo), "report"),
     ]
 
