@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from typing import TypeVar
 
 from spikesight.app.looking import Findings
 from spikesight.app.speeds import Speeds
+from spikesight.app.spike_walk import SpikeWalk
 from spikesight.app.walk_pictures import walk_element
 from spikesight.costs.page import rivals_section
 from spikesight.costs.report import EnergyReport
@@ -15,6 +17,7 @@ from spikesight.reports.charts import bar_chart, share_bars
 from spikesight.reports.page import colour_key, paragraph, percent, section
 from spikesight.reports.pictures import photo
 
+ValueT = TypeVar("ValueT")
 _PRICES = "memory"
 _SHOWN = 720  # pixels of the longer side of a picture
 
@@ -63,7 +66,8 @@ def _badge(found: Findings) -> str:
     if comparison is None:
         return '<p class="badge waits" role="status">Comparing integers with spikes …</p>'
     if isinstance(comparison, str):
-        return f'<p class="badge none">Not deployable: {escape(comparison)}</p>'
+        what = "Not deployable" if found.subject.refusal else "Not compared"
+        return f'<p class="badge none">{what}: {escape(comparison)}</p>'
     return _proof(comparison)
 
 
@@ -80,26 +84,41 @@ def _proof(comparison: Comparison) -> str:
 
 def walk_part(found: Findings) -> str:
     """The spikes of every layer, with a slider."""
-    title = "Spikes of every layer"
-    walk = found.walk
-    if walk is None:
-        return _pending(title, "Running the network as binary spikes …")
-    if isinstance(walk, str):
-        return _inside(section(title, paragraph(walk, "faint")))
-    if not walk.layers:
-        return _inside(section(title, paragraph("No layer keeps a map of places.", "faint")))
-    return _inside(section(title, walk_element(walk, found.given.seen)))
+
+    def show(walk: SpikeWalk) -> str:
+        if not walk.layers:
+            return paragraph("No layer keeps a map of places.", "faint")
+        return walk_element(walk, found.given.seen)
+
+    waits = "Running the network as binary spikes …"
+    return _part("Spikes of every layer", found.walk, waits, show)
 
 
 def rates_part(found: Findings) -> str:
     """Firing rate by layer."""
-    title = "Firing rate by layer"
+    return _part("Firing rate by layer", found.report, "Counting spikes …", _rates)
+
+
+def energy_part(found: Findings) -> str:
+    """Energy against its rivals."""
     report = found.report
-    if report is None:
-        return _pending(title, "Counting spikes …")
-    if isinstance(report, str):
-        return _inside(section(title, paragraph(report, "faint")))
-    return _inside(section(title, _rates(report)))
+    if report is None or isinstance(report, str):
+        return _part("Energy", report, "Counting operations …", str)
+    return _inside(rivals_section(report.under(_PRICES)))
+
+
+def speed_part(found: Findings) -> str:
+    """Latency of each runtime."""
+    waits = "Building and timing the installed runtimes …"
+    return _part("Latency of each runtime", found.speeds, waits, _speeds)
+
+
+def _part(title: str, value: ValueT | str | None, waits: str, show: Callable[[ValueT], str]) -> str:
+    """A section with what was found, why it was not, or what is being done for it."""
+    if value is None:
+        return _inside(section(title, f'<p class="faint" role="status">{escape(waits)}</p>'))
+    said = paragraph(value, "faint") if isinstance(value, str) else show(value)
+    return _inside(section(title, said))
 
 
 def _rates(report: EnergyReport) -> str:
@@ -113,28 +132,6 @@ def _rates(report: EnergyReport) -> str:
     return paragraph(said, "faint") + (
         f'<div class="tall" tabindex="0" role="group" aria-label="Firing rates">{chart}</div>'
     )
-
-
-def energy_part(found: Findings) -> str:
-    """Energy against its rivals."""
-    title = "Energy"
-    report = found.report
-    if report is None:
-        return _pending(title, "Counting operations …")
-    if isinstance(report, str):
-        return _inside(section(title, paragraph(report, "faint")))
-    return _inside(rivals_section(report.under(_PRICES)))
-
-
-def speed_part(found: Findings) -> str:
-    """Latency of each runtime."""
-    title = "Latency of each runtime"
-    speeds = found.speeds
-    if speeds is None:
-        return _pending(title, "Building and timing the installed runtimes …")
-    if isinstance(speeds, str):
-        return _inside(section(title, paragraph(speeds, "faint")))
-    return _inside(section(title, _speeds(speeds)))
 
 
 def _speeds(speeds: Speeds) -> str:
@@ -152,10 +149,6 @@ def _speeds(speeds: Speeds) -> str:
 
 def _listed(lines: Sequence[str]) -> str:
     return "".join(paragraph(line, "faint") for line in lines)
-
-
-def _pending(title: str, doing: str) -> str:
-    return _inside(section(title, f'<p class="faint" role="status">{escape(doing)}</p>'))
 
 
 def _inside(*bodies: str) -> str:
