@@ -61,7 +61,7 @@ bench: $(READY)-bench
 
 # The second run of the fast tests has one machine act as another, without AVX-512, VNNI and AMX.
 nightly: $(READY)
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto -m nightly
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto -m nightly --timeout=0
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 \
 		$(RUN)/python -m pytest -n auto
 

@@ -25,7 +25,7 @@ PAGES = [ROOT / "README.md", *RUN]
 _FILE = re.compile(r"(?:#|//|/\*) (\w+\.\w+)(?: \*/)?\n")
 # Trainings of minutes become one of two batches.
 _SHORT = {"train": ["--epochs=1", "--limit-batches=2"]}
-_TESTED_ELSEWHERE = {"demo": "tests/test_demo.py"}
+_TESTED_ELSEWHERE = {"demo": "tests/test_demo.py", "app": "tests/app/test_page.py"}
 _MODULES = ROOT / "node_modules"
 
 

@@ -239,6 +239,16 @@ def test_what_a_strangers_file_says_is_checked(
     assert message in capsys.readouterr().err
 
 
+def test_a_card_written_by_hand_need_not_know_the_training(here: Path) -> None:
+    net = classifier()
+    wanted = answer("net.spk")
+    net.card = json.dumps({"preprocessing": json.loads(net.card)["preprocessing"]})
+    net.save("by_hand.spk")
+    net.export("by_hand.onnx")
+    for file in ("by_hand.spk", "by_hand.onnx"):
+        assert answer(moved(file)) == wanted
+
+
 def test_files_that_are_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("text.onnx").write_text("no model")
     Path("text.xml").write_text("<!DOCTYPE net [<!ENTITY a 'b'>]><net/>")

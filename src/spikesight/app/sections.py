@@ -49,8 +49,8 @@ def answer_part(found: Findings) -> str:
     return _inside(
         f'<section class="answer" aria-live="polite"><figure>{shown}{key}</figure><div>'
         f'<p class="who">{escape(found.subject.name)} sees</p><h2 class="says">'
-        f"{escape(answer.says)}</h2>"
-        f'<p class="faint">{escape(answer.measure)}</p>{bars}{_badge(found)}{who}</div></section>'
+        f"{escape(answer.says)}</h2>{_badge(found)}"
+        f'<p class="faint">{escape(answer.measure)}</p>{bars}{who}</div></section>'
     )
 
 

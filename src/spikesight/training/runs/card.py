@@ -218,16 +218,16 @@ class Card:
 
 
 def _file_of(task: type[Task], preprocessing: type) -> Any:
-    """What run.json holds, as a type."""
+    """What run.json holds, as a type; who writes one by hand may leave out what training knew."""
     data = get_type_hints(TrainConfig)[task.section]
     fields: list[Any] = [
         ("task", str),
-        (task.section, data | None),
+        (task.section, data | None, None),
         *([("view", task.view_kind)] if task.view_kind is not None else []),
         ("preprocessing", preprocessing),
-        ("epoch", Annotated[int, msgspec.Meta(ge=0)]),
-        ("weights", Literal["model", "ema"]),
-        ("metrics", task.figures | None),
+        ("epoch", Annotated[int, msgspec.Meta(ge=0)], 0),
+        ("weights", Literal["model", "ema"], "model"),
+        ("metrics", task.figures | None, None),
         ("precision", Literal["no", "bf16", "fp16"] | None, None),
         ("licence", Licence | None, None),
     ]
