@@ -1,15 +1,15 @@
 """Accuracy against energy: trained networks, then trained on under the prices of a cost model.
 
-    python benchmarks/energy_curves.py runs/energy runs/spiking_D8 runs/spiking_D4
+    python benchmarks/energy_curves.py runs/energy runs/conversion/twin/D8 runs/conversion/twin/D4
     python benchmarks/energy_curves.py runs/energy --write docs/energy_curves.md
 
 Each run is a folder of a trained spiking network with its config.yaml, such as
-`spikesight convert-ann` and the training after it leave. It is measured as it is, and after few
-epochs more in which its layers pay for their counts by a cost model, down to a share of what they
-pay at the start. Every network is deployed with weights of 8 bits and of fewer, its integers answer
-the validation set, and `ss.energy` of those integers is priced by each cost model: as binary
-spikes, as counts, and as the ANN of equal bits, which computes the same numbers without looking for
-zeros. What is there is not repeated.
+benchmarks/converting.py leaves; those of one folder, which bears the twin's name there, are
+compared. A run is measured as it is, and after few epochs more in which its layers pay for their
+counts by a cost model, down to a share of what they pay at the start. Every network is deployed
+with weights of 8 bits and of fewer, its integers answer the validation set, and `ss.energy` of
+those integers is priced by each cost model: as binary spikes, as counts, and as the ANN of equal
+bits, which computes the same numbers without looking for zeros. What is there is not repeated.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class Row:
     """A deployed network.
 
     Attributes:
+        group: Folder of the run; networks of one group are compared.
         run: What it was made of.
         price: What it paid for while it was trained on; "as it is" if it was not.
         levels: D.
@@ -90,6 +91,7 @@ class Row:
         day: When.
     """
 
+    group: str
     run: str
     price: str
     levels: int
@@ -126,19 +128,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = read(options.output)
     print(page(rows))
     if options.write is not None:
-        picture = options.write.with_suffix(".svg")
-        if rows:
-            draw(rows, picture)
-        shown = f"![accuracy against energy]({picture.name})\n\n" if rows else ""
-        text = f"{INTRODUCTION}\n{shown}{page(rows)}"
+        for group, members in _grouped(rows).items():
+            draw(members, picture_of(options.write, group))
+        text = f"{INTRODUCTION}\n{page(rows, options.write)}"
         options.write.write_text(text, encoding="utf-8")
+
+
+def picture_of(page: Path, group: str) -> Path:
+    """Where the picture of a group lies."""
+    return page.with_name(f"{page.stem}_{group}.svg")
 
 
 def measure(run: Path, options: Namespace) -> None:
     """All networks of one run that are not there."""
-    folder = options.output / run.name
+    folder = options.output / run.resolve().parent.name / run.name
     folder.mkdir(parents=True, exist_ok=True)
-    _deploy(run, run.name, "as it is", folder / "as_it_is", options)
+    _deploy(run, "as it is", folder / "as_it_is", run, options)
     for prices in options.prices:
         for share in options.shares:
             price = Price(prices, share)
@@ -146,7 +151,7 @@ def measure(run: Path, options: Namespace) -> None:
             if not (trained / "done").is_file():
                 train(_configuration(run, price, trained, options))
                 (trained / "done").touch()
-            _deploy(trained, run.name, str(price), trained / "deployed", options)
+            _deploy(trained, str(price), trained / "deployed", run, options)
 
 
 def _configuration(run: Path, price: Price, output: Path, options: Namespace) -> TrainConfig:
@@ -182,7 +187,7 @@ def paid(run: Path, config: FiringRateConfig) -> float:
     return value
 
 
-def _deploy(trained: Path, run: str, price: str, folder: Path, options: Namespace) -> None:
+def _deploy(trained: Path, price: str, folder: Path, run: Path, options: Namespace) -> None:
     """Deploys a network with weights of several widths, and measures each."""
     folder.mkdir(parents=True, exist_ok=True)
     place = resolve_model_folder(trained)
@@ -203,7 +208,8 @@ def _deploy(trained: Path, run: str, price: str, folder: Path, options: Namespac
             for key in FOR_EVERY_FORM
         }
         made = Row(
-            *(run, price, max(neuron.levels for neuron in net.graph.neurons), bits),
+            *(run.resolve().parent.name, run.name, price),
+            *(max(neuron.levels for neuron in net.graph.neurons), bits),
             *(figure, float(value), float(report.nonzero_by_mac or 0.0), microjoules),
             date.today().isoformat(),
         )
@@ -213,8 +219,16 @@ def _deploy(trained: Path, run: str, price: str, folder: Path, options: Namespac
 
 def read(output: Path) -> list[Row]:
     """All networks that were measured, the quietest last."""
-    rows = [Row(**json.loads(file.read_text())) for file in output.glob("*/**/*_bits.json")]
-    return sorted(rows, key=lambda row: (row.run, -row.weight_bits, -row.nonzero))
+    rows = [Row(**json.loads(file.read_text())) for file in output.glob("*/*/**/*_bits.json")]
+    return sorted(rows, key=lambda row: (row.group, row.run, -row.weight_bits, -row.nonzero))
+
+
+def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The networks that are compared with each other, by group."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return groups
 
 
 def front(rows: Sequence[Row], prices: str, form: Form) -> list[Row]:
@@ -232,10 +246,21 @@ def _cost(prices: str, form: Form, row: Row) -> float:
     return row.cost(prices, form)
 
 
-def page(rows: Sequence[Row]) -> str:
-    """The measured networks as Markdown."""
+def page(rows: Sequence[Row], path: Path | None = None) -> str:
+    """The measured networks as Markdown, with the pictures of a page that lies there."""
     if not rows:
         return "Nothing is measured yet.\n"
+    parts = []
+    for group, members in _grouped(rows).items():
+        picture = path and picture_of(path, group).name
+        shown = f"![accuracy against energy]({picture})\n\n" if picture else ""
+        parts.append(f"## {group}\n\n{shown}{_section(members)}")
+    days = sorted({row.day for row in rows})
+    span = " to ".join(dict.fromkeys((days[0], days[-1])))
+    return "\n".join([*parts, f"One seed; {processor_name()}, {span}.", ""])
+
+
+def _section(rows: Sequence[Row]) -> str:
     columns = [(key, form) for key in FOR_EVERY_FORM for form in FORMS]
     fronts = {(key, form.key): front(rows, key, form) for key, form in columns}
     titles = " | ".join(f"{key}: {form.title}" for key, form in columns)
@@ -259,9 +284,7 @@ def page(rows: Sequence[Row]) -> str:
         lines.append(
             f"| {key} | {form.title} | {row.name} | {row.value:.2f} | {row.cost(key, form):,.1f} |"
         )
-    days = sorted({row.day for row in rows})
-    span = " to ".join(dict.fromkeys((days[0], days[-1])))
-    return "\n".join([*lines, "", f"One seed; {processor_name()}, {span}.", ""])
+    return "\n".join([*lines, ""])
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
