@@ -209,7 +209,8 @@ def _deploy(trained: Path, price: str, folder: Path, run: Path, options: Namespa
         }
         made = Row(
             *(run.resolve().parent.name, run.name, price),
-            *(max(neuron.levels for neuron in net.graph.neurons), bits),
+            max(neuron.levels for neuron in net.graph.neurons),
+            bits,
             *(figure, float(value), float(report.nonzero_by_mac or 0.0), microjoules),
             date.today().isoformat(),
         )
