@@ -208,11 +208,16 @@ def _deploy(trained: Path, price: str, folder: Path, run: Path, options: Namespa
             for key in FOR_EVERY_FORM
         }
         made = Row(
-            *(run.resolve().parent.name, run.name, price),
-            max(neuron.levels for neuron in net.graph.neurons),
-            bits,
-            *(figure, float(value), float(report.nonzero_by_mac or 0.0), microjoules),
-            date.today().isoformat(),
+            group=run.resolve().parent.name,
+            run=run.name,
+            price=price,
+            levels=max(neuron.levels for neuron in net.graph.neurons),
+            weight_bits=bits,
+            figure=figure,
+            value=float(value),
+            nonzero=float(report.nonzero_by_mac or 0.0),
+            microjoules=microjoules,
+            day=date.today().isoformat(),
         )
         file.write_text(json.dumps(asdict(made), indent=2) + "\n")
         print(made, flush=True)
