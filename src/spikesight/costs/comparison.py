@@ -139,7 +139,14 @@ class EnergyComparison:
             )
         if not self.model.counts_memory:
             said += ". Memory is not priced here"
-        return said
+        if INT8.key in keys and any(
+            layer.work.is_synapse and layer.work.weight_bits is None for layer in self.layers
+        ):
+            said += (
+                f". Weights have 32 bits here, and 8 in the {INT8.title}: a deployed network has "
+                "as few"
+            )
+        return f"{said}."
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain values, for JSON."""
