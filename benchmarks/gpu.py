@@ -39,6 +39,7 @@ from spikesight.deployment.runtime.integers import IntegerExecutor
 from spikesight.deployment.runtime.spikes import SpikeExecutor
 from spikesight.neurons import LIF, Neuron, create_neuron
 from spikesight.timing import time_rounds
+from spikesight.training import Card
 from train import Models, forms_of
 from training_rows import ROWS
 
@@ -133,13 +134,14 @@ def exact_neurons(device: torch.device, sizes: Sizes) -> dict[str, Any]:
 
 def exact_networks(device: torch.device, sizes: Sizes) -> dict[str, Any]:
     """Compares deployed networks on the device with those on the CPU."""
-    models: dict[str, nn.Module] = {
-        folder.name: ss.load(folder) for folder in sorted(WEIGHTS.iterdir())
+    models: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+        folder.name: (ss.load(folder), Card.read(folder).preprocessing.input_shape[:-2])
+        for folder in sorted(WEIGHTS.iterdir())
     }
-    models |= {row: Models(ROWS[row]()).ours for row in sizes.deployed}
+    models |= {row: (Models(ROWS[row]()).ours, (3,)) for row in sizes.deployed}
     elements: dict[str, int] = {}
-    for name, model in models.items():
-        x = torch.randn(sizes.seen, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for name, (model, seen) in models.items():
+        x = torch.randn(sizes.seen, *seen, 32, 32, generator=torch.Generator().manual_seed(0))
         graph = ss.deploy(model, x).graph
         counts, logits = IntegerExecutor(graph, "cpu").observe(x)
         found, found_logits = IntegerExecutor(graph, device).observe(x)

@@ -42,7 +42,7 @@ def main() -> None:
                     draw(browser, address, Path(__file__).with_name(name), size)
                 browser.close()
         finally:
-            shelf.gate.close()
+            shelf.entrance.close()
             page.close(verbose=False)
 
 

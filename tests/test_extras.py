@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import spikesight as ss
+from spikesight.app.serving import serve
 from spikesight.data.events.aedat4 import parse_aedat4
 from spikesight.data.segmentation.video import read_frames
 from spikesight.deployment import ann_runtime
@@ -127,6 +128,7 @@ USES: dict[str, list[Use]] = {
     "openvino": [export(".xml"), compare("openvino"), time_forms, time_twin],
     "nncf": [time_twin_in_8_bits],
     "nir": [export(".nir")],
+    "gradio": [lambda _: serve([], "127.0.0.1", 0, browser=False)],
     "av": [lambda folder: next(read_frames(folder / "film.mp4"))],
     "lz4": [read_recording(1)],
     "zstandard": [read_recording(3)],

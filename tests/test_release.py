@@ -100,7 +100,7 @@ def test_paths_of_the_security_policy_exist() -> None:
 
 def test_the_check_of_a_release_meets_every_extra_that_a_command_needs() -> None:
     said = " ".join(step.says for step in steps(ss.__version__, ()))
-    assert set(re.findall(r"spikesight\\\[(\w+)", said)) == {"deploy", "video"}
+    assert set(re.findall(r"spikesight\\\[(\w+)", said)) == {"app", "deploy", "video"}
 
 
 @pytest.mark.nightly

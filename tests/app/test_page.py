@@ -49,7 +49,7 @@ def address(shelf: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         page = build_page(shelf)
         yield launch(page, "127.0.0.1", free_port("127.0.0.1", 0))
-        shelf.gate.close()
+        shelf.entrance.close()
         page.close(verbose=False)
 
 

@@ -142,14 +142,14 @@ def _shown(shelf: Shelf, name: str, read: Callable[[Subject], Given]) -> Iterato
     """What is found of an input as parts of the page, or a sentence that says what is wrong."""
     try:
         yield _blank(sections.waiting(f"{shelf.offer(name).name} is looking …"))
-        with shelf.gate:
+        with shelf.entrance:
             subject = shelf.subject(name)
             stages = look(subject, read(subject))
         before: list[Any] = [None] * _FOUND
         while True:
             # Not across a yield: who went away never comes back to the generator.
-            with shelf.gate as gate:
-                found = None if gate.closed else next(stages, None)
+            with shelf.entrance as entrance:
+                found = None if entrance.closed else next(stages, None)
             if found is None:
                 return
             parts = (

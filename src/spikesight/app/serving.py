@@ -73,7 +73,7 @@ def serve(models: Sequence[Path], host: str, port: int, *, browser: bool) -> Non
                     time.sleep(_POLL)
                 raise PageEnded(stop.signal_number)
         finally:
-            shelf.gate.close()
+            shelf.entrance.close()
             page.close(verbose=False)
 
 

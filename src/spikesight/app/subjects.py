@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from spikesight.app.gate import Gate
+from spikesight.app.entrance import Entrance
 from spikesight.app.offers import Offer
 from spikesight.app.speeds import Speedometer
 from spikesight.app.viewers import Answer, Given, Viewer, viewer_of
@@ -61,11 +61,11 @@ class Shelf:
 
     Attributes:
         offers: What can be chosen.
-        gate: Who computes with them; closed when the page is.
+        entrance: Who computes with them; closed when the page is.
     """
 
     offers: Sequence[Offer]
-    gate: Gate = field(default_factory=Gate)
+    entrance: Entrance = field(default_factory=Entrance)
     _subjects: dict[str, Subject] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 
 
-class Gate:
+class Entrance:
     """Counts who is within; a thread that still computed when Python ends would abort it.
 
     As a context it lets its body run; `closed` says whether the body should not begin.
@@ -17,7 +17,7 @@ class Gate:
         self._within = 0
         self.closed = False
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> Entrance:
         with self._changed:
             self._within += 1
         return self
