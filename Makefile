@@ -10,7 +10,7 @@ READY = $(VENV)/.ready
 help:
 	@echo "make demo     train a spiking transformer on handwriting, prove it, see what it costs (3 min)"
 	@echo "make docs     the site of the documentation, in build/docs"
-	@echo "make test     the tests (10 min at most on 2 cores)"
+	@echo "make test     the tests (half an hour on 2 cores)"
 	@echo "make check    ruff and mypy --strict"
 	@echo "make native   the C++ libraries anew, after a change there (CMake, a C++ compiler)"
 	@echo "make bench    every measured number of the docs (hours: some are trainings, which want"

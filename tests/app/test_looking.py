@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 import spikesight as ss
+from spikesight.app import layout
 from spikesight.app.looking import Findings, look
 from spikesight.app.offers import find_offers
 from spikesight.app.sections import answer_part, energy_part, rates_part, speed_part, walk_part
@@ -88,6 +90,28 @@ def test_all_parts_are_there_and_ask_for_nothing(found: Findings) -> None:
     assert "ANN of equal bits" in energy
     assert "PyTorch" in speeds
     assert rates.count("<code>") == len(found.report.firing_rates)  # type: ignore[union-attr]
+
+
+def test_closing_waits_for_what_is_being_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(find_offers([folder]))
+    closing = threading.Thread(target=shelf.entrance.close)
+    waited: list[bool] = []
+
+    def write(found: Findings) -> str:
+        if not waited:
+            closing.start()
+        closing.join(0.05)
+        waited.append(closing.is_alive())
+        return rates_part(found)
+
+    monkeypatch.setattr(layout.sections, "rates_part", write)
+    photo = save_photo(tmp_path / "a.png")
+    looks = list(layout._shown(shelf, str(folder), lambda seen: seen.viewer.read(photo)))
+    closing.join()
+    assert waited == [True]
+    assert len(looks) == 2  # that it looks, and what was found before it closed
 
 
 def test_what_is_not_known_yet_is_said(found: Findings) -> None:

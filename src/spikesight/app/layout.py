@@ -142,7 +142,9 @@ def _shown(shelf: Shelf, name: str, read: Callable[[Subject], Given]) -> Iterato
     """What is found of an input as parts of the page, or a sentence that says what is wrong."""
     try:
         yield _blank(sections.waiting(f"{shelf.offer(name).name} is looking …"))
-        with shelf.entrance:
+        with shelf.entrance as entrance:
+            if entrance.closed:
+                return
             subject = shelf.subject(name)
             stages = look(subject, read(subject))
         before: list[Any] = [None] * _FOUND
@@ -150,15 +152,15 @@ def _shown(shelf: Shelf, name: str, read: Callable[[Subject], Given]) -> Iterato
             # Not across a yield: who went away never comes back to the generator.
             with shelf.entrance as entrance:
                 found = None if entrance.closed else next(stages, None)
-            if found is None:
-                return
-            parts = (
-                sections.answer_part(found),
-                sections.walk_part(found),
-                sections.energy_part(found),
-                sections.speed_part(found),
-                sections.rates_part(found),
-            )
+                if found is None:
+                    return
+                parts = (
+                    sections.answer_part(found),
+                    sections.walk_part(found),
+                    sections.energy_part(found),
+                    sections.speed_part(found),
+                    sections.rates_part(found),
+                )
             yield tuple(
                 gradio.skip() if part == old else part
                 for part, old in zip(parts, before, strict=True)
