@@ -13,6 +13,10 @@ from spikesight.files.opening import read_text
 from spikesight.reports.charts import Curve, Tone, legend, line_chart
 
 _FIGURES = 3  # validation figures that get a chart
+_WRITTEN = {
+    **{"top1": "top-1", "top5": "top-5", "miou": "mIoU"},
+    **{name: name.upper() for name in ("ap", "ap50", "ap75", "pq", "sq", "rq")},
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def run_curves(folder: Path, figures: Sequence[str], averaged: bool) -> str:
         losses += [(name, f"{kind}_loss", tone) for name, kind, tone in kinds]
     charts = [("loss", losses)]
     charts += [
-        (figure, [(name, f"{kind}_{figure}", tone) for name, kind, tone in kinds])
+        (_title(figure), [(name, f"{kind}_{figure}", tone) for name, kind, tone in kinds])
         for figure in [figure for figure in figures if figure != "loss"][:_FIGURES]
     ]
     charts.append(("mean firing rate", [("the weights in validation", "firing_rate", "spike")]))
@@ -107,6 +111,11 @@ def run_curves(folder: Path, figures: Sequence[str], averaged: bool) -> str:
     key: list[tuple[str, str]] = [("learning", "in training")]
     key += [(tone, name) for name, _, tone in kinds]
     return legend(key) + f'<div class="charts">{"".join(drawn)}</div>'
+
+
+def _title(figure: str) -> str:
+    """A column as tables of papers write it: mask AP50, mIoU, pixel accuracy."""
+    return " ".join(_WRITTEN.get(word, word) for word in figure.split("_"))
 
 
 def _short(value: float) -> str:

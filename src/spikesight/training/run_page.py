@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import re
 import shlex
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -243,19 +243,13 @@ class RunPage:
             ("machine", machine),
             (
                 "versions",
-                f"spikesight {_own_version()}, PyTorch {torch.__version__}, "
+                f"spikesight {importlib.import_module('spikesight').__version__}, "
+                f"PyTorch {torch.__version__}, "
                 f"Python {platform.python_version()}",
             ),
             ("written", f"{datetime.now():%Y-%m-%d %H:%M}"),
             ("everything else", "config.yaml beside this page"),
         ]
-
-
-def _own_version() -> str:
-    try:
-        return version("spikesight")
-    except PackageNotFoundError:
-        return "that is not installed"
 
 
 def _split(headline: str) -> tuple[str, str]:
