@@ -6,10 +6,10 @@
 Each run is a folder of a trained spiking network with its config.yaml, such as
 benchmarks/converting.py leaves; those of one folder, which bears the twin's name there, are
 compared. A run is measured as it is, and after few epochs more in which its layers pay for their
-counts by a cost model, down to a share of what they pay at the start. Every network is deployed
-with weights of 8 bits and of fewer, its integers answer the validation set, and `ss.energy` of
-those integers is priced by each cost model: as binary spikes, as counts, and as the ANN of equal
-bits, which computes the same numbers without looking for zeros. What is there is not repeated.
+counts by a cost model, little or much. Every network is deployed with weights of 8 bits and of
+fewer, its integers answer the validation set, and `ss.energy` of those integers is priced by each
+cost model: as binary spikes, as counts, and as the ANN of equal bits, which computes the same
+numbers without looking for zeros. What is there is not repeated.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-import torch
 
 import spikesight as ss
 from spikesight.costs.cost_models import COST_MODELS, FOR_EVERY_FORM
@@ -38,12 +36,10 @@ from spikesight.training import (
     train,
     validate,
 )
-from spikesight.training.firing_price import FiringPrice
-from spikesight.training.tasks.validation import calibration_inputs, training_batches
+from spikesight.training.tasks.validation import calibration_inputs
 from spikesight.training.tuning import run_configuration
 
 FORMS = (SPIKES, COUNTS, EQUAL_BITS)
-WEIGHT = 8.0  # of the price in the loss
 MEASURED = 256  # validation images whose energy is averaged
 WATCHED = 64
 SLACK = 1.0  # points that the chosen network may lie below the best
@@ -51,12 +47,13 @@ INTRODUCTION = """# Accuracy against energy
 
 `benchmarks/energy_curves.py` takes trained spiking networks of several D, trains them on for a
 few epochs while each layer pays for its counts what a cost model says that its readers spend on
-them (`firing_rate.by=cost --firing_rate.prices=movement`), and deploys them with weights of 8 bits
-and of fewer. Accuracies are those of the deployed integers on the whole validation set; energies
-those of the same integers ([energy.md](energy.md)), in µJ per image. The ANN of equal bits computes
-the same numbers, at the same accuracy, without looking for zeros. A figure is bold where no other
-network beats it in both accuracy and energy. "Chosen" is the cheapest network within a point of
-the best: D, the bits of a weight and the price of spikes, chosen by the cost model.
+them (`firing_rate.by=cost --firing_rate.prices=movement`, with a weight in the loss), and deploys
+them with weights of 8 bits and of fewer. Accuracies are those of the deployed integers on the whole
+validation set; energies those of the same integers ([energy.md](energy.md)), in µJ per image. The
+ANN of equal bits computes the same numbers, at the same accuracy, without looking for zeros. A
+figure is bold where no other network beats it in both accuracy and energy. "Chosen" is the cheapest
+network within a point of the best: D, the bits of a weight and the price of spikes, chosen by the
+cost model.
 
 Nothing is measured on a chip.
 """
@@ -65,13 +62,13 @@ Prices = Literal["integer", "memory", "movement"]
 
 
 class Price(NamedTuple):
-    """What a network pays for while it is trained on, and down to which share of today's sum."""
+    """What a network pays for while it is trained on, and the weight of that in the loss."""
 
     prices: Prices
-    share: float
+    weight: float
 
     def __str__(self) -> str:
-        return f"{self.prices}, down to {self.share:g}"
+        return f"{self.prices}, weight {self.weight:g}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("output", type=Path, help="folder of what was measured")
     parser.add_argument("runs", type=Path, nargs="*", help="folders of trained spiking runs")
     parser.add_argument("--prices", nargs="*", default=["movement", "memory"])
-    parser.add_argument("--shares", type=float, nargs="*", default=[0.5, 0.25])
+    parser.add_argument("--weights", type=float, nargs="*", default=[2, 8, 32], help="in the loss")
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 4])
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--limit", type=int, help="batches of an epoch")
@@ -145,9 +142,9 @@ def measure(run: Path, options: Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _deploy(run, "as it is", folder / "as_it_is", run, options)
     for prices in options.prices:
-        for share in options.shares:
-            price = Price(prices, share)
-            trained = folder / f"{prices}_{share:g}"
+        for weight in options.weights:
+            price = Price(prices, weight)
+            trained = folder / f"{prices}_{weight:g}"
             if not (trained / "done").is_file():
                 train(_configuration(run, price, trained, options))
                 (trained / "done").touch()
@@ -158,8 +155,7 @@ def _configuration(run: Path, price: Price, output: Path, options: Namespace) ->
     """The run's own recipe, from its weights, with a price on what its counts cost."""
     own = run_configuration(resolve_model_folder(run))
     assert own is not None, f"{run} has no config.yaml"
-    firing = FiringRateConfig(WEIGHT, counts="mean", by="cost", prices=price.prices)
-    firing = replace(firing, target=price.share * paid(run, firing))
+    firing = FiringRateConfig(price.weight, counts="mean", by="cost", prices=price.prices)
     return TrainConfig.load(
         resolve_model_folder(run).parent / "config.yaml",
         model={"weights": str(run)},
@@ -172,19 +168,6 @@ def _configuration(run: Path, price: Price, output: Path, options: Namespace) ->
         validate_every=1,
         resume=True,
     )
-
-
-@torch.no_grad()
-def paid(run: Path, config: FiringRateConfig) -> float:
-    """What a trained network's layers pay for, as its training sees it: a firing rate by cost."""
-    (x,) = training_batches(resolve_model_folder(run), None, WATCHED, WATCHED)
-    model = ss.load(resolve_model_folder(run))
-    price = FiringPrice(config, model)
-    model.train()(x)
-    price((int(x.shape[-2]), int(x.shape[-1])))
-    (value,) = price.figures().values()
-    price.close()
-    return value
 
 
 def _deploy(trained: Path, price: str, folder: Path, run: Path, options: Namespace) -> None:

@@ -59,11 +59,11 @@ def test_a_network_is_trained_under_prices_deployed_and_drawn(
     )
     train(run)
     page = tmp_path / "curves.md"
-    words = ["--prices=movement", "--shares=0.5", "--limit=1", "--images=8", f"--write={page}"]
+    words = ["--prices=movement", "--weights=8", "--limit=1", "--images=8", f"--write={page}"]
     curves.main([str(tmp_path / "curves"), str(tmp_path / "twin" / "run"), *words])
     text = page.read_text()
-    assert text.count("| as it is |") == text.count("| movement, down to 0.5 |") == 2
-    assert (tmp_path / "curves" / "twin" / "run" / "movement_0.5" / "done").is_file()
+    assert text.count("| as it is |") == text.count("| movement, weight 8 |") == 2
+    assert (tmp_path / "curves" / "twin" / "run" / "movement_8" / "done").is_file()
     assert (tmp_path / "curves_twin.svg").is_file()
     capsys.readouterr()
     curves.main([str(tmp_path / "curves"), str(tmp_path / "twin" / "run"), *words])
