@@ -118,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="batches of an epoch")
     parser.add_argument("--lr-scale", type=float, default=1.0, help="of the run's learning rate")
     parser.add_argument("--images", type=int, default=MEASURED, help="whose energy is averaged")
+    parser.add_argument(
+        "--max-size", type=int, nargs=2, help="of an input; a training crop's if not"
+    )
     parser.add_argument("--write", type=Path, help="Markdown file to write, a picture beside it")
     options = parser.parse_args(arguments)
     for run in options.runs:
@@ -180,7 +183,7 @@ def _deploy(trained: Path, price: str, folder: Path, run: Path, options: Namespa
         file = folder / f"{bits}_bits.json"
         if file.is_file():
             continue
-        net = ss.deploy(model, x[:WATCHED], None, x.split(WATCHED), bits)
+        net = ss.deploy(model, x[:WATCHED], options.max_size, x.split(WATCHED), bits)
         compared = net.verify(x[:4])
         assert compared.equal, compared.table()
         figures = validate(place, model=DeployedModel(net))
