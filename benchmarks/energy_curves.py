@@ -42,6 +42,7 @@ from spikesight.training.tuning import run_configuration
 FORMS = (SPIKES, COUNTS, EQUAL_BITS)
 MEASURED = 256  # validation images whose energy is averaged
 WATCHED = 64
+WRITTEN = {"top1": "top-1, %", "miou": "mIoU, %"}
 SLACK = 1.0  # points that the chosen network may lie below the best
 INTRODUCTION = """# Accuracy against energy
 
@@ -257,7 +258,7 @@ def _section(rows: Sequence[Row]) -> str:
     fronts = {(key, form.key): front(rows, key, form) for key, form in columns}
     titles = " | ".join(f"{key}: {form.title}" for key, form in columns)
     lines = [
-        f"| network | trained on, paying by | D | bits of a weight | {rows[0].figure} | nonzero | "
+        f"| network | trained on, paying by | D | bits of a weight | {_figure(rows)} | nonzero | "
         f"{titles} |",
         "|---" * (6 + len(columns)) + "|",
     ]
@@ -270,7 +271,7 @@ def _section(rows: Sequence[Row]) -> str:
             f"| {row.run} | {row.price} | {row.levels} | {row.weight_bits} | {row.value:.2f} | "
             f"{row.nonzero:.3f} | {' | '.join(cells)} |"
         )
-    lines += ["", "| cost model | form | chosen | " + rows[0].figure + " | µJ |", "|---" * 5 + "|"]
+    lines += ["", "| cost model | form | chosen | " + _figure(rows) + " | µJ |", "|---" * 5 + "|"]
     for key, form in columns:
         row = chosen(rows, key, form)
         lines.append(
@@ -279,10 +280,16 @@ def _section(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _figure(rows: Sequence[Row]) -> str:
+    """What the validation of a group says first."""
+    return WRITTEN.get(rows[0].figure, rows[0].figure)
+
+
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Accuracy over energy, a picture per cost model."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     matplotlib.rcParams["svg.hashsalt"] = "spikesight"
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
@@ -299,13 +306,17 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             values = [row.value for row in best]
             axes.plot(costs, values, f"{mark}-", color=colour, ms=5, label=form.title)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(COST_MODELS[key].title, fontsize=9)
         axes.set_xlabel("µJ per image", fontsize=9)
         axes.grid(color="#e4e1db", lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         if position == 1:
-            axes.set_ylabel(f"{rows[0].figure} of the integers", fontsize=9)
-            axes.legend(fontsize=8, frameon=False)
+            axes.set_ylabel(f"{_figure(rows)}, of the integers", fontsize=9)
+    lines, titles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(lines, titles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
