@@ -30,6 +30,7 @@ from spikesight.costs.trade_off import best_of
 from spikesight.deployment.deployed_model import DeployedModel
 from spikesight.losses import FiringRateConfig
 from spikesight.processor import processor_name
+from spikesight.reports.training_curves import figure_title
 from spikesight.training import (
     TrainConfig,
     resolve_model_folder,
@@ -42,7 +43,6 @@ from spikesight.training.tuning import run_configuration
 FORMS = (SPIKES, COUNTS, EQUAL_BITS)
 MEASURED = 256  # validation images whose energy is averaged
 WATCHED = 64
-WRITTEN = {"top1": "top-1, %", "miou": "mIoU, %"}
 SLACK = 1.0  # points that the chosen network may lie below the best
 INTRODUCTION = """# Accuracy against energy
 
@@ -282,7 +282,7 @@ def _section(rows: Sequence[Row]) -> str:
 
 def _figure(rows: Sequence[Row]) -> str:
     """What the validation of a group says first."""
-    return WRITTEN.get(rows[0].figure, rows[0].figure)
+    return f"{figure_title(rows[0].figure)}, %"
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -139,9 +139,8 @@ class EnergyComparison:
             )
         if not self.model.counts_memory:
             said += ". Memory is not priced here"
-        if INT8.key in keys and any(
-            layer.work.is_synapse and layer.work.weight_bits is None for layer in self.layers
-        ):
+        weights = {layer.work.weight_bits for layer in self.layers if layer.work.is_synapse}
+        if INT8.key in keys and weights == {None}:
             said += (
                 f". Weights have 32 bits here, and 8 in the {INT8.title}: a deployed network has "
                 "as few"

@@ -98,7 +98,7 @@ def run_curves(folder: Path, figures: Sequence[str], averaged: bool) -> str:
         losses += [(name, f"{kind}_loss", tone) for name, kind, tone in kinds]
     charts = [("loss", losses)]
     charts += [
-        (_title(figure), [(name, f"{kind}_{figure}", tone) for name, kind, tone in kinds])
+        (figure_title(figure), [(name, f"{kind}_{figure}", tone) for name, kind, tone in kinds])
         for figure in [figure for figure in figures if figure != "loss"][:_FIGURES]
     ]
     charts.append(("mean firing rate", [("the weights in validation", "firing_rate", "spike")]))
@@ -113,7 +113,7 @@ def run_curves(folder: Path, figures: Sequence[str], averaged: bool) -> str:
     return legend(key) + f'<div class="charts">{"".join(drawn)}</div>'
 
 
-def _title(figure: str) -> str:
+def figure_title(figure: str) -> str:
     """A column as tables of papers write it: mask AP50, mIoU, pixel accuracy."""
     return " ".join(_WRITTEN.get(word, word) for word in figure.split("_"))
 
