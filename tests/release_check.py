@@ -15,14 +15,17 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+CTRL_C = 128 + signal.SIGINT
 WRITE_PHOTOS = """
 import numpy, pathlib, PIL.Image
 noise = numpy.random.default_rng(0)
@@ -118,6 +121,8 @@ def main() -> None:
             for step in steps(version, ("--epochs=1",) if asked.quick_demo else ()):
                 if asked.borrow is None or "pip install" not in step.says:
                     run(step, scripts, folder)
+            pip(scripts, f"{wheel}[app]", borrowed=asked.borrow is not None)
+            show_page(scripts, folder)
     print("all of it works")
 
 
@@ -142,28 +147,39 @@ def install(folder: Path, python: str, wheel: Path, borrow: Path | None) -> Path
     subprocess.run([uv, "venv", "--python", python, folder] if uv else
                    [python, "-m", "venv", folder], check=True)  # fmt: skip
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    installer = [uv, "pip", "install", "--python", scripts / "python"] if uv else [
-        scripts / "python", "-m", "pip", "install"]  # fmt: skip
     if borrow is not None:
         (packages,) = folder.glob("[Ll]ib/**/site-packages")
         (packages / "borrowed.pth").write_text(f"{borrow.resolve()}\n")
-    subprocess.run(
-        [*installer, "--quiet", *([] if borrow is None else ["--no-deps"]), wheel], check=True
-    )
+    pip(scripts, str(wheel), borrowed=borrow is not None)
     print(f"{time.monotonic() - clock:6.0f} s  installed", flush=True)
     return scripts
 
 
-def run(step: Step, scripts: Path, folder: Path) -> None:
-    """Runs a step in a folder; ends the script where it goes otherwise than it should."""
+def pip(scripts: Path, what: str, *, borrowed: bool) -> None:
+    """Installs something in an environment, without what it needs if that is borrowed."""
+    uv = shutil.which("uv")
+    python = str(scripts / "python")
+    installer = (
+        [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    )
+    subprocess.run([*installer, "--quiet", *["--no-deps"] * borrowed, what], check=True)
+
+
+def environment_of(scripts: Path) -> dict[str, str]:
+    """What programs of a new environment see, and nothing of the checkout."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment["PATH"] = f"{scripts}{os.pathsep}{environment['PATH']}"
+    return environment
+
+
+def run(step: Step, scripts: Path, folder: Path) -> None:
+    """Runs a step in a folder; ends the script where it goes otherwise than it should."""
     program, *words = step.words
     clock = time.monotonic()
     done = subprocess.run(
-        [scripts / program, *words], cwd=folder, env=environment, check=False, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [scripts / program, *words], cwd=folder, env=environment_of(scripts), check=False,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     shown = " ".join(word if len(word) < 60 else "…" for word in step.words)
     print(f"{time.monotonic() - clock:6.1f} s  {shown}", flush=True)
@@ -171,6 +187,29 @@ def run(step: Step, scripts: Path, folder: Path) -> None:
         print(done.stdout)
         print(f"exit code {done.returncode}; expected {step.code}, and {step.says!r} in the output")
         sys.exit(1)
+
+
+def show_page(scripts: Path, folder: Path) -> None:
+    """Starts the page, asks for it once and ends it as Ctrl+C does."""
+    clock = time.monotonic()
+    with subprocess.Popen(
+        [scripts / "spikesight", "app", "--port=0", "--browser=false"], cwd=folder,
+        env=environment_of(scripts), text=True, stdout=subprocess.PIPE,
+    ) as page:  # fmt: skip
+        try:
+            assert page.stdout is not None
+            said = page.stdout.readline()
+            address = re.search(r"http://\S+", said)
+            if address is None:
+                sys.exit(f"the page said {said!r} instead of where it is")
+            with urllib.request.urlopen(address[0], timeout=60) as answer:
+                if "spikesight" not in answer.read().decode():
+                    sys.exit(f"what is at {address[0]} is not the page")
+            print(f"{time.monotonic() - clock:6.1f} s  spikesight app", flush=True)
+        finally:
+            page.send_signal(signal.SIGINT)
+        if page.wait(timeout=60) != CTRL_C:
+            sys.exit(f"the page ended with exit code {page.returncode} instead of {CTRL_C}")
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
