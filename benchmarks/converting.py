@@ -59,7 +59,7 @@ few bits (`spikesight quantize`) emits whole counts, and its thresholds stop lea
 
 ```
 spikesight convert-ann runs/twin runs/spiking --levels=8
-spikesight train runs/…/config.yaml
+spikesight train runs/spiking/config.yaml
 spikesight deploy runs/spiking_tuned spiking.spk
 ```
 

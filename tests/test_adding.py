@@ -12,21 +12,10 @@ import pytest
 
 import spikesight
 from spikesight.commands.parser import main
+from tests.pages import blocks, file_shown, sections
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding.md"
 PACKAGE = Path(spikesight.__file__).parent
-_FILE = re.compile(r"# (\w+\.\w+)\n")
-
-
-def blocks(text: str) -> list[tuple[str, str]]:
-    """Language and text of the code blocks."""
-    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
-
-
-def sections() -> dict[str, str]:
-    """What stands below each heading."""
-    parts = re.split(r"^## (.+)\n", PAGE.read_text(encoding="utf-8"), flags=re.M)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 @pytest.fixture
@@ -44,15 +33,15 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def write_files(folder: Path) -> None:
     """Writes the files that the page shows; each says its name in its first line."""
     for language, text in blocks(PAGE.read_text(encoding="utf-8")):
-        if language and (name := _FILE.match(text)):
-            (folder / name[1]).write_text(text, encoding="utf-8")
+        if language and (name := file_shown(text)):
+            (folder / name).write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("title", sections())
+@pytest.mark.parametrize("title", sections(PAGE))
 def test_what_a_section_says_is_what_happens(title: str, elsewhere: Path) -> None:
     write_files(elsewhere)
-    for language, text in blocks(sections()[title]):
-        if language == "python" and not _FILE.match(text):
+    for language, text in blocks(sections(PAGE)[title]):
+        if language == "python" and not file_shown(text):
             exec(compile(text, f"{PAGE.name}, {text[:40]!r}", "exec"), {})
         elif not language:
             for line in text.replace("\\\n", " ").splitlines():
@@ -61,7 +50,7 @@ def test_what_a_section_says_is_what_happens(title: str, elsewhere: Path) -> Non
 
 def test_the_sites_of_a_primitive_are_all_of_them() -> None:
     """Blocks that are made of it, beside it in attention/, need not know how it works."""
-    listed = re.findall(r"^\| `(\S+\.py)` \|", sections()["A primitive"], re.M)
+    listed = re.findall(r"^\| `(\S+\.py)` \|", sections(PAGE)["A primitive"], re.M)
     files = [
         file
         for file in PACKAGE.rglob("*.py")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 CLASSES = ("cat", "dog")
@@ -42,3 +45,9 @@ def write_tar(path: Path, folder: Path, prefix: str = "./", mode: str = "w") -> 
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
         archive.add(folder, prefix)
     return path
+
+
+def idx(array: NDArray[Any]) -> bytes:
+    """An IDX file of bytes, as MNIST has them."""
+    head = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+    return head + array.astype(np.uint8).tobytes()

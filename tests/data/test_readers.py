@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import pickle
-import struct
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from spikesight.data import CorruptImageError, DataConfig, DataError
 from spikesight.data.sources import ArraySource, EncodedSource
 from spikesight.data.splits import find_parts, read_splits
 
-from .image_files import CLASSES, encode, write_classes, write_tar
+from .image_files import CLASSES, encode, idx, write_classes, write_tar
 
 
 def whole(path: Path, kind: str = "folder") -> EncodedSource:
@@ -223,11 +222,6 @@ def test_a_link_in_a_tar_file_is_named(classes_folder: Path, tmp_path: Path) -> 
 
 
 # --- IDX files ---
-
-
-def idx(array: np.ndarray[Any, Any]) -> bytes:
-    head = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    return head + array.astype(np.uint8).tobytes()
 
 
 def write_idx(folder: Path, prefix: str = "train", count: int = 6, compress: bool = True) -> None:
