@@ -1,11 +1,13 @@
-"""The C interface as docs/libspk.md calls it, and streams of time steps with their state."""
+"""The interface as docs/libspk.md calls it from C, Rust and Node, and streams of time steps."""
 
 from __future__ import annotations
 
 import ctypes
-import re
+import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +20,20 @@ from spikesight.deployment.spk.file import encode_spk
 from spikesight.native import library, spk
 from tests.conftest import wake
 from tests.deployment.native_forms import needs_libspk
+from tests.pages import blocks
 
 pytestmark = needs_libspk
 
 ROOT = Path(__file__).parents[2]
+_MODULES = ROOT / "node_modules"
 _INCLUDE = ROOT / "native" / "libspk" / "include"
+
+
+def shown_in(language: str) -> str:
+    """The example of the page in a programming language."""
+    page = (ROOT / "docs" / "libspk.md").read_text(encoding="utf-8")
+    (source,) = [text for of, text in blocks(page) if of == language]
+    return source
 
 
 def _deployed(steps: int = 1) -> tuple[ss.Deployed, Tensor]:
@@ -38,9 +49,7 @@ def _deployed(steps: int = 1) -> tuple[ss.Deployed, Tensor]:
 @pytest.mark.skipif(not _INCLUDE.is_dir(), reason="an installed package")
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_the_example_of_the_page(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "libspk.md").read_text(encoding="utf-8")
-    (source,) = re.findall(r"```c\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "example.c").write_text(source, encoding="utf-8")
+    (tmp_path / "example.c").write_text(shown_in("c"), encoding="utf-8")
     found = Path(library.__file__).parent / library.file_name("spk")
     words = ["cc", "-std=c99", "-Wall", "-Werror", f"-I{_INCLUDE}", "example.c", str(found)]
     words += [f"-Wl,-rpath,{found.parent}", "-o", "example"]
@@ -52,6 +61,54 @@ def test_the_example_of_the_page(tmp_path: Path) -> None:
     ).stdout
     stride = net.graph.input.stride
     assert list(map(int, shown.split())) == net(torch.zeros(1, 2, stride, stride))[0].tolist()
+
+
+def net_of_photos(folder: Path) -> list[int]:
+    """Saves the network that the Rust and Node examples open; its logits of a dark photo."""
+    torch.manual_seed(0)
+    model = ss.create_model("metaspikformer_nano", num_classes=10)
+    x = torch.randn(4, 3, 32, 32)
+    wake(model, x)
+    net = ss.deploy(model, x)
+    net.save(folder / "net.spk")
+    found = Path(library.__file__).parent / library.file_name("spk")
+    for name in ("libspk.so.1", "libspk.so"):
+        shutil.copy(found, folder / name)
+    logits: list[int] = net(torch.zeros(1, 3, 32, 32))[0].tolist()
+    assert len(set(logits)) > 5
+    return logits
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the example names Linux's library")
+@pytest.mark.skipif(shutil.which("rustc") is None, reason="there is no Rust compiler")
+def test_the_rust_example_of_the_page(tmp_path: Path) -> None:
+    main = 'fn main() { println!("{:?}", logits(&[0.0; 3 * 32 * 32], 32, 10)); }'
+    (tmp_path / "example.rs").write_text(f"{shown_in('rust')}\n{main}\n", encoding="utf-8")
+    logits = net_of_photos(tmp_path)
+    words = ["rustc", "--edition=2021", "-L.", "-lspk", "-Clink-arg=-Wl,-rpath,.", "example.rs"]
+    built = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True)
+    if "C-string literals" in built.stderr or "linker `cc` not found" in built.stderr:
+        pytest.skip("Rust 1.77 or later and a linker are needed")
+    assert built.returncode == 0, built.stderr
+    shown = subprocess.run(["./example"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert json.loads(shown.stdout) == logits
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the example names Linux's library")
+@pytest.mark.skipif(
+    shutil.which("node") is None or not (_MODULES / "koffi").is_dir(),
+    reason="there is no Node or no koffi (`npm install --no-save koffi` in the checkout)",
+)
+def test_the_node_example_of_the_page(tmp_path: Path) -> None:
+    told = "console.log(JSON.stringify(Array.from(logits)));"
+    (tmp_path / "example.mjs").write_text(f"{shown_in('js')}\n{told}\n", encoding="utf-8")
+    (tmp_path / "node_modules").symlink_to(_MODULES)
+    logits = net_of_photos(tmp_path)
+    shown = subprocess.run(
+        ["node", "example.mjs"], cwd=tmp_path, check=True, capture_output=True, text=True,
+        env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
+    )  # fmt: skip
+    assert json.loads(shown.stdout) == logits
 
 
 class _Stream:
