@@ -40,9 +40,11 @@ def waiting(text: str) -> str:
 def answer_part(found: Findings) -> str:
     """What the model says, and the proof that it was spikes."""
     answer, given = found.answer, found.given
-    drawn = answer.picture is not None
-    description = f"{given.name}, with {answer.says}" if drawn else f"{given.name}, as it was read"
-    shown = photo(answer.picture if answer.picture is not None else given.seen, description, _SHOWN)
+    if answer.picture is not None:
+        shown = photo(answer.picture, f"{given.name}, with {answer.says}", _SHOWN)
+    else:
+        description = f"{given.name}, as it was read{', frame by frame' if given.film else ''}"
+        shown = photo(given.film or given.seen, description, _SHOWN)
     key = colour_key(answer.colours) if answer.colours else ""
     bars = share_bars(answer.shares) if answer.shares else ""
     who = "" if found.subject.answers_by_integers or found.subject.refusal else _TWO_STAGES

@@ -17,7 +17,7 @@ from spikesight.app.uploads import is_photo, read_photo, without_folder
 from spikesight.data import EventPreprocessing, Preprocessing
 from spikesight.data.detection import EventObjectPreprocessing
 from spikesight.data.detection.preprocessing import fitted_size
-from spikesight.data.events import read_events
+from spikesight.data.events import draw_film, read_events
 from spikesight.data.events.pictures import colour_frames
 from spikesight.data.events.saccades import saccade_events
 from spikesight.data.photos.preprocessing import fit, to_tensor
@@ -53,12 +53,14 @@ class Given:
         x: Normalised image [1, C, H, W] or frames [1, T, C, H, W]: exactly what the network reads.
         seen: The same as a picture.
         whole: What is drawn on, uint8 as the task reads it, before it is fitted to the network.
+        film: Frames of events one after the other; None of a photo.
     """
 
     name: str
     x: Tensor
     seen: Image.Image
     whole: Tensor
+    film: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class ClassifierViewer(Viewer):
         return self._of_frames(self.steps.make_frames(events, path.name), path.name)
 
     def _of_frames(self, frames: Tensor, name: str) -> Given:
-        return Given(name, self._normalised(frames), _picture_of(frames), frames)
+        return Given(name, self._normalised(frames), _picture_of(frames), frames, draw_film(frames))
 
     @torch.no_grad()
     def answer(self, model: nn.Module, given: Given) -> Answer:

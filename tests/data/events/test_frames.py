@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from spikesight.data import DataError
-from spikesight.data.events import Events, draw_frames, event_frames, save_gif, sum_pool
+from spikesight.data.events import Events, draw_film, draw_frames, event_frames, save_gif, sum_pool
 
 from .files import random_events
 
@@ -115,3 +115,18 @@ def test_gif(channels: int, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="have shape"):
         draw_frames(frames[0])
     assert len(draw_frames(torch.zeros_like(frames))) == 3
+
+
+@pytest.mark.parametrize(("steps", "columns"), [(1, 1), (2, 2), (4, 2), (6, 3), (7, 7), (8, 4)])
+def test_a_film_shows_frames_in_the_order_of_reading(steps: int, columns: int) -> None:
+    frames = torch.zeros(steps, 2, 64, 96, dtype=torch.int32)
+    for step in range(steps):
+        frames[step, step % 2, :, : 8 * (step + 1)] = 1
+    film = draw_film(frames)
+    alone = draw_frames(frames)
+    width, height = alone[0].size
+    assert film.width == columns * (width + 4) - 4
+    for step, picture in enumerate(alone):
+        left, top = step % columns * (width + 4), step // columns * (height + 4)
+        cut = film.crop((left, top, left + width, top + height))
+        assert cut.tobytes() == picture.tobytes()

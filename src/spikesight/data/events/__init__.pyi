@@ -1,5 +1,5 @@
 from .frames import event_frames, sum_pool
-from .pictures import draw_frames, save_gif
+from .pictures import draw_film, draw_frames, save_gif
 from .reading import RECORDING_SUFFIXES, read_events
 from .recording import Events
 from .saccades import saccade_events
@@ -8,6 +8,7 @@ from .stored import save_events
 __all__ = [
     "RECORDING_SUFFIXES",
     "Events",
+    "draw_film",
     "draw_frames",
     "event_frames",
     "read_events",

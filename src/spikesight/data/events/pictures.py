@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ _BACKGROUND = (18, 20, 26)
 _POSITIVE = (255, 158, 66)
 _NEGATIVE = (80, 150, 255)
 _SMALLEST_SIDE = 192
+_GAP = 4  # pixels between the frames of a film
+_FRAME_LINE = (128, 128, 128)
 _PEAK_QUANTILE = 0.98
 
 
@@ -45,6 +48,27 @@ def draw_frames(frames: Tensor) -> list[Image.Image]:
         )
         for frame in pixels
     ]
+
+
+def draw_film(frames: Tensor) -> Image.Image:
+    """Draws frames of events in one picture, in the order of reading.
+
+    Args:
+        frames: Counts `[T, C, H, W]`; see `draw_frames`.
+
+    Returns:
+        The frames in rows of equal length, as nearly square as T can be divided, with a gap
+        between them.
+    """
+    drawn = draw_frames(frames)
+    columns = next(n for n in range(math.isqrt(len(drawn) - 1) + 1, len(drawn) + 1)
+                   if len(drawn) % n == 0)  # fmt: skip
+    width, height = (side + _GAP for side in drawn[0].size)
+    rows = len(drawn) // columns
+    film = Image.new("RGB", (columns * width - _GAP, rows * height - _GAP), _FRAME_LINE)
+    for number, picture in enumerate(drawn):
+        film.paste(picture, (number % columns * width, number // columns * height))
+    return film
 
 
 def colour_frames(frames: Tensor) -> Tensor:

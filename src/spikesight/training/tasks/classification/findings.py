@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spikesight.data.events.pictures import colour_frames
+from spikesight.data.events import draw_film
+from spikesight.data.photos.preprocessing import to_tensor
 from spikesight.files.names import show
 from spikesight.reports.confusions import confusion_matrix, counted
 from spikesight.reports.guess_sheet import draw_guesses
@@ -101,8 +102,8 @@ class ClassifierFindings(Findings):
 
 
 def _shown(image: Tensor) -> Tensor:
-    """A photo, or the events of all frames in colours, uint8 [C, h, w], no larger than needed."""
+    """A photo, or frames of events in a film, uint8 [C, h, w], no larger than needed."""
     image = image.cpu()
     if image.ndim == 4:
-        image = colour_frames(image.int().sum(0, keepdim=True))[0]
+        image = to_tensor(draw_film(image.int()))
     return shrunk(image, _SIDE)

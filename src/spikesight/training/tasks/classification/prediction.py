@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from spikesight.data import EventPreprocessing, PredictionImages
-from spikesight.data.events import draw_frames, save_gif
+from spikesight.data.events import draw_film, save_gif
 from spikesight.data.photos.decoding import decode, read_image_file
 from spikesight.errors import UserError
 from spikesight.files.names import show, show_path
@@ -153,7 +153,7 @@ def _class_name(classes: Sequence[str], index: int) -> str:
 def _thumbnail(prediction: Prediction) -> Image.Image:
     """The picture, upright as the model saw it, or all frames of a recording in one."""
     if prediction.frames is not None:
-        return draw_frames(prediction.frames.sum(0, keepdim=True))[0]
+        return draw_film(prediction.frames)
     image = decode(read_image_file(prediction.file), str(prediction.file), 3)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return image
