@@ -281,7 +281,7 @@ def read_boxes(file: Path, classes: int) -> StoredBoxes:
     wrong |= (numbers < 0) | (numbers >= classes) | (numbers != np.floor(numbers))
     wrong |= ~(np.abs(stored[time].astype(np.float64)) < 1 << 53)
     if wrong.any():
-        first = int(wrong.argmax())
+        first = int(np.argmax(wrong))
         raise CorruptRecordingError(
             f"{name}: box {first} is {show(str(stored[first]))}, no box of one of {classes} "
             "classes; unpack it again, or pass the objects.format of the set"

@@ -77,7 +77,7 @@ def _parse_2(content: bytes, start: int, name: str) -> Events:
     address, ticks = pairs[:, 0], pairs[:, 1]
     foreign = address > 0xFFFF
     if foreign.any():
-        number = int(foreign.argmax())
+        number = int(np.argmax(foreign))
         raise corrupt(
             name,
             f"event {number} at byte {start + 8 * number} has the address "

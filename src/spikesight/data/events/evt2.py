@@ -39,7 +39,7 @@ def decode_evt2(content: bytes, start: int, name: str, sensor: tuple[int, int]) 
     types = words >> 28
     unknown = ~np.isin(types, _TYPES)
     if unknown.any():
-        position = int(unknown.argmax())
+        position = int(np.argmax(unknown))
         raise corrupt(
             name,
             f"word {position} at byte {start + 4 * position} has the type "

@@ -74,7 +74,7 @@ def decode_evt3(content: bytes, start: int, name: str, sensor: tuple[int, int]) 
         types = (chunk >> 12).astype(np.uint16)
         unknown = ~np.isin(types, _TYPES)
         if unknown.any():
-            position = first + int(unknown.argmax())
+            position = first + int(np.argmax(unknown))
             raise corrupt(
                 name,
                 f"word {position} at byte {start + 2 * position} has the type "

@@ -63,7 +63,7 @@ def brighter(
         raise error(f"{owner}: polarity holds {values.dtype} and no signs; {_POLARITIES}")
     unknown = (values != 0) & (values != 1) & (values != -1)
     if unknown.any():
-        first = int(unknown.argmax())
+        first = int(np.argmax(unknown))
         raise error(f"{owner}: polarity of event {first} is {values[first]}; {_POLARITIES}")
     if (values == 0).any() and (values == -1).any():
         raise error(f"{owner}: polarity holds both 0 and -1, two words for darker; {_POLARITIES}")
@@ -104,7 +104,7 @@ def _whole(
     problems[held] = (values < least) | (values > most)
     for problem, wrong in problems.items():
         if wrong.any():
-            first = int(wrong.argmax())
+            first = int(np.argmax(wrong))
             raise error(
                 f"{owner}: {name} of event {first} is {values[first]}, which {problem}; "
                 f"{_REMEDIES[name]}"

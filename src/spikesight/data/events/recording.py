@@ -104,7 +104,7 @@ def find_problem(
     problems = []
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
     if outside.any():
-        first = int(outside.argmax())
+        first = int(np.argmax(outside))
         problems.append(
             (
                 first,
@@ -114,7 +114,7 @@ def find_problem(
         )
     backwards = t[1:] < t[:-1]
     if backwards.any():
-        first = int(backwards.argmax()) + 1
+        first = int(np.argmax(backwards)) + 1
         problems.append((first, f"runs back in time, from {int(t[first - 1])} to {int(t[first])}"))
     elif int(t[-1]) - int(t[0]) > _LONGEST:
         late = int(np.searchsorted(t, int(t[0]) + _LONGEST, side="right"))
