@@ -70,6 +70,8 @@ def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(parts, "_parts", dict(parts._parts))
     monkeypatch.setattr(parts, "_imported", [])
+    for known in ("_builders", "_families", "_trunk_options"):
+        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
     yield file
     sys.modules.pop(file.stem, None)
 

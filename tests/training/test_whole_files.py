@@ -147,7 +147,7 @@ def test_damaged_state_is_named(tmp_path: Path) -> None:
         ('["set", []]', "does not say how"),
         ('{"__tensor__": "a"}', "has no fields"),
         ('["dict", []]', "a is not in training.json"),
-        ("[" * 5000, "is nested deeper"),
+        ("[" * 100_000, "is nested deeper"),
     ):
         (tmp_path / "training.json").write_text(skeleton)
         with pytest.raises(UserError, match=rf"training\..*{problem}.*; start again"):

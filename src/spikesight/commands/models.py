@@ -267,8 +267,11 @@ def models_command(pattern: str = "*", sizes: bool = False, bits: int = 4) -> No
         about = (f"equivalent at {bits} bits", "bytes float32", f"bytes packed, {bits} bits")
     table = Table(Column("model", no_wrap=True), "parameters", *about)
     for name in names:
-        with torch.device("meta"):
-            model = spikesight.create_model(name)
+        try:
+            with torch.device("meta"):
+                model = spikesight.create_model(name)
+        except UserError as error:
+            raise UserError(f"{name} cannot be built: {error}") from error
         parameters = sum(parameter.numel() for parameter in model.parameters())
         if sizes:
             trunk = parameters - sum(p.numel() for p in model.stages()[-1].parameters())
