@@ -52,7 +52,8 @@ Less comes out than of as many levels at one step, since spikes arrive unevenly 
 fire before all that speaks against it has arrived and cannot take it back, and the product of two
 means over time is not the mean of products, which attention asks for at each step.
 
-`OUT/config.yaml` goes on with a fifth of the twin's epochs at a quarter of its learning rate;
+`OUT/config.yaml` goes on with a fifth of the twin's epochs at a quarter of its learning rate, mixup
+and cutmix off in as great a share of them;
 thresholds then learn too (LSQ, arXiv 1902.08153), and classifiers and segmenters learn from what
 the twin says of classes, of images or of pixels, beside the labels. A network that is then given
 few bits (`spikesight quantize`) emits whole counts, and its thresholds stop learning.

@@ -39,6 +39,7 @@ NEURONS: dict[str, dict[str, Any]] = {
     "twin": {"neuron": "relu"},
 }
 BATCH = 128
+_LAYER_DECAY = 0.75
 _ADAMW: dict[str, Any] = {"lr": 2e-3, "betas": [0.9, 0.95]}
 _MUON: dict[str, Any] = {"name": "muon", "lr": 1e-2, "betas": [0.95, 0.999]}
 CLASSIFIER_OPTIMIZERS: dict[str, dict[str, Any]] = {"adamw": {"lr": 2e-3}, "muon": _MUON}
@@ -108,7 +109,8 @@ class Labels:
 # Of 45,000 photos: 540,000 for pre-training, then 90,000 and 180,000 with labels.
 LABELS = {"1 %": Labels(0.01, 200, 1400), "10 %": Labels(0.1, 40, 160)}
 SCRATCH, LONG, PRETRAINED = "scratch", "scratch, as many images", "pre-trained"
-KINDS = (SCRATCH, PRETRAINED, LONG)
+DECAYED = "pre-trained, layer decay"
+KINDS = (SCRATCH, PRETRAINED, DECAYED, LONG)
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,15 @@ QUESTIONS = tuple(
         _PAPER,
     )
     for reference in (SCRATCH, LONG)
+    for labels in LABELS
+    for neuron in ("spiking", "twin")
+) + tuple(
+    Question(
+        f"layer decay {_LAYER_DECAY} in fine-tuning, {neuron}, {labels} of the labels",
+        f"{labels}, {neuron}, {DECAYED}",
+        f"{labels}, {neuron}, {PRETRAINED}",
+        _PAPER,
+    )
     for labels in LABELS
     for neuron in ("spiking", "twin")
 )
@@ -244,7 +255,8 @@ def pretrained(options: argparse.Namespace, neuron: str) -> Path:
 def classifier(options: argparse.Namespace, name: str, seed: int) -> TrainConfig:
     """The run of a row."""
     row, labels = ROWS[name], LABELS[ROWS[name].labels]
-    kind = options.setting if row.kind == PRETRAINED else row.kind
+    started = row.kind in (PRETRAINED, DECAYED)
+    kind = f"{options.setting} {row.kind}" if started else row.kind
     folder = (
         options.output
         / "runs"
@@ -267,9 +279,10 @@ def classifier(options: argparse.Namespace, name: str, seed: int) -> TrainConfig
         "label_smoothing": 0.1,
         "validate_every": max(1, epochs // 10),
     }
-    if row.kind == PRETRAINED:
+    if started:
         values["model"]["weights"] = str(pretrained(options, row.neuron))
-        values["optimizer"]["layer_decay"] = 0.75
+    if row.kind == DECAYED:
+        values["optimizer"]["layer_decay"] = _LAYER_DECAY
     return from_mapping(TrainConfig, values)
 
 

@@ -82,7 +82,7 @@ def test_every_row_is_a_configuration(script: ModuleType) -> None:
     for recipe in script.RECIPES.values():
         path = Path(script._ROOT, "configs", f"{recipe.config}.yaml")
         for changes in recipe.rows.values():
-            assert override(TrainConfig.load(path), changes).epochs <= 40
+            assert override(TrainConfig.load(path), changes).epochs <= 100
         asked = {name for q in recipe.questions for name in (q.row, q.reference)}
         assert asked == recipe.rows.keys()
 

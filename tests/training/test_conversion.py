@@ -60,11 +60,12 @@ def test_a_twin_becomes_a_folder_that_every_command_knows(
 
 
 def test_a_short_training_goes_on_beside_the_twin(tiny: Build, tmp_path: Path) -> None:
-    train(tiny("twin", model__neuron="relu", epochs=5))
+    mixed = {"mix__cutmix": 1.0, "mix__off_epochs": 3}
+    train(tiny("twin", model__neuron="relu", epochs=5, **mixed))
     twin, spiking = str(tmp_path / "twin"), tmp_path / "spiking"
     run(["convert-ann", twin, str(spiking), "--images=64", "--accuracy=false", "--share=0.4"])
     config = TrainConfig.load(spiking / "config.yaml")
-    assert config.epochs == 2
+    assert (config.epochs, config.mix.off_epochs) == (2, 1)
     assert config.distillation.teacher == str(tmp_path / "twin" / "best")
     assert config.model.weights == str(spiking)
     run(["train", str(spiking / "config.yaml")])

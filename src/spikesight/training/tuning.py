@@ -41,6 +41,8 @@ def tuning_configuration(
 ) -> TrainConfig:
     """The run with a converted network, few epochs and a small learning rate.
 
+    Epochs without mixup and cutmix become fewer with all others.
+
     Classifiers and segmenters learn from the labels and from the model that they were made of.
 
     Args:
@@ -74,6 +76,7 @@ def tuning_configuration(
         output=f"{folder}_tuned",
         optimizer=replace(run.optimizer, lr=run.optimizer.lr * _LR_SCALE),
         schedule=replace(run.schedule, warmup_epochs=_WARMUP * epochs, warmup_updates=None),
+        mix=replace(run.mix, off_epochs=min(round(share * run.mix.off_epochs), epochs - 1)),
         distillation=distillation,
         epochs=epochs,
         validate_every=1,
