@@ -50,6 +50,22 @@ def test_batches_shrink_to_what_is_there(tiny: Build, capsys: pytest.CaptureFixt
     assert run.run().last.images == 359
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"mix__cutmix": 1.0, "mix__off_epochs": 2}, True),
+        ({"mix__cutmix": 1.0, "mix__off_epochs": 1}, False),
+        ({"mix__off_epochs": 2}, False),
+    ],
+)
+def test_a_run_too_short_to_mix_says_so(
+    fields: dict[str, Any], said: bool, tiny: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Trainer(tiny(epochs=2, **fields))
+    expected = "nothing is mixed: mix.off_epochs is 2 and the run has 2 epoch(s)"
+    assert (expected in capsys.readouterr().out) == said
+
+
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"model__name": "metaspikformer_nan"}, "there is no model"),
     ({"model__arguments": {"widht": 3}}, "cannot build metaspikformer_nano"),

@@ -39,6 +39,19 @@ class MixConfig:
         """Whether anything is mixed."""
         return self.mixup > 0 or self.cutmix > 0
 
+    def describe_absence(self, epochs: int) -> str | None:
+        """What a run says that is too short to mix anything; None if it mixes, or should not.
+
+        Args:
+            epochs: Those of the run.
+        """
+        if not self.active or self.off_epochs < epochs:
+            return None
+        return (
+            f"nothing is mixed: mix.off_epochs is {self.off_epochs} and the run has {epochs} "
+            "epoch(s); pass a smaller mix.off_epochs for mixup and cutmix in some of them"
+        )
+
     def build(self, classes: int, label_smoothing: float) -> Mixup:
         """Builds the mixer of timm: (images, labels [B]) to (images, probabilities [B, K])."""
         from timm.data.mixup import Mixup

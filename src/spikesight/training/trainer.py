@@ -159,7 +159,8 @@ class Trainer:
         check_batch(config, self.model, self.batch_size)
         shortening = config.schedule.describe_shortening(self.updates, self.updates_per_epoch)
         smaller = describe_smaller_batch(config, self.batch_size, len(self.task.train.dataset))
-        for note in (smaller, shortening, *fresh):
+        unmixed = config.mix.describe_absence(config.epochs)
+        for note in (smaller, shortening, unmixed, *fresh):
             if note is not None:
                 self.report.message(note)
         if self.before is not None:
